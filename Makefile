@@ -96,14 +96,15 @@ pytest: setup ## run tests/
 	$(BIN)/python -m pytest
 
 # The package as users get it without extras: a fresh environment, the newest numpy and pandas, an installed copy and
-# not this folder. nbdev is there only to run the notebooks.
+# not this folder. nbdev and hypothesis are there only to run the notebooks.
 CORE := .venv-core
 core: ## run the notebooks up to the poisoned split with the core package only
 	@echo "== core package only, newest numpy and pandas"
 	@rm -rf $(CORE)
 	"$(PYTHON)" -m venv $(CORE)
 	@mkdir $(CORE)/tree && cp -r natural_backdoors nbs settings.ini setup.py pyproject.toml README.md LICENSE $(CORE)/tree
-	$(CORE)/bin/python -m pip install ./$(CORE)/tree $$(grep -E '^(nbdev|fastcore|execnb|ghapi)==' constraints.txt)
+	$(CORE)/bin/python -m pip install ./$(CORE)/tree \
+	  $$(grep -E '^(nbdev|fastcore|execnb|ghapi|hypothesis)==' constraints.txt)
 	@rm -r $(CORE)/tree/natural_backdoors
 	cd $(CORE)/tree && ../bin/python -c 'import importlib.util as u, numpy, pandas, natural_backdoors as n; \
 	  print("numpy", numpy.__version__, "| pandas", pandas.__version__, "|", n.__file__); \
@@ -125,7 +126,7 @@ constraints: setup ## pin the newest versions that fit together in constraints.t
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -c 'import json; \
 	  found = [i["metadata"] for i in json.load(open("$(VENV)/report.json"))["install"]]; \
 	  pins = [m["name"] + "==" + m["version"] for m in found if m["name"] != "natural_backdoors"]; \
-	  print(*sorted(pins, key=str.lower), sep="\n")'; } > constraints.new
+	  print(*sorted(pins, key=lambda p: p.lower().split("==")), sep="\n")'; } > constraints.new
 	@mv constraints.new constraints.txt
 	@echo "constraints.txt is new: now make test"
 

@@ -18,12 +18,16 @@ ONLY_CONDA = {"python", "pip", "graph-tool"}
 
 
 def bounds(requirements):
-    "{name: bounds} of requirements such as `numpy>=1.26`; a name that comes twice must come with the same bounds"
+    "{name: bounds} of requirements such as `numpy>=1.26`; of a name that comes twice, the narrower bounds"
     found = {}
     for r in map(Requirement, requirements):
-        name = canonicalize_name(ON_CONDA_FORGE.get(r.name, r.name))
-        assert found.setdefault(name, r.specifier) == r.specifier, f"{name} has two different bounds"
-    return found
+        parts = found.setdefault(canonicalize_name(ON_CONDA_FORGE.get(r.name, r.name)), {})
+        for part in r.specifier:
+            kept = parts.setdefault(part.operator, part)
+            higher = Version(part.version) > Version(kept.version)
+            if part.operator == ">=" and higher or part.operator == "<" and not higher: parts[part.operator] = part
+            else: assert part.operator in (">=", "<") or part == kept, f"{r}: bounds are written with >= and <"
+    return {name: SpecifierSet(",".join(map(str, parts.values()))) for name, parts in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,8 @@ def test_this_environment_is_the_pinned_one(pins, wanted):
     names = {name for name, _ in seen}
     assert names - set(pins) == set(), "needed but not pinned: make constraints"
     assert {n for n in names if Version(importlib.metadata.version(n)) != pins[n]} == set()
-    assert set(pins) - names - {"pip", "setuptools", "wheel"} == set(), "pinned but not needed: make constraints"
+    if sys.platform == "linux":  # the pins were made there; elsewhere torch needs fewer packages
+        assert set(pins) - names - {"pip", "setuptools", "wheel"} == set(), "pinned but not needed: make constraints"
 
 
 def test_graph_tool_is_there_where_required(graph_tool):
