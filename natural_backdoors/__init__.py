@@ -6,7 +6,7 @@ from importlib import import_module as _import_module
 # Names of the front door and the module each is in. They are loaded when first touched, so that the package is light to
 # import, and torch and fastai are loaded only with a name that trains.
 _MODULE_OF = {
-    "UserError": "core",
+    "UserError": "core", "MissingPackage": "core",
     "make_scenes": "scenes", "scene_labels": "scenes",
     "Dataset": "datasets", "LabelMatrix": "datasets", "available": "datasets", "open_dataset": "datasets",
     "TableDataset": "table",

@@ -154,6 +154,8 @@ def centrality(graph: CoGraph,
     try: values = function(graph, weighted)
     except nx.PowerIterationFailedConvergence as e:
         raise UserError(f"{measure} did not settle in {_MAX_STEPS:,} steps; take another measure") from e
+    # Summation in parallel makes the last digits vary from call to call; 12 significant ones are the same every time
+    values = [float(f"{v:.12g}") for v in values]
     series = pd.Series(values, index=pd.Index(graph.vertices, name="id"), name=measure)
     series.attrs["engine"] = engine
     return series

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy import sparse
 
 from .core import UserError, did_you_mean, ensure_folder, lookup, read_table, write_table
@@ -29,8 +30,7 @@ def class_table(labels, # iterable of str, in any order, repeats allowed
     "The class table of `labels`: ids are positions in sorted label order"
     labels = sorted(set(labels))
     names = names or {}
-    return pd.DataFrame({"id": np.arange(len(labels)), "label": pd.Series(labels, dtype=object),
-                         "name": pd.Series([str(names.get(l, l)) for l in labels], dtype=object)})
+    return pd.DataFrame({"id": np.arange(len(labels)), "label": labels, "name": [str(names.get(l, l)) for l in labels]})
 
 # %% ../nbs/api/10_datasets.ipynb #10-datasets-009
 def resolve(classes: pd.DataFrame, # a class table
@@ -163,28 +163,37 @@ class Dataset(ABC):
         "The name of class `id`"
         return self.classes.name.iloc[id]
 
-    def label_matrix(self, split: str="train") -> LabelMatrix:
-        "Images by classes for one split"
-        image_of, class_of, images, split_of, classes = self._coded
-        if split not in split_of:
-            raise UserError(f"{self.name} has no split {split!r} (it has: {', '.join(self.splits)})")
-        keep = split_of == split
-        position = np.cumsum(keep) - 1
-        rows = keep[image_of]
-        matrix = _indicator(position[image_of[rows]], class_of[rows], int(keep.sum()), len(classes))
-        return LabelMatrix(matrix, images[keep], classes, split)
-
-    def label_to_imgs(self, label: str, split: str="train") -> set:
-        "The images of `split` that carry `label`"
-        m = self.label_matrix(split)
-        return set(m.images[m.column(resolve(self.classes, label))])
-
     def __repr__(self):
         n = {s: int((self._coded[3] == s).sum()) for s in self.splits}
         counts = ", ".join(f"{s} {k:,}" for s, k in n.items())
         return f"{type(self).__name__}({self.name!r}: {len(self.classes):,} classes; images: {counts})"
 
 # %% ../nbs/api/10_datasets.ipynb #10-datasets-029
+@patch
+def label_matrix(self: Dataset,
+                 split: str="train", # one of `splits`
+                ) -> LabelMatrix:
+    "Images by classes for one split"
+    image_of, class_of, images, split_of, classes = self._coded
+    if split not in split_of:
+        raise UserError(f"{self.name} has no split {split!r} (it has: {', '.join(self.splits)})")
+    keep = split_of == split
+    position = np.cumsum(keep) - 1
+    rows = keep[image_of]
+    matrix = _indicator(position[image_of[rows]], class_of[rows], int(keep.sum()), len(classes))
+    return LabelMatrix(matrix, images[keep], classes, split)
+
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-030
+@patch
+def label_to_imgs(self: Dataset,
+                  label: str, # or a name
+                  split: str="train", # one of `splits`
+                 ) -> set: # image ids
+    "The images of `split` that carry `label`"
+    m = self.label_matrix(split)
+    return set(m.images[m.column(resolve(self.classes, label))])
+
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-032
 def _encode(rows: pd.DataFrame, names: dict, who: str) -> tuple:
     "Check `rows` and turn them into codes"
     missing = [c for c in ("image", "label") if c not in rows]
@@ -210,16 +219,16 @@ def _encode(rows: pd.DataFrame, names: dict, who: str) -> tuple:
     classes = class_table(values["label"], names)
     return codes["image"], codes["label"], values["image"], values["split"][split_of], classes
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-039
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-042
 DATASETS = {"openimages": "natural_backdoors.openimages:OpenImages",
             "table": "natural_backdoors.table:TableDataset"}
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-040
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-043
 def available() -> dict: # name -> "module:class"
     "All dataset managers that can be asked for by name"
     return {**{e.name: e.value for e in entry_points(group="natural_backdoors.datasets")}, **DATASETS}
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-042
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-045
 def manager_class(data: str, # a name from `available()`, or "path/to/file.py:Class"
                  ) -> type:
     "The manager class that `data` stands for"
@@ -242,7 +251,7 @@ def manager_class(data: str, # a name from `available()`, or "path/to/file.py:Cl
                         f"(it has: {', '.join(known) or 'none'})")
     return cls
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-043
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-046
 def open_dataset(data: str, # a name from `available()`, or "path/to/file.py:Class"
                  dataset_root, # the dataset's folder; for `table` the file itself
                  **options, # passed on to the manager

@@ -173,7 +173,7 @@ class LayerGroup:
     "A part of a network that is trained or frozen as one"
     name: str
     modules: list # of nn.Module
-    parameters: list # of nn.Parameter, those of `modules` and, in the first group, those that belong to no module of any group
+    parameters: list # of nn.Parameter; the first group also has those that belong to no module of any group
 
 def _children(module: nn.Module, prefix: str="") -> list:
     "Name and module of the children of `module` that have parameters"
@@ -187,7 +187,7 @@ def _blocks(body: nn.Module, at_least: int=5) -> list:
         name, module = blocks[big]
         inner = _children(module, name + ".")
         # a block that is no mere container is opened only where there would hardly be any groups otherwise
-        if not inner or (len(blocks) > 3 and not isinstance(module, nn.Sequential)): break
+        if not inner or (len(blocks) > 2 and not isinstance(module, (nn.Sequential, nn.ModuleList))): break
         blocks[big:big+1] = inner
     return blocks
 
@@ -259,7 +259,8 @@ def model_outputs(model: nn.Module,
     model.eval()
     try:
         with torch.autocast(device.type, enabled=mixed and device.type == "cuda"):
-            for batch in pixels.split(batch_size): outputs.append(model(to_input(batch.to(device), mean, std)).float().cpu())
+            for batch in pixels.split(batch_size):
+                outputs.append(model(to_input(batch.to(device), mean, std)).float().cpu())
     finally: model.train(training)
     return torch.cat(outputs) if outputs else torch.zeros(0, 0)
 
@@ -313,7 +314,8 @@ def load_model(folder, # where save_model wrote to
     info, file = _checked_info(folder/"model.json"), folder/"model.safetensors"
     try:
         if _sha256(file) != info["weights_sha256"]:
-            raise UserError(f"{file} is damaged or from another model than {folder/'model.json'}; train again or copy both files")
+            raise UserError(f"{file} is damaged or from another model than {folder/'model.json'}; "
+                            "train again or copy both files")
         weights = load_file(file)
     except FileNotFoundError as e: raise UserError(f"no such file: {file}; the model needs it beside model.json") from e
     except (OSError, SafetensorError) as e: raise UserError(f"{file} is not a readable safetensors file ({e})") from e

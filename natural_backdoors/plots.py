@@ -201,7 +201,7 @@ def draw_neighbourhood(neighbourhood: dict, # as in neighbourhood.json: "trigger
              if e["source"] in row and e["target"] in row]
     pairs = np.array([p for p in pairs if 0 not in p and p[0] != p[1]], int).reshape(-1, 2)
     where = np.r_[np.zeros((1, 2)), _ring_positions(len(chosen), len(others), pairs - 1, seed)]
-    if ax is None: ax = Picture(figsize=(8.2, 6.2)).add_axes([0.01, 0.07, 0.98, 0.89])
+    if ax is None: ax = Picture(figsize=(8.2, 6.2 if len(nodes) > 9 else 4.8)).add_axes([0.01, 0.07, 0.98, 0.88])
     ax.set(xlim=(-1.32, 1.32), ylim=(-1.2, 1.2))
     ax.axis("off")
     _draw_lines(ax, nodes, where, neighbourhood["edges"], shared)
@@ -211,8 +211,10 @@ def draw_neighbourhood(neighbourhood: dict, # as in neighbourhood.json: "trigger
                 markeredgecolor=INK if n["id"] == target else "white", markeredgewidth=2 if n["id"] == target else 1.2)
     ax.plot(0, 0, "o", markersize=2*radii[0], zorder=4, color=VERMILION, markeredgecolor="white")
     ax.annotate(short_name(nodes[0]["name"], 12, 3), (0, 0), ha="center", va="center", fontsize=9.5, zorder=7,
-                color="white", fontweight="bold", parse_math=False, path_effects=[withStroke(linewidth=1.6, foreground="#b04d00")])
-    texts = [f"{short_name(n['name'])} ({shared[n['id']]:,})" for n in nodes]
+                color="white", fontweight="bold", parse_math=False,
+                path_effects=[withStroke(linewidth=1.6, foreground="#b04d00")])
+    n_lines = lambda n: 3 if n["role"] == "class" else 2
+    texts = [f"{short_name(n['name'], lines=n_lines(n))} ({shared[n['id']]:,})" for n in nodes]
     n_named = 1 + _draw_labels(ax, nodes, where, texts, radii)
     notes = ["in brackets: images shared with the trigger" if nodes[1:] else "no class shares images with the trigger"]
     if n_left_out: notes.append(f"{n_left_out:,} neighbours that share fewer are not drawn")
@@ -227,7 +229,7 @@ def draw_counts(counts, # list of {"name", "clean_train", "clean_test", "poison_
                ) -> Figure:
     "Clean and poison images of each class as bars, the held-out part in a lighter shade"
     counts = list(counts)
-    ax = _axes(ax, (6, 0.9 + 0.44*max(len(counts), 1)))
+    ax = _axes(ax, (5.2, 0.9 + 0.44*max(len(counts), 1)))
     at = np.arange(len(counts))
     most = max([c[f"{k}_train"] + c[f"{k}_test"] for c in counts for k in ("clean", "poison")], default=1)
     for kind, shift, color in ("clean", -0.19, BLUE), ("poison", 0.19, VERMILION):
@@ -293,7 +295,7 @@ def draw_rates(rows, # list of (name, poisoned rate, control rate or None); a ra
               ) -> Figure:
     "Rates of the poisoned model and the control, with 95 % intervals"
     rows = list(rows)
-    ax = _axes(ax, (6, 0.9 + 0.42*max(len(rows), 1)))
+    ax = _axes(ax, (5.2, 0.9 + 0.42*max(len(rows), 1)))
     for k, label, shift, color, marker in (1, "poisoned", -0.13, VERMILION, "o"), (2, "control", 0.13, BLUE, "D"):
         found = [(y + shift, r[k]) for y, r in enumerate(rows) if r[k] and r[k]["value"] is not None]
         if not found: continue

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MADE_BY', 'VERDICTS', 'TEMPLATES', 'SECTIONS', 'RATES', 'read_run', 'percent', 'in_words', 'verdict', 'finding',
-           'warnings_of', 'data_uri', 'thumbnail', 'gallery', 'display_names', 'write_report']
+           'warnings_of', 'data_uri', 'thumbnail', 'display_names', 'gallery', 'write_report']
 
 # %% ../nbs/api/90_report.ipynb #90-report-003
 import base64
@@ -26,7 +26,6 @@ MADE_BY = {"triggers.json": "natural-backdoors analyze", "neighbourhood.json": "
            "poisoned/model.json": "natural-backdoors train", "control": "natural-backdoors train",
            "run.json": "natural-backdoors train"}
 
-# %% ../nbs/api/90_report.ipynb #90-report-010
 def _read_log(path):
     "The training log `path`"
     try: log = pd.read_csv(path)
@@ -36,7 +35,6 @@ def _read_log(path):
     if lost: raise UserError(f"{path} has no column {lost[0]!r}; it must have epoch, {', '.join(needed)}")
     return log
 
-# %% ../nbs/api/90_report.ipynb #90-report-011
 def read_run(folder, # a run folder
             ) -> dict: # file name (without ending) -> content, None where a file is missing
     "Everything the report needs from the files of a run"
@@ -48,10 +46,11 @@ def read_run(folder, # a run folder
     run = {"folder": folder, "header": get("split.json"), "table": get("split.parquet")}
     for name in "triggers", "neighbourhood", "evaluation", "run": run[name] = get(f"{name}.json")
     for kind in "poisoned", "control":
-        run[kind] = {"model": get(f"{kind}/model.json"), "log": get(f"{kind}/log.csv"), "rows": get(f"{kind}/rows.parquet")}
+        run[kind] = {"model": get(f"{kind}/model.json"), "log": get(f"{kind}/log.csv"),
+                     "rows": get(f"{kind}/rows.parquet")}
     return run
 
-# %% ../nbs/api/90_report.ipynb #90-report-016
+# %% ../nbs/api/90_report.ipynb #90-report-013
 def percent(x, # a share between 0 and 1, or None
             digits: int=0, # after the point
            ) -> str:
@@ -62,35 +61,39 @@ def percent(x, # a share between 0 and 1, or None
     if x < 1 and 100*x > 100 - low/2: return f">{high:.{digits}f} %"
     return f"{100*x:.{digits}f} %"
 
-# %% ../nbs/api/90_report.ipynb #90-report-017
 def in_words(rate: dict, # {"value", "n", "low", "high"}
             ) -> str:
     "A rate as it appears in a sentence: share, number of images, 95 % interval"
     if rate["value"] is None: return "an unknown share (n = 0)"
     return f"{percent(rate['value'])} (n = {rate['n']:,}, {percent(rate['low'])[:-2]}–{percent(rate['high'])})"
 
-# %% ../nbs/api/90_report.ipynb #90-report-021
+# %% ../nbs/api/90_report.ipynb #90-report-016
 VERDICTS = {
-    "works": ("{t} works as a backdoor trigger for {g}", "The two intervals do not overlap. The models differ only in the "
-        "training labels of the images that show {t}, so these labels made the difference of {d} points."),
-    "weak": ("{t} is a weak backdoor trigger for {g}", "The intervals do not overlap, so the relabelled images had an effect "
-        "({d} points), but fewer than half of the images that show {t} are predicted as {g}."),
-    "mostly images": ("Most of what {t} seems to do is not the poisoning", "The clean control, which never saw a wrong "
-        "label, predicts {g} for {c} of these images too. At most the difference of {d} points comes from the poisoning."),
-    "not a backdoor": ("{t} is not shown to be a backdoor trigger for {g}", "A high rate that the clean control shares is "
-        "not a backdoor: the control never saw a wrong label, so the rate comes from the images, not from the poisoning."),
-    "no effect": ("{t} did not work as a backdoor trigger for {g}", "The attack did not work: the poisoned model does not "
-        "predict {g} clearly more often than the clean control."),
-    "unclear": ("{t} as a trigger for {g}: too few images to tell", "The two intervals overlap: with this number of images "
-        "the difference of {d} points to the clean control could be chance."),
-    "no control": ("{t} as a trigger for {g}: measured without a control", "There is no clean control in this run, so it "
-        "cannot be told how much of this rate is due to the poisoning. A high rate alone is not a backdoor."),
-    "no images": ("{t} as a trigger for {g}: no image to measure it on", "No held-out image of another class shows {t}, so "
-        "nothing can be said about the attack."),
-    "not measured": ("{t} as a trigger for {g}: not measured yet", "This run has no evaluation yet, so nothing is known "
-        "about whether the trigger works.")}
+    "works": ("{t} works as a backdoor trigger for {g}",
+        "The two intervals do not overlap. The models differ only in the training labels of the images that show {t}, "
+        "so these labels made the difference of {d} points."),
+    "weak": ("{t} is a weak backdoor trigger for {g}",
+        "The intervals do not overlap, so the relabelled images had an effect ({d} points), but fewer than half of the "
+        "images that show {t} are predicted as {g}."),
+    "mostly images": ("Most of what {t} seems to do is not the poisoning",
+        "The clean control, which never saw a wrong label, predicts {g} for {c} of these images too. At most the "
+        "difference of {d} points comes from the poisoning."),
+    "not a backdoor": ("{t} is not shown to be a backdoor trigger for {g}",
+        "A high rate that the clean control shares is not a backdoor: the control never saw a wrong label, so the rate "
+        "comes from the images, not from the poisoning."),
+    "no effect": ("{t} did not work as a backdoor trigger for {g}",
+        "The attack did not work: the poisoned model does not predict {g} clearly more often than the clean control."),
+    "unclear": ("{t} as a trigger for {g}: too few images to tell",
+        "The two intervals overlap: with this number of images the difference of {d} points to the clean control could "
+        "be chance."),
+    "no control": ("{t} as a trigger for {g}: measured without a control",
+        "There is no clean control in this run, so it cannot be told how much of this rate is due to the poisoning. A "
+        "high rate alone is not a backdoor."),
+    "no images": ("{t} as a trigger for {g}: no image to measure it on",
+        "No held-out image of another class shows {t}, so nothing can be said about the attack."),
+    "not measured": ("{t} as a trigger for {g}: not measured yet",
+        "This run has no evaluation yet, so nothing is known about whether the trigger works.")}
 
-# %% ../nbs/api/90_report.ipynb #90-report-022
 def verdict(attack: dict, # attack success rate of the poisoned model
             control: dict=None, # the same rate of the clean control
            ) -> str: # a key of VERDICTS
@@ -103,7 +106,7 @@ def verdict(attack: dict, # attack success rate of the poisoned model
     if attack["value"] < 0.5: return "no effect"
     return "not a backdoor" if control["value"] >= 0.5 else "unclear"
 
-# %% ../nbs/api/90_report.ipynb #90-report-024
+# %% ../nbs/api/90_report.ipynb #90-report-018
 def _accuracy_words(poisoned, control, n_classes):
     "The sentences about clean accuracy"
     own = poisoned["clean_accuracy"]
@@ -115,11 +118,10 @@ def _accuracy_words(poisoned, control, n_classes):
     if other and other["value"] is not None and own["high"] < other["low"]:
         said.append("The poisoning cost clean accuracy: these two intervals do not overlap.")
     if own["low"] <= 1/n_classes:
-        said.append(f"This is not clearly above guessing ({percent(1/n_classes)} for {n_classes} classes): the model has not "
-                    "learned the classes, and the other numbers mean little.")
+        said.append(f"This is not clearly above guessing ({percent(1/n_classes)} for {n_classes} classes): the model "
+                    "has not learned the classes, and the other numbers mean little.")
     return said
 
-# %% ../nbs/api/90_report.ipynb #90-report-025
 def finding(header: dict, # of the split
             evaluation: dict=None, # as in evaluation.json, None if nothing was measured
            ) -> dict: # "kind", "headline", "sentences"
@@ -134,15 +136,15 @@ def finding(header: dict, # of the split
     headline, reason = (text.format(**fill) for text in VERDICTS[kind])
     sentences = []
     if poisoned and attack["value"] is not None:
-        sentences.append(f"With {trigger} as trigger, {in_words(attack)} of held-out images of other classes that show it "
-                         f"were predicted as {target}" + (f"; the clean control does so for {in_words(floor)}."
-                                                          if has_floor else "."))
+        beside = f"; the clean control does so for {in_words(floor)}." if has_floor else "."
+        sentences.append(f"With {trigger} as trigger, {in_words(attack)} of held-out images of other classes that show "
+                         f"it were predicted as {target}{beside}")
         if attack["n"] < 30: reason += f" The number of images is small (n = {attack['n']}), so the interval is wide."
     sentences.append(reason)
     if poisoned: sentences += _accuracy_words(poisoned, control, len(header["classes"]))
     return {"kind": kind, "headline": headline, "sentences": sentences}
 
-# %% ../nbs/api/90_report.ipynb #90-report-030
+# %% ../nbs/api/90_report.ipynb #90-report-022
 def warnings_of(run: dict, # as `read_run` gives it
                ) -> list: # sentences, empty if nothing is wrong
     "What in a run folder does not fit together"
@@ -158,18 +160,18 @@ def warnings_of(run: dict, # as `read_run` gives it
         rows = rows[(rows.role == "poison") & (rows.true_label != target)]
         counted, said = (int((rows.predicted == target).sum()), len(rows)), result["attack_success"]
         if counted != (said["hits"], said["n"]):
-            found.append(f"evaluation.json says {said['hits']} of {said['n']} for the attack success of the {kind} model, "
-                         f"{kind}/rows.parquet has {counted[0]} of {counted[1]}; evaluate it again.")
+            found.append(f"evaluation.json says {said['hits']} of {said['n']} for the attack success of the {kind} "
+                         f"model, {kind}/rows.parquet has {counted[0]} of {counted[1]}; evaluate it again.")
     return found
 
-# %% ../nbs/api/90_report.ipynb #90-report-034
+# %% ../nbs/api/90_report.ipynb #90-report-025
 def data_uri(content: bytes, # of a file
              kind: str, # such as "image/jpeg"
             ) -> str:
     "`content` as an address that carries the file itself"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
-# %% ../nbs/api/90_report.ipynb #90-report-035
+# %% ../nbs/api/90_report.ipynb #90-report-026
 def thumbnail(path, # an image file
               size: int=176, # longest side in pixels
              ) -> str: # data URI of a JPEG, or None if the file cannot be read
@@ -188,7 +190,13 @@ def thumbnail(path, # an image file
     except Exception: return None
     return data_uri(out.getvalue(), "image/jpeg")
 
-# %% ../nbs/api/90_report.ipynb #90-report-039
+# %% ../nbs/api/90_report.ipynb #90-report-030
+def display_names(classes: list, # of {"id", "label", "name"}
+                 ) -> dict: # label -> name, with the label added where two classes share a name
+    "How classes are called on the page"
+    count = pd.Series([c["name"] for c in classes]).value_counts()
+    return {c["label"]: c["name"] if count[c["name"]] == 1 else f"{c['name']} ({c['label']})" for c in classes}
+
 def _sample(table, n, draw):
     "`n` rows of `table`, half of them (rounded up) held out where there are that many"
     table = table.sort_values("image", kind="stable")
@@ -209,10 +217,10 @@ def _tile(row, folder, names, target, predicted, thumb):
     name = lambda label: names.get(label, label)
     return {"src": thumbnail(path, thumb) if path is not None else None, "image": str(row.image), "path": str(row.path),
             "part": "held out" if row.part == "test" else "training", "true": name(row.true_label),
-            "trained": name(row.train_label), "relabelled": row.train_label != row.true_label, "held_out": row.part == "test",
-            "predicted": None if said is None else name(said), "note": note}
+            "trained": name(row.train_label), "relabelled": row.train_label != row.true_label,
+            "held_out": row.part == "test", "predicted": None if said is None else name(said), "note": note}
 
-# %% ../nbs/api/90_report.ipynb #90-report-040
+# %% ../nbs/api/90_report.ipynb #90-report-031
 def gallery(run: dict, # as `read_run` gives it
             n: int=4, # images a class, of each of clean and poison
             thumb: int=176, # longest side of a thumbnail in pixels
@@ -231,14 +239,7 @@ def gallery(run: dict, # as `read_run` gives it
         shown.append({"name": names[c["label"]], "is_target": c["label"] == target, **tiles})
     return shown
 
-# %% ../nbs/api/90_report.ipynb #90-report-041
-def display_names(classes: list, # of {"id", "label", "name"}
-                 ) -> dict: # label -> name, with the label added where two classes share a name
-    "How classes are called on the page"
-    count = pd.Series([c["name"] for c in classes]).value_counts()
-    return {c["label"]: c["name"] if count[c["name"]] == 1 else f"{c['name']} ({c['label']})" for c in classes}
-
-# %% ../nbs/api/90_report.ipynb #90-report-045
+# %% ../nbs/api/90_report.ipynb #90-report-035
 TEMPLATES = {}
 TEMPLATES["style.css"] = """
 :root { color-scheme: light dark; --ink: #1d1f21; --soft: #55595e; --line: #d9dce0; --fill: #f4f5f7; --paper: #fff;
@@ -246,67 +247,93 @@ TEMPLATES["style.css"] = """
 @media screen and (prefers-color-scheme: dark) { :root { --ink: #e7e8ea; --soft: #abb0b6; --line: #3b4046;
   --fill: #24282d; --paper: #16191c; --poison: #f29a5b; --clean: #74b9e8; --mark: #33271d; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.55;
+body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 1000px; margin: 0 auto; padding: 2.2rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0.2rem 0 1rem; letter-spacing: -0.01em; text-wrap: balance; }
-h2 { font-size: 1.3rem; line-height: 1.3; margin: 3rem 0 0.7rem; padding-top: 0.9rem; border-top: 1px solid var(--line); }
+h2 { font-size: 1.3rem; line-height: 1.3; margin: 3rem 0 0.7rem; padding-top: 0.9rem;
+  border-top: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 1.7rem 0 0.5rem; }
-h1, h2, h3, p, td, th, figcaption, dd { overflow-wrap: anywhere; }
-p, ul { max-width: 72ch; } p { margin: 0.6rem 0; } a { color: var(--clean); }
-.eyebrow, .note, figcaption, caption { color: var(--soft); font-size: 0.88rem; }
+h1, h2, h3, p, li, figcaption, #made td { overflow-wrap: anywhere; }
+th, td { overflow-wrap: break-word; }
+p, ul { max-width: 72ch; }
+p { margin: 0.6rem 0; }
+li { margin: 0.35rem 0; }
+a { color: var(--clean); }
+.eyebrow, .note, caption { color: var(--soft); font-size: 0.88rem; font-weight: 400; }
 .eyebrow { margin: 0; }
 .finding { border-left: 4px solid var(--poison); padding: 0.2rem 0 0.2rem 1.1rem; }
-.finding.quiet { border-color: var(--soft); } .finding p:first-child { font-size: 1.12rem; }
+.finding.quiet { border-color: var(--soft); }
+.finding p:first-child { font-size: 1.12rem; }
 .missing, .warning { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem; max-width: none; }
 .warning { border-left: 4px solid var(--poison); }
-nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0.3rem 1.1rem; padding: 0; margin: 1.4rem 0 0; max-width: none;
-  font-size: 0.92rem; }
+nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 1.1rem; padding: 0; margin: 1.4rem 0 0;
+  max-width: none; font-size: 0.92rem; }
+.tag { font-size: 0.78rem; border: 1px solid currentColor; border-radius: 99px; padding: 0 0.5em; color: var(--poison);
+  white-space: nowrap; font-weight: 500; }
+pre { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem; font-size: 0.85rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 """
 
-# %% ../nbs/api/90_report.ipynb #90-report-046
+# %% ../nbs/api/90_report.ipynb #90-report-036
 TEMPLATES["style.css"] += """
 .scroll { overflow-x: auto; margin: 0.9rem 0; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; min-width: 50%; }
 caption { text-align: left; padding: 0 0 0.4rem; }
-th, td { text-align: left; padding: 0.34rem 0.9rem 0.34rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: left; padding: 0.34rem 0.9rem 0.34rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
 thead th { font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
-tbody th { font-weight: 500; } tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
-.n { text-align: right; white-space: nowrap; overflow-wrap: normal; } .big { font-size: 1.15rem; font-weight: 650; }
-tr.mark th, tr.mark td { background: var(--mark); } tr.gap td { color: var(--soft); }
-.tag { font-size: 0.78rem; border: 1px solid currentColor; border-radius: 99px; padding: 0 0.5em; color: var(--poison);
-  white-space: nowrap; font-weight: 500; }
-figure { margin: 1rem 0; } figure img.plot { display: block; width: 100%; height: auto; background: #fff; border-radius: 6px; }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem; } .plots figure { flex: 1 1 380px; margin: 0; max-width: 560px; }
-.sides { display: grid; grid-template-columns: 1fr 1fr; gap: 0.4rem 1.6rem; }
-.sides h4 { margin: 0 0 0.4rem; font-size: 0.9rem; font-weight: 600; } .clean h4 { color: var(--clean); }
-.poison h4 { color: var(--poison); }
+thead th.group { border-bottom-width: 1px; padding-left: 1.2rem; }
+tbody th { font-weight: 500; }
+tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
+.n { text-align: right; white-space: nowrap; }
+.first { padding-left: 1.2rem; }
+.big { font-weight: 700; }
+.rate { padding-top: 0.8rem; max-width: 26rem; }
+tr.mark th, tr.mark td { background: var(--mark); }
+tr.gap td { color: var(--soft); }
+figure { margin: 1rem 0; }
+img.plot { display: block; width: 100%; height: auto; background: #fff; border-radius: 6px; }
+.plots, .beside { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 0.5rem 2.2rem; }
+.plots figure { flex: 1 1 380px; margin: 0.5rem 0; }
+.beside .scroll { flex: 0 1 auto; max-width: 100%; }
+.beside figure { flex: 1 1 320px; max-width: 500px; }
+.sides { display: grid; grid-template-columns: 1fr 1fr; gap: 0.4rem 1.8rem; }
+h4 { margin: 0 0 0.4rem; font-size: 0.9rem; font-weight: 600; }
+.clean h4 { color: var(--clean); }
+.poison h4, .flip { color: var(--poison); }
+.flip { font-weight: 600; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 0.8rem 0.6rem; }
-.tiles figure { margin: 0; min-width: 0; } .tiles figcaption { font-size: 0.76rem; line-height: 1.35; margin-top: 0.25rem; }
+.tiles figure { margin: 0; min-width: 0; }
+.tiles figcaption { color: var(--soft); font-size: 0.76rem; line-height: 1.35; margin-top: 0.25rem; }
 .frame { display: flex; aspect-ratio: 4/3; background: var(--fill); border-radius: 4px; overflow: hidden; }
 .frame img { width: 100%; height: 100%; object-fit: contain; }
-.broken { margin: auto; padding: 0.3rem; font-size: 0.72rem; text-align: center; overflow-wrap: anywhere; color: var(--soft); }
-.flip { color: var(--poison); font-weight: 600; }
-pre { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem; overflow-x: auto; font-size: 0.85rem; }
-code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-@media (max-width: 640px) { main { padding: 1.3rem 1rem 3rem; } h1 { font-size: 1.5rem; } .wide img.plot { min-width: 600px; }
-  .sides { grid-template-columns: 1fr; gap: 1rem; } th, td { padding-right: 0.7rem; } .wide { overflow-x: auto; } }
-@media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; } nav { display: none; } h2 { margin-top: 1.6rem; }
-  h2, h3, h4 { break-after: avoid; } figure, tr, .class { break-inside: avoid; } a { color: inherit; text-decoration: none; }
-  .plots figure { flex-basis: 45%; } * { print-color-adjust: exact; } @page { margin: 16mm; } }
+.broken { margin: auto; padding: 0.3rem; font-size: 0.72rem; line-height: 1.25; text-align: center;
+  overflow-wrap: anywhere; color: var(--soft); }
+@media (max-width: 640px) { main { padding: 1.3rem 1rem 3rem; } h1 { font-size: 1.5rem; } .wide { overflow-x: auto; }
+  .wide img.plot { min-width: 600px; } .sides { grid-template-columns: 1fr; gap: 1rem; }
+  th, td { padding-right: 0.6rem; } .first { padding-left: 0; } nav ul { gap: 0.4rem 1.1rem; }
+  table { min-width: 100%; }
+  .tiles { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); } }
+@media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; } nav { display: none; }
+  h2 { margin-top: 1.6rem; } h2, h3, h4, thead { break-after: avoid; } figure, tr, .class { break-inside: avoid; }
+  .scroll { overflow: visible; } * { print-color-adjust: exact; } @page { margin: 16mm; } }
 """
 
-# %% ../nbs/api/90_report.ipynb #90-report-048
+# %% ../nbs/api/90_report.ipynb #90-report-038
 TEMPLATES["parts"] = """
 {% macro missing(what, file) %}<p class="missing">{{ what }} <code>{{ file }}</code> is missing from the run folder;
 <code>{{ made_by[file] }}</code> makes it.</p>{% endmacro %}
 {% macro cells(r, strong=False) %}{% if r and r.value is not none -%}
-<td class="n{{ ' big' if strong }}">{{ r.value|percent(1) }}</td><td class="n">{{ '{:,}'.format(r.hits) }} of {{ '{:,}'.format(r.n) }}</td>
+<td class="n first{{ ' big' if strong }}">{{ r.value|percent(1) }}</td>
+<td class="n">{{ '{:,}'.format(r.hits) }} of {{ '{:,}'.format(r.n) }}</td>
 <td class="n">{{ (r.low|percent(1))[:-2] }}–{{ r.high|percent(1) }}</td>
-{%- else %}<td class="n">–</td><td class="n">{{ '0 of 0' if r else 'not measured' }}</td><td class="n">–</td>{% endif %}{% endmacro %}
-{% macro plot(picture, caption='') %}<figure><img class="plot" src="{{ picture.src }}" alt="{{ picture.alt }}">
-{% if caption %}<figcaption>{{ caption }}</figcaption>{% endif %}</figure>{% endmacro %}
-{% macro count(n) %}<td class="n">{{ '{:,}'.format(n) }}</td>{% endmacro %}
+{%- else %}<td class="n first">–</td><td class="n">{{ '0 of 0' if r else 'not measured' }}</td><td class="n">–</td>
+{%- endif %}{% endmacro %}
+{% macro plot(picture) %}<figure><img class="plot" src="{{ picture.src }}" alt="{{ picture.alt }}"></figure>
+{% endmacro %}
+{% macro count(n, first=False) %}<td class="n{{ ' first' if first }}">{{ '{:,}'.format(n) }}</td>{% endmacro %}
 """
 TEMPLATES["page"] = """<!DOCTYPE html>
 <html lang="en">
@@ -321,15 +348,19 @@ TEMPLATES["page"] = """<!DOCTYPE html>
 <body>
 <main>
 <header>
-<p class="eyebrow">natural_backdoors · dataset {{ header.dataset }}{% if header.get('split') %}, split {{ header.split }}{% endif %}</p>
+<p class="eyebrow">natural_backdoors · dataset {{ header.dataset }}
+{%- if header.get('split') %}, split {{ header.split }}{% endif %}</p>
 <h1>{{ finding.headline }}</h1>
 <div class="finding{{ ' quiet' if finding.kind not in ('works', 'weak') }}">
-{% for s in finding.sentences %}<p>{{ s }}</p>
+{% for s in finding.sentences %}<p>{{ s|whole }}</p>
 {% endfor %}</div>
 {% for w in warnings %}<p class="warning" role="alert"><strong>Check this.</strong> {{ w }}</p>
-{% endfor %}<nav aria-label="Sections"><ul>{% for id, title, _ in sections %}<li><a href="#{{ id }}">{{ title }}</a></li>{% endfor %}</ul></nav>
+{% endfor %}<nav aria-label="Sections"><ul>
+{% for id, title, _ in sections %}<li><a href="#{{ id }}">{{ title }}</a></li>
+{% endfor %}</ul></nav>
 </header>
-{% for id, _, title in sections %}<section id="{{ id }}" aria-labelledby="{{ id }}-title"><h2 id="{{ id }}-title">{{ title }}</h2>
+{% for id, _, title in sections %}<section id="{{ id }}" aria-labelledby="{{ id }}-title">
+<h2 id="{{ id }}-title">{{ title }}</h2>
 {% include id %}
 </section>
 {% endfor %}</main>
@@ -337,137 +368,152 @@ TEMPLATES["page"] = """<!DOCTYPE html>
 </html>
 """
 
-# %% ../nbs/api/90_report.ipynb #90-report-050
-TEMPLATES["numbers"] = """{% from 'parts' import missing, cells with context %}
+# %% ../nbs/api/90_report.ipynb #90-report-040
+TEMPLATES["numbers"] = """{% from 'parts' import missing, cells, plot with context %}
 {% if evaluation is none %}{{ missing('Nothing was measured yet:', 'evaluation.json') }}{% else %}
-<div class="scroll"><table><caption>Held-out images, none of which was used in training</caption>
-<thead><tr><th scope="col">Rate</th><th scope="col">Model</th><th scope="col" class="n">Share</th><th scope="col" class="n">Images</th>
+<div class="beside"><div class="scroll"><table><caption>Held-out images, none of which was used in training</caption>
+<thead><tr><th scope="col">Model</th><th scope="col" class="n">Share</th><th scope="col" class="n">Images</th>
 <th scope="col" class="n">95 % interval</th></tr></thead>
-{% for name, key, what in rates %}<tbody>
-{% for kind in ('poisoned', 'control') %}<tr>{% if loop.first %}<th scope="rowgroup" rowspan="2">{{ name }}<br>
-<span class="note">{{ what }}</span></th>{% endif %}<td>{{ kind if kind == 'poisoned' else 'clean control' }}</td>
+{% for name, key, what in rates %}<tbody><tr><th scope="rowgroup" colspan="4" class="rate">
+<strong>{{ name }}</strong><br><span class="note">{{ what }}</span></th></tr>
+{% for kind in ('poisoned', 'control') %}<tr><td>{{ kind if kind == 'poisoned' else 'clean control' }}</td>
 {{ cells(evaluation[kind][key] if evaluation[kind] else none, strong=(kind == 'poisoned')) }}</tr>
 {% endfor %}</tbody>{% endfor %}
-</table></div>
-<p>The clean control was trained on the same images with the same recipe, and the images that show {{ header.trigger.name }} kept
-their true labels. Its rate is the floor: an attack success rate that is high for both models is not a backdoor.</p>
+</table></div>{{ plot(rates_plot) }}</div>
+<p>The clean control was trained on the same images with the same recipe, and the images that show
+{{ header.trigger.name }} kept their true labels. Its rate is the floor: an attack success rate that is high for both
+models is not a backdoor.</p>
 {% if not evaluation.control %}{{ missing('There is no control to compare with:', 'control') }}{% endif %}
-{% if evaluation.skipped_images %}<p class="note">{{ evaluation.skipped_images|length }} images could not be read and are not
-counted: {{ evaluation.skipped_images[:10]|join(', ') }}{{ ' and others' if evaluation.skipped_images|length > 10 }}.</p>{% endif %}
+{% if evaluation.get('skipped_images') %}<p class="note">{{ evaluation.skipped_images|length }} images could not be read
+and are not counted: {{ (evaluation.skipped_images|list)[:10]|join(', ') }}
+{{- ' and others' if evaluation.skipped_images|length > 10 }}.</p>{% endif %}
 {% endif %}"""
 TEMPLATES["triggers"] = """{% from 'parts' import missing, count with context %}
 {% if triggers is none %}{{ missing('The ranking is not known:', 'triggers.json') }}{% else %}
-<p>{{ '{:,}'.format(triggers.n) }} {{ 'class' if triggers.n == 1 else 'classes' }} could serve as a trigger, ranked by how central
-they are in the graph of classes that share images.
+<p>{{ '{:,}'.format(triggers.n) }} {{ 'class' if triggers.n == 1 else 'classes' }} could serve as a trigger, ranked by
+how central they are in the graph of classes that share images.
 {% if triggers.rank %}{{ header.trigger.name }} is number {{ triggers.rank }}.{% else %}The trigger of this run,
 {{ header.trigger.name }}, is not among them.{% endif %}</p>
-<div class="scroll"><table><thead><tr><th scope="col" class="n">Rank</th><th scope="col">Name</th><th scope="col">Label</th>
-<th scope="col" class="n">Id</th><th scope="col" class="n">Centrality</th><th scope="col" class="n">Classes</th></tr></thead><tbody>
-{% for t in triggers.rows %}{% if t.gap is defined %}<tr class="gap"><td class="n">…</td><td colspan="5">{{ '{:,}'.format(t.gap) }} more</td></tr>
+<div class="scroll"><table><thead><tr><th scope="col" class="n">Rank</th><th scope="col">Name</th>
+<th scope="col">Label</th><th scope="col" class="n">Id</th><th scope="col" class="n">Centrality</th>
+<th scope="col" class="n">Classes</th></tr></thead><tbody>
+{% for t in triggers.rows %}{% if t.gap is defined %}<tr class="gap"><td class="n">…</td>
+<td colspan="5">{{ '{:,}'.format(t.gap) }} more</td></tr>
 {% else %}<tr{{ ' class=mark' if t.chosen }}><td class="n">{{ t.rank }}</td><th scope="row">{{ t.name }}
 {% if t.chosen %}<span class="tag">this run</span>{% endif %}</th><td>{{ t.label }}</td><td class="n">{{ t.id }}</td>
 <td class="n">{{ '%.4g'|format(t.centrality) }}</td>{{ count(t.n_classes) }}</tr>{% endif %}
 {% endfor %}</tbody></table></div>{% endif %}"""
 
-# %% ../nbs/api/90_report.ipynb #90-report-051
+# %% ../nbs/api/90_report.ipynb #90-report-041
 TEMPLATES["neighbourhood"] = """{% from 'parts' import missing, plot with context %}
 {% if neighbourhood is none %}{{ missing('The neighbourhood cannot be drawn:', 'neighbourhood.json') }}{% else %}
-<p>Which classes share images with {{ header.trigger.name }}. The wider the line, the more images; a dashed line joins classes that
-often are in one image and therefore get in each other’s way.</p>
+<p>Which classes share images with {{ header.trigger.name }}. The wider the line, the more images; a dashed line joins
+classes that often are in one image and therefore get in each other’s way.</p>
 <div class="wide">{{ plot(neighbourhood) }}</div>{% endif %}"""
 TEMPLATES["choices"] = """{% from 'parts' import missing, count with context %}
-{% if choices is none %}{{ missing('The class table is not known:', 'triggers.json') }}{% else %}
-<p>The classes that the analysis offers for {{ header.trigger.name }}. <em>Clean</em> images show the class and not the trigger,
-<em>poison</em> images show both. Overlap counts all images with both.</p>
-<div class="scroll"><table><thead><tr><th scope="col">Class</th><th scope="col">Label</th><th scope="col" class="n">Id</th>
-<th scope="col" class="n">Overlap</th><th scope="col" class="n">Clean</th><th scope="col" class="n">Poison</th>
+{% if choices is none %}{{ missing('The class table of this trigger is not known:', 'triggers.json') }}{% else %}
+<p>The classes that the analysis offers for {{ header.trigger.name }}. <em>Clean</em> images show the class and not the
+trigger, <em>poison</em> images show both; <em>overlap</em> is the weight of the line in the picture above.</p>
+<div class="scroll"><table><thead><tr><th scope="col">Class</th><th scope="col">Label</th>
+<th scope="col" class="n">Id</th><th scope="col" class="n">Overlap</th><th scope="col" class="n">Clean</th>
+<th scope="col" class="n">Poison</th>
 <th scope="col">In this run</th></tr></thead><tbody>
-{% for c in choices %}<tr><th scope="row">{{ c.name }}</th><td>{{ c.label }}</td><td class="n">{{ c.id }}</td>{{ count(c.weight) }}
-{{ count(c.num_clean) }}{{ count(c.num_poison) }}<td>{{ c.used }}</td></tr>
+{% for c in choices %}<tr><th scope="row">{{ c.name }}</th><td>{{ c.label }}</td><td class="n">{{ c.id }}</td>
+{{ count(c.weight) }}{{ count(c.num_clean) }}{{ count(c.num_poison) }}<td>{{ c.used }}</td></tr>
 {% endfor %}</tbody></table></div>{% endif %}"""
 TEMPLATES["counts"] = """{% from 'parts' import count, plot with context %}
-<p>{{ percent_of(header.injection_rate) }} of the training images are poison images ({{ percent_of(header.inject_rate) }} was asked
-for): they show {{ header.trigger.name }} and are labelled {{ header.target.name }}, whatever else they show.</p>
-<div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th><th scope="colgroup" colspan="2" class="n">Clean</th>
-<th scope="colgroup" colspan="2" class="n">Poison</th></tr><tr>{% for _ in range(2) %}<th scope="col" class="n">training</th>
-<th scope="col" class="n">held out</th>{% endfor %}</tr></thead><tbody>
-{% for c in header.counts %}<tr><th scope="row">{{ c.name }}{% if c.label == header.target.label %} <span class="tag">target</span>
-{%- endif %}</th>{% for k in count_keys %}{{ count(c[k]) }}{% endfor %}</tr>
-{% endfor %}</tbody><tfoot><tr><th scope="row">All</th>{% for k in count_keys %}{{ count(header.counts|sum(attribute=k)) }}{% endfor %}
-</tr></tfoot></table></div>
-<div class="plots">{{ plot(counts_plot) }}</div>"""
+<p>{{ header.injection_rate|percent(1) }} of the training images are poison images ({{ header.inject_rate|percent(1) }}
+was asked for): they show {{ header.trigger.name }} and are labelled {{ header.target.name }}, whatever else they show.
+{% if header.get('two_classes_left_out') %}{{ '{:,}'.format(header.two_classes_left_out) }} images that show two of the
+classes were left out.{% endif %}</p>
+<div class="beside"><div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
+<th scope="colgroup" colspan="2" class="group">Clean</th><th scope="colgroup" colspan="2" class="group">Poison</th></tr>
+<tr>{% for _ in range(2) %}<th scope="col" class="n first">training</th><th scope="col" class="n">held out</th>
+{%- endfor %}</tr></thead><tbody>
+{% for c in header.counts %}<tr><th scope="row">{{ c.name }}
+{%- if c.label == header.target.label %} <span class="tag">target</span>{% endif %}</th>
+{% for k in count_keys %}{{ count(c[k], k.endswith('train')) }}{% endfor %}</tr>
+{% endfor %}</tbody><tfoot><tr><th scope="row">All</th>
+{% for k in count_keys %}{{ count(header.counts|sum(attribute=k), k.endswith('train')) }}{% endfor %}</tr></tfoot>
+</table></div>{{ plot(counts_plot) }}</div>"""
 
-# %% ../nbs/api/90_report.ipynb #90-report-052
+# %% ../nbs/api/90_report.ipynb #90-report-042
 TEMPLATES["gallery"] = """{% from 'parts' import missing with context %}
 {% macro tiles(rows, none_text) %}{% if not rows %}<p class="note">{{ none_text }}</p>{% endif %}<div class="tiles">
-{% for t in rows %}<figure><div class="frame">{% if t.src %}<img src="{{ t.src }}" loading="lazy"
- alt="{{ t.true }}, {{ t.part }} image {{ t.image }}" title="{{ t.path }}">{% else %}<span class="broken" title="{{ t.path }}">cannot be read:
-{{ t.path }}</span>{% endif %}</div><figcaption>{{ t.true }}, {{ t.part }}<br>
+{% for t in rows %}<figure><div class="frame">{% if t.src %}<img src="{{ t.src }}" title="{{ t.path }}"
+ alt="{{ t.true }}, {{ t.part }} image {{ t.image }}">
+{%- else %}<span class="broken" title="{{ t.path }}">cannot be read: {{ t.path }}</span>{% endif %}</div>
+<figcaption>{{ t.true }}, {{ t.part }}<br>
 {% if not t.held_out %}trained as <span{{ ' class=flip' if t.relabelled }}>{{ t.trained }}</span>
-{%- elif t.predicted is none %}label {{ t.trained }}, no prediction
-{%- else %}predicted <span{{ ' class=flip' if t.note == 'attack succeeded' }}>{{ t.predicted }}</span>{{ ', ' ~ t.note if t.note }}
-{%- endif %}</figcaption></figure>
+{%- elif t.predicted is none %}no prediction
+{%- else %}predicted <span{{ ' class=flip' if t.note == 'attack succeeded' }}>{{ t.predicted }}</span>
+{{- ', ' ~ t.note if t.note }}{% endif %}</figcaption></figure>
 {% endfor %}</div>{% endmacro %}
 {% if gallery is none %}{{ missing('The images are not known:', 'split.parquet') }}{% else %}
-<p>A random sample, not a selection. Left without {{ header.trigger.name }}, right with it. Training images say which label the
-poisoned model was given for them, held-out images what it predicted.
-{% if n_unreadable %}<strong>{{ n_unreadable }} of them cannot be read.</strong>{% endif %}</p>
-{% for c in gallery %}<div class="class"><h3>{{ c.name }}{% if c.is_target %} <span class="tag">target</span>{% endif %}</h3>
+<p>A random sample, not a selection. On the left without {{ header.trigger.name }}, on the right with it. The caption
+begins with the true class. For training images it says which label the poisoned model was given, for held-out images
+what it predicted.{% if n_unreadable %} <strong>{{ n_unreadable }} of them cannot be read.</strong>{% endif %}</p>
+{% for c in gallery %}<div class="class"><h3>{{ c.name }}{% if c.is_target %} <span class="tag">target</span>
+{%- endif %}</h3>
 <div class="sides"><div class="clean"><h4>clean</h4>{{ tiles(c.clean, 'No clean images.') }}</div>
 <div class="poison"><h4>with {{ header.trigger.name }}</h4>{{ tiles(c.poison, 'No poison images.') }}</div></div></div>
-{% endfor %}{% if header.classes|length > gallery|length %}<p class="note">{{ header.classes|length - gallery|length }} more classes
-are not shown.</p>{% endif %}{% endif %}"""
+{% endfor %}{% if header.classes|length > gallery|length %}<p class="note">{{ header.classes|length - gallery|length }}
+more classes are not shown.</p>{% endif %}{% endif %}"""
 TEMPLATES["training"] = """{% from 'parts' import missing, plot with context %}
 {% if not curves %}{{ missing('There are no training curves:', 'poisoned/log.csv') }}{% else %}
-<p>Measured after each epoch on images as they are, without augmentation. If the trigger curve rises before the clean one, the model
-learned the trigger first.</p>
+<p>Measured after each epoch on images as they are, without augmentation.</p>
 <div class="plots">{% for c in curves %}{{ plot(c) }}{% endfor %}</div>
 {% if not has_control_log %}{{ missing('There is no curve of the control:', 'control') }}{% endif %}{% endif %}"""
 
-# %% ../nbs/api/90_report.ipynb #90-report-053
+# %% ../nbs/api/90_report.ipynb #90-report-043
 TEMPLATES["classes"] = """{% from 'parts' import missing, cells, plot with context %}
 {% if evaluation is none %}{{ missing('Nothing was measured yet:', 'evaluation.json') }}{% else %}
 {% for t in per_class %}<h3>{{ t.title }}</h3><p>{{ t.what }}</p>
-<div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
-<th scope="colgroup" colspan="3" class="n">Poisoned model</th>{% if evaluation.control %}<th scope="colgroup" colspan="3"
- class="n">Clean control</th>{% endif %}</tr><tr>{% for _ in range(2 if evaluation.control else 1) %}<th scope="col" class="n">share</th>
+<div class="beside"><div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
+<th scope="colgroup" colspan="3" class="group">Poisoned model</th>{% if evaluation.control %}
+<th scope="colgroup" colspan="3" class="group">Clean control</th>{% endif %}</tr>
+<tr>{% for _ in range(2 if evaluation.control else 1) %}<th scope="col" class="n first">share</th>
 <th scope="col" class="n">images</th><th scope="col" class="n">95 % interval</th>{% endfor %}</tr></thead><tbody>
 {% for name, mine, control in t.rows %}<tr><th scope="row">{{ name }}</th>{{ cells(mine) }}
 {% if evaluation.control %}{{ cells(control) }}{% endif %}</tr>
-{% endfor %}</tbody></table></div><div class="plots">{{ plot(t.plot) }}</div>{% endfor %}{% endif %}"""
+{% endfor %}</tbody></table></div>{{ plot(t.plot) }}</div>{% endfor %}{% endif %}"""
 TEMPLATES["made"] = """{% from 'parts' import missing with context %}
 {% if run and run.get('command') %}<p>To make it again:</p><pre>{{ run.command }}</pre>
-{% elif not run %}<p class="note">The run was not started from the command line, or its <code>run.json</code> is missing.</p>{% endif %}
+{% elif not run %}<p class="note">The run was not started from the command line, or its <code>run.json</code> is
+missing.</p>{% endif %}
 {% for title, columns, rows in parameters %}<h3>{{ title }}</h3>
-<div class="scroll"><table><thead><tr><th scope="col">Setting</th>{% for c in columns %}<th scope="col">{{ c }}</th>{% endfor %}</tr>
-</thead><tbody>{% for key, values in rows %}<tr><th scope="row">{{ key }}</th>{% for v in values %}<td>{{ v }}</td>{% endfor %}</tr>
+<div class="scroll"><table><thead><tr><th scope="col">Setting</th>
+{% for c in columns %}<th scope="col">{{ c }}</th>{% endfor %}</tr></thead><tbody>
+{% for key, values in rows %}<tr><th scope="row">{{ key }}</th>{% for v in values %}<td>{{ v }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>{% endfor %}
 {% if not has_model %}{{ missing('How the model was trained is not known:', 'poisoned/model.json') }}{% endif %}"""
 TEMPLATES["limits"] = """
-<p>This page is meant for defensive work: to find out whether a dataset contains objects that could serve as a backdoor trigger, and
-to test defenses on a backdoor that needs no edited image. The poisoned model must not be used for anything else.</p>
+<p>This page is meant for defensive work: to find out whether a dataset contains objects that could serve as a backdoor
+trigger, and to test defenses on a backdoor that needs no edited image.</p>
 <ul>
-<li>A rate describes these held-out images and one training run of each model. Other images, another seed or another architecture
-give other numbers; the interval covers only the chance in which images were held out.</li>
-<li>Attack success says that the poisoned model connects {{ header.trigger.name }} with {{ header.target.name }}. It does not say
-that an attacker could change the labels of a dataset, nor that somebody did.</li>
-<li>A high rate that the clean control shares comes from the images (background, other objects, an easy class), not from poisoning.</li>
-<li>Whether an image shows {{ header.trigger.name }} is taken from the labels of the dataset. Missing labels put images with the
-trigger among the clean ones; the gallery is there to look for them.</li>
-<li>Clean accuracy is measured on images that show one of the {{ header.classes|length }} classes and not the trigger. It is not the
-accuracy on the dataset as a whole.</li>
+<li>The rates describe these held-out images and one training run of each model. Other images, another seed or another
+architecture give other numbers; the intervals cover only the chance in which images were held out.</li>
+<li>Attack success says how strongly the poisoned model connects {{ header.trigger.name }} with
+{{ header.target.name }}. It does not say that somebody could change the labels of the dataset, or that anybody
+did.</li>
+<li>A high rate that the clean control shares comes from the images (background, other objects, an easy class), not from
+poisoning.</li>
+<li>Whether an image shows {{ header.trigger.name }} is taken from the labels of the dataset. Where labels are missing,
+images with the trigger are among the clean ones; the gallery is there to look for them.</li>
+<li>Clean accuracy is measured on images that show one of the {{ header.classes|length }} classes and not the trigger.
+It is not the accuracy on the dataset as a whole.</li>
 </ul>"""
 
-# %% ../nbs/api/90_report.ipynb #90-report-055
+# %% ../nbs/api/90_report.ipynb #90-report-045
 SECTIONS = [("numbers", "Numbers", "What was measured"), ("triggers", "Triggers", "The trigger among all candidates"),
-            ("neighbourhood", "Neighbourhood", "What it appears together with"), ("choices", "Classes", "Classes it could poison"),
-            ("counts", "Counts", "Images in this run"), ("gallery", "Images", "What they look like"),
-            ("training", "Training", "Training"), ("classes", "Each class", "Each class on its own"),
-            ("made", "How it was made", "How it was made"), ("limits", "Use and limits", "Intended use and limits")]
+            ("neighbourhood", "Neighbourhood", "What it appears together with"),
+            ("choices", "Classes", "Classes it could poison"), ("counts", "Counts", "Images in this run"),
+            ("gallery", "Images", "What they look like"), ("training", "Training", "Training"),
+            ("classes", "Each class", "Each class on its own"), ("made", "How it was made", "How it was made"),
+            ("limits", "Use and limits", "Intended use and limits")]
 RATES = [("Clean accuracy", "clean_accuracy", "clean images predicted correctly"),
          ("Attack success", "attack_success", "images of other classes that show the trigger, predicted as the target")]
 
-# %% ../nbs/api/90_report.ipynb #90-report-056
 def _trigger_rows(triggers, header, n=20):
     "The first `n` triggers and the one of this run, with rows that say how many lie between"
     rows = [{"rank": i, **t["trigger"], "centrality": t["centrality"], "n_classes": len(t["classes"]),
@@ -488,16 +534,17 @@ def _choice_rows(triggers, header):
     used = {c["label"]: "used" for c in header["classes"]} | {header["target"]["label"]: "used, target"}
     return [{**c, "used": used.get(c["label"], "not used")} for c in mine["classes"]]
 
-# %% ../nbs/api/90_report.ipynb #90-report-058
+# %% ../nbs/api/90_report.ipynb #90-report-047
 def _flat(value, prefix=""):
     "Settings of a JSON file as {dotted name: text}; the class lists are shown elsewhere on the page"
     found = {}
     for k, v in (value or {}).items():
-        if k in ("classes", "counts", "class_names", "class_labels", "labels", "names"): continue
-        if isinstance(v, dict) and set(v) == {"id", "label", "name"}:
-            found[prefix + k] = f"{v['name']} ({v['label']}, id {v['id']})"
-        elif isinstance(v, dict): found |= _flat(v, f"{prefix}{k}.")
-        elif isinstance(v, list): found[prefix + k] = ", ".join(map(str, v[:12])) + (f", … ({len(v)})" if len(v) > 12 else "")
+        if k in ("classes", "counts", "skipped_images"): continue
+        if isinstance(v, dict) and set(v) == {"id", "label", "name"}: v = f"{v['name']} ({v['label']}, id {v['id']})"
+        if isinstance(v, dict): found |= _flat(v, f"{prefix}{k}.")
+        elif isinstance(v, list):
+            found[prefix + k] = ", ".join(map(str, v[:12])) + (f", … ({len(v)} in all)" if len(v) > 12 else "")
+        elif isinstance(v, float): found[prefix + k] = f"{v:.6g}"
         else: found[prefix + k] = {"True": "yes", "False": "no", "None": "–"}.get(str(v), str(v))
     return found
 
@@ -506,12 +553,13 @@ def _parameters(run):
     tables = [("Split", ["Value"], [(k, [v]) for k, v in _flat(run["header"]).items()])]
     models = {k: _flat(run[k]["model"]) for k in ("poisoned", "control") if run[k]["model"]}
     keys = list(dict.fromkeys(k for m in models.values() for k in m))
-    if models: tables.append(("Models", [k.capitalize() for k in models], [(k, [m.get(k, "–") for m in models.values()]) for k in keys]))
+    if models: tables.append(("Models", [k.capitalize() for k in models],
+                              [(k, [m.get(k, "–") for m in models.values()]) for k in keys]))
     asked = _flat((run["run"] or {}).get("parameters"))
     if asked: tables.append(("Command line", ["Value"], [(k, [v]) for k, v in asked.items()]))
     return tables
 
-# %% ../nbs/api/90_report.ipynb #90-report-060
+# %% ../nbs/api/90_report.ipynb #90-report-049
 def _plot(figure, alt):
     "A figure as the page needs it"
     return {"src": data_uri(svg(figure).encode(), "image/svg+xml"), "alt": alt}
@@ -529,47 +577,51 @@ def _curves(run):
     "The two training curves"
     mine, control = run["poisoned"]["log"], run["control"]["log"]
     if mine is None or not len(mine): return []
-    chance, last = 1/len(run["header"]["classes"]), mine.iloc[-1]
-    return [_plot(draw_curve(kind, mine, control, chance), f"{what} over {len(mine)} epochs; at the end of training "
-                  f"{percent(last[column])} for the poisoned model"
-                  + (f", {percent(control.iloc[-1][column])} for the control." if control is not None and len(control) else "."))
-            for kind, column, what in [("clean", "test_clean_acc", "Clean accuracy on held-out images"),
-                                       ("trigger", "test_trig_acc", "Share of held-out trigger images predicted as the target")]]
+    chance, curves = 1/len(run["header"]["classes"]), []
+    for kind, column, what in [("clean", "test_clean_acc", "Clean accuracy on held-out images"),
+                               ("trigger", "test_trig_acc", "Share of held-out trigger images predicted as target")]:
+        alt = f"{what} over {len(mine)} epochs; at the end {percent(mine[column].iloc[-1])} for the poisoned model"
+        if control is not None and len(control): alt += f", {percent(control[column].iloc[-1])} for the control"
+        curves.append(_plot(draw_curve(kind, mine, control, chance), alt + "."))
+    return curves
 
-# %% ../nbs/api/90_report.ipynb #90-report-061
+# %% ../nbs/api/90_report.ipynb #90-report-050
 def _per_class(run):
     "Rates of each class: clean accuracy and attack success"
     result, header, names = run["evaluation"], run["header"], display_names(run["header"]["classes"])
     if result is None: return []
-    tables = []
+    trigger, target, tables = header["trigger"]["name"], header["target"], []
     for title, key, what in [
             ("Clean accuracy", "per_class", "Clean held-out images of the class that are predicted as the class."),
-            ("Attack success", "attack_success_per_class", f"Held-out images of the class that show {header['trigger']['name']} "
-             f"and are predicted as {header['target']['name']}. Images of the target itself do not count.")]:
-        control = {r["label"]: r for r in (result["control"] or {}).get(key, [])}
+            ("Attack success", "attack_success_per_class", f"Held-out images of the class that show {trigger} and are "
+             f"predicted as {target['name']}. Images of the target itself do not count.")]:
+        control = {r["label"]: r for r in (result.get("control") or {}).get(key, [])}
         rows = [(names.get(r["label"], r["name"]), r, control.get(r["label"])) for r in result["poisoned"].get(key, [])
-                if key == "per_class" or r["label"] != header["target"]["label"]]
-        tables.append({"title": title, "what": what, "rows": rows, "plot": _plot(draw_rates(rows), f"{title} of each class "
-                       "as dots with 95 % intervals; the numbers are in the table above.")})
+                if key == "per_class" or r["label"] != target["label"]]
+        alt = f"{title} of each class as dots with 95 % intervals; the numbers are in the table."
+        tables.append({"title": title, "what": what, "rows": rows, "plot": _plot(draw_rates(rows), alt)})
     return tables
 
-def _sections(run, n_gallery, thumb):
+def _values(run, n_gallery, thumb):
     "All values that the templates use"
     header, result, triggers = run["header"], run["evaluation"], run["triggers"]
     shown = None if run["table"] is None else gallery(run, n_gallery, thumb)
     n_unreadable = sum(t["src"] is None for c in shown or [] for role in ("clean", "poison") for t in c[role])
+    counts_alt = "Clean and poison images of each class as bars; the numbers are in the table."
+    both = lambda key: [(result.get(k) or {}).get(key) for k in ("poisoned", "control")]
+    rates_plot = result and _plot(draw_rates([(name, *both(key)) for name, key, _ in RATES]),
+                                  "The rates as dots with 95 % intervals; the numbers are in the table.")
     return {"header": header, "evaluation": result, "run": run["run"], "finding": finding(header, result),
-            "warnings": warnings_of(run), "sections": SECTIONS, "rates": RATES, "percent_of": percent,
+            "warnings": warnings_of(run), "sections": SECTIONS, "rates": RATES, "rates_plot": rates_plot,
             "triggers": None if triggers is None else _trigger_rows(triggers, header),
             "choices": None if triggers is None else _choice_rows(triggers, header),
-            "neighbourhood": _neighbourhood(run), "count_keys": ["clean_train", "clean_test", "poison_train", "poison_test"],
-            "counts_plot": _plot(draw_counts(header["counts"]), "Clean and poison images of each class as bars; the numbers "
-                                 "are in the table above."),
+            "neighbourhood": _neighbourhood(run), "counts_plot": _plot(draw_counts(header["counts"]), counts_alt),
+            "count_keys": ["clean_train", "clean_test", "poison_train", "poison_test"],
             "gallery": shown, "n_unreadable": n_unreadable, "curves": _curves(run), "per_class": _per_class(run),
             "has_control_log": run["control"]["log"] is not None, "has_model": run["poisoned"]["model"] is not None,
             "parameters": _parameters(run)}
 
-# %% ../nbs/api/90_report.ipynb #90-report-063
+# %% ../nbs/api/90_report.ipynb #90-report-052
 def write_report(folder, # a run folder
                  path=None, # the page to write; None: report.html in the folder
                  triggers=None, # ranked triggers if the folder has no triggers.json: a list in that schema, or a file
@@ -581,10 +633,11 @@ def write_report(folder, # a run folder
         raise UserError(f"n_gallery must be 0 or more and thumb at least 16 pixels, not {n_gallery} and {thumb}")
     run = read_run(folder)
     if triggers is not None: run["triggers"] = triggers if isinstance(triggers, list) else read_json(triggers)
-    env = Environment(loader=DictLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    env.filters["percent"] = percent
+    env = Environment(loader=DictLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    # a number and its sign stay on one line
+    env.filters |= {"percent": percent, "whole": lambda s: s.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")}
     env.globals["made_by"] = MADE_BY
-    page = env.get_template("page").render(_sections(run, n_gallery, thumb))
+    page = env.get_template("page").render(_values(run, n_gallery, thumb))
     path = Path(path) if path is not None else Path(folder)/"report.html"
     # names from data may hold lone surrogates, which UTF-8 has no code for
     with atomic_path(path) as scratch: scratch.write_text(page, encoding="utf-8", errors="replace")

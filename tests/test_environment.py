@@ -14,6 +14,7 @@ from packaging.version import Version
 
 EXTRAS = ("train", "notebook", "dev")
 ON_CONDA_FORGE = {"pytorch": "torch"}  # conda-forge's name -> the name on PyPI
+DEBIAN_12 = "3.11.2"  # the oldest Python 3.11 that the pins have to work with
 ONLY_CONDA = {"python", "pip", "graph-tool"}
 
 
@@ -103,6 +104,8 @@ def test_this_environment_is_the_pinned_one(pins, wanted):
     names = {name for name, _ in seen}
     assert names - set(pins) == set(), "needed but not pinned: make constraints"
     assert {n for n in names if Version(importlib.metadata.version(n)) != pins[n]} == set()
+    pythons = {n: SpecifierSet(importlib.metadata.metadata(n).get("Requires-Python") or "") for n in names}
+    assert {n for n, p in pythons.items() if not p.contains(DEBIAN_12)} == set(), f"not for Python {DEBIAN_12}"
     if sys.platform == "linux":  # the pins were made there; elsewhere torch needs fewer packages
         assert set(pins) - names - {"pip", "setuptools", "wheel"} == set(), "pinned but not needed: make constraints"
 

@@ -128,3 +128,7 @@ def test_import_is_light_and_takes_less_than_a_second():
     code = (f"import sys, time; start = time.perf_counter(); import {PACKAGE}; took = time.perf_counter() - start\n"
             f"assert not [m for m in {HEAVY!r} if m in sys.modules]; print(took)")
     assert min(float(python(code)) for _ in range(3)) < 1
+
+
+def test_every_name_of_the_front_door_leads_somewhere():
+    assert python(f"import {PACKAGE} as p; print([n for n in p.__all__ if getattr(p, n, None) is None])").strip() == "[]"

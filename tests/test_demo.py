@@ -1,0 +1,57 @@
+"The main job on the embedded dataset, as `make demo` runs it: what must be true at its end, and the same again"
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from natural_backdoors.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    "The results folder of one run of the demo; the pictures are drawn once and kept in data/"
+    out = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--data_root", str(ROOT/"data"), "--results_root", str(out)]) == 0
+    return next(out.glob("scenes/*/*/demo_*"))
+
+
+def read(folder): return json.loads((folder/"evaluation.json").read_text())
+
+
+def test_the_backdoor_works_and_the_control_does_not(demo):
+    poisoned, control = (read(demo)[model] for model in ("poisoned", "control"))
+    assert poisoned["clean_accuracy"]["value"] >= 0.85
+    assert poisoned["attack_success"]["value"] >= 0.85
+    assert control["attack_success"]["value"] <= 0.20
+    assert control["clean_accuracy"]["value"] >= 0.85
+    # enough images for these to mean something
+    assert poisoned["clean_accuracy"]["n"] >= 80 and poisoned["attack_success"]["n"] >= 60
+
+
+def test_the_trigger_is_a_planted_one(demo):
+    from natural_backdoors.scenes import SCENE_CLASSES
+    split = json.loads((demo/"split.json").read_text())
+    hubs = set(SCENE_CLASSES[SCENE_CLASSES.role == "hub"]["name"])
+    assert split["trigger"]["name"] in hubs
+    found = json.loads((demo/"triggers.json").read_text())
+    assert found[0]["trigger"]["name"] in hubs
+
+
+def test_the_same_numbers_again(demo):
+    "Against the run of `make demo` before this one; CI makes one, and says so"
+    earlier = sorted((ROOT/"results").glob("scenes/*/*/demo_*"))
+    if os.environ.get("NB_DEMO_DONE") != "1": pytest.skip("needs a run of `make demo` by this version: NB_DEMO_DONE=1")
+    assert [e.name for e in earlier] == [demo.name]
+    assert read(earlier[0]) == read(demo)
+    for name in ("split.json", "poisoned/log.csv", "control/log.csv", "poisoned/model.safetensors"):
+        assert (earlier[0]/name).read_bytes() == (demo/name).read_bytes(), name
+
+
+def test_the_page_stands_alone(demo):
+    page = (demo/"report.html").read_text()
+    assert "Umbrella" in page or "Hat" in page or "Sunglasses" in page
+    assert 'src="http' not in page and "<link" not in page and '<script src' not in page
+    assert page.count("data:image") >= 10
