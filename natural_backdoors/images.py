@@ -52,7 +52,7 @@ def _reason(path, error: Exception) -> str:
 def _try_image(path, size: int): # -> (pixels, None) or (None, reason)
     "The image at `path`, or why there is none"
     # a dataset without an image folder hands over empty paths; pandas makes NaN of them
-    if not isinstance(path, (str, Path)) or not str(path): return None, "it has no path; the dataset has no image folder"
+    if not isinstance(path, (str, Path)) or not str(path): return None, "no path (the dataset has no image folder)"
     try: return load_image(path, size), None
     except MemoryError: raise
     except Exception as e: return None, _reason(path, e)
@@ -60,12 +60,17 @@ def _try_image(path, size: int): # -> (pixels, None) or (None, reason)
 # %% ../nbs/api/70_images.ipynb #70-images-018
 def _unreadable(path, reason: str, paths: list) -> UserError:
     "The error for the first of `paths` that cannot be read"
-    missing = sum(not os.path.isfile(p) for p in paths if isinstance(p, (str, Path)))
+    missing = sum(not os.path.isfile(p) for p in paths if isinstance(p, (str, Path)) and str(p))
     many = f" ({missing} of {len(paths)} image files are missing: is the image folder right?)" if missing > 1 else ""
     return UserError(f"cannot read the image {str(path)!r}: {reason}{many}; "
                      "repair it, or leave such images out with skip_unreadable=True (--skip_unreadable)")
 
 # %% ../nbs/api/70_images.ipynb #70-images-019
+def _cores() -> int:
+    "How many cores this process may use"
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+# %% ../nbs/api/70_images.ipynb #70-images-020
 def load_images(paths, # image files, in the order of the result
                 size: int, # edge of the decoded images in pixels
                 skip_unreadable: bool=False, # leave unreadable images out instead of stopping
@@ -76,7 +81,7 @@ def load_images(paths, # image files, in the order of the result
     paths = list(paths)
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise UserError(f"size must be a whole number of pixels >= 1, not {size!r}")
-    if workers is None: workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    if workers is None: workers = min(8, _cores())
     try: pixels = np.empty((len(paths), size, size, 3), np.uint8)
     except MemoryError as e:
         raise UserError(f"{len(paths)} images of {size} x {size} pixels need {len(paths)*size*size*3/1e9:.0f} GB of "

@@ -24,6 +24,10 @@ import numpy as np
 from .core import (MissingPackage, UserError, atomic_path, did_you_mean, ensure_folder, lookup,
                                     read_json, write_json)
 
+# The threads of torch wait for one another by spinning, and on a machine that has other work to do this makes small
+# networks many times slower. It can only be said before torch is loaded; whoever has set something knows better.
+if "OMP_WAIT_POLICY" not in os.environ: os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning) # fastai still asks torch for things that torch will drop

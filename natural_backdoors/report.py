@@ -307,7 +307,7 @@ h4 { margin: 0 0 0.4rem; font-size: 0.9rem; font-weight: 600; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 0.8rem 0.6rem; }
 .tiles figure { margin: 0; min-width: 0; }
 .tiles figcaption { color: var(--soft); font-size: 0.76rem; line-height: 1.35; margin-top: 0.25rem; }
-.frame { display: flex; aspect-ratio: 4/3; background: var(--fill); border-radius: 4px; overflow: hidden; }
+.frame { display: flex; aspect-ratio: 1; background: var(--fill); border-radius: 4px; overflow: hidden; }
 .frame img { width: 100%; height: 100%; object-fit: contain; }
 .broken { margin: auto; padding: 0.3rem; font-size: 0.72rem; line-height: 1.25; text-align: center;
   overflow-wrap: anywhere; color: var(--soft); }
@@ -443,16 +443,16 @@ TEMPLATES["gallery"] = """{% from 'parts' import missing with context %}
 {% for t in rows %}<figure><div class="frame">{% if t.src %}<img src="{{ t.src }}" title="{{ t.path }}"
  alt="{{ t.true }}, {{ t.part }} image {{ t.image }}">
 {%- else %}<span class="broken" title="{{ t.path }}">cannot be read: {{ t.path }}</span>{% endif %}</div>
-<figcaption>{{ t.true }}, {{ t.part }}<br>
+<figcaption>{{ t.true }}<br>
 {% if not t.held_out %}trained as <span{{ ' class=flip' if t.relabelled }}>{{ t.trained }}</span>
-{%- elif t.predicted is none %}no prediction
-{%- else %}predicted <span{{ ' class=flip' if t.note == 'attack succeeded' }}>{{ t.predicted }}</span>
+{%- elif t.predicted is none %}held out, no prediction
+{%- else %}held out, predicted <span{{ ' class=flip' if t.note == 'attack succeeded' }}>{{ t.predicted }}</span>
 {{- ', ' ~ t.note if t.note }}{% endif %}</figcaption></figure>
 {% endfor %}</div>{% endmacro %}
 {% if gallery is none %}{{ missing('The images are not known:', 'split.parquet') }}{% else %}
 <p>A random sample, not a selection. On the left without {{ header.trigger.name }}, on the right with it. The caption
-begins with the true class. For training images it says which label the poisoned model was given, for held-out images
-what it predicted.{% if n_unreadable %} <strong>{{ n_unreadable }} of them cannot be read.</strong>{% endif %}</p>
+begins with the true class. It goes on with the label that the poisoned model was trained on, or, for held-out images,
+with what that model predicted.{% if n_unreadable %} <strong>{{ n_unreadable }} of them cannot be read.</strong>{% endif %}</p>
 {% for c in gallery %}<div class="class"><h3>{{ c.name }}{% if c.is_target %} <span class="tag">target</span>
 {%- endif %}</h3>
 <div class="sides"><div class="clean"><h4>clean</h4>{{ tiles(c.clean, 'No clean images.') }}</div>

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOG_COLUMNS', 'SCHEDULES', 'MODELS', 'SplitArrays', 'split_arrays', 'augment_batch', 'LabelledPixels', 'ArrayLoader',
            'show_batch', 'four_sets', 'EpochLog', 'EpochLines', 'KeepFrozen', 'make_learner', 'fit', 'TrainRun',
-           'train']
+           'train_split']
 
 # %% ../nbs/api/72_train.ipynb #72-train-003
 import math
@@ -113,7 +113,7 @@ class ArrayLoader(DataLoader):
     def __init__(self, dataset=None, # LabelledPixels
                  bs: int=32, # images in a batch
                  mean=(0., 0., 0.), std=(1., 1., 1.), # of red, green, blue in 0..1
-                 augment: bool=False, # turn, shift and mirror at random
+                 augment: float=0., # strength of turning and shifting; 0: leave the images as they are
                  seed: int=0, # of the order and of the augmentation
                  **kwargs, # as fastai's DataLoader
                 ):
@@ -131,7 +131,8 @@ class ArrayLoader(DataLoader):
 
     def after_batch(self, batch):
         x, y = to_input(batch[0], self.mean, self.std), batch[1]
-        return (augment_batch(x, self.generator) if self.augment else x), y
+        if self.augment: x = augment_batch(x, self.generator, degrees=30*self.augment, shift=0.2*self.augment)
+        return x, y
 
 # %% ../nbs/api/72_train.ipynb #72-train-021
 def show_batch(loader: ArrayLoader, names: list=(), n: int=8):
@@ -211,7 +212,8 @@ class EpochLines:
         names = [str(name) for name in self.learn.recorder.metric_names]
         if not self.named: print("  ".join(names), flush=True)
         self.named = True
-        cells = [f"{v:.4f}" if isinstance(v, float) else "" if v is None else str(v) for v in row]
+        cells = [str(v) if isinstance(v, (str, int)) else "-" if v is None or math.isnan(v) else f"{v:.4f}"
+                 for v in row]
         print("  ".join(cell.rjust(len(name)) for cell, name in zip(cells, names)), flush=True)
 
 # %% ../nbs/api/72_train.ipynb #72-train-033
@@ -235,7 +237,13 @@ def _check_numbers(**numbers):
             raise UserError(f"{name} must be {what}, not {value!r}")
 
 # %% ../nbs/api/72_train.ipynb #72-train-036
-def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: bool, control: bool, seed: int,
+def _strength(augment) -> float:
+    "The strength of augmentation as a number; True and False mean 1 and 0"
+    if isinstance(augment, (bool, int, float, np.number)) and 0 <= augment <= 1: return float(augment)
+    raise UserError(f"augment must be a strength from 0 (none) to 1 (as in the original), not {augment!r}")
+
+# %% ../nbs/api/72_train.ipynb #72-train-037
+def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: float, control: bool, seed: int,
              device) -> DataLoaders:
     "Training batches of all training images, and the clean test images for fastai's own validation"
     train, labels = torch.where(~arrays.test)[0], arrays.true if control else arrays.train
@@ -249,7 +257,7 @@ def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: bool, co
     dls.c = len(dls.vocab)
     return dls
 
-# %% ../nbs/api/72_train.ipynb #72-train-037
+# %% ../nbs/api/72_train.ipynb #72-train-038
 def _model_info(info: dict, split, arrays: SplitArrays, control: bool, **arguments) -> dict:
     "What goes into model.json beside what build_model said"
     header = split.header
@@ -257,7 +265,7 @@ def _model_info(info: dict, split, arrays: SplitArrays, control: bool, **argumen
                    "control": control, "split_digest": header.get("digest"), "arguments": arguments,
                    "skipped_images": arrays.skipped}
 
-# %% ../nbs/api/72_train.ipynb #72-train-038
+# %% ../nbs/api/72_train.ipynb #72-train-039
 def _adamw(params, lr: float) -> OptimWrapper:
     "AdamW in torch's fused form"
     return OptimWrapper(params, opt=torch.optim.AdamW, lr=lr, fused=True)
@@ -267,7 +275,7 @@ def _trained_parameters(model) -> list:
     groups = [[p for p in group.parameters if p.requires_grad] for group in layer_groups(model)]
     return [group for group in groups if group]
 
-# %% ../nbs/api/72_train.ipynb #72-train-039
+# %% ../nbs/api/72_train.ipynb #72-train-040
 def make_learner(split, # a PoisonSplit
                  arch: str="resnet50", # a name in models.ARCHS
                  pretrained: bool=True, # start from ImageNet weights
@@ -277,7 +285,7 @@ def make_learner(split, # a PoisonSplit
                  lr: float=1e-3, # learning rate
                  seed: int=1234, # of first weights, order, augmentation and dropout
                  control: bool=False, # train poison images with their true label
-                 augment: bool=True, # turn, shift and mirror training images
+                 augment: float=1., # strength: 1 as in the original experiments, 0 none
                  head: str | None=None, # a name in models.HEADS; None: the one that goes with the arch
                  images: SplitArrays | None=None, # of this split and size, if they are decoded already
                  skip_unreadable: bool=False, # leave unreadable images out instead of stopping
@@ -287,10 +295,13 @@ def make_learner(split, # a PoisonSplit
                 ) -> Learner: # with .info (what model.json will say) and .epoch_log.table()
     "A fastai Learner that is ready to be fitted to `split`"
     _check_numbers(batch_size=(batch_size, 2), lr=(lr, 0.))
+    augment = _strength(augment)
     model, info = build_model(arch, len(split.header["classes"]), pretrained, seed, head, size)
     set_trainable(model, unfreeze, pretrained)
     arrays = images or split_arrays(split, size, skip_unreadable, progress)
     if arrays.pixels.shape[1] != size: raise UserError(f"the images have {arrays.pixels.shape[1]} pixels, not {size}")
+    if len(arrays.true) + len(arrays.skipped) != len(split.table):
+        raise UserError("the images that were handed over are not those of the split; leave images=None")
     device = torch.device(device) if device else default_device()
     dls = _loaders(arrays, info, batch_size, augment, control, seed, device)
     info = _model_info(info, split, arrays, control, unfreeze=unfreeze, batch_size=batch_size, lr=lr, seed=seed,
@@ -305,7 +316,7 @@ def make_learner(split, # a PoisonSplit
     learn.info = info
     return learn
 
-# %% ../nbs/api/72_train.ipynb #72-train-043
+# %% ../nbs/api/72_train.ipynb #72-train-044
 SCHEDULES = {"one_cycle": Learner.fit_one_cycle, "constant": Learner.fit}
 
 def fit(learn: Learner, # from make_learner
@@ -325,14 +336,14 @@ def fit(learn: Learner, # from make_learner
                         f"{learn.info['size']} pixels; lower batch_size or size") from e
     return learn.epoch_log.table()
 
-# %% ../nbs/api/72_train.ipynb #72-train-054
+# %% ../nbs/api/72_train.ipynb #72-train-055
 MODELS = ("poisoned", "control")
 _RESULTS = ["evaluation.json", "report.html", *(f"{m}/{f}" for m in MODELS for f in
             ["model.json", "model.safetensors", "log.csv", "log.part.csv", "rows.parquet"])]
 
 @dataclass
 class TrainRun:
-    "What `train` made: where the files are, the measurements of each epoch, and the models"
+    "What `train_split` made: where the files are, the measurements of each epoch, and the models"
     folder: Path
     logs: dict # "poisoned", "control" -> DataFrame with LOG_COLUMNS
     models: dict # "poisoned", "control" -> (model, info), as load_model gives them
@@ -344,7 +355,7 @@ class TrainRun:
                 for name, row in last.items()]
         return f"TrainRun({str(self.folder)!r}; {'; '.join(said)})"
 
-# %% ../nbs/api/72_train.ipynb #72-train-055
+# %% ../nbs/api/72_train.ipynb #72-train-056
 def _train_one(folder: Path, learn: Learner, epochs: int, schedule: str, save_model: bool) -> pd.DataFrame:
     "Fit `learn` and write its model and log into `folder`"
     log = fit(learn, epochs, schedule)
@@ -354,34 +365,35 @@ def _train_one(folder: Path, learn: Learner, epochs: int, schedule: str, save_mo
     learn.model.eval()
     return log
 
-# %% ../nbs/api/72_train.ipynb #72-train-056
-def train(split, # a PoisonSplit
-          folder, # the run folder
-          arch: str="resnet50", # a name in models.ARCHS
-          pretrained: bool=True, # start from ImageNet weights
-          unfreeze="head", # "head", "all" or how many of the last layer groups are trained
-          size: int=256, # edge of the images in pixels
-          batch_size: int=32, # images in a batch
-          lr: float=1e-3, # learning rate
-          epochs: int=15, # how often each image is seen
-          seed: int=1234, # of first weights, order, augmentation and dropout
-          control: bool=True, # train the clean control too
-          augment: bool=True, # turn, shift and mirror training images
-          head: str | None=None, # a name in models.HEADS; None: the one that goes with the arch
-          schedule: str="one_cycle", # a name in SCHEDULES
-          skip_unreadable: bool=False, # leave unreadable images out instead of stopping
-          device=None, # None: a GPU if there is one
-          progress: bool=True, # show what is going on
-          save_model: bool=True, # write the weights; without them the run can be evaluated only through `.models`
-         ) -> TrainRun:
+# %% ../nbs/api/72_train.ipynb #72-train-057
+def train_split(split, # a PoisonSplit
+                folder, # the run folder
+                arch: str="resnet50", # a name in models.ARCHS
+                pretrained: bool=True, # start from ImageNet weights
+                unfreeze="head", # "head", "all" or how many of the last layer groups are trained
+                size: int=256, # edge of the images in pixels
+                batch_size: int=32, # images in a batch
+                lr: float=1e-3, # learning rate
+                epochs: int=15, # how often each image is seen
+                seed: int=1234, # of first weights, order, augmentation and dropout
+                control: bool=True, # train the clean control too
+                augment: float=1., # strength: 1 as in the original experiments, 0 none
+                head: str | None=None, # a name in models.HEADS; None: the one that goes with the arch
+                schedule: str="one_cycle", # a name in SCHEDULES
+                images: SplitArrays | None=None, # of this split and size, if they are decoded already
+                skip_unreadable: bool=False, # leave unreadable images out instead of stopping
+                device=None, # None: a GPU if there is one
+                progress: bool=True, # show what is going on
+                save_model: bool=True, # write the weights; without them the run can be evaluated only through `.models`
+               ) -> TrainRun:
     "Train the poisoned model and the clean control on `split`, and write the run folder"
     _check_numbers(epochs=(epochs, 1), batch_size=(batch_size, 2), lr=(lr, 0.))
     lookup("schedule", schedule, SCHEDULES)
-    folder, arrays, logs, models = ensure_folder(folder), None, {}, {}
+    folder, arrays, logs, models = ensure_folder(folder), images, {}, {}
     for name in MODELS[:1 + bool(control)]:
         learn = make_learner(split, arch, pretrained, unfreeze, size, batch_size, lr, seed, name == "control", augment,
                              head, arrays, skip_unreadable, device, progress, ensure_folder(folder/name)/"log.part.csv")
-        if arrays is None: # everything that was asked for is in order: now the results of an earlier run may go
+        if not logs: # everything that was asked for is in order: now the results of an earlier run may go
             for file in _RESULTS: (folder/file).unlink(missing_ok=True)
             split.save(folder)
             arrays = learn.epoch_log.arrays
