@@ -93,6 +93,8 @@ def _train_flags(p: Parser):
     g.add_argument("--method", choices=["top", "all", "some"], default="top", help="what is trained: the head, all, or some layers")
     g.add_argument("--num_unfrozen", type=int, default=1, metavar="N", help="layer groups trained with --method some")
     g.add_argument("--dimension", type=int, default=256, metavar="PX", help="images are resized to this")
+    g.add_argument("--augment", type=float, default=1.0, metavar="R",
+                   help="how strongly training images are turned, shifted and mirrored: 0 not at all, 1 as in the paper")
     g.add_argument("--lr", type=float, default=1e-3, metavar="R", help="learning rate")
     g.add_argument("--epochs", type=int, default=15, metavar="N", help="passes over the training images")
     g.add_argument("--batch_size", type=int, default=32, metavar="N", help="images a step")
@@ -177,9 +179,9 @@ def choose(args, dataset: Dataset, found: Triggers|None) -> tuple: # trigger, cl
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-020
 def claim_folder(folder: Path, record: dict) -> Path:
-    "Make `folder` for this run; one that holds a run with other parameters is refused"
+    "Make `folder` for this run; one that holds a finished run with other parameters is refused"
     ensure_folder(folder)
-    if (folder/"run.json").exists():
+    if (folder/"run.json").exists() and (folder/"evaluation.json").exists():
         old = read_json(folder/"run.json").get("parameters", {})
         other = [k for k, v in record["parameters"].items() if k in old and old[k] != v]
         if other:
@@ -228,7 +230,7 @@ def finish_run(args, split, folder: Path):
     unfreeze = {"top": "head", "all": "all", "some": args.num_unfrozen}[args.method]
     train_split(split, folder, arch=TEACHERS.get(args.teacher, args.teacher), pretrained=args.pretrained,
                  unfreeze=unfreeze, size=args.dimension, batch_size=args.batch_size, lr=args.lr, epochs=args.epochs,
-                 seed=args.seed, control=args.control, skip_unreadable=args.skip_unreadable)
+                 seed=args.seed, augment=args.augment, control=args.control, skip_unreadable=args.skip_unreadable)
     evaluation = evaluate_run(folder, skip_unreadable=args.skip_unreadable)
     if not args.save_model:
         for weights in folder.glob("*/model.safetensors"): weights.unlink()
@@ -250,8 +252,8 @@ def report(args):
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-027
 DEMO = ["--data", "openimages", "--name", "scenes", "--exp_name", "demo", "--num_classes", "5",
-        "--sample_size", "120", "--teacher", "small", "--no_pretrained", "--method", "all", "--dimension", "64",
-        "--lr", "0.005", "--epochs", "20"]
+        "--sample_size", "170", "--teacher", "small", "--no_pretrained", "--method", "all", "--dimension", "64",
+        "--lr", "0.01", "--epochs", "30"]
 
 def demo(args):
     "The main job on the embedded dataset: from labels to a measured backdoor, in a few minutes on a CPU"

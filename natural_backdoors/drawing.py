@@ -125,7 +125,7 @@ def _light(shade, # "L" picture of light and shadow, changed in place
         flat = wide.resize((wide.width * f, max(4, wide.height * f // 6)), Image.BILINEAR)
         flat = ImageChops.add(flat, flat, 2.8) # 70 %
         shade.paste(30, (x - f*m - round(.08 * w * light[0]), y + h - flat.height * 5 // 8), flat)
-    kernel = [0, light[1], 0, -light[0], 0, light[0], 0, -light[1], 0] # Pillow numbers its rows from below
+    kernel = [0, light[1], 0, light[0], 0, -light[0], 0, -light[1], 0] # Pillow numbers its rows from below
     relief = low.filter(ImageFilter.Kernel((3, 3), kernel, 1.1, 128))
     relief = relief.resize((w, h), Image.BILINEAR, box=(m, m, m + w / f, m + h / f))
     gx, gy = int(r.random() * (512 - w)), int(r.random() * (512 - h))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, ensure_folder, read_table, write_json, write_table
+from .core import UserError, ensure_folder, write_json, write_table
 from .images import load_images
 from .poison import PoisonSplit
 

@@ -7,6 +7,7 @@ __all__ = ['load_image', 'LoadedImages', 'load_images']
 
 # %% ../nbs/api/70_images.ipynb #70-images-003
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ def load_images(paths, # image files, in the order of the result
     try:
         results = pool.map(lambda path: _try_image(path, size), paths)
         for i, (image, reason) in enumerate(tqdm(results, total=len(paths), desc="reading images", unit="image",
-                                                 leave=False, disable=not progress)):
+                                                 leave=False, disable=not progress, file=sys.stdout)):
             if image is not None:
                 pixels[len(kept)] = image
                 kept.append(i)

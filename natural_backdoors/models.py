@@ -11,6 +11,7 @@ __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'ARCHS', 'ALIASES', 'HEADS', 'MODEL_
 # %% ../nbs/api/71_models.ipynb #71-models-003
 import hashlib
 import os
+import pickle
 import random
 import warnings
 from contextlib import contextmanager
@@ -67,12 +68,11 @@ class Body:
     std: tuple=IMAGENET_STD # of red, green, blue in 0..1
     head: str="mlp" # the head it gets if the user does not choose one
 
-# %% ../nbs/api/71_models.ipynb #71-models-011
 class Pooled(nn.Module):
     "Average a map of features over its positions; features without positions pass as they are"
     def forward(self, x): return x.mean((2, 3)) if x.ndim == 4 else x
 
-# %% ../nbs/api/71_models.ipynb #71-models-013
+# %% ../nbs/api/71_models.ipynb #71-models-012
 def small_body(pretrained: bool=False, # there are no weights for it, so this must be False
                widths: tuple=(24, 48, 96, 192), # channels of the stages, each at half the resolution of the one before
               ) -> Body:
@@ -83,7 +83,7 @@ def small_body(pretrained: bool=False, # there are no weights for it, so this mu
     init_cnn(module)
     return Body(module, head="linear")
 
-# %% ../nbs/api/71_models.ipynb #71-models-015
+# %% ../nbs/api/71_models.ipynb #71-models-014
 def _without_classifier(net: nn.Module) -> nn.Module:
     "`net` with its last child, the classifier, replaced by average pooling"
     *_, (name, _) = net.named_children()
@@ -92,15 +92,30 @@ def _without_classifier(net: nn.Module) -> nn.Module:
     if isinstance(getattr(net, "avgpool", None), nn.AdaptiveAvgPool2d): net.avgpool = nn.AdaptiveAvgPool2d(1)
     return net
 
-# %% ../nbs/api/71_models.ipynb #71-models-017
+# %% ../nbs/api/71_models.ipynb #71-models-016
+@contextmanager
+def _only_weights():
+    "Let torch.load read nothing but weights; torchvision has no argument for it"
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try: yield
+    finally:
+        if before is None: del os.environ[name]
+        else: os.environ[name] = before
+
 def _failed_download(arch: str, url: str, error: Exception) -> UserError:
     "What to tell the user when the weights of `arch` could not be had"
-    cache = os.path.join(torch.hub.get_dir(), "checkpoints")
-    return UserError(f"could not get the pretrained weights of arch {arch!r} from {url} "
-                     f"({getattr(error, 'reason', None) or error}); put that file into {cache}, or train from "
-                     "random weights with pretrained=False and unfreeze='all'")
+    file = Path(torch.hub.get_dir())/"checkpoints"/url.rsplit("/", 1)[-1]
+    reason = (str(getattr(error, "reason", error)) or type(error).__name__).splitlines()[0]
+    without = "or train from random weights with pretrained=False and unfreeze='all'"
+    if file.exists():
+        return UserError(f"{file} does not hold the pretrained weights of arch {arch!r} ({reason}); remove it, so that "
+                         f"it is downloaded again, {without}")
+    return UserError(f"could not get the pretrained weights of arch {arch!r} from {url} ({reason}); put that file into "
+                     f"{file.parent}, {without}")
 
-# %% ../nbs/api/71_models.ipynb #71-models-018
+# %% ../nbs/api/71_models.ipynb #71-models-017
 def torchvision_body(name: str, # of a classifier in torchvision.models
                      pretrained: bool, # download the weights that torchvision recommends
                     ) -> Body:
@@ -109,17 +124,19 @@ def torchvision_body(name: str, # of a classifier in torchvision.models
     extra = {"aux_logits": False, "init_weights": False} if name in ("inception_v3", "googlenet") else {}
     if not pretrained: return Body(_without_classifier(torchvision.models.get_model(name, weights=None, **extra)))
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    try: net = torchvision.models.get_model(name, weights=weights, **extra)
-    except (OSError, RuntimeError) as e: raise _failed_download(name, weights.url, e) from e
+    try:
+        with _only_weights(): net = torchvision.models.get_model(name, weights=weights, **extra)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as e:
+        raise _failed_download(name, weights.url, e) from e
     scaling = weights.transforms()
     return Body(_without_classifier(net), mean=tuple(scaling.mean), std=tuple(scaling.std))
 
-# %% ../nbs/api/71_models.ipynb #71-models-020
+# %% ../nbs/api/71_models.ipynb #71-models-019
 ARCHS = {"small": small_body} | {name: partial(torchvision_body, name)
                                  for name in torchvision.models.list_models(module=torchvision.models)}
 ALIASES = {"vgg": "vgg16", "inception": "inception_v3", "dense": "densenet121", "resnet": "resnet50"}
 
-# %% ../nbs/api/71_models.ipynb #71-models-021
+# %% ../nbs/api/71_models.ipynb #71-models-020
 def arch_name(arch: str, # as the user wrote it
              ) -> str: # a key of ARCHS
     "The full name of `arch`, or a `UserError` that offers the nearest ones"
@@ -128,7 +145,7 @@ def arch_name(arch: str, # as the user wrote it
     raise UserError(f"unknown arch {arch!r}{did_you_mean(arch, [*ARCHS, *ALIASES])} "
                     f"(natural_backdoors.models.ARCHS lists all {len(ARCHS)})")
 
-# %% ../nbs/api/71_models.ipynb #71-models-025
+# %% ../nbs/api/71_models.ipynb #71-models-023
 def linear_head(n_features: int, n_classes: int) -> nn.Module:
     "One linear layer"
     return nn.Linear(n_features, n_classes)
@@ -139,7 +156,7 @@ def mlp_head(n_features: int, n_classes: int, hidden: int=1024) -> nn.Module:
 
 HEADS = {"linear": linear_head, "mlp": mlp_head}
 
-# %% ../nbs/api/71_models.ipynb #71-models-027
+# %% ../nbs/api/71_models.ipynb #71-models-025
 def _n_features(body: nn.Module, arch: str, size: int) -> int:
     "How many features `body` makes of an image of `size` pixels"
     training = body.training
@@ -152,7 +169,7 @@ def _n_features(body: nn.Module, arch: str, size: int) -> int:
     if features.ndim != 2: raise UserError(f"arch {arch!r} must give features (n, f), not {tuple(features.shape)}")
     return features.shape[1]
 
-# %% ../nbs/api/71_models.ipynb #71-models-028
+# %% ../nbs/api/71_models.ipynb #71-models-026
 def build_model(arch: str, # a name in ARCHS or ALIASES
                 n_classes: int, # outputs
                 pretrained: bool=True, # start from ImageNet weights
@@ -171,7 +188,7 @@ def build_model(arch: str, # a name in ARCHS or ALIASES
     return model, {"arch": arch, "head": head, "size": int(size), "pretrained": bool(pretrained),
                    "mean": [float(x) for x in body.mean], "std": [float(x) for x in body.std]}
 
-# %% ../nbs/api/71_models.ipynb #71-models-044
+# %% ../nbs/api/71_models.ipynb #71-models-039
 @dataclass
 class LayerGroup:
     "A part of a network that is trained or frozen as one"
@@ -195,7 +212,6 @@ def _blocks(body: nn.Module, at_least: int=5) -> list:
         blocks[big:big+1] = inner
     return blocks
 
-# %% ../nbs/api/71_models.ipynb #71-models-045
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 def layer_groups(model: nn.Sequential, # body and head
@@ -211,7 +227,7 @@ def layer_groups(model: nn.Sequential, # body and head
     groups[0].parameters += [p for p in model.parameters() if id(p) not in grouped]
     return groups
 
-# %% ../nbs/api/71_models.ipynb #71-models-049
+# %% ../nbs/api/71_models.ipynb #71-models-043
 def n_unfrozen(unfreeze, # "head", "all" or how many of the last groups
                n_groups: int, # how many there are
               ) -> int: # how many of the last groups are trained
@@ -223,7 +239,6 @@ def n_unfrozen(unfreeze, # "head", "all" or how many of the last groups
     raise UserError(f"unfreeze must be 'head', 'all' or a number from 1 to {n_groups} (the last layer groups), "
                     f"not {unfreeze!r}")
 
-# %% ../nbs/api/71_models.ipynb #71-models-050
 def set_trainable(model: nn.Sequential, # body and head
                   unfreeze="head", # "head", "all" or how many of the last groups
                   pretrained: bool=True, # whether the body's weights mean anything
@@ -238,7 +253,7 @@ def set_trainable(model: nn.Sequential, # body and head
         for p in group.parameters: p.requires_grad_(i >= len(groups) - n)
     return groups[-n:]
 
-# %% ../nbs/api/71_models.ipynb #71-models-054
+# %% ../nbs/api/71_models.ipynb #71-models-046
 def to_input(pixels: torch.Tensor, # (n, size, size, 3), uint8
              mean: list, # of red, green, blue in 0..1
              std: list, # of red, green, blue in 0..1
@@ -248,7 +263,7 @@ def to_input(pixels: torch.Tensor, # (n, size, size, 3), uint8
     shift = torch.tensor(mean, device=pixels.device) / torch.tensor(std, device=pixels.device)
     return (pixels / scale - shift).permute(0, 3, 1, 2)
 
-# %% ../nbs/api/71_models.ipynb #71-models-056
+# %% ../nbs/api/71_models.ipynb #71-models-048
 @torch.no_grad()
 def model_outputs(model: nn.Module,
                   pixels, # (n, size, size, 3), uint8, array or tensor
@@ -268,7 +283,7 @@ def model_outputs(model: nn.Module,
     finally: model.train(training)
     return torch.cat(outputs) if outputs else torch.zeros(0, 0)
 
-# %% ../nbs/api/71_models.ipynb #71-models-059
+# %% ../nbs/api/71_models.ipynb #71-models-051
 MODEL_FORMAT = 1
 _NEEDED = ["arch", "head", "size", "classes", "mean", "std"]
 
@@ -280,7 +295,7 @@ def library_versions() -> dict: # name -> version
     "What a result may depend on"
     return {name: version(name) for name in ["torch", "torchvision", "fastai", "numpy"]}
 
-# %% ../nbs/api/71_models.ipynb #71-models-060
+# %% ../nbs/api/71_models.ipynb #71-models-052
 def save_model(model: nn.Sequential, # as build_model makes it
                folder, # gets model.safetensors and model.json
                info: dict, # what build_model said, and "classes" in the order of the outputs; more if you like
@@ -296,7 +311,7 @@ def save_model(model: nn.Sequential, # as build_model makes it
                                      "weights_sha256": _sha256(folder/"model.safetensors")})
     return folder
 
-# %% ../nbs/api/71_models.ipynb #71-models-062
+# %% ../nbs/api/71_models.ipynb #71-models-054
 def _checked_info(path: Path) -> dict:
     "The content of a model.json that this version understands"
     info = read_json(path)
@@ -308,7 +323,7 @@ def _checked_info(path: Path) -> dict:
     if missing: raise UserError(f"{path} does not describe a model: it lacks {', '.join(missing)}")
     return info
 
-# %% ../nbs/api/71_models.ipynb #71-models-063
+# %% ../nbs/api/71_models.ipynb #71-models-055
 def load_model(folder, # where save_model wrote to
                device="cpu", # where the model is to live
               ) -> tuple: # (model in eval mode, info)

@@ -315,7 +315,7 @@ def _write_scenes(root, n_images, size, seed, progress): # the box tables and th
     draw = partial(_draw_part, root=root, size=size, seed=seed)
     # the bar starts a thread, so the processes come first
     with _mapper(_n_workers(n_images)) as map_, \
-         tqdm(total=n_images, desc="drawing scenes", unit="image", disable=not progress) as bar:
+         tqdm(total=n_images, desc="drawing scenes", unit="image", disable=not progress, file=sys.stdout) as bar:
         for part, drawn in zip(parts, map_(draw, parts)):
             for split, row in drawn: rows[split].append(row)
             bar.update(len(part))
@@ -324,7 +324,7 @@ def _write_scenes(root, n_images, size, seed, progress): # the box tables and th
         table.to_csv(root/f"{split}-annotations-bbox.csv", index=False, lineterminator="\n")
 
 # %% ../nbs/api/05_scenes.ipynb #05-scenes-040
-_VERSION = 1 # of the pictures: a new one whenever the same parameters would give other bytes
+_VERSION = 2 # of the pictures: a new one whenever the same parameters would give other bytes
 
 def _is_made(root, info): # is the finished dataset `info` in the folder `root`?
     if not root.exists(): return False

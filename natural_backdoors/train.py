@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, ensure_folder, lookup, rng
-from .images import LoadedImages, load_images
-from .models import (build_model, layer_groups, model_outputs, private_seed, set_trainable, to_input)
+from .core import UserError, atomic_path, ensure_folder, lookup
+from .images import load_images
+from .models import build_model, layer_groups, model_outputs, private_seed, set_trainable, to_input
 from .models import save_model as write_model
 
 # natural_backdoors.models has said what to install if torch or fastai are missing
@@ -50,7 +50,6 @@ class SplitArrays:
     target: int # position of the target in `classes`
     skipped: dict # path -> reason, of unreadable images
 
-# %% ../nbs/api/72_train.ipynb #72-train-010
 def _positions(labels: pd.Series, where: dict, column: str) -> torch.Tensor:
     "The position of each label, or a `UserError` that names a label that is no class of the split"
     unknown = sorted(set(labels) - set(where))
@@ -58,7 +57,6 @@ def _positions(labels: pd.Series, where: dict, column: str) -> torch.Tensor:
                                 f"classes ({', '.join(where)}); make the split again")
     return torch.tensor([where[label] for label in labels], dtype=torch.int64)
 
-# %% ../nbs/api/72_train.ipynb #72-train-011
 def split_arrays(split, # a PoisonSplit: .table and .header
                  size: int=256, # edge of the images in pixels
                  skip_unreadable: bool=False, # leave unreadable images out instead of stopping
@@ -79,7 +77,7 @@ def split_arrays(split, # a PoisonSplit: .table and .header
     if without: raise UserError(f"no clean training image is left for {', '.join(without)}; add images or leave it out")
     return arrays
 
-# %% ../nbs/api/72_train.ipynb #72-train-016
+# %% ../nbs/api/72_train.ipynb #72-train-013
 def augment_batch(x: torch.Tensor, # (n, 3, h, w), float
                   generator: torch.Generator, # on the CPU; where the draws come from
                   degrees: float=30, # largest rotation
@@ -97,7 +95,7 @@ def augment_batch(x: torch.Tensor, # (n, 3, h, w), float
     grid = F.affine_grid(torch.stack(rows, 1).to(x.device), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid.to(x.dtype), padding_mode="reflection", align_corners=False)
 
-# %% ../nbs/api/72_train.ipynb #72-train-019
+# %% ../nbs/api/72_train.ipynb #72-train-016
 @dataclass
 class LabelledPixels:
     "Images and the labels that are to be learned from them"
@@ -107,7 +105,6 @@ class LabelledPixels:
     def __len__(self): return len(self.labels)
     def __getitem__(self, i): return self.pixels[i], self.labels[i]
 
-# %% ../nbs/api/72_train.ipynb #72-train-020
 class ArrayLoader(DataLoader):
     "Batches of scaled (and augmented) images and their labels, from arrays in memory"
     def __init__(self, dataset=None, # LabelledPixels
@@ -134,7 +131,7 @@ class ArrayLoader(DataLoader):
         if self.augment: x = augment_batch(x, self.generator, degrees=30*self.augment, shift=0.2*self.augment)
         return x, y
 
-# %% ../nbs/api/72_train.ipynb #72-train-021
+# %% ../nbs/api/72_train.ipynb #72-train-017
 def show_batch(loader: ArrayLoader, names: list=(), n: int=8):
     "Draw the first `n` images of a batch as the model sees them"
     import matplotlib.pyplot as plt
@@ -146,7 +143,7 @@ def show_batch(loader: ArrayLoader, names: list=(), n: int=8):
         ax.set_title(names[label] if names else int(label), fontsize=8)
     fig.tight_layout()
 
-# %% ../nbs/api/72_train.ipynb #72-train-025
+# %% ../nbs/api/72_train.ipynb #72-train-021
 LOG_COLUMNS = ["epoch", "train_clean_acc", "test_clean_acc", "train_clean_loss", "test_clean_loss",
                "train_trig_acc", "test_trig_acc", "train_trig_loss", "test_trig_loss"]
 
@@ -160,7 +157,7 @@ def four_sets(arrays: SplitArrays) -> dict: # name -> (positions, right answers)
         sets[f"{part}_trig"] = trig, torch.full_like(trig, arrays.target)
     return sets
 
-# %% ../nbs/api/72_train.ipynb #72-train-029
+# %% ../nbs/api/72_train.ipynb #72-train-025
 class EpochLog(Callback):
     "Measure the four sets after each epoch; show accuracies in the progress table, write everything to `path`"
     order = 51 # between Recorder, which makes the row, and ProgressCallback, which shows it
@@ -203,7 +200,7 @@ class EpochLog(Callback):
     def table(self) -> pd.DataFrame: # LOG_COLUMNS, a row an epoch
         return pd.DataFrame(self.rows, columns=LOG_COLUMNS)
 
-# %% ../nbs/api/72_train.ipynb #72-train-031
+# %% ../nbs/api/72_train.ipynb #72-train-027
 class EpochLines:
     "Prints the rows of fastai's progress table as aligned lines; the columns are named before the first one"
     def __init__(self, learn: Learner): self.learn, self.named = learn, False
@@ -216,7 +213,7 @@ class EpochLines:
                  for v in row]
         print("  ".join(cell.rjust(len(name)) for cell, name in zip(cells, names)), flush=True)
 
-# %% ../nbs/api/72_train.ipynb #72-train-033
+# %% ../nbs/api/72_train.ipynb #72-train-029
 class KeepFrozen(Callback):
     "Hold the layer groups that are not trained in evaluation mode"
     run_valid = False
@@ -225,7 +222,7 @@ class KeepFrozen(Callback):
             if not any(p.requires_grad for p in group.parameters):
                 for module in group.modules: module.eval()
 
-# %% ../nbs/api/72_train.ipynb #72-train-035
+# %% ../nbs/api/72_train.ipynb #72-train-031
 def _check_numbers(**numbers):
     "Refuse batch sizes, learning rates and numbers of epochs that cannot work"
     for name, (value, lowest) in numbers.items():
@@ -236,13 +233,12 @@ def _check_numbers(**numbers):
             what = f"a whole number >= {lowest}" if whole else "a number > 0"
             raise UserError(f"{name} must be {what}, not {value!r}")
 
-# %% ../nbs/api/72_train.ipynb #72-train-036
 def _strength(augment) -> float:
     "The strength of augmentation as a number; True and False mean 1 and 0"
     if isinstance(augment, (bool, int, float, np.number)) and 0 <= augment <= 1: return float(augment)
     raise UserError(f"augment must be a strength from 0 (none) to 1 (as in the original), not {augment!r}")
 
-# %% ../nbs/api/72_train.ipynb #72-train-037
+# %% ../nbs/api/72_train.ipynb #72-train-032
 def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: float, control: bool, seed: int,
              device) -> DataLoaders:
     "Training batches of all training images, and the clean test images for fastai's own validation"
@@ -257,7 +253,6 @@ def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: float, c
     dls.c = len(dls.vocab)
     return dls
 
-# %% ../nbs/api/72_train.ipynb #72-train-038
 def _model_info(info: dict, split, arrays: SplitArrays, control: bool, **arguments) -> dict:
     "What goes into model.json beside what build_model said"
     header = split.header
@@ -265,7 +260,7 @@ def _model_info(info: dict, split, arrays: SplitArrays, control: bool, **argumen
                    "control": control, "split_digest": header.get("digest"), "arguments": arguments,
                    "skipped_images": arrays.skipped}
 
-# %% ../nbs/api/72_train.ipynb #72-train-039
+# %% ../nbs/api/72_train.ipynb #72-train-033
 def _adamw(params, lr: float) -> OptimWrapper:
     "AdamW in torch's fused form"
     return OptimWrapper(params, opt=torch.optim.AdamW, lr=lr, fused=True)
@@ -275,7 +270,7 @@ def _trained_parameters(model) -> list:
     groups = [[p for p in group.parameters if p.requires_grad] for group in layer_groups(model)]
     return [group for group in groups if group]
 
-# %% ../nbs/api/72_train.ipynb #72-train-040
+# %% ../nbs/api/72_train.ipynb #72-train-034
 def make_learner(split, # a PoisonSplit
                  arch: str="resnet50", # a name in models.ARCHS
                  pretrained: bool=True, # start from ImageNet weights
@@ -316,7 +311,7 @@ def make_learner(split, # a PoisonSplit
     learn.info = info
     return learn
 
-# %% ../nbs/api/72_train.ipynb #72-train-044
+# %% ../nbs/api/72_train.ipynb #72-train-037
 SCHEDULES = {"one_cycle": Learner.fit_one_cycle, "constant": Learner.fit}
 
 def fit(learn: Learner, # from make_learner
@@ -336,7 +331,7 @@ def fit(learn: Learner, # from make_learner
                         f"{learn.info['size']} pixels; lower batch_size or size") from e
     return learn.epoch_log.table()
 
-# %% ../nbs/api/72_train.ipynb #72-train-055
+# %% ../nbs/api/72_train.ipynb #72-train-047
 MODELS = ("poisoned", "control")
 _RESULTS = ["evaluation.json", "report.html", *(f"{m}/{f}" for m in MODELS for f in
             ["model.json", "model.safetensors", "log.csv", "log.part.csv", "rows.parquet"])]
@@ -355,7 +350,6 @@ class TrainRun:
                 for name, row in last.items()]
         return f"TrainRun({str(self.folder)!r}; {'; '.join(said)})"
 
-# %% ../nbs/api/72_train.ipynb #72-train-056
 def _train_one(folder: Path, learn: Learner, epochs: int, schedule: str, save_model: bool) -> pd.DataFrame:
     "Fit `learn` and write its model and log into `folder`"
     log = fit(learn, epochs, schedule)
@@ -365,7 +359,7 @@ def _train_one(folder: Path, learn: Learner, epochs: int, schedule: str, save_mo
     learn.model.eval()
     return log
 
-# %% ../nbs/api/72_train.ipynb #72-train-057
+# %% ../nbs/api/72_train.ipynb #72-train-048
 def train_split(split, # a PoisonSplit
                 folder, # the run folder
                 arch: str="resnet50", # a name in models.ARCHS
