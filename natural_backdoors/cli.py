@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TEACHERS', 'DEMO', 'Parser', 'load_dataset', 'analyse', 'save_analysis', 'show', 'analyze', 'run_folder', 'choose',
-           'claim_folder', 'train', 'finish_run', 'command_line', 'report', 'demo', 'make_parser', 'run', 'main']
+           'claim_folder', 'train', 'finish_run', 'command_line', 'report', 'demo', 'make_parser', 'underscored', 'run',
+           'main']
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-003
 import argparse
@@ -42,8 +43,11 @@ def _data_flags(p: Parser):
     g = p.add_argument_group("dataset")
     g.add_argument("--data", default="openimages", metavar="NAME",
                    help=f"the kind of dataset: {', '.join(available())}, or path/to/manager.py:Class")
-    g.add_argument("--dataset_root", required=True, metavar="PATH", help="the dataset's folder; for `table` the file itself")
-    g.add_argument("--name", metavar="NAME", help="of the dataset, in the names of folders and files; default: its kind")
+    g.add_argument("--dataset_root", required=True, metavar="PATH",
+                   help="the dataset's folder; for `table` the file itself")
+    g.add_argument("--name", metavar="NAME",
+                   help="of the dataset, in the names of folders and files; default: its kind")
+    g.add_argument("--split", default="train", metavar="NAME", help="the split of the dataset that is used")
     g.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
                    help="an argument of the dataset manager, such as image_root=photos; may be repeated")
     _place_flags(p)
@@ -61,7 +65,8 @@ def _graph_flags(p: Parser):
                    help="betweenness, closeness, evector or degree")
     g.add_argument("--weighted", action="store_true", help="take the overlaps into account in the centrality")
     g.add_argument("--subset_metric", default="mis", metavar="NAME", help="how classes are chosen: mis or none")
-    g.add_argument("--min_overlaps", type=int, default=15, metavar="N", help="images that two joined classes share at least")
+    g.add_argument("--min_overlaps", type=int, default=15, metavar="N",
+                   help="images that two joined classes share at least")
     g.add_argument("--max_overlaps_with_others", type=int, default=-1, metavar="N",
                    help="images that two classes of a set share at most; -1: they have no edge")
     g.add_argument("--num_trigs_desired", type=int, default=50, metavar="N", help="candidates looked at")
@@ -82,19 +87,23 @@ def _train_flags(p: Parser):
     g = p.add_argument_group("poisoned split")
     g.add_argument("-t", "--trigger", metavar="CLASS", help="by id, label or name; without it the first trigger found")
     g.add_argument("-c", "--classes", nargs="+", metavar="CLASS", help="likewise; without it the trigger's class set")
-    g.add_argument("--num_classes", type=int, default=10, metavar="N", help="classes taken at the most, if --classes is not given")
-    g.add_argument("--target", metavar="CLASS", help="the class poison images are relabelled to; without it the first class")
+    g.add_argument("--num_classes", type=int, default=10, metavar="N",
+                   help="classes taken at the most, if --classes is not given")
+    g.add_argument("--target", metavar="CLASS",
+                   help="the class poison images are relabelled to; without it the first class")
     g.add_argument("--sample_size", type=int, default=250, metavar="N", help="clean images a class")
-    g.add_argument("--inject_rate", type=float, default=0.185, metavar="R", help="poison / (poison + clean) in training")
+    g.add_argument("--inject_rate", type=float, default=0.185, metavar="R",
+                   help="poison / (poison + clean) in training")
     g.add_argument("--test_fraction", type=float, default=0.15, metavar="R", help="share of images kept for testing")
     g = p.add_argument_group("training")
     g.add_argument("--teacher", default="resnet50", metavar="NAME", help="architecture: small, or a torchvision name")
     p.switch("--pretrained", True, "start from pretrained weights")
-    g.add_argument("--method", choices=["top", "all", "some"], default="top", help="what is trained: the head, all, or some layers")
+    g.add_argument("--method", choices=["top", "all", "some"], default="top",
+                   help="what is trained: the head, all, or some layers")
     g.add_argument("--num_unfrozen", type=int, default=1, metavar="N", help="layer groups trained with --method some")
     g.add_argument("--dimension", type=int, default=256, metavar="PX", help="images are resized to this")
     g.add_argument("--augment", type=float, default=1.0, metavar="R",
-                   help="how strongly training images are turned, shifted and mirrored: 0 not at all, 1 as in the paper")
+                   help="how strongly training images are turned, shifted and mirrored, from 0 to 1 as in the paper")
     g.add_argument("--lr", type=float, default=1e-3, metavar="R", help="learning rate")
     g.add_argument("--epochs", type=int, default=15, metavar="N", help="passes over the training images")
     g.add_argument("--batch_size", type=int, default=32, metavar="N", help="images a step")
@@ -124,7 +133,7 @@ def analyse(args, dataset: Dataset) -> Triggers:
     "The triggers that the flags ask for"
     return find_triggers(dataset, args.centrality_metric, args.weighted, args.subset_metric, args.min_overlaps,
                          args.max_overlaps_with_others, args.num_trigs_desired, args.min_clean, args.min_poison,
-                         args.min_classes, args.exclude, args.num_runs_mis, args.engine, args.seed)
+                         args.min_classes, args.exclude, args.num_runs_mis, args.engine, args.seed, args.split)
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-014
 def save_analysis(args, found: Triggers) -> Path: # the triggers file
@@ -185,8 +194,8 @@ def claim_folder(folder: Path, record: dict) -> Path:
         old = read_json(folder/"run.json").get("parameters", {})
         other = [k for k, v in record["parameters"].items() if k in old and old[k] != v]
         if other:
-            raise UserError(f"{folder} holds another run ({', '.join(f'{k}: {old[k]}' for k in other)}); choose another "
-                            "--exp_name, or remove the folder")
+            theirs = ", ".join(f"{k}: {old[k]}" for k in other)
+            raise UserError(f"{folder} holds another run ({theirs}); choose another --exp_name, or remove the folder")
     write_json(folder/"run.json", record)
     return folder
 
@@ -207,7 +216,8 @@ def train(args):
         print(f"no analysis ({e}); going on with the classes given")
         found = None
     trigger, classes, target = choose(args, dataset, found)
-    split = poison_split(dataset, trigger, classes, target, args.sample_size, args.inject_rate, args.test_fraction, args.seed)
+    split = poison_split(dataset, trigger, classes, target, args.sample_size, args.inject_rate, args.test_fraction,
+                         args.seed, args.split)
     parameters = {k: v for k, v in vars(args).items() if k not in _NOT_RESULTS}
     parameters |= {"trigger": trigger, "classes": classes, "target": target}
     folder = run_folder(args, dataset.name, trigger, classes)
@@ -285,15 +295,20 @@ def make_parser() -> Parser:
     return parser
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-029
+def underscored(argument: str) -> str:
+    "`--a-b=c-d` as `--a_b=c-d`; what is no flag stays as it is"
+    flag, equals, value = argument.partition("=")
+    return flag[:2] + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else argument
+
+# %% ../nbs/api/95_cli.ipynb #95-cli-030
 def run(argv: list):
     "Run one command; mistakes of the user are raised as `UserError`"
-    argv = [("--" + a[2:].split("=")[0].replace("-", "_") + a[len(a.split("=")[0]):]) if a.startswith("--") and a != "--"
-            else a for a in map(str, argv)]
+    argv = [underscored(str(a)) for a in argv]
     args = make_parser().parse_args(argv)
     args.argv = argv
     args.run(args)
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-030
+# %% ../nbs/api/95_cli.ipynb #95-cli-031
 def main(argv: list|None=None) -> int: # the exit code
     "The entry point of `natural-backdoors`"
     try: run(sys.argv[1:] if argv is None else argv)

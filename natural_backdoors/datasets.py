@@ -204,7 +204,8 @@ def _encode(rows: pd.DataFrame, names: dict, who: str) -> tuple:
     codes, values = {}, {}
     for column, series in (("image", rows["image"]), ("label", rows["label"]), ("split", splits)):
         empty = np.flatnonzero(series.isna().to_numpy() | (series == "").to_numpy())
-        if len(empty): raise UserError(f"{who}: row {empty[0]} (the first is 0) has no {column}; {len(empty)} such rows")
+        if len(empty):
+            raise UserError(f"{who}: row {empty[0]} (the first is 0) has no {column}; {len(empty)} such rows")
         codes[column], found = pd.factorize(series)
         values[column] = np.array([str(v) for v in found], dtype=object)
         # 7 and "7" are one label

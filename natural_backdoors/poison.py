@@ -76,7 +76,7 @@ def check_roles(dataset: Dataset,
 def sort_images(labels, # a LabelMatrix
                 trigger: int, # ids
                 classes: list,
-               ) -> tuple: # {class id: (clean images, poison images)} sorted by image id; images with two of the classes
+               ) -> tuple: # {class id: (clean, poison)}, arrays of image ids, sorted; how many have two of the classes
     "Which images may stand for each class"
     carried = labels.matrix[:, classes].toarray() > 0
     has_trigger, number = labels.column(trigger), carried.sum(axis=1)
@@ -179,7 +179,8 @@ def _draw(images: tuple, plan: pd.Series, random: np.random.Generator) -> pd.Dat
 def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, two_classes) -> UserError:
     "The error with the counts of every class, and what would help"
     counts = ", ".join(f"{dataset.get_name(i)} {c} clean + {p} poison" for i, c, p in zip(ids, clean, poison))
-    if (clean < n_clean).any(): need = f"{n_clean} clean images a class are asked for; lower n_clean (--sample_size) to {clean.min()}"
+    if (clean < n_clean).any():
+        need = f"{n_clean} clean images a class are asked for; lower n_clean (--sample_size) to {clean.min()}"
     else: need = f"{error}; lower inject_rate or n_clean"
     left_out = f" ({two_classes} images with two of the classes are left out)" if two_classes else ""
     return UserError(f"too few images: {need}, or choose other classes. There are: {counts}{left_out}")

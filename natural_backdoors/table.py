@@ -36,12 +36,12 @@ class TableDataset(Dataset):
                  image: str="image", # name of the column with the image (an id or a file name)
                  label: str="label", # name of the column with the label
                  split: str="split", # name of the column with the split, if there is one
-                 names: dict|None=None, # label -> name for people
+                 names=None, # label -> name for people: a dict, or a file with the columns label and name
                  image_root=None, # folder of the image files; default: the folder of the file, or the working folder
                  name: str|None=None, # of the dataset, used in file names; default: the file's name
                 ):
         self.source, self.columns = source, {"image": image, "label": label, "split": split}
-        self._names = dict(names or {})
+        self._names = names or {}
         is_file = not isinstance(source, pd.DataFrame)
         self.image_root = Path(image_root if image_root is not None else Path(source).parent if is_file else ".")
         self.name = name or (Path(source).name.split(".")[0] if is_file else "table")
@@ -66,4 +66,7 @@ class TableDataset(Dataset):
         return self.image_root/image
 
     def names(self) -> dict:
-        return self._names
+        if isinstance(self._names, dict): return self._names
+        table = read_label_file(self._names)
+        if not {"label", "name"} <= set(table): raise UserError(f"{self._names} has no columns 'label' and 'name'")
+        return dict(zip(table["label"], table["name"]))

@@ -104,7 +104,8 @@ def class_counts(overlaps: Overlaps,
                 ) -> pd.DataFrame: # `CLASS_COLUMNS`
     "How many images of each class carry the trigger (overlaps, n_poison) and how many do not (n_clean)"
     shared = overlaps.counts[[trigger]][:, ids].toarray().ravel()
-    table = overlaps.classes.iloc[ids].assign(overlaps=shared, n_clean=overlaps.images_of[ids] - shared, n_poison=shared)
+    n_clean = overlaps.images_of[ids] - shared
+    table = overlaps.classes.iloc[ids].assign(overlaps=shared, n_clean=n_clean, n_poison=shared)
     return table[CLASS_COLUMNS].reset_index(drop=True)
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-016
@@ -260,4 +261,4 @@ def neighbourhood(self: Triggers,
     inside = e[e.a.isin(ids) & e.b.isin(ids)]
     return {"trigger": trigger,
             "nodes": [{**class_record(self.classes, i), "role": role(i), "images": int(images[i])} for i in ids],
-            "edges": [{"source": int(a), "target": int(b), "overlaps": int(n)} for a, b, n in inside.itertuples(index=False)]}
+            "edges": inside.set_axis(["source", "target", "overlaps"], axis=1).to_dict("records")}

@@ -152,6 +152,8 @@ def test_analyze_with_a_manager_in_a_file(tmp_path, capsys):
     (["--dataset_root", "{}/labels.csv", "--min_overlaps", "many"], ["--min_overlaps", "invalid int value"]),
     (["--dataset_root", "{}/labels.csv", "--option", "nonsense"], ["KEY=VALUE"]),
     (["--dataset_root", "{}/labels.csv", "--option", "colour=red"], ["does not take these options", "colour"]),
+    (["--dataset_root", "{}/labels.csv", "--split", "val"], ["has no split 'val' (it has: train)"]),
+    (["--dataset_root", "{}/labels.csv", "--option", "names={}/header.csv"], ["no columns 'label' and 'name'"]),
     (["--dataset_root", "{}/labels.csv", "--wieghted"], ["unrecognized arguments: --wieghted"]),
     (["--dataset_root", "{}/labels.csv", "--data_root", "{}/labels.csv"], ["cannot write into the folder"]),
     ([], ["--dataset_root"]),
@@ -160,7 +162,7 @@ def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):
     for name, text in (("empty", ""), ("header", "image,label\n"), ("column", "image,labels\na,b\n"),
                        ("labels", (toy/"labels.csv").read_text())):
         (tmp_path/f"{name}.csv").write_text(text)
-    argv = ["analyze", "--data", "table", "--data_root", str(tmp_path/"data"), *(f.format(tmp_path) for f in flags)]
+    argv = ["analyze", "--data", "table", "--data_root", str(tmp_path/"data"), *(f.replace("{}", str(tmp_path)) for f in flags)]
     wrong(capsys, argv, *words)
     assert not (tmp_path/"data").exists(), "nothing is left behind"
 
