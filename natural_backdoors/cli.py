@@ -200,7 +200,7 @@ def claim_folder(folder: Path, record: dict) -> Path:
     return folder
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-021
-_NOT_RESULTS = {"command", "run", "data_root", "results_root", "top"}
+_NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root"}
 
 def train(args):
     "Build the poisoned split, train the poisoned model and its clean control, measure and report"
