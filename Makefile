@@ -24,7 +24,7 @@ export PYTHONUNBUFFERED := 1
 # kernels and console scripts of the environment come first, wherever they are looked up by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest core readme constraints \
+.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest benchmarks core readme constraints \
         clean distclean
 
 help: ## list the targets
@@ -94,6 +94,9 @@ notebooks: setup ## run the notebooks as tests
 pytest: setup ## run tests/
 	@echo "== pytest"
 	$(BIN)/python -m pytest
+
+benchmarks: setup ## what the main steps cost, beside named peers
+	$(BIN)/python benchmarks/run.py
 
 # The package as users get it without extras: a fresh environment, the newest numpy and pandas, an installed copy and
 # not this folder. nbdev and hypothesis are there only to run the notebooks; graph-tool, built for numpy 1, is not.

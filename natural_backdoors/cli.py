@@ -9,9 +9,9 @@ __all__ = ['TEACHERS', 'DEMO', 'Parser', 'load_dataset', 'analyse', 'save_analys
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-003
 import argparse
-import os
 import shlex
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -311,7 +311,11 @@ def run(argv: list):
 # %% ../nbs/api/95_cli.ipynb #95-cli-031
 def main(argv: list|None=None) -> int: # the exit code
     "The entry point of `natural-backdoors`"
-    try: run(sys.argv[1:] if argv is None else argv)
+    def one_line(message, *_): print(f"natural-backdoors: warning: {message}", file=sys.stderr)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = one_line
+            run(sys.argv[1:] if argv is None else argv)
     except UserError as e: problem = " ".join(str(e).split())
     except OSError as e: problem = f"{e.filename or 'file'}: {e.strerror or e}"
     except KeyboardInterrupt:
