@@ -18,6 +18,7 @@ import pandas as pd
 
 from .core import UserError, ensure_folder, read_json, write_json
 from .datasets import Dataset, available, open_dataset
+from .graph import EmptyGraph
 from .poison import poison_split, write_datafile
 from .triggers import Triggers, centrality_code, find_triggers
 
@@ -205,13 +206,13 @@ _NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root"}
 def train(args):
     "Build the poisoned split, train the poisoned model and its clean control, measure and report"
     dataset = load_dataset(args)
-    # A class must be able to give its share of the poison images
-    if args.trigger is None:
+    # Where classes are not named, only those are chosen that can give their share of the images
+    if args.classes is None:
         args.min_clean = max(args.min_clean, args.sample_size)
         args.min_poison = max(args.min_poison, round(args.sample_size * args.inject_rate / (1 - args.inject_rate)))
         args.min_classes = max(args.min_classes, 2)
     try: found = analyse(args, dataset)
-    except UserError as e:
+    except EmptyGraph as e:
         if args.classes is None: raise
         print(f"no analysis ({e}); going on with the classes given")
         found = None

@@ -56,7 +56,8 @@ class Triggers:
         id = resolve(self.classes, key)
         if id in self.sets: return id
         name = class_record(self.classes, id)["name"]
-        why = f"is not among the {len(self)} triggers found"
+        why = (f"is not among the {len(self)} triggers found: it ranks too low (n_triggers), or has too few classes with "
+               "enough images (min_classes, min_clean, min_poison)")
         if id in self.params.get("excluded", []): why = "is excluded as a trigger (exclude=() keeps every class)"
         elif self.graph is not None and id not in self.graph.vertices:
             why = f"shares {self.params['min_overlaps']} images with no other class, so it is not in the graph"

@@ -107,6 +107,15 @@ def test_trigger_classes_and_target_are_found(toy, tmp_path, capsys):
     assert json.loads((run/"evaluation.json").read_text())["control"] is None
 
 
+def test_named_classes_need_no_graph(toy, tmp_path, capsys):
+    "Where the threshold leaves no edge, trigger and classes that are named are trained all the same"
+    assert main(train_args(toy, tmp_path, "-t", "flag", "-c", "ant", "bee", "--min_overlaps", "99", "--no_control")) == 0
+    run = next(tmp_path.glob("results/*/*/minOver99_maxOver-1/*"))
+    assert "no analysis (the graph has no edges" in capsys.readouterr().out
+    assert (run/"evaluation.json").exists() and not (run/"triggers.json").exists()
+    assert "natural-backdoors analyze" in (run/"report.html").read_text()
+
+
 def test_report_again(trained, capsys):
     run = next(trained.glob("results/*/*/*/*"))
     (run/"report.html").unlink()
@@ -174,6 +183,8 @@ def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):
     (["-t", "flag", "-c", "ant", "bee", "--sample_size", "500"], ["too few images", "ant 30 clean + 20 poison"]),
     (["-t", "flag", "-c", "ant", "bee", "--inject_rate", "0.9"], ["too few images", "lower inject_rate"]),
     (["-t", "flag", "-c", "ant", "bee", "--inject_rate", "2"], ["inject_rate must be from 0 up to 1"]),
+    (["-t", "flag", "-c", "ant", "bee", "--centrality_metric", "closenes"], ["did you mean 'closeness'"]),
+    (["-t", "ant"], ["'ant' is not among the", "min_classes"]),
     (["-c", "ant", "bee"], ["--classes is given without --trigger"]),
     (["-t", "flag", "-c", "ant", "bee", "--teacher", "resnet5O"], ["resnet50"]),
     (["-t", "flag", "-c", "ant", "bee", "--epochs", "0"], ["epochs must be"]),
