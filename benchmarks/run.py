@@ -1,4 +1,4 @@
-"""What the main steps cost, each beside a named peer in the same run: `make benchmarks` (about 3 minutes on 2 cores).
+"""What the main steps cost, each beside a named peer in the same run: `make benchmarks` (about a minute on 2 cores).
 
 Machines are noisy: read the ratios. Each figure is the fastest of `REPEAT` runs.
 """

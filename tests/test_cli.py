@@ -184,6 +184,7 @@ def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):
     (["-t", "flag", "-c", "ant", "bee", "--inject_rate", "0.9"], ["too few images", "lower inject_rate"]),
     (["-t", "flag", "-c", "ant", "bee", "--inject_rate", "2"], ["inject_rate must be from 0 up to 1"]),
     (["-t", "flag", "-c", "ant", "bee", "--centrality_metric", "closenes"], ["did you mean 'closeness'"]),
+    (["--inject_rate", "1"], ["inject_rate must be from 0 up to 1"]),
     (["-t", "ant"], ["'ant' is not among the", "min_classes"]),
     (["-c", "ant", "bee"], ["--classes is given without --trigger"]),
     (["-t", "flag", "-c", "ant", "bee", "--teacher", "resnet5O"], ["resnet50"]),
