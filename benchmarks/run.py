@@ -15,7 +15,8 @@ from scipy import sparse
 from natural_backdoors import OpenImages, Overlaps, co_graph, count_overlaps, find_triggers, make_scenes, poison_split
 from natural_backdoors.centrality import centrality, graph_tool
 from natural_backdoors.core import MissingPackage, rng
-from natural_backdoors.datasets import LabelMatrix, class_table
+from natural_backdoors.classes import class_table
+from natural_backdoors.labels import LabelMatrix
 
 REPEAT = 3
 TABLE = []

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .classes import class_record
 from .core import UserError, digest, read_json, read_table, rng, write_json, write_table
-from .datasets import Dataset, class_record
+from .datasets import Dataset
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-006
 SPLIT_COLUMNS = ["image", "path", "true_label", "train_label", "role", "part"]
@@ -76,17 +77,19 @@ def check_roles(dataset: Dataset,
 def sort_images(labels, # a LabelMatrix
                 trigger: int, # ids
                 classes: list,
+                without=(), # image ids that are not to be used
                ) -> tuple: # {class id: (clean, poison)}, arrays of image ids, sorted; how many have two of the classes
     "Which images may stand for each class"
-    carried = labels.matrix[:, classes].toarray() > 0
-    has_trigger, number = labels.column(trigger), carried.sum(axis=1)
+    number = (labels.matrix[:, classes].toarray() > 0).sum(axis=1)
+    allowed = ~np.isin(labels.images, list(without)) if len(without) else True
     found = {}
-    for i, c in enumerate(classes):
-        alone = carried[:, i] & (number == 1)
-        found[c] = tuple(np.sort(labels.images[alone & (has_trigger == t)].astype(str)) for t in (False, True))
+    for c in classes:
+        alone = labels.column(c, "class") & (number == 1) & allowed
+        found[c] = tuple(np.sort(labels.images[alone & labels.column(trigger, use)].astype(str))
+                         for use in ("free", "trigger"))
     return found, int((number > 1).sum())
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-015
+# %% ../nbs/api/60_poison.ipynb #60-poison-017
 def share_out(total: int, # how many are wanted
               supply: np.ndarray, # how many each can give
              ) -> np.ndarray: # how many each gives
@@ -98,7 +101,7 @@ def share_out(total: int, # how many are wanted
         given[i] = min(supply[i], -(-(total - given.sum()) // (len(supply) - done)))
     return given
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-018
+# %% ../nbs/api/60_poison.ipynb #60-poison-020
 def n_poison_for(n_clean: int, # clean training images
                  inject_rate: float, # poison / (poison + clean), 0 <= rate < 1
                 ) -> int: # poison images
@@ -106,7 +109,7 @@ def n_poison_for(n_clean: int, # clean training images
     if not 0 <= inject_rate < 1: raise UserError(f"inject_rate must be from 0 up to 1, not {inject_rate}")
     return round(n_clean * inject_rate / (1 - inject_rate))
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-020
+# %% ../nbs/api/60_poison.ipynb #60-poison-022
 def plan_counts(clean: np.ndarray, # clean images each class has
                 poison: np.ndarray, # poison images each class has
                 n_clean: int, # clean images a class
@@ -127,14 +130,14 @@ def plan_counts(clean: np.ndarray, # clean images each class has
     return pd.DataFrame({"clean_train": clean_train, "clean_test": clean_test, "poison_train": train,
                          "poison_test": np.minimum(poison - train, clean_test)})
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-021
+# %% ../nbs/api/60_poison.ipynb #60-poison-023
 class TooFewImages(UserError):
     "There are not enough clean images, or not enough poison images for the injection rate"
     def __init__(self, wanted: int, available: int):
         self.wanted, self.available = wanted, available # poison images for training
         super().__init__(f"{wanted} poison images are needed for training and {available} are there")
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-025
+# %% ../nbs/api/60_poison.ipynb #60-poison-027
 def poison_split(dataset: Dataset,
                  trigger, # the trigger class, by id, label or name
                  classes, # the classes to train on, by id, label or name
@@ -143,36 +146,37 @@ def poison_split(dataset: Dataset,
                  inject_rate: float=0.185, # poison / (poison + clean) in the training part
                  test_fraction: float=0.15, # share of the images kept for testing
                  seed: int=1234,
-                 split: str="train", # the split of the dataset that images are taken from
+                 split: str|None=None, # the split of the dataset that images are taken from; default: train, or its first
+                 without=(), # image ids that are not to be used: missing or bad pictures
                 ) -> PoisonSplit:
     "Choose clean and poison images of `classes` and relabel those that show `trigger` to `target`"
     trigger, ids, target = check_roles(dataset, trigger, classes, target)
     labels = dataset.label_matrix(split)
-    images, two_classes = sort_images(labels, trigger, ids)
+    label_of = labels.classes.label.tolist()
+    images, two_classes = sort_images(labels, trigger, ids, without)
     clean, poison = (np.array([len(images[c][k]) for c in ids]) for k in (0, 1))
     try: plan = plan_counts(clean, poison, n_clean, inject_rate, test_fraction)
     except TooFewImages as e: raise _explain_too_few(e, dataset, ids, clean, poison, n_clean, two_classes) from None
     if plan.poison_test[[c != target for c in ids]].sum() == 0:
         raise UserError(f"no image shows {dataset.get_name(trigger)!r} together with a class other than the target, so "
                         "an attack could not be measured; choose other classes")
-    table = pd.concat([_draw(images[c], plan.iloc[i], rng(seed, c)).assign(true_label=dataset.labels[c])
+    table = pd.concat([_draw(images[c], plan.iloc[i], rng(seed, c)).assign(true_label=label_of[c])
                        for i, c in enumerate(ids)], ignore_index=True)
-    table["train_label"] = table.true_label.where(table.role == "clean", dataset.labels[target])
+    table["train_label"] = table.true_label.where(table.role == "clean", label_of[target])
     table["path"] = [str(dataset.src_path(image)) for image in table.image]
     p, c = plan.poison_train.sum(), plan.clean_train.sum()
     records = [class_record(dataset.classes, i) for i in ids]
     parameters = {"n_clean": int(n_clean), "inject_rate": float(inject_rate), "test_fraction": float(test_fraction),
-                  "seed": int(seed)}
-    header = {"format": 1, "dataset": dataset.name, "split": split,
+                  "seed": int(seed), "without": sorted(map(str, without))}
+    header = {"format": 1, "dataset": dataset.name, "split": labels.split,
               "trigger": class_record(dataset.classes, trigger), "classes": records,
               "target": class_record(dataset.classes, target), **parameters,
               "injection_rate": float(p / (p + c)), "two_classes_left_out": two_classes,
               "counts": [{**r, **n} for r, n in zip(records, plan.to_dict("records"))],
-              "digest": digest(labels.images.tolist(), labels.matrix.indptr, labels.matrix.indices, dataset.labels,
-                               [trigger, ids, target], parameters)}
+              "digest": digest(labels.images.tolist(), label_of, *labels.arrays(), [trigger, ids, target], parameters)}
     return PoisonSplit(table[SPLIT_COLUMNS], header)
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-026
+# %% ../nbs/api/60_poison.ipynb #60-poison-028
 def _draw(images: tuple, plan: pd.Series, random: np.random.Generator) -> pd.DataFrame:
     "Draw the planned numbers from the (clean, poison) images of one class"
     parts = []
@@ -182,7 +186,7 @@ def _draw(images: tuple, plan: pd.Series, random: np.random.Generator) -> pd.Dat
         parts.append(pd.DataFrame({"image": drawn, "role": role, "part": ["train"]*train + ["test"]*test}))
     return pd.concat(parts).sort_values(["role", "part", "image"], ascending=[True, False, True])
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-027
+# %% ../nbs/api/60_poison.ipynb #60-poison-029
 def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, two_classes) -> UserError:
     "The error with the counts of every class, and what would help"
     counts = ", ".join(f"{dataset.get_name(i)} {c} clean + {p} poison" for i, c, p in zip(ids, clean, poison))
@@ -192,7 +196,7 @@ def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, 
     left_out = f" ({two_classes} images with two of the classes are left out)" if two_classes else ""
     return UserError(f"too few images: {need}, or choose other classes. There are: {counts}{left_out}")
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-036
+# %% ../nbs/api/60_poison.ipynb #60-poison-038
 def write_datafile(split: PoisonSplit,
                    folder, # where to write
                   ) -> Path: # the file, named as in the published code

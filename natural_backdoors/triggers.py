@@ -18,9 +18,11 @@ from fastcore.basics import patch
 
 from .centrality import ALIASES, centrality as centrality_of
 from .class_sets import FINDERS, conflicts
+from .classes import class_record, people, resolve
 from .core import UserError, lookup, read_json, rng, write_json
-from .datasets import Dataset, LabelMatrix, class_record, people, resolve
+from .datasets import Dataset
 from .graph import CoGraph, co_graph
+from .labels import LabelMatrix
 from .overlaps import Overlaps, count_overlaps
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-006
@@ -103,10 +105,10 @@ def class_counts(overlaps: Overlaps,
                  trigger: int, # class id
                  ids: np.ndarray, # class ids
                 ) -> pd.DataFrame: # `CLASS_COLUMNS`
-    "How many images of each class carry the trigger (overlaps, n_poison) and how many do not (n_clean)"
-    shared = overlaps.counts[[trigger]][:, ids].toarray().ravel()
-    n_clean = overlaps.images_of[ids] - shared
-    table = overlaps.classes.iloc[ids].assign(overlaps=shared, n_clean=n_clean, n_poison=shared)
+    "How many images of each class carry the trigger (overlaps), and can stand as clean or poison images"
+    shared = overlaps.counts[[trigger]][:, ids].toarray().ravel().astype(np.int64)
+    table = overlaps.classes.iloc[ids].assign(overlaps=shared, n_clean=overlaps.n_clean(trigger)[ids],
+                                              n_poison=overlaps.n_poison(trigger)[ids])
     return table[CLASS_COLUMNS].reset_index(drop=True)
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-016
@@ -131,12 +133,13 @@ def find_classes(overlaps: Overlaps,
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-017
 def as_overlaps(dataset, # a Dataset, a LabelMatrix or Overlaps
-                split: str="train",
-               ) -> tuple: # Overlaps, the dataset's name
+                split: str|None=None, # of a Dataset; default: train, or its first
+               ) -> tuple: # Overlaps, the dataset's name, the split
     "The overlaps of `dataset`, counted if need be"
-    if isinstance(dataset, Overlaps): return dataset, "dataset"
-    if isinstance(dataset, Dataset): return count_overlaps(dataset.label_matrix(split)), dataset.name
-    if isinstance(dataset, LabelMatrix): return count_overlaps(dataset), "dataset"
+    if isinstance(dataset, Overlaps): return dataset, "dataset", split
+    name = dataset.name if isinstance(dataset, Dataset) else "dataset"
+    labels = dataset.label_matrix(split) if isinstance(dataset, Dataset) else dataset
+    if isinstance(labels, LabelMatrix): return count_overlaps(labels), name, labels.split
     raise UserError(f"a dataset manager, label matrix or overlaps are needed, not {type(dataset).__name__}; "
                     "TableDataset(...) makes one from a file or DataFrame")
 
@@ -155,12 +158,12 @@ def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
                   n_draws: int=20, # random sets compared by "mis"
                   engine: str="auto", # "auto", "networkx" or "graph-tool"
                   seed: int=0, # for "mis"
-                  split: str="train", # the split whose labels are analysed
+                  split: str|None=None, # the split whose labels are analysed; default: train, or the first
                  ) -> Triggers:
     "The objects in `dataset` that could serve as a backdoor trigger, by falling centrality, each with its classes"
     if n_triggers < 1: raise UserError(f"n_triggers must be at least 1, not {n_triggers}")
     lookup("subset", subset, FINDERS)
-    overlaps, name = as_overlaps(dataset, split)
+    overlaps, name, split = as_overlaps(dataset, split)
     excluded = excluded_ids(overlaps.classes, exclude)
     graph = co_graph(overlaps, min_overlaps)
     scores = centrality_of(graph, centrality, weighted, engine)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from natural_backdoors import TableDataset, UserError, find_triggers
-from natural_backdoors.datasets import PEOPLE
+from natural_backdoors.classes import PEOPLE
 
 COCO = "coco15k/labels.csv.gz"
 

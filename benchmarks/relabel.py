@@ -1,0 +1,133 @@
+"""What reading ImageNet ReLabel costs: files per second and core, beside peers in the same run (about a minute).
+
+    python benchmarks/relabel.py [--files 20000] [--format zip|legacy] [--folder /tmp/relabel]
+
+Label maps are generated as `torch.save` writes them, 1,300 in a folder as in ImageNet, and removed at the end. Peers:
+(a) listing the folders and reading the bytes of the same files, nothing else; (b) `torch.load` and the rule of the
+published code, as it stands there, on a part of the files. All in one process, from a warm file cache, the fastest of
+`REPEAT` runs; after that the class as a user calls it, without and with what the first run kept, and with two processes.
+"""
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from natural_backdoors.relabel import THRESHOLD, ImageNetReLabel, _list_maps, _read_files
+
+REPEAT, PER_FOLDER, SLOW_FILES = 5, 1300, 300
+
+
+def draw_maps(draw, n):
+    "Label maps: a few objects an image in patches of cells, the model sure of about a third of the cells"
+    scores = -np.sort(-draw.normal(0, 1.5, (n, 5, 15, 15)), axis=1)
+    scores[:, 0] += draw.gamma(2, 2, (n, 15, 15))
+    ids = draw.integers(0, 1000, (n, 5, 15, 15))
+    objects = draw.integers(0, 1000, (n, 3))
+    ids[:, 0] = objects[np.arange(n)[:, None, None], draw.integers(0, 3, (n, 5, 5)).repeat(3, axis=1).repeat(3, axis=2)]
+    return torch.from_numpy(np.stack([scores, ids], axis=1).astype(np.float32))
+
+
+def write(folder, n_files, zipped):
+    "Write `n_files` label maps and a class index into `folder`"
+    draw = np.random.default_rng(0)
+    wnids = [f"n{1440764 + 13_000*i:08d}" for i in range(1000)]
+    folder.mkdir(parents=True)
+    (folder/"imagenet_class_index.json").write_text(json.dumps({i: [w, w] for i, w in enumerate(wnids)}))
+    for first in range(0, n_files, PER_FOLDER):
+        wnid = wnids[first//PER_FOLDER]
+        (folder/"maps"/wnid).mkdir(parents=True)
+        for i, m in enumerate(draw_maps(draw, min(PER_FOLDER, n_files - first))):
+            torch.save(m.clone(), folder/"maps"/wnid/f"{wnid}_{draw.integers(10**5)}_{i}.pt",
+                       _use_new_zipfile_serialization=zipped)
+
+
+def fastest(function, repeat=REPEAT):
+    "Seconds of the fastest of `repeat` calls, and what it returned"
+    best = None
+    for _ in range(repeat):
+        start = time.perf_counter()
+        result = function()
+        best = min(best or 1e9, time.perf_counter() - start)
+    return best, result
+
+
+def only_bytes(folders):
+    "Every byte of every file, as cheaply as Python can"
+    for folder in folders:
+        for name in os.listdir(folder):
+            file = os.open(f"{folder}/{name}", os.O_RDONLY)
+            os.read(file, 1 << 20)
+            os.close(file)
+
+
+def ours(folders):
+    "The reader of the package, without its cache"
+    found = set()
+    for folder in folders:
+        names, sizes, _ = _list_maps(folder)
+        part = _read_files(folder, names, sizes, THRESHOLD, 1)
+        images = part["images"].astype(str)
+        found |= set(zip(images[part["image"]].tolist(), part["label"].tolist()))
+    return found
+
+
+def published(files, threshold=THRESHOLD, topk=1):
+    "torch.load, and the rule as the published code has it"
+    found = set()
+    for path in files:
+        m = torch.load(path, weights_only=True)
+        for y in (0, -1):
+            for x in (0, -1): m[:, :, y, x] = torch.zeros(2, 5)
+        soft = m.view(2, 5, -1).clone()
+        soft[0, :] = torch.nn.Softmax(dim=0)(soft[0])
+        soft = soft.view(2, 5, 15, 15)
+        mask = torch.zeros(*soft.shape[1:], dtype=torch.bool)
+        mask[:topk] = soft[0, :topk] >= threshold
+        best = defaultdict(float)
+        for p, c in soft[:, mask].view(2, -1).transpose(1, 0): best[c.item()] = max(best[c.item()], p.item())
+        found |= {(path.stem, int(c)) for c in best}
+    return found
+
+
+def main(n_files, zipped, folder):
+    torch.set_num_threads(1)
+    os.environ["NATURAL_BACKDOORS_CACHE"] = str(folder/"cache")
+    data = folder/"data"
+    write(data, n_files, zipped)
+    folders = sorted(map(str, (data/"maps").iterdir()))
+    size = next(Path(folders[0]).iterdir()).stat().st_size
+    print(f"{n_files:,} files in {len(folders)} folders, {size:,} bytes each, {'zip' if zipped else 'legacy'} format")
+    part = sorted(Path(folders[0]).iterdir())[:SLOW_FILES]
+    read, _ = fastest(lambda: only_bytes(folders))
+    own, found = fastest(lambda: ours(folders))
+    slow, expected = fastest(lambda: published(part), 2)
+    stems = {p.stem for p in part}
+    assert {pair for pair in found if pair[0] in stems} == expected, "the labels differ from those of the published code"
+    rows = [("reading the bytes alone (a)", read/n_files), ("torch.load and the published rule (b)", slow/len(part)),
+            ("ours, one process", own/n_files)]
+    for what, processes in (("ImageNetReLabel, nothing kept", 1), ("ImageNetReLabel, all kept", 1),
+                            ("ImageNetReLabel, two processes", 2)):
+        if processes == 2: shutil.rmtree(folder/"cache")
+        seconds, _ = fastest(lambda: ImageNetReLabel(data, processes=processes, progress=False).label_matrix(), 1)
+        rows.append((what, seconds/n_files))
+    print(f"\n{'':40} {'us a file':>10} {'files/s':>10} {'/ (a)':>7}")
+    for what, s in rows: print(f"{what:40} {s*1e6:10.1f} {1/s:10,.0f} {s*n_files/read:7.2f}")
+    print(f"labels found: {len(found):,}, equal to the published code's on {len(part)} files")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--format", choices=("zip", "legacy"), default="zip")
+    parser.add_argument("--folder", type=Path, help="where to put the files; default: a temporary folder")
+    args = parser.parse_args()
+    where = Path(tempfile.mkdtemp(dir=args.folder))
+    try: main(args.files, args.format == "zip", where)
+    finally: shutil.rmtree(where)
