@@ -21,6 +21,7 @@ import pandas as pd
 
 from fastcore.basics import patch
 
+from .cache import cached, stamp
 from .core import UserError, did_you_mean, inside, read_text
 from .datasets import Dataset
 from .download import Remote
@@ -36,7 +37,6 @@ def choice(option: str, # name of the option, for the message
     if value in known: return value
     raise UserError(f"{option} is one of {', '.join(map(repr, known))}, not {value!r}{did_you_mean(value, known)}")
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-007
 def fraction(option: str, # name of the option, for the message
              value, # a number, or a text such as "0.01"
             ) -> float: # from 0 to 1
@@ -46,7 +46,7 @@ def fraction(option: str, # name of the option, for the message
     if 0 <= number <= 1 and not isinstance(value, bool): return number
     raise UserError(f"{option} is a number from 0 to 1, not {value!r}")
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-011
+# %% ../nbs/api/16_coco.ipynb #16-coco-010
 _OUTLINE = '"segmentation":'
 
 def _cut_outlines(text: str) -> str:
@@ -67,7 +67,7 @@ def _cut_outlines(text: str) -> str:
         before = piece
     return "".join(kept)
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-014
+# %% ../nbs/api/16_coco.ipynb #16-coco-013
 class _Stream:
     "The text of a JSON file, read on as it is needed"
     def __init__(self, path: Path, size: int=1 << 22):
@@ -119,14 +119,15 @@ class _Stream:
         "The next character, one of `allowed`"
         c = self.peek()
         if not c or c not in allowed:
-            self.fail(where, f"{' or '.join(map(repr, allowed))} expected, not {c!r}" if c else "the file ends too early")
+            expected = f"{' or '.join(map(repr, allowed))} expected, not {c!r}"
+            self.fail(where, expected if c else "the file ends too early")
         self.pos += 1
         return c
 
     def fail(self, where: str, why: str):
         raise UserError(f"{self.path}, {where}: not valid JSON ({why}); is the file complete?")
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-016
+# %% ../nbs/api/16_coco.ipynb #16-coco-015
 def stream_json(path, # a JSON file that holds an object
                 lists: tuple, # keys whose value is a list, to be given element by element
                 size: int=1 << 22, # characters read at a time
@@ -165,7 +166,7 @@ def _elements(s: _Stream, key: str):
         elif s.take(",]", f"after {key}[{i}]") == "]": return
         i += 1
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-022
+# %% ../nbs/api/16_coco.ipynb #16-coco-021
 @dataclass(frozen=True)
 class CocoFile:
     "What is used of one COCO-format file"
@@ -176,7 +177,6 @@ class CocoFile:
     crowd: np.ndarray # n_annotations bools
     area: np.ndarray # n_annotations: area of the box / area of the image; nan if one is not given
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-023
 _USED = ("id", "file_name", "coco_url", "width", "height", "neg_category_ids", "name", "synset")
 
 class _Records:
@@ -204,7 +204,7 @@ class _Records:
                 raise UserError(f"{self.path}, annotations[{first}]: the id {id!r} is not in {self.what!r}")
         return [self.records[n] for n in range(len(self.position))]
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-024
+# %% ../nbs/api/16_coco.ipynb #16-coco-022
 def _box_area(annotation: dict) -> float: # nan if there is no box
     "The area of the box of `annotation`, in squared pixels"
     try:
@@ -217,7 +217,6 @@ def _pixels(image: dict) -> float: # nan if its size is not given
     try: return float(image["width"]) * float(image["height"]) or np.nan
     except (KeyError, TypeError, ValueError): return np.nan
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-025
 def read_coco(path, # a JSON file in COCO format
              ) -> CocoFile:
     "The images, categories and annotations of `path`"
@@ -243,7 +242,7 @@ def read_coco(path, # a JSON file in COCO format
     pixels = np.array([_pixels(i) for i in images])
     return CocoFile(images, categories, image_of, category_of, np.array(crowd, bool), np.array(area)/pixels[image_of])
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-029
+# %% ../nbs/api/16_coco.ipynb #16-coco-026
 @dataclass(frozen=True)
 class Part:
     "One annotation file: its split, and the folders that its images may be in, the likeliest first"
@@ -260,7 +259,7 @@ def split_in(text: str, # name of a file or folder
     found = re.search(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z])", text.lower())
     return _SPLITS[found[1]] if found else default
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-031
+# %% ../nbs/api/16_coco.ipynb #16-coco-028
 def _official(root: Path, names: str, year) -> list: # of files
     "Files of the official names in `root/annotations` or `root`, those of one year"
     for folder in (root/"annotations", root):
@@ -282,7 +281,6 @@ def _one_file(path: Path) -> Part:
     else: folders = folder, folder/"images", above/"images", above, above/"images"/split
     return Part(split, path, tuple(dict.fromkeys(folders)))
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-032
 def find_parts(root: Path, # folder or file
                names: str, # regular expression of the official file names, with the group `year`
                year=None, # None: the newest
@@ -300,15 +298,16 @@ def find_parts(root: Path, # folder or file
     raise UserError(f"{root} has {len(others)} JSON files, none with an official name; give the one to read: "
                     f"{', '.join(f.name for f in others[:5])}{', ...' if len(others) > 5 else ''}")
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-034
+# %% ../nbs/api/16_coco.ipynb #16-coco-030
 def category_labels(files: list, # of `CocoFile`
                    ) -> list: # for each file, the label of each category
     "Names of the categories; `name#id` for a name that two categories of one file have"
     names = [[str(c["name"]) for c in f.categories] for f in files]
     twice = {n for file in names for n, k in Counter(file).items() if k > 1}
-    return [[f"{n}#{c['id']}" if n in twice else n for n, c in zip(file, f.categories)] for file, f in zip(names, files)]
+    return [[f"{n}#{c['id']}" if n in twice else n for n, c in zip(file, f.categories)]
+            for file, f in zip(names, files)]
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-038
+# %% ../nbs/api/16_coco.ipynb #16-coco-033
 def _file_name(image: dict) -> str: # "" if there is none
     "The file name of an image, with forward slashes"
     value = image.get("file_name") or str(image.get("coco_url", "")).rpartition("/")[2]
@@ -325,7 +324,7 @@ def _concatenated(codes: list, texts: list) -> pd.Categorical:
     code, found = pd.factorize(np.array([t for file in texts for t in file], dtype=object))
     return pd.Categorical.from_codes(code[np.concatenate([c + a for c, a in zip(codes, starts)])], found)
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-041
+# %% ../nbs/api/16_coco.ipynb #16-coco-036
 class Coco(Dataset):
     "COCO instances JSON: the official files, an export with a file a split, or any one file in that format"
     name = "coco"
@@ -345,6 +344,7 @@ class Coco(Dataset):
                 ):
         self.given = Path(dataset_root)
         self.root = self.given.parent if self.given.suffix.lower() == ".json" else self.given
+        if self.root.name == "annotations" and self.root != self.given: self.root = self.root.parent
         self.iscrowd, self.min_area = choice("iscrowd", iscrowd), fraction("min_area", min_area)
         self.image_root = Path(image_root) if image_root is not None else None
         self.year, self.base_url = year, str(base_url).rstrip("/")
@@ -366,63 +366,76 @@ class Coco(Dataset):
 
     def class_labels(self) -> list: return sorted(set().union(*category_labels(self._files)))
 
-    def _image_ids(self) -> list: # for each file, the id of each image
-        ids = [[self._image_name(i) for i in f.images] for f in self._files]
-        for part, file, f in zip(self.parts, ids, self._files):
-            if "" in file: raise UserError(f"{part.path}: the image {f.images[file.index('')]['id']!r} has no 'file_name'")
-        if len(set().union(*ids)) == sum(len(set(file)) for file in ids): return ids
-        return [[f"{part.folders[0].name}/{i}" for i in file] for part, file in zip(self.parts, ids)]
-
-    def _unsure(self, part: Part, f: CocoFile) -> np.ndarray: # n_annotations bools
-        "Objects that do not serve as class or trigger"
-        unsure = f.crowd & (self.iscrowd == "unsure")
-        if not self.min_area: return unsure
-        if len(bad := np.flatnonzero(np.isnan(f.area))):
-            raise UserError(f"{part.path}, annotations[{bad[0]}]: min_area needs its 'bbox', and the 'width' and 'height' of "
-                            "its image; one is missing")
-        return unsure | (f.area < self.min_area)
-
-    def rows(self) -> pd.DataFrame:
-        files = self._files
-        unsure = np.concatenate([self._unsure(part, f) for part, f in zip(self.parts, files)])
-        table = pd.DataFrame({
-            "image": _concatenated([f.image_of for f in files], self._image_ids()),
-            "label": _concatenated([f.category_of for f in files], category_labels(files)),
-            "split": _concatenated([np.zeros(len(f.crowd), int) for f in files], [[part.split] for part in self.parts])})
-        if unsure.any(): table = table.assign(as_class=~unsure, as_trigger=~unsure)
-        return table[~np.concatenate([f.crowd for f in files])] if self.iscrowd == "absent" else table
+    @cached_property
+    def _split_of(self) -> dict: return {i: s for s in self.splits for i in self.label_matrix(s).images}
 
     def _part_of(self, image: str) -> Part:
         "The annotation file that `image` is of"
         if len(self.parts) == 1: return self.parts[0]
-        if not hasattr(self, "_split_of"):
-            self._split_of = {i: s for s in self.splits for i in self.label_matrix(s).images}
         if image not in self._split_of: raise UserError(f"{self.origin} has no labelled image {image!r}")
         return next(p for p in self.parts if p.split == self._split_of[image])
 
-    def src_path(self, image: str) -> Path:
-        if self.image_root is not None: return inside(self.image_root, image)
-        folders = self._part_of(image).folders
-        # An id may begin with the name of its folder
-        expected = inside(folders[0], image.removeprefix(f"{folders[0].name}/"))
-        return next((p for p in (expected, *(inside(f, image) for f in folders)) if p.is_file()), expected)
+# %% ../nbs/api/16_coco.ipynb #16-coco-037
+@patch
+def _image_ids(self: Coco) -> list: # for each file, the id of each image
+    ids = [[self._image_name(i) for i in f.images] for f in self._files]
+    for part, file, f in zip(self.parts, ids, self._files):
+        if "" in file:
+            raise UserError(f"{part.path}: the image {f.images[file.index('')]['id']!r} has no 'file_name'")
+    if len(set().union(*ids)) == sum(len(set(file)) for file in ids): return ids
+    return [[f"{part.folders[0].name}/{i}" for i in file] for part, file in zip(self.parts, ids)]
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-043
+@patch
+def _unsure(self: Coco, part: Part, f: CocoFile) -> np.ndarray: # n_annotations bools
+    "Objects that do not serve as class or trigger"
+    unsure = f.crowd & (self.iscrowd == "unsure")
+    if not self.min_area: return unsure
+    if len(bad := np.flatnonzero(np.isnan(f.area))):
+        raise UserError(f"{part.path}, annotations[{bad[0]}]: min_area needs its 'bbox', and the 'width' and "
+                        "'height' of its image; one is missing")
+    return unsure | (f.area < self.min_area)
+
+@patch
+def rows(self: Coco) -> pd.DataFrame:
+    files = self._files
+    unsure = np.concatenate([self._unsure(part, f) for part, f in zip(self.parts, files)])
+    table = pd.DataFrame({
+        "image": _concatenated([f.image_of for f in files], self._image_ids()),
+        "label": _concatenated([f.category_of for f in files], category_labels(files)),
+        "split": _concatenated([np.zeros(len(f.crowd), int) for f in files], [[p.split] for p in self.parts])})
+    if unsure.any(): table = table.assign(as_class=~unsure, as_trigger=~unsure)
+    return table[~np.concatenate([f.crowd for f in files])] if self.iscrowd == "absent" else table
+
+# %% ../nbs/api/16_coco.ipynb #16-coco-039
+@patch
+def src_path(self: Coco, image: str) -> Path:
+    if self.image_root is not None: return inside(self.image_root, image)
+    folders = self._part_of(image).folders
+    # An id may begin with the name of its folder
+    expected = inside(folders[0], image.removeprefix(f"{folders[0].name}/"))
+    return next((p for p in (expected, *(inside(f, image) for f in folders)) if p.is_file()), expected)
+
 @patch
 def annotation_files(self: Coco) -> list: # of `Remote`
     "The archive with the annotations of 2017"
-    return [Remote(f"{self.base_url}/annotations/annotations_trainval2017.zip", "annotations_trainval2017.zip", 252907541,
-                   md5="f4bbac642086de4f52a3fdda2de5fa2c", archive=True)]
+    file = "annotations_trainval2017.zip"
+    return [Remote(f"{self.base_url}/annotations/{file}", file, 252907541, md5="f4bbac642086de4f52a3fdda2de5fa2c",
+                   archive=True)]
+
+@patch
+def _remote(self: Coco, image: str, where: str): # `Remote`, or None if images are kept elsewhere
+    "The file at the address `where`, to be written to where `src_path` looks for `image`"
+    path = self.src_path(image)
+    if not path.is_relative_to(self.root): return None
+    return Remote(f"{self.base_url}/{quote(where)}", path.relative_to(self.root).as_posix())
 
 @patch
 def image_file(self: Coco, image: str): # `Remote`, or None for an image that is not COCO's
     "Where `image` can be downloaded from"
-    part, path = self._part_of(image), self.src_path(image)
-    found = re.fullmatch(r"instances_((?:train|val|test)\d{4})", part.path.stem)
-    if not found or not path.is_relative_to(self.root): return None
-    return Remote(f"{self.base_url}/{found[1]}/{quote(path.name)}", path.relative_to(self.root).as_posix())
+    found = re.fullmatch(r"instances_((?:train|val|test)\d{4})", self._part_of(image).path.stem)
+    return self._remote(image, f"{found[1]}/{image}") if found else None
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-057
+# %% ../nbs/api/16_coco.ipynb #16-coco-051
 class Lvis(Coco):
     "LVIS: COCO's photographs with 1,203 classes, each verified in some of the images only"
     name = "lvis"
@@ -461,10 +474,16 @@ class Lvis(Coco):
 
     def names(self) -> dict:
         if self.label == "name": return {}
-        return {l: c["readable"] for f, labels in zip(self._files, category_labels(self._files))
-                for l, c in zip(labels, f.categories)}
+        def read():
+            found = {l: str(c["readable"]) for f, labels in zip(self._files, category_labels(self._files))
+                     for l, c in zip(labels, f.categories)}
+            return {"labels": np.array([*found], str), "names": np.array([*found.values()], str)}
+        # The rows are cached by the base class; without this the names alone would have the files read again
+        stamps = [stamp(path) for path in self.sources()]
+        found = cached(["lvis names", [path for path, *_ in stamps]], stamps, read)
+        return dict(zip(found["labels"].tolist(), found["names"].tolist()))
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-058
+# %% ../nbs/api/16_coco.ipynb #16-coco-052
 @patch
 def absences(self: Lvis) -> pd.DataFrame:
     "Pairs of image and label that were looked for and not found"
@@ -474,7 +493,8 @@ def absences(self: Lvis) -> pd.DataFrame:
         pairs = [(i, n) for i, image in enumerate(f.images) for n in image.get("neg_category_ids") or ()]
         for i, n in pairs:
             if n not in position:
-                raise UserError(f"{part.path}: neg_category_ids of image {f.images[i]['id']!r} has the unknown category {n!r}")
+                image = f.images[i]["id"]
+                raise UserError(f"{part.path}: neg_category_ids of image {image!r} has the unknown category {n!r}")
         image_of.append(np.array([i for i, _ in pairs], np.int64))
         label_of.append(np.array([position[n] for _, n in pairs], np.int64))
     return pd.DataFrame({"image": _concatenated(image_of, self._image_ids()),
@@ -483,9 +503,10 @@ def absences(self: Lvis) -> pd.DataFrame:
 @patch
 def annotation_files(self: Lvis) -> list: # of `Remote`
     "The archives of version 1"
-    return [Remote(f"{self.annotation_url}/{f}", f, archive=True) for f in ("lvis_v1_train.json.zip", "lvis_v1_val.json.zip")]
+    files = "lvis_v1_train.json.zip", "lvis_v1_val.json.zip"
+    return [Remote(f"{self.annotation_url}/{f}", f, archive=True) for f in files]
 
 @patch
-def image_file(self: Lvis, image: str): # `Remote`
+def image_file(self: Lvis, image: str): # `Remote`, or None if images are kept elsewhere
     "Where `image` can be downloaded from"
-    return Remote(f"{self.base_url}/{quote(image)}", image)
+    return self._remote(image, image)

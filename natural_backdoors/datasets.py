@@ -9,6 +9,7 @@ __all__ = ['DATASETS', 'Dataset', 'available', 'listing', 'manager_class', 'open
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -59,14 +60,6 @@ class Dataset:
         "What `rows` depends on beside the contents of `sources`: any value JSON has a word for"
         return None
 
-    def annotation_files(self) -> list: # of download.Remote
-        "What `download` fetches first"
-        return []
-
-    def image_file(self, image: str): # download.Remote or None
-        "Where the file of `image` can be downloaded"
-        return None
-
     @property
     def origin(self) -> str:
         "What error messages call the source of the rows"
@@ -86,10 +79,6 @@ class Dataset:
         "All labels; a label's position is its id"
         return list(self._coded.labels)
 
-    def __repr__(self):
-        counts = ", ".join(f"{s} {n:,}" for s, n in self.image_counts.items())
-        return f"{type(self).__name__}({self.name!r}: {len(self.classes):,} classes; images: {counts})"
-
 # %% ../nbs/api/10_datasets.ipynb #10-datasets-008
 def _is_by_label(dataset) -> bool: return type(dataset).rows is Dataset.rows # see below
 
@@ -103,7 +92,8 @@ def _read_codes(dataset: Dataset) -> Codes:
     files = [stamp(f) for f in dataset.sources()]
     if not files or sum(size for _, size, _ in files) < dataset.cache_from: return read()
     cls = type(dataset)
-    identity = ["codes 1", cls.__module__, cls.__qualname__, dataset.cache_key(), [path for path, *_ in files]]
+    where = os.path.commonpath([path for path, *_ in files]) # so that a file more or less does not leave an old cache behind
+    identity = ["codes 1", cls.__module__, cls.__qualname__, dataset.cache_key(), where]
     return Codes.from_arrays(cached(identity, files, lambda: read().arrays()))
 
 # %% ../nbs/api/10_datasets.ipynb #10-datasets-009
@@ -130,6 +120,11 @@ def pick_split(self: Dataset, split: str|None) -> str:
     if split is None: return self.splits[0]
     if split in self.splits: return split
     raise UserError(f"{self.name} has no split {split!r} (it has: {', '.join(self.splits)})")
+
+@patch
+def __repr__(self: Dataset):
+    counts = ", ".join(f"{s} {n:,}" for s, n in self.image_counts.items())
+    return f"{type(self).__name__}({self.name!r}: {len(self.classes):,} classes; images: {counts})"
 
 # %% ../nbs/api/10_datasets.ipynb #10-datasets-011
 @patch
@@ -198,6 +193,17 @@ def __init__(self: Dataset,
 
 # %% ../nbs/api/10_datasets.ipynb #10-datasets-033
 @patch
+def annotation_files(self: Dataset) -> list: # of download.Remote
+    "What `download` fetches first"
+    return []
+
+@patch
+def image_file(self: Dataset, image: str): # download.Remote or None
+    "Where the file of `image` can be downloaded"
+    return None
+
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-034
+@patch
 def download(self: Dataset,
              classes=None, # images of these classes (ids, labels or names), or "all"; default: no images
              max_images_per_class: int|None=None, # of each class, drawn at random
@@ -208,7 +214,7 @@ def download(self: Dataset,
     from natural_backdoors.download import download_dataset
     return download_dataset(self, classes, max_images_per_class, images, **options)
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-035
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-036
 _OURS = {"openimages": "openimages:OpenImages", "openimages_labels": "openimages_labels:OpenImagesLabels",
          "imagenet_real": "imagenet:ImageNetReaL", "imagenet_relabel": "relabel:ImageNetReLabel", "coco": "coco:Coco",
          "lvis": "coco:Lvis", "voc": "voc:PascalVOC", "yolo": "yolo:Yolo", "table": "table:TableDataset",
@@ -216,12 +222,12 @@ _OURS = {"openimages": "openimages:OpenImages", "openimages_labels": "openimages
          "fiftyone": "fiftyone:FiftyOne"}
 DATASETS = {name: f"natural_backdoors.{where}" for name, where in _OURS.items()}
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-036
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-037
 def available() -> dict: # name -> "module:class"
     "All dataset managers that can be asked for by name"
     return {**{e.name: e.value for e in entry_points(group="natural_backdoors.datasets")}, **DATASETS}
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-038
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-039
 def listing() -> pd.DataFrame: # columns data, title, licence, homepage
     "All dataset managers that can be asked for by name, and what they read"
     found = []
@@ -232,7 +238,7 @@ def listing() -> pd.DataFrame: # columns data, title, licence, homepage
         else: found.append((name, cls.title, cls.licence, cls.homepage))
     return pd.DataFrame(found, columns=["data", "title", "licence", "homepage"])
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-039
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-040
 def manager_class(data: str, # a name from `available()`, or "path/to/file.py:Class"
                  ) -> type:
     "The manager class that `data` stands for"
@@ -256,7 +262,7 @@ def manager_class(data: str, # a name from `available()`, or "path/to/file.py:Cl
                         f"(it has: {', '.join(known) or 'none'})")
     return cls
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-040
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-041
 def open_dataset(data: str, # a name from `available()`, or "path/to/file.py:Class"
                  dataset_root, # the dataset's folder, or for some the file itself
                  **options, # passed on to the manager

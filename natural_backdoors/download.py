@@ -193,10 +193,12 @@ class _Part:
     def continues(self, response) -> bool:
         "Whether `response` holds the bytes that follow, of the same version"
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        name = "ETag" if self.validator[:1] == '"' else "Last-Modified"
-        return (response.status_code == 206 and found is not None and int(found[1]) == self.length
+        # an answer must repeat the ETag, and may leave out the date
+        if self.validator[:1] == '"': same = response.headers.get("ETag") == self.validator
+        else: same = response.headers.get("Last-Modified", self.validator) == self.validator
+        return (same and response.status_code == 206 and found is not None and int(found[1]) == self.length
                 and (self.total is None or found[2] in ("*", str(self.total)))
-                and response.headers.get(name, self.validator) == self.validator and not _encoded(response))
+                and not _encoded(response))
 
 # %% ../nbs/api/06_download.ipynb #06-download-017
 def _encoded(response) -> bool:
@@ -264,7 +266,7 @@ class _Job:
     "What the threads of one download share"
     def __init__(self, workers: int, retries: int, timeout: float, backoff: float):
         self.workers, self.retries, self.timeout, self.backoff = workers, retries, timeout, backoff
-        self.stop, self.results, self.hosts = threading.Event(), SimpleQueue(), {}
+        self.stop, self.results, self.hosts, self.folders = threading.Event(), SimpleQueue(), {}, set()
         # a generator of its own: the user's `random` is not touched
         self.random = random.Random()
 
@@ -366,7 +368,7 @@ class _Worker:
 def attempt(self: _Worker, remote: Remote, part: _Part):
     "Ask once for what is missing of `part`"
     if part.total is not None and part.length == part.total: return # complete, but stopped before it got its name
-    if not part.validator: part.restart()
+    if part.length and not part.validator: part.restart()
     headers = {"Range": f"bytes={part.length}-", "If-Range": part.validator} if part.length else {}
     with _answer(self.job, self.session, remote.url, **headers) as response:
         # looked at first, so that the page of some gateway does not cost what there is of the file
@@ -463,7 +465,8 @@ def run(self: _Worker, todo: deque):
             try: remote, path, before = todo.popleft()
             except IndexError: return
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent not in job.folders: path.parent.mkdir(parents=True, exist_ok=True)
+                job.folders.add(path.parent)
                 size, digest, reason = self.get(remote, path, before)
                 job.results.put((remote, "done", size, digest, reason))
             except Stopped: return
@@ -674,10 +677,9 @@ def _annotations(dataset, files: list, options: dict) -> Report:
 
 def _forget(dataset):
     "Let labels that were read before the files came be read again"
+    # lists of files, too, are kept by some managers
     kept = getattr(dataset, "__dict__", {})
-    if kept.pop("_coded", None) is None: return
-    for name in ("classes", "labels"):
-        if isinstance(getattr(type(dataset), name, None), cached_property): kept.pop(name, None)
+    for name in [n for n in kept if isinstance(getattr(type(dataset), n, None), cached_property)]: kept.pop(name)
 
 # %% ../nbs/api/06_download.ipynb #06-download-053
 def choose_images(dataset, # a dataset manager

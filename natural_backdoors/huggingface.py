@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from .cache import cache_folder
 from .core import MissingPackage, UserError, atomic_path, did_you_mean, inside
 from .datasets import Dataset
-from .table import arrow_categorical, arrow_flatten, read_names
+from .table import arrow_categorical, arrow_flatten, categorical, listed, read_names, shown
 
 # %% ../nbs/api/20_huggingface.ipynb #20-huggingface-006
 def _hugging_face():
@@ -31,8 +31,8 @@ def _hugging_face():
         raise MissingPackage(f"Hugging Face datasets need the package `datasets` ({e}); install it with "
                              "`pip install natural_backdoors[huggingface]`") from e
     if hasattr(datasets, "load_from_disk"): return datasets
-    raise UserError(f"`import datasets` finds {getattr(datasets, '__file__', datasets)!r}, which is not the package of Hugging "
-                    "Face; rename that file or start elsewhere")
+    raise UserError(f"`import datasets` finds {getattr(datasets, '__file__', datasets)!r}, which is not the package of "
+                    "Hugging Face; rename that file or start elsewhere")
 
 # %% ../nbs/api/20_huggingface.ipynb #20-huggingface-007
 def open_splits(source, # Dataset, DatasetDict, or a folder written by their `save_to_disk`
@@ -73,17 +73,20 @@ def _labels(column: pa.ChunkedArray, path: list, names: list|None, where: str) -
     "The labels in one column of one split, without those that are not given"
     try: row, elements = arrow_flatten(column, tuple(path[1:]))
     except KeyError as e:
-        raise UserError(f"{where}: {'.'.join(path)!r} is no column of labels (below {path[0]!r}: {e.args[0]}); "
-                        f"say labels='{path[0]}.<field>' to choose a field") from e
+        fields, column = e.args[0], path[0]
+        remedy = f"it has the fields {fields}: say labels='{column}.<field>'" if fields else f"say labels={column!r}"
+        raise UserError(f"{where}: {'.'.join(path)!r} is no column of labels; {remedy}") from e
     given = pc.is_valid(elements) if names is None else pc.fill_null(pc.not_equal(elements, -1), False)
     row, elements = row[given.to_numpy()], elements.filter(given)
     if names is None: labels = arrow_categorical(elements)
     else:
         number = elements.to_numpy().astype(np.int64)
         if len(bad := np.flatnonzero((number < 0) | (number >= len(names)))):
-            raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): class {number[bad[0]]} of {len(names)} class labels")
-        labels = pd.Categorical.from_codes(number, names)
-    if len(bad := np.flatnonzero(labels.codes < 0)): raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): an empty label")
+            raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): "
+                            f"class {number[bad[0]]} of {len(names)} names")
+        labels = categorical(number, names)
+    if len(bad := np.flatnonzero(labels.codes < 0)):
+        raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): an empty label")
     return row, labels
 
 # %% ../nbs/api/20_huggingface.ipynb #20-huggingface-014
@@ -99,7 +102,7 @@ class HuggingFace(Dataset):
                  id: str|None=None, # name of the column with the image ids; default: split and row
                  split: str|None=None, # read this split only, or several with commas between them
                  names=None, # label -> name for people: a dict, or a file with the columns label and name
-                 image_root=None, # folder for the image files: paths are relative to it, and embedded images are written to it
+                 image_root=None, # folder that paths are relative to, and that embedded images are written to
                  name: str|None=None, # of the dataset, used in file names; default: the folder's name
                 ):
         self.source, self.path, self.image, self.id, self._names = source, labels.split("."), image, id, names
@@ -138,8 +141,9 @@ def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.Chunk
     "One column of one split, as Arrow"
     part = self.parts[split]
     if column in part.column_names: return part.select_columns([column]).with_format("arrow")[:].column(0)
-    raise UserError(f"{self.origin}, split {split!r} has no column {column!r}{did_you_mean(column, part.column_names)} (columns: "
-                    f"{', '.join(part.column_names)}); name the right one with {option}='...'")
+    near = did_you_mean(column, part.column_names)
+    raise UserError(f"{self.origin}, split {split!r} has no column {column!r}{near} (columns: "
+                    f"{listed(part.column_names)}); name the right one with {option}='...'")
 
 @patch
 def _ids(self: HuggingFace, split: str) -> list:
@@ -147,13 +151,20 @@ def _ids(self: HuggingFace, split: str) -> list:
     n = len(self.parts[split])
     if self.id is None: return [f"{split}-{i:0{max(6, len(str(n - 1)))}d}" for i in range(n)]
     column = self._column(split, self.id, "id")
-    if pa.types.is_nested(column.type): raise UserError(f"{self.origin}: the column {self.id!r} is {column.type}, and no id")
+    if pa.types.is_nested(column.type):
+        raise UserError(f"{self.origin}: the column {self.id!r} is {column.type}, and no id")
     found = arrow_categorical(column)
-    for bad, what in ((found.codes < 0, "no image id"), (pd.Series(found.codes).duplicated().to_numpy(), "its id is there already")):
-        if bad.any():
-            row = int(bad.argmax())
-            raise UserError(f"{self.origin}, split {split!r}, row {row} (the first is 0): {what}{'' if found.codes[row] < 0 else f' ({found[row]!r})'}")
+    bad = (found.codes < 0) | pd.Series(found.codes).duplicated().to_numpy()
+    if bad.any():
+        row = int(bad.argmax())
+        what = "no image id" if found.codes[row] < 0 else f"its id is there already ({shown(found[row])})"
+        raise UserError(f"{self._row(split, row)}: {what}")
     return list(found)
+
+@patch
+def _row(self: HuggingFace, split: str, row: int) -> str:
+    "What messages call a row"
+    return f"{self.origin}, split {split!r}, row {row} (the first is 0)"
 
 # %% ../nbs/api/20_huggingface.ipynb #20-huggingface-016
 @patch
@@ -161,9 +172,10 @@ def rows(self: HuggingFace) -> pd.DataFrame:
     found = []
     for split, part in self.parts.items():
         column = self._column(split, self.path[0], "labels")
-        row, labels = _labels(column, self.path, class_names(part.features, self.path), f"{self.origin}, split {split!r}")
+        names = class_names(part.features, self.path)
+        row, labels = _labels(column, self.path, names, f"{self.origin}, split {split!r}")
         ids = self._ids(split)
-        found.append((pd.Categorical.from_codes(row, ids), labels, pd.Categorical([split]).repeat(len(row))))
+        found.append((categorical(row, ids), labels, categorical(np.zeros(len(row), int), [split])))
     columns = [pd.api.types.union_categoricals(c) for c in zip(*found)]
     if not len(columns[0]): raise UserError(f"{self.origin} has no labels in the column {'.'.join(self.path)!r}")
     return pd.DataFrame(dict(zip(("image", "label", "split"), columns)))
@@ -183,7 +195,7 @@ def _row_of(self: HuggingFace, image: str) -> tuple: # split, row
     if "_rows_by_id" not in vars(self):
         self._rows_by_id = {id: (s, i) for s in self.parts for i, id in enumerate(self._ids(s))}
     if image in self._rows_by_id: return self._rows_by_id[image]
-    raise UserError(f"{self.origin} has no image {image!r}")
+    raise UserError(f"{self.origin} has no image {shown(image)}")
 
 @patch
 def _cell(self: HuggingFace, split: str, row: int):
@@ -205,8 +217,8 @@ def src_path(self: HuggingFace, image: str) -> Path:
     data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (None, cell)
     if data: return self._written(data, split, row)
     if not isinstance(path, str) or not path or "://" in path:
-        raise UserError(f"{self.origin}, split {split!r}, row {row} (the first is 0): {path!r} in the column {self.image!r} is "
-                        "neither an image nor the path of one")
+        raise UserError(f"{self._row(split, row)}: {shown(path)} in the column {self.image!r} is neither an image nor "
+                        "the path of one")
     if Path(path).is_absolute(): return inside(self.image_root, path) if self.image_root else Path(path)
     return inside(self.image_root or self.folder or ".", path)
 
@@ -217,7 +229,7 @@ def _written(self: HuggingFace, data: bytes, split: str, row: int) -> Path:
     if root is None: raise UserError("the images are embedded in the dataset, and caching is off; say image_root='...'")
     try: suffix = picture_suffix(data)
     except Exception as e:
-        raise UserError(f"{self.origin}, split {split!r}, row {row} (the first is 0): not a readable image ({e})") from e
+        raise UserError(f"{self._row(split, row)}: not a readable image ({e})") from e
     place = root if self.image_root else root/"images"/quote(self.name, safe="")
     path = place/f"{quote(split, safe='')}-{row:06d}-{hashlib.sha256(data).hexdigest()[:16]}{suffix}"
     if not path.exists():

@@ -48,10 +48,12 @@ def read_class_index(path, # imagenet_class_index.json, LOC_synset_mapping.txt, 
     "The 1000 classes of ImageNet; names may repeat"
     path, names, numbers = Path(path), {}, {}
     for where, number, wnid, name in _index_entries(path):
-        if not WNID.fullmatch(wnid): raise UserError(f"{path}, {where}: {wnid[:60]!r} is not a WordNet id such as 'n01440764'")
+        if not WNID.fullmatch(wnid):
+            raise UserError(f"{path}, {where}: {wnid[:60]!r} is not a WordNet id such as 'n01440764'")
         if wnid in names: raise UserError(f"{path}, {where}: {wnid} is there twice")
         names[wnid], numbers[wnid] = name.replace("_", " ").strip() or wnid, number
-    if len(names) != N_CLASSES: raise UserError(f"{path} has {len(names)} classes; the index of ImageNet has {N_CLASSES}")
+    if len(names) != N_CLASSES:
+        raise UserError(f"{path} has {len(names)} classes; the index of ImageNet has {N_CLASSES}")
     for i, wnid in enumerate(sorted(names)):
         if numbers[wnid] not in (None, str(i)):
             raise UserError(f"{path}: {wnid} has the id {numbers[wnid]}, but is number {i} of the sorted WordNet ids; "
@@ -98,7 +100,9 @@ class ImageNet(Dataset):
 
     def annotation_files(self) -> list: return [remote(INDEX_FILE, INDEX_URL, self.base_url)]
 
-    def image_file(self, image: str):
+    def download(self, classes=None, max_images_per_class=None, images=None, **options):
+        "Fetch the annotation files; the images cannot be had without a login"
+        if classes is None and images is None: return super().download(**options)
         raise UserError("the images of ImageNet are given out at https://www.image-net.org/download-images.php only, "
                         "after a login; put them into a folder and name it with image_root='...'")
 
@@ -115,7 +119,8 @@ def read_real(path, # real.json
              ) -> list: # 50,000 lists of class ids
     "The labels of each validation image"
     found = read_json(path)
-    if not isinstance(found, list): raise UserError(f"{path} holds no JSON list; real.json is a list of lists of class ids")
+    if not isinstance(found, list):
+        raise UserError(f"{path} holds no JSON list; real.json is a list of lists of class ids")
     if len(found) != N_VAL:
         raise UserError(f"{path} has {len(found):,} entries; ReaL has {N_VAL:,}, one for each validation image")
     for i, ids in enumerate(found):
@@ -177,7 +182,8 @@ class ImageNetReaL(ImageNet):
 
     def src_path(self, image: str) -> Path:
         path = inside(self.image_root, image + self.suffix)
-        return Path(self._folders[path.name])/path.name if path.name in self._folders and not path.exists() else path
+        if path.exists() or path.name not in self._folders: return path
+        return Path(self._folders[path.name])/path.name
 
     def annotation_files(self) -> list:
         return [remote("real.json", REAL_URL, self.base_url), *super().annotation_files()]

@@ -16,14 +16,20 @@ from fastcore.basics import patch
 
 from .core import UserError, did_you_mean, inside, read_text
 from .datasets import Dataset
-from .table import LabelTable, header, read_names, records, scan_table, scan_text, text_categorical
+from .table import (LabelTable, categorical, header, listed, read_names, records, scan_table,
+                                     scan_text, shown, text_categorical)
 
 # %% ../nbs/api/19_multihot.ipynb #19-multihot-006
 EMPTY = 2
-MEANING = {**{v: 1 for v in ("1", "1.0", "True", "true", "TRUE")}, **{v: 0 for v in ("0", "0.0", "False", "false", "FALSE")},
-           "-1": -1, "-1.0": -1, "": EMPTY}
+MEANING = {**dict.fromkeys(["1", "1.0", "True", "true", "TRUE"], 1),
+           **dict.fromkeys(["0", "0.0", "False", "false", "FALSE"], 0), "-1": -1, "-1.0": -1, "": EMPTY}
 
 # %% ../nbs/api/19_multihot.ipynb #19-multihot-007
+def _strange(place: str, label: str, value) -> UserError:
+    "The error for a cell that is none of the known values"
+    return UserError(f"{place}, column {shown(label)}: {shown(value)} is none of 0, 1, -1, True, False; "
+                     f"a column that is no label is left out with ignore={shown(label)}")
+
 def _bad_cell(path, columns: dict) -> UserError: # columns: label -> position
     "The error for the first cell of `columns` in the text file `path` that is none of the known values"
     names, delimiter, _ = header(path)
@@ -32,8 +38,7 @@ def _bad_cell(path, columns: dict) -> UserError: # columns: label -> position
     for line, fields in rows:
         for label, i in columns.items():
             if fields[i] not in MEANING:
-                return UserError(f"{path}, line {line}, column {label!r}: {fields[i][:60]!r} is none of 0, 1, -1, True, False; "
-                                 f"a column that is no label is left out with ignore={label!r}")
+                return _strange(f"{path}, line {line}", label, fields[i])
     return UserError(f"{path} cannot be read as a table")
 
 # %% ../nbs/api/19_multihot.ipynb #19-multihot-008
@@ -63,11 +68,12 @@ def _other_columns(table: LabelTable, labels: list, others: list) -> tuple:
         if not isinstance(cells, pd.Categorical): raise UserError(f"{table.origin}: {label!r} is a column of lists")
         bad = np.flatnonzero(np.array([v not in MEANING for v in cells.categories] + [False])[cells.codes])
         if len(bad):
-            raise UserError(f"{table.place(bad[0])}, column {label!r}: {cells[bad[0]][:60]!r} is none of 0, 1, -1, True, "
-                            f"False; a column that is no label is left out with ignore={label!r}")
+            raise _strange(table.place(bad[0]), label, cells[bad[0]])
         return np.array([MEANING[v] for v in cells.categories] + [EMPTY], np.int8)[cells.codes]
-    # one column after the other: as text, a wide table would be many times as large
-    return {l: meaning(l, table.read([l])[l]) for l in labels}, table.read(others)
+    cells = {}
+    for i in range(0, len(labels), 100): # as text, all columns of a wide table would be many times as large
+        cells |= {l: meaning(l, column) for l, column in table.read(labels[i:i + 100]).items()}
+    return cells, table.read(others)
 
 # %% ../nbs/api/19_multihot.ipynb #19-multihot-011
 def _words(value) -> list:
@@ -125,30 +131,35 @@ class MultiHot(Dataset):
     def class_labels(self) -> list: return [str(l) for l in self._columns[2]]
 
     @cached_property
-    def _columns(self) -> tuple: # image, split or None, labels
-        "Which column is what"
-        columns = self.table.columns()
-        for c in (*self.ignore, *([] if self._image is None else [self._image])):
-            if c not in columns: raise UserError(f"{self.origin} has no column {c!r}{did_you_mean(c, columns)}")
-        twice = pd.Series(columns, dtype=object).duplicated()
-        if twice.any(): raise UserError(f"{self.origin} has two columns called {columns[twice.argmax()]!r}")
-        image = columns[0] if self._image is None and columns else self._image
-        split = self._split if self._split in columns else None
-        labels = [c for c in columns if c not in {image, split, *self.ignore}]
-        if not labels: raise UserError(f"{self.origin} has no column of a label (columns: {', '.join(map(str, columns))})")
-        if "" in labels: raise UserError(f"{self.origin}: column {columns.index('') + 1} has no name")
-        return image, split, labels
+    def _columns(self) -> tuple: return self._which_columns()
 
-    def read_cells(self) -> tuple: # label -> int8 array (1, 0, -1 or EMPTY), image and split (or None) as Categoricals
-        "The table, column by column"
-        image, split, labels = self._columns
-        others = [image] if split is None else [image, split]
-        is_text = self.table.path is not None and not self.table.is_parquet
-        cells, rest = _text_columns(self.table.path, labels, others) if is_text else \
-            _other_columns(self.table, labels, others)
-        return {str(l): v for l, v in cells.items()}, rest[image], rest.get(split)
+# %% ../nbs/api/19_multihot.ipynb #19-multihot-013
+@patch
+def _which_columns(self: MultiHot) -> tuple: # image, split or None, labels
+    "Which column is what"
+    columns = self.table.columns()
+    for c in (*self.ignore, *([] if self._image is None else [self._image])):
+        if c not in columns: raise UserError(f"{self.origin} has no column {c!r}{did_you_mean(c, columns)}")
+    twice = pd.Series(columns, dtype=object).duplicated()
+    if twice.any(): raise UserError(f"{self.origin} has two columns called {columns[twice.argmax()]!r}")
+    image = columns[0] if self._image is None and columns else self._image
+    split = self._split if self._split in columns else None
+    labels = [c for c in columns if c not in {image, split, *self.ignore}]
+    if not labels: raise UserError(f"{self.origin} has no column of a label (columns: {listed(columns)})")
+    if "" in labels: raise UserError(f"{self.origin}: column {columns.index('') + 1} has no name")
+    return image, split, labels
 
-# %% ../nbs/api/19_multihot.ipynb #19-multihot-014
+@patch
+def read_cells(self: MultiHot) -> tuple: # label -> int8 array (1, 0, -1 or EMPTY); Categoricals image, split or None
+    "The table, column by column"
+    image, split, labels = self._columns
+    others = [image] if split is None else [image, split]
+    is_text = self.table.path is not None and not self.table.is_parquet
+    cells, rest = _text_columns(self.table.path, labels, others) if is_text else \
+        _other_columns(self.table, labels, others)
+    return {str(l): v for l, v in cells.items()}, rest[image], rest.get(split)
+
+# %% ../nbs/api/19_multihot.ipynb #19-multihot-015
 @patch
 def _check(self: MultiHot, cells: dict, image, split):
     "Refuse a table that is not clear"
@@ -160,15 +171,15 @@ def _check(self: MultiHot, cells: dict, image, split):
     if self.empty == "error":
         for label, v in cells.items():
             if len(at := np.flatnonzero(v == EMPTY)):
-                raise UserError(f"{self.table.place(at[0])}, column {label!r}: no value; if empty cells have a meaning, "
-                                "say empty='unknown' or empty='absent'")
+                raise UserError(f"{self.table.place(at[0])}, column {shown(label)}: no value; if empty cells have a "
+                                "meaning, say empty='unknown' or empty='absent'")
     if self.unknown is None and any((v == 0).any() for v in cells.values()):
         for label, v in cells.items():
             if len(at := np.flatnonzero(v == -1)):
-                raise UserError(f"{self.table.place(at[0])}, column {label!r}: -1 in a table that has 0 too; say which of "
-                                "them means unknown: unknown='-1', '0', or 'none' if both mean absent")
+                raise UserError(f"{self.table.place(at[0])}, column {shown(label)}: -1 in a table that has 0 too; say "
+                                "which of them means unknown: unknown='-1', '0', or 'none' if both mean absent")
 
-# %% ../nbs/api/19_multihot.ipynb #19-multihot-015
+# %% ../nbs/api/19_multihot.ipynb #19-multihot-016
 @patch
 def rows(self: MultiHot) -> pd.DataFrame:
     cells, image, split = self.read_cells()
@@ -178,7 +189,7 @@ def rows(self: MultiHot) -> pd.DataFrame:
     if self.verified_absent: self._last = cells, image # for `absences`, which comes next
     else: row, label = (np.concatenate(pair) for pair in zip((row, label), _pairs(cells, self._values("unknown"))))
     order = np.lexsort((label, row))
-    found = {"image": image[row[order]], "label": pd.Categorical.from_codes(label[order], list(cells))}
+    found = {"image": image[row[order]], "label": categorical(label[order], cells)}
     if split is not None: found["split"] = split[row[order]]
     if len(row) > n: found["as_class"] = found["as_trigger"] = order < n
     return pd.DataFrame(found)
@@ -188,7 +199,7 @@ def absences(self: MultiHot) -> pd.DataFrame|None:
     if not self.verified_absent: return None
     cells, image = self.__dict__.pop("_last", None) or self.read_cells()[:2]
     row, label = _pairs(cells, self._values("absent"))
-    return pd.DataFrame({"image": image[row], "label": pd.Categorical.from_codes(label, list(cells))})
+    return pd.DataFrame({"image": image[row], "label": categorical(label, cells)})
 
 @patch
 def _values(self: MultiHot, meaning: str) -> list:
@@ -197,7 +208,7 @@ def _values(self: MultiHot, meaning: str) -> list:
     if self.unknown in ("0", "-1"): means[int(self.unknown)] = "unknown"
     return [v for v, m in means.items() if m == meaning]
 
-# %% ../nbs/api/19_multihot.ipynb #19-multihot-027
+# %% ../nbs/api/19_multihot.ipynb #19-multihot-028
 def fields_by_blanks(path, # text file
                      n_header: int, # lines before the first row
                      n_fields: int|None=None, # of every row; default: one more than in the last line of the header
@@ -215,7 +226,7 @@ def fields_by_blanks(path, # text file
             yield n, fields
     return head, rows()
 
-# %% ../nbs/api/19_multihot.ipynb #19-multihot-029
+# %% ../nbs/api/19_multihot.ipynb #19-multihot-030
 class CelebA(MultiHot):
     "CelebA: 202,599 faces with 40 attributes"
     title = "CelebA: faces with 40 attributes"
@@ -224,14 +235,16 @@ class CelebA(MultiHot):
     name = "celeba"
     def __init__(self,
                  dataset_root, # folder with list_attr_celeba.txt or .csv, or with Anno/, Eval/ and Img/
-                 image_root=None, # folder of the image files; default: img_align_celeba, wherever it is in `dataset_root`
+                 image_root=None, # folder of the image files; default: img_align_celeba in `dataset_root` or its Img/
                  verified_absent: bool=False, # as in `MultiHot`
                 ):
         self.root = Path(dataset_root)
         if not self.root.is_dir(): raise UserError(f"no such folder: {self.root}")
         attributes, self.partition = self._find("list_attr_celeba"), self._find("list_eval_partition")
-        if attributes is None: raise UserError(f"{self.root} has no list_attr_celeba.txt or .csv, nor has its folder Anno")
-        super().__init__(attributes, image_root=image_root or self._images(), verified_absent=verified_absent, name="celeba")
+        if attributes is None:
+            raise UserError(f"{self.root} has no list_attr_celeba.txt or .csv, nor has its folder Anno")
+        super().__init__(attributes, image_root=image_root or self._images(), verified_absent=verified_absent,
+                         name="celeba")
         self.by_blanks = attributes.suffix == ".txt"
         if self.by_blanks: self.table.place = lambda row: f"{attributes}, line {row + 3}"
 
@@ -247,16 +260,15 @@ class CelebA(MultiHot):
     def sources(self) -> list: return [p for p in (self.table.path, self.partition) if p]
     def names(self) -> dict: return {l: l.replace("_", " ") for l in self.class_labels()}
 
-    @cached_property
-    def _columns(self) -> tuple:
+    def _which_columns(self) -> tuple:
         if self.by_blanks: return "image", None, fields_by_blanks(self.table.path, 2)[0][1]
-        return MultiHot._columns.func(self)
+        return super()._which_columns()
 
     def read_cells(self) -> tuple:
         cells, image, _ = self._by_blanks() if self.by_blanks else super().read_cells()
         return cells, image, self._split_of(image)
 
-# %% ../nbs/api/19_multihot.ipynb #19-multihot-030
+# %% ../nbs/api/19_multihot.ipynb #19-multihot-031
 @patch
 def _by_blanks(self: CelebA) -> tuple:
     "The attributes in list_attr_celeba.txt"
@@ -271,7 +283,7 @@ def _by_blanks(self: CelebA) -> tuple:
     table = scan_table(io.BytesIO(body.getvalue().encode()), " ", len(labels) + 1, _dtypes(columns, [0]), 0)
     return {l: _cells(table[str(i)]) for i, l in zip(columns, labels)}, text_categorical(table["0"]), None
 
-# %% ../nbs/api/19_multihot.ipynb #19-multihot-031
+# %% ../nbs/api/19_multihot.ipynb #19-multihot-032
 @patch
 def _split_of(self: CelebA, image: pd.Categorical) -> pd.Categorical|None:
     "The split of each image, by list_eval_partition"
@@ -279,10 +291,12 @@ def _split_of(self: CelebA, image: pd.Categorical) -> pd.Categorical|None:
     if path is None: return None
     rows = list(fields_by_blanks(path, 0, 2)[1] if path.suffix == ".txt" else records(path))[path.suffix == ".csv":]
     for line, fields in rows:
-        if len(fields) != 2 or fields[1] not in "012": raise UserError(f"{path}, line {line}: no image and one of 0, 1, 2")
-    listed = pd.Index([fields[0] for _, fields in rows])
-    if not listed.is_unique: raise UserError(f"{path}, line {rows[listed.duplicated().argmax()][0]}: the image is there already")
-    at = listed.get_indexer(image.categories)
+        if len(fields) != 2 or fields[1] not in ("0", "1", "2"):
+            raise UserError(f"{path}, line {line}: not an image and one of 0, 1, 2")
+    files = pd.Index([fields[0] for _, fields in rows])
+    if not files.is_unique:
+        raise UserError(f"{path}, line {rows[files.duplicated().argmax()][0]}: the image is there already")
+    at = files.get_indexer(image.categories)
     if (at < 0).any(): raise UserError(f"{path} does not say what split {image.categories[(at < 0).argmax()]!r} is in")
     part = np.array([int(fields[1]) for _, fields in rows])[at]
-    return pd.Categorical.from_codes(part[image.codes], ["train", "val", "test"])
+    return categorical(part[image.codes], ["train", "val", "test"])

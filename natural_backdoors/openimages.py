@@ -4,17 +4,14 @@
 
 # %% auto #0
 __all__ = ['FILES', 'ANNOTATIONS', 'IMAGES', 'FLAGS', 'PURPOSES', 'hierarchy_leaves', 'file_names', 'find_file',
-           'read_descriptions', 'unpacked_text', 'Pairs', 'read_pairs', 'sorted_codes', 'join_pairs', 'as_rows',
-           'box_marks', 'OpenImagesFolder', 'image_ids', 'OpenImages', 'fraction', 'not_present', 'missing_files']
+           'read_descriptions', 'box_marks', 'OpenImagesFolder', 'OpenImages', 'fraction', 'not_present',
+           'missing_files']
 
 # %% ../nbs/api/12_openimages.ipynb #12-openimages-003
 import csv
-import gzip
 import math
 import warnings
-import zlib
-from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
@@ -26,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastcore.basics import patch
 
-from .core import UserError, inside, lookup, read_json, read_text
+from .core import UserError, inside, lookup, read_json
 from .datasets import Dataset
+from .pairs import Pairs, as_rows, image_ids, join_pairs, read_pairs, unpacked_text
 
 # %% ../nbs/api/12_openimages.ipynb #12-openimages-006
 def hierarchy_leaves(node, # the hierarchy, or a part of it: {"LabelName": ..., "Subcategory": [...], "Part": [...]}
@@ -102,230 +100,12 @@ def read_descriptions(path: Path, # `label,name` rows, with or without a header
     except csv.Error as e: raise UserError(f"{path}, line {rows.line_num}: {e}") from e
     return names
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-015
-def unpacked_text(path: Path) -> str:
-    "The text of a file, which may be compressed"
-    if path.suffix != ".gz": return read_text(path)
-    try: return gzip.decompress(path.read_bytes()).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as e: raise UserError(f"cannot read {path}: {e}") from e
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-019
-@dataclass
-class Pairs:
-    "Distinct pairs of image and label, sorted by both"
-    images: pa.Array # the distinct image ids, sorted
-    labels: pa.Array # the distinct labels, sorted
-    image: np.ndarray # position in `images` of each pair, int32
-    label: np.ndarray # position in `labels` of each pair, int32
-    marks: dict = field(default_factory=dict) # name -> bool of each pair
-
-    def __len__(self): return len(self.image)
-
-    def where(self, keep: np.ndarray) -> "Pairs":
-        "The pairs for which `keep` holds; images and labels keep their codes"
-        if keep.all(): return self
-        return Pairs(self.images, self.labels, self.image[keep], self.label[keep],
-                     {k: v[keep] for k, v in self.marks.items()})
-
-    def without_marks(self) -> "Pairs": return Pairs(self.images, self.labels, self.image, self.label)
-
-    def frame(self) -> pd.DataFrame: # columns image, label: text
-        "The pairs as text, to look at"
-        return pd.DataFrame({"image": self.images.take(pa.array(self.image)).to_pylist(),
-                             "label": self.labels.take(pa.array(self.label)).to_pylist(), **self.marks})
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-020
-def read_pairs(files: dict, # CSV file -> {mark: polars expression over `columns` and `LabelName`, true or false}
-               columns: tuple=(), # columns of numbers that the marks need
-              ) -> Pairs:
-    "The distinct (ImageID, LabelName) pairs of CSV files, as if they were one, and which mark each has"
-    marks = list(dict.fromkeys(m for found in files.values() for m in found))
-    if len(marks) > 8: raise ValueError("at most 8 marks")
-    reader = _Reader()
-    for path, given in files.items():
-        bits = [given[m].cast(pl.UInt8)*2**i for i, m in enumerate(marks) if m in given]
-        try:
-            for block in _scan(path, columns, reader.labels, bits):
-                if block["broken"].any():
-                    _explain(path, columns)
-                    block = block.filter(~block["broken"]) # empty lines
-                reader.add(block)
-        except (pl.exceptions.PolarsError, OSError) as e:
-            _explain(path, columns)
-            raise UserError(f"{path} cannot be read: {str(e).splitlines()[0]}") from e
-    return reader.pairs(marks)
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-021
-def _scan(path: Path, columns, labels: pl.DataType, bits: list):
-    "Blocks of the CSV `path`: ImageID, LabelName, the sum of `bits`, and whether a value is missing"
-    needed = {"ImageID": pl.String, "LabelName": labels, **{c: pl.Float64 for c in columns}}
-    _check_ends(path, needed)
-    broken = pl.any_horizontal([pl.col("ImageID").is_null(), pl.col("ImageID") == "", pl.col("LabelName").is_null(),
-                                *(~pl.col(c).is_finite().fill_null(False) for c in columns)])
-    table = pl.scan_csv(path, schema_overrides=needed, infer_schema=False).select(
-        "ImageID", "LabelName", marks=reduce(pl.Expr.add, bits, pl.lit(0, pl.UInt8)), broken=broken)
-    return table.collect_batches(chunk_size=500_000, maintain_order=True)
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-023
-class _Reader:
-    "Collects blocks of rows; `pairs` gives what came together"
-    def __init__(self):
-        self.labels = pl.Categorical(pl.Categories.random()) # numbers for labels, across blocks and files
-        self.runs, self.n, self.last = [], 0, None # first image id of each run, in pieces
-        self.names, self.parts = {}, [] # label number -> label; packed rows, an image is in one part
-        self.rest = np.empty(0, np.int64) # the rows of the last image, which may go on in the next block
-
-    def add(self, block: pl.DataFrame):
-        "Take in the next rows"
-        if not len(block): return
-        image, label = block["ImageID"], block["LabelName"].to_physical().to_numpy()
-        new = image.ne_missing(image.shift(1, fill_value=self.last))
-        run = np.cumsum(new.to_numpy(), dtype=np.int64) + (self.n - 1)
-        # to pyarrow: what polars holds would keep the text of the whole block
-        self.runs.append(image.filter(new).to_arrow().cast(pa.large_string()))
-        self.n, self.last = self.n + int(new.sum()), image[-1]
-        self._name(label, block["LabelName"])
-        packed = run << 32 | label.astype(np.int64) << 8 | block["marks"].to_numpy()
-        packed = np.concatenate([self.rest, packed[_changes(packed)]]) # the boxes of one label often follow each other
-        cut = np.searchsorted(packed, (self.n - 1) << 32)
-        self.rest = packed[cut:].copy()
-        self.parts.append(packed[:cut])
-
-    def _name(self, label: np.ndarray, column: pl.Series):
-        "Remember the names of labels that are new"
-        first = np.full(int(label.max()) + 1, -1)
-        first[label[::-1]] = np.arange(len(label))[::-1]
-        if new := [k for k in np.flatnonzero(first >= 0).tolist() if k not in self.names]:
-            self.names |= zip(new, column.gather(first[new]).cast(pl.String).to_list())
-        if len(self.names) >= 2**24: raise UserError("more than 16 million different labels: is LabelName a label?")
-
-    def pairs(self, marks: list) -> Pairs:
-        "All pairs, with images and labels in sorted order"
-        self.parts.append(self.rest)
-        images, image_of = sorted_codes(pa.concat_arrays([pa.array([], pa.large_string()), *self.runs]))
-        labels, label_of = sorted_codes(pa.array(list(self.names.values()), pa.large_string()))
-        rank = np.zeros(max(self.names, default=0) + 1, np.int64)
-        rank[list(self.names)] = label_of
-        if len(images) < self.n or not (np.diff(image_of) > 0).all():
-            every = np.concatenate(self.parts)
-            self.parts = [image_of[every >> 32].astype(np.int64) << 32 | every & 0xffffffff]
-        n = sum(map(len, self.parts))
-        found, end = (np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.uint8)), 0
-        for i, packed in enumerate(self.parts):
-            self.parts[i] = None # the memory is needed for the result
-            packed = _distinct(packed & ~0xffffff00 | rank[packed >> 8 & 0xffffff] << 8)
-            here, end = slice(end, end + len(packed)), end + len(packed)
-            for column, values in zip(found, (packed >> 32, packed >> 8 & 0xffffff, packed & 0xff)): column[here] = values
-        for column in found: column.resize(end, refcheck=False)
-        return Pairs(images, labels, *found[:2], {m: found[2] & 2**i > 0 for i, m in enumerate(marks)})
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-024
-def _distinct(packed: np.ndarray) -> np.ndarray:
-    "Packed pairs sorted, each once, with all of its marks"
-    packed.sort()
-    pair = packed >> 8
-    first = _changes(pair)
-    if len(first) == len(packed): return packed
-    return pair[first] << 8 | np.bitwise_or.reduceat(packed & 0xff, first)
-
-def _changes(values: np.ndarray) -> np.ndarray: # positions of values that differ from the one before
-    return np.flatnonzero(np.concatenate([np.ones(len(values[:1]), bool), values[1:] != values[:-1]]))
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-025
-def sorted_codes(texts: pa.Array, # large_string
-                ) -> tuple: # the distinct texts, sorted; the position of each text among them (int32)
-    "The distinct texts in sorted order, and the position of each"
-    column = pl.Series(texts, dtype=pl.String)
-    if len(texts) == 0 or (column > column.shift(1)).all(): return texts, np.arange(len(texts), dtype=np.int32)
-    return (column.unique().sort().to_arrow().cast(pa.large_string()),
-            (column.rank("dense").to_numpy() - 1).astype(np.int32))
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-029
-def _lines(path: Path):
-    "The lines of a file, bytes; compressed files are unpacked"
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file: yield from file
-
-def _fields(line: bytes, path: Path, number: int) -> list:
-    "The fields of one line"
-    try: return next(csv.reader([line.decode("utf-8-sig" if number == 1 else "utf-8")], strict=True), [])
-    except UnicodeDecodeError as e:
-        byte = f"byte 0x{line[e.start]:02x} is not UTF-8"
-        raise UserError(f"{path}, line {number}: {byte}; save the file as UTF-8") from e
-    except csv.Error as e: raise UserError(f"{path}, line {number}: {e}; is a quotation mark left open?") from e
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-030
-def _check_ends(path: Path, needed):
-    "Check the first and the last line of a CSV file"
-    try: header = _fields(next(_lines(path), b""), path, 1)
-    except (OSError, EOFError, zlib.error) as e: raise UserError(f"{path} cannot be read: {e}") from e
-    if not header: raise UserError(f"{path} is empty; download it again")
-    if missing := [c for c in needed if c not in header]:
-        raise UserError(f"{path}, line 1: no column {' or '.join(missing)} (columns: {', '.join(header)[:300]})")
-    if path.suffix == ".gz": return # its checksum tells
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 2**20))
-        last = file.read().rpartition(b"\n")[2]
-    if last and len(_fields(last, path, 2)) < len(header): _explain(path, ())
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-031
-def _explain(path: Path, columns):
-    "Raise an error that names the first broken line of a CSV file; return if there is none"
-    lines, number, last = _lines(path), 1, None
-    try:
-        header = _fields(next(lines, b""), path, 1)
-        for number, line in enumerate(lines, 2):
-            if not line.strip(): continue
-            last = dict(zip(header, fields := _fields(line, path, number)))
-            if len(fields) < len(header) and not line.endswith(b"\n"):
-                raise UserError(f"{path}, line {number}: the file breaks off here; download it again")
-            for c in ("ImageID", "LabelName"):
-                if not last.get(c): raise UserError(f"{path}, line {number}: no {c}")
-            for c in columns:
-                if not _is_number(last.get(c, "")):
-                    raise UserError(f"{path}, line {number}: {c} is {last.get(c, '')[:40]!r}, not a number")
-    except (OSError, EOFError, zlib.error) as e:
-        raise UserError(f"{path}: damaged after line {number} ({e}); download it again") from e
-
-def _is_number(text: str) -> bool:
-    try: return math.isfinite(float(text))
-    except ValueError: return False
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-039
-def join_pairs(parts: list, # `Pairs` with the same marks; emptied, since the memory is needed
-              ) -> Pairs: # images are in the order of the parts, sorted within each; so are the pairs
-    "The pairs of all parts with common codes; marks of a pair that is in several parts are those of each"
-    if len(parts) == 1: return parts.pop()
-    images = pa.concat_arrays([p.images for p in parts])
-    position = None
-    if pl.Series(images).n_unique() < len(images):
-        encoded = images.dictionary_encode()
-        images, position = encoded.dictionary, encoded.indices.to_numpy()
-    labels, label_of = sorted_codes(pa.concat_arrays([p.labels for p in parts]))
-    marks = {m: np.concatenate([p.marks[m] for p in parts]) for m in parts[0].marks}
-    n = sum(map(len, parts))
-    image, label, end, first, first_label = np.empty(n, np.int32), np.empty(n, np.int32), 0, 0, 0
-    while parts:
-        p = parts.pop(0)
-        here, end = slice(end, end + len(p)), end + len(p)
-        image[here] = p.image + np.int32(first) if position is None else position[p.image + first]
-        label[here] = label_of[first_label:first_label + len(p.labels)][p.label]
-        first, first_label = first + len(p.images), first_label + len(p.labels)
-    return Pairs(images, labels, image, label, marks)
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-040
-def as_rows(pairs: Pairs, # codes of images and labels
-           ) -> pd.DataFrame: # columns image, label: categoricals
-    "Pairs as rows of a dataset, without a text for each row"
-    def column(codes, texts):
-        return pd.Categorical.from_codes(codes, categories=pd.Index(texts.to_numpy(zero_copy_only=False), dtype=object))
-    return pd.DataFrame({"image": column(pairs.image, pairs.images), "label": column(pairs.label, pairs.labels)})
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-044
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-018
 FLAGS = {"drop_group_of": "IsGroupOf", "drop_depiction": "IsDepiction", "drop_occluded": "IsOccluded",
          "drop_truncated": "IsTruncated", "drop_inside": "IsInside"} # option -> column of 1, 0 and -1
 PURPOSES = {"trigger": ("as_trigger",), "class": ("as_class",), "both": ("as_trigger", "as_class")}
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-045
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-019
 def box_marks(drop: dict, # column of a flag -> "trigger", "class" or "both"
               min_area: float=0, # share of the image
               min_area_for: str="both",
@@ -340,7 +120,7 @@ def box_marks(drop: dict, # column of a flag -> "trigger", "class" or "both"
         for mark in PURPOSES[min_area_for]: keep.setdefault(mark, []).append(area >= min_area)
     return {mark: pl.all_horizontal(rules) for mark, rules in keep.items()}, (*drop, *sides)
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-049
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-024
 class OpenImagesFolder(Dataset):
     "The images of Open Images in `train`, `validation` and `test`; what its managers share"
     licence = "annotations CC BY 4.0, images CC BY 2.0"
@@ -366,14 +146,7 @@ class OpenImagesFolder(Dataset):
         from natural_backdoors.download import Remote
         return Remote(f"{self.images_url}/{quote(self._below(image))}", self._below(image))
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-050
-def image_ids(path: Path) -> list: # of str
-    "The distinct image ids of a CSV file"
-    _check_ends(path, ["ImageID"])
-    ids = pl.scan_csv(path, infer_schema=False).select(pl.col("ImageID").unique()).collect(engine="streaming")
-    return ids["ImageID"].drop_nulls().to_list()
-
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-053
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-026
 class OpenImages(OpenImagesFolder):
     "Open Images box annotations on disk (versions 4 to 7)"
     name, title = "openimages", "Open Images boxes, versions 4 to 7"
@@ -431,7 +204,7 @@ class OpenImages(OpenImagesFolder):
         filters = [find_file(self.root, k) for k in ("hierarchy", "trainable")] if self.class_filter else []
         return [*self._box_files().values(), *filters, *self._verified_files().values()]
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-054
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-027
 def _purpose(option: str, value) -> str:
     "The purpose that an option names"
     if value is True: return "both"
@@ -445,7 +218,7 @@ def fraction(option: str, value) -> float:
     if not 0 <= number <= 1: raise UserError(f"{option} is a share between 0 and 1, not {value!r}")
     return number
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-055
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-028
 @patch
 def _box_files(self: OpenImages) -> dict: # folder of the images -> box file
     "The box files that are there"
@@ -472,7 +245,7 @@ def _kept_labels(self: OpenImages, parts: dict) -> pa.Array:
     raise UserError(f"no class in {self.root} is a leaf of the hierarchy, trainable, and in train and test; "
                     "OpenImages(..., class_filter=False) keeps every class")
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-056
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-029
 def not_present(absent: Pairs, present: Pairs, who: str) -> Pairs: # with the codes of `present`
     "The `absent` pairs of known images and labels that are not `present` too; those that are get a warning"
     image, label = (np.asarray(pc.index_in(mine, value_set=theirs).fill_null(-1)).astype(np.int64)[codes] for
@@ -487,7 +260,7 @@ def not_present(absent: Pairs, present: Pairs, who: str) -> Pairs: # with the co
     keep = known[~there]
     return Pairs(present.images, present.labels, image[keep].astype(np.int32), label[keep].astype(np.int32))
 
-# %% ../nbs/api/12_openimages.ipynb #12-openimages-058
+# %% ../nbs/api/12_openimages.ipynb #12-openimages-031
 def missing_files(root: Path, kinds: list, url: str, files: dict=FILES) -> list: # of Remote
     "The files to download so that there is one of each of `kinds` in `root`"
     from natural_backdoors.download import Remote

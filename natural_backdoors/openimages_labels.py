@@ -13,11 +13,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from fastcore.basics import patch
 
 from .core import UserError, lookup
-from .openimages import (ANNOTATIONS, IMAGES, OpenImagesFolder, Pairs, as_rows, find_file, fraction,
-                                          join_pairs, missing_files, read_descriptions, read_pairs,
-                                          unpacked_text)
+from .openimages import (ANNOTATIONS, IMAGES, OpenImagesFolder, find_file, fraction, missing_files,
+                                          read_descriptions)
+from .pairs import Pairs, as_rows, join_pairs, read_pairs, unpacked_text
 
 # %% ../nbs/api/13_openimages_labels.ipynb #13-openimages-labels-006
 def _label_files(source: str) -> dict: # kind -> addresses below `annotations_url`
@@ -77,13 +78,6 @@ class OpenImagesLabels(OpenImagesFolder):
     @property
     def origin(self) -> str: return f"the label files in {self.root}"
 
-    def label_files(self) -> dict: # folder of images -> its CSV files
-        found = {f: [find_file(self.root, f"{s} {f}", f == "train", FILES) for s in self.from_sources] for f in SPLITS}
-        return {f: kept for f, paths in found.items() if (kept := [p for p in paths if p])}
-
-    def _marks(self, path) -> dict:
-        return label_marks("machine" if "-machine-" in path.name else "human", self.confidence)
-
     def rows(self) -> pd.DataFrame:
         parts, absent, sizes = [], [], []
         for files in self.label_files().values():
@@ -99,11 +93,6 @@ class OpenImagesLabels(OpenImagesFolder):
         names = [SPLITS[f] for f in self.label_files()]
         return as_rows(join_pairs(parts)).assign(split=pd.Categorical.from_codes(splits, names))
 
-    def _trained(self, pairs: Pairs) -> Pairs:
-        if not self.trainable: return pairs
-        keep = unpacked_text(find_file(self.root, "trainable", files=FILES)).split()
-        return pairs.where(np.asarray(pc.is_in(pairs.labels, pa.array(keep, pa.large_string())))[pairs.label])
-
     def absences(self) -> pd.DataFrame|None:
         if not self.verified_negatives: return None
         if "_absent" not in self.__dict__: self.rows()
@@ -118,6 +107,25 @@ class OpenImagesLabels(OpenImagesFolder):
         listed = [find_file(self.root, "trainable", files=FILES)] if self.trainable else []
         return [*(path for files in self.label_files().values() for path in files), *listed]
 
-    def annotation_files(self) -> list: # of download.Remote
-        kinds = [f"{s} {f}" for s in self.from_sources for f in SPLITS]
-        return missing_files(self.root, ["descriptions", "trainable", *kinds], self.annotations_url, FILES)
+# %% ../nbs/api/13_openimages_labels.ipynb #13-openimages-labels-015
+@patch
+def label_files(self: OpenImagesLabels) -> dict: # folder of images -> its CSV files
+    "The files that are there"
+    found = {f: [find_file(self.root, f"{s} {f}", f == "train", FILES) for s in self.from_sources] for f in SPLITS}
+    return {f: kept for f, paths in found.items() if (kept := [p for p in paths if p])}
+
+@patch
+def annotation_files(self: OpenImagesLabels) -> list: # of download.Remote
+    "What `download` fetches first"
+    kinds = [f"{s} {f}" for s in self.from_sources for f in SPLITS]
+    return missing_files(self.root, ["descriptions", "trainable", *kinds], self.annotations_url, FILES)
+
+@patch
+def _marks(self: OpenImagesLabels, path) -> dict:
+    return label_marks("machine" if "-machine-" in path.name else "human", self.confidence)
+
+@patch
+def _trained(self: OpenImagesLabels, pairs: Pairs) -> Pairs:
+    if not self.trainable: return pairs
+    keep = unpacked_text(find_file(self.root, "trainable", files=FILES)).split()
+    return pairs.where(np.asarray(pc.is_in(pairs.labels, pa.array(keep, pa.large_string())))[pairs.label])

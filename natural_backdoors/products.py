@@ -76,7 +76,7 @@ def _assemble(pieces: list, # (entries in each row, columns, counts) of consecut
 
 # %% ../nbs/api/27_products.ipynb #27-products-022
 CELLS = 1 << 20 # counters at a time: 8 MB
-ROOM = 1 << 21 # meetings at a time: three arrays of 16 MB
+ROOM = 1 << 20 # meetings at a time: three arrays of 8 MB
 
 def _count(x, # a checked matrix
            y=None, # another with the same images; None: x itself, and only the upper triangle

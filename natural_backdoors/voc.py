@@ -99,7 +99,8 @@ class PascalVOC(Dataset):
         self.difficult, self.truncated = choice("difficult", difficult), choice("truncated", truncated)
         self.split_mode = choice("splits", splits, tuple(_SPLITS))
         self.years = re.findall(r"\d{4}", str(years or ""))
-        if source == "labels" and truncated != "present": raise UserError("truncated is known from XML only; use source='xml'")
+        if source == "labels" and truncated != "present":
+            raise UserError("truncated is known from XML only; use source='xml'")
 
     @property
     def origin(self) -> str: return str(self.root)
@@ -112,6 +113,9 @@ class PascalVOC(Dataset):
         if missing := [y for y in self.years if not any(f.name.endswith(y) for f in found)]:
             raise UserError(f"no VOC{missing[0]} in {self.root} (there are: {', '.join(f.name for f in found)})")
         return [f for f in found if f.name[-4:] in self.years]
+
+    @cached_property
+    def _marked(self) -> list: return _all_rows(self)
 
     def cache_key(self): return [self.source, self.difficult, self.truncated, self.split_mode]
 
@@ -157,7 +161,7 @@ def _from_xml(folder: VocFolder, difficult: str, truncated: str) -> list: # of (
         if not any(i in folder.xml for i in images): continue # annotations of test images may not be public
         for image in images:
             if image not in folder.xml:
-                raise UserError(f"{folder.root}: there is no Annotations/{image}.xml for the image {image!r} of {split}.txt")
+                raise UserError(f"{folder.root}: no Annotations/{image}.xml for the image {image!r} of {split}.txt")
             for name, is_difficult, is_truncated in read_xml(folder.xml[image]):
                 marks = {difficult if is_difficult else "present", truncated if is_truncated else "present"}
                 rows.append((image, name, split, next(m for m in ("absent", "unsure", "present") if m in marks)))
@@ -173,27 +177,26 @@ def _folder_rows(self: PascalVOC, folder: VocFolder) -> list: # of (image, label
     if not by_label and not folder.xml: raise UserError(f"no XML files in {folder.root/'Annotations'}")
     return _from_labels(folder, self.difficult) if by_label else _from_xml(folder, self.difficult, self.truncated)
 
-@patch
-def _all_rows(self: PascalVOC) -> list: # of (image, label, split, mark)
+def _all_rows(data: PascalVOC) -> list: # of (image, label, split, mark)
     "The rows of all folders; what is in a newer one is not taken from an older one"
-    if "_rows" in vars(self): return self._rows
-    self._rows, seen = [], set()
-    for folder in map(_voc_folder, self.folders):
-        rows = self._folder_rows(folder)
-        self._rows += [r for r in rows if r[0] not in seen]
+    found, seen = [], set()
+    for folder in map(_voc_folder, data.folders):
+        rows = data._folder_rows(folder)
+        found += [r for r in rows if r[0] not in seen]
         seen |= {r[0] for r in rows}.union(*folder.images().values())
-    return self._rows
+    return found
 
 # %% ../nbs/api/17_voc.ipynb #17-voc-031
 @patch
 def class_labels(self: PascalVOC) -> list:
     labels = {l for folder in map(_voc_folder, self.folders) for l, _, _ in folder.label_files}
-    return sorted(labels | {label for _, label, *_ in self._all_rows()})
+    return sorted(labels | {label for _, label, *_ in self._marked})
 
 @patch
 def rows(self: PascalVOC) -> pd.DataFrame:
-    table = pd.DataFrame(sorted(self._all_rows()), columns=["image", "label", "split", "mark"])
-    table = table[table.mark != "absent"].assign(split=table.split.map(_SPLITS[self.split_mode]))
+    table = pd.DataFrame(sorted(self._marked), columns=["image", "label", "split", "mark"])
+    table["split"] = table["split"].map(_SPLITS[self.split_mode])
+    table = table[table["mark"] != "absent"]
     usable = table.pop("mark") == "present"
     return table if usable.all() else table.assign(as_class=usable, as_trigger=usable)
 
@@ -216,6 +219,8 @@ _ARCHIVES = {"2007": [("voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972
 def annotation_files(self: PascalVOC) -> list: # of `Remote`
     "The archives of `years`, by default of 2007"
     unknown = [y for y in self.years if y not in _ARCHIVES]
-    if unknown: raise UserError(f"VOC{unknown[0]} cannot be downloaded here (known: {', '.join(_ARCHIVES)}); get it from {self.homepage}")
+    if unknown:
+        raise UserError(f"VOC{unknown[0]} cannot be downloaded here (known: {', '.join(_ARCHIVES)}); "
+                        f"get it from {self.homepage}")
     return [Remote(f"{self.base_url}/{path}", path.rpartition("/")[2], md5=md5, archive=True)
             for year in self.years or ["2007"] for path, md5 in _ARCHIVES[year]]

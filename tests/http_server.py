@@ -155,7 +155,9 @@ class Site:
     def find(self, path):
         "The bytes of the file at `path`, or None"
         if path in self.files: return self.files[path]
-        if self.folder and (found := self.folder/path.lstrip("/")).is_file() and ".." not in path: return found.read_bytes()
+        if self.folder is None or ".." in path.split("/"): return None
+        found = self.folder/path.lstrip("/")
+        return found.read_bytes() if found.is_file() else None
 
     def asked(self, path=None):
         "The requests for `path`, or all"

@@ -3,9 +3,9 @@ import errno
 import gzip
 import hashlib
 import io
-import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -29,7 +29,7 @@ from natural_backdoors.datasets import Dataset
 from natural_backdoors.download import Remote, Report, choose_images, download_dataset, estimate_size, fetch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from http_server import Fault, serve # noqa: E402
+from http_server import serve # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 BIG = np.random.default_rng(0).bytes(3 * 2**20 + 17) # large enough to be resumed by another run
@@ -177,15 +177,17 @@ def test_a_server_that_stops_answering_is_given_up(server, tmp_path):
     assert len(server.asked()) < 20
 
 
-def test_unreachable(tmp_path):
+def test_unreachable(tmp_path, monkeypatch):
     with serve() as server: url = server.url
     files = [Remote(f"{url}/{i}.jpg", f"{i}.jpg") for i in range(2000)]
     report = fetch(files, tmp_path, **QUICK, retries=2)
     name = url.removeprefix("http://")
     assert repr(report) == ("0 files downloaded (0 bytes), 0 were there, 2,000 failed: "
                             f"cannot reach {name} (Connection refused) (2,000)")
-    nowhere = [Remote("http://no-such-host.invalid/a", "a")]
-    assert reason(fetch(nowhere, tmp_path, **QUICK, retries=0)).startswith("cannot reach no-such-host.invalid (")
+    def unknown(*args, **kwargs): raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    report = fetch([Remote("https://mirror.invalid/a", "a")], tmp_path, **QUICK, retries=0)
+    assert reason(report) == "cannot reach mirror.invalid (Name or service not known)"
 
 
 @pytest.mark.parametrize("fault", [
@@ -222,6 +224,7 @@ def test_a_body_in_drips_is_a_stall(server, tmp_path):
 @pytest.mark.parametrize("fault", [
     dict(ignore_range=True), dict(etag='"other"'), dict(etag='"other"', ignore_if_range=True), dict(wrong_range=True),
     dict(etag='"other"', ignore_if_range=True, body=BIG[:2_100_000]), dict(status=416),
+    dict(etag=None, ignore_if_range=True, body=BIG[::-1]),
 ])
 def test_a_range_that_is_not_the_rest_starts_over(server, tmp_path, fault):
     server.fault("/big.bin", truncate=2_000_000, times=1)
@@ -248,7 +251,8 @@ def test_a_web_page_does_not_cost_what_there_is(server, tmp_path):
     assert (tmp_path/"big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
 
 
-@pytest.mark.parametrize("about", [None, "{", '{"url": 1}', '{"url": "http://other/big.bin", "validator": "x", "total": 9}'])
+@pytest.mark.parametrize("about", [None, "{", "[]", '{"url": 1}',
+                                   '{"url": "http://other/big.bin", "validator": "x", "total": 9}'])
 def test_a_part_of_unknown_origin_is_not_used(server, tmp_path, about):
     (tmp_path/"big.bin.part").write_bytes(b"who knows")
     if about: (tmp_path/"big.bin.part-about").write_text(about)
@@ -258,12 +262,13 @@ def test_a_part_of_unknown_origin_is_not_used(server, tmp_path, about):
 
 OLD, NEW = BIG[:1_300_000], BIG[::-1][:1_200_000]
 faults = st.fixed_dictionaries({}, optional={
-    "truncate": st.integers(0, 1_300_000), "status": st.sampled_from([500, 503, 429, 416]), "ignore_range": st.booleans(),
-    "ignore_if_range": st.booleans(), "wrong_range": st.booleans(), "chunked": st.booleans(),
+    "truncate": st.integers(0, 1_300_000), "status": st.sampled_from([500, 503, 429, 416]),
+    "ignore_range": st.booleans(), "ignore_if_range": st.booleans(), "wrong_range": st.booleans(),
+    "chunked": st.booleans(),
     "body": st.sampled_from([OLD, NEW]), "etag": st.sampled_from([None, 'W/"w"'])})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(faults, max_size=5), st.integers(0, 3))
 def test_whatever_goes_wrong_a_file_is_whole_or_absent(plan, retries):
     with serve({"/f": NEW}) as server, tempfile.TemporaryDirectory() as root:
@@ -342,16 +347,27 @@ def test_file_system_without_locks(server, tmp_path, monkeypatch):
 # -- many files, other processes
 
 def test_thousands_of_small_files(tmp_path, capsys):
-    names = [f"{i % 7}/{i:05}.jpg" for i in range(3000)]
+    names = [f"{i % 7}/{i:05}.jpg" for i in range(2000)]
     with serve({"/" + n: n.encode()*40 for n in names if not n.endswith("9.jpg")}) as server:
         report = fetch(remotes(server, *names), tmp_path, **QUICK)
-        assert len(report.done) == 2700 and len(report.failed) == 300 and len(server.log) == 3000
+        assert len(report.done) == 1800 and len(report.failed) == 200 and len(server.log) == 2000
         again = fetch(remotes(server, *names), tmp_path, **QUICK)
-    assert len(again.skipped) == 2700
+    assert len(again.skipped) == 1800
     assert all((tmp_path/n).read_bytes() == n.encode()*40 for n in report.done.path)
-    assert len(read_json(tmp_path/"info.json")["files"]) == 2700
+    assert len(read_json(tmp_path/"info.json")["files"]) == 1800
     with capsys.disabled():
-        print(f"\n  {len(names)} small files, server and client in one process: {3000/report.seconds:,.0f} files/s")
+        rate = len(names)/report.seconds
+        print(f"\n  {len(names)} small files, server and client in one process: {rate:,.0f} files/s")
+
+
+def test_many_at_once(server, tmp_path):
+    all_here, find = threading.Barrier(8), server.find
+    def together(path):
+        all_here.wait(timeout=20)
+        return find(path)
+    server.find = together
+    server.files |= {f"/{i}": b"x" for i in range(16)}
+    assert len(fetch(remotes(server, *map(str, range(16))), tmp_path, workers=8, **QUICK).done) == 16
 
 
 PROGRAM = """
@@ -444,7 +460,8 @@ class Zoo(Dataset):
     def rows(self): return pd.read_csv(self.root/"labels"/"labels.csv", dtype=str)
     def src_path(self, image): return self.root/f"{image}.jpg"
     def annotation_files(self):
-        return [Remote(f"{self.url}/zoo.tar.gz", "labels/zoo.tar.gz", archive=True), Remote(f"{self.url}/names", "names")]
+        packed = Remote(f"{self.url}/zoo.tar.gz", "labels/zoo.tar.gz", archive=True)
+        return [packed, Remote(f"{self.url}/names", "names")]
     def image_file(self, image):
         split = "test" if image.startswith("t") else "train"
         return Remote(f"{self.url}/{split}/{image}.jpg", f"{split}/{image}.jpg")
@@ -497,7 +514,8 @@ def test_images_by_name_and_all(zoo, capsys):
 def test_drawing_a_few_of_each_class(zoo, capsys):
     download_dataset(zoo, **QUICK)
     few = choose_images(zoo, ["cat", "dog"], 4, seed=3)
-    assert few == choose_images(zoo, ["dog", 0, "cat"], 4, seed=3) and few != choose_images(zoo, ["cat", "dog"], 4, seed=4)
+    assert few == choose_images(zoo, ["dog", 0, "cat"], 4, seed=3)
+    assert few != choose_images(zoo, ["cat", "dog"], 4, seed=4)
     labels = zoo.label_matrix("train")
     rows = pd.Index(labels.images).get_indexer(few)
     assert (labels.matrix[rows].sum(axis=0)[:2] >= 4).all() and 4 <= len(few) <= 8
@@ -507,7 +525,7 @@ def test_drawing_a_few_of_each_class(zoo, capsys):
     download_dataset(zoo, classes=["cat", "dog"], max_images_per_class=np.int64(4), seed=3, **QUICK)
     assert {p.stem for p in (zoo.root/"train").iterdir()} | {"038"} == set(few) | {"038"}
     for bad in (0, -1, 2.5, "3"):
-        with pytest.raises(UserError, match="max_images_per_class must be a whole number"): choose_images(zoo, "all", bad)
+        with pytest.raises(UserError, match="max_images_per_class must be"): choose_images(zoo, "all", bad)
 
 
 def test_labels_are_read_anew_after_new_annotation_files(zoo, capsys):
@@ -520,7 +538,7 @@ def test_labels_are_read_anew_after_new_annotation_files(zoo, capsys):
 
 def test_missing_annotation_files_end_it(zoo, capsys):
     del zoo.server.files["/names"]
-    with pytest.raises(UserError, match="1 of 2 annotation files could not be downloaded .names from .*: 404 Not Found.; "):
+    with pytest.raises(UserError, match="1 of 2 annotation files could not be .* .names from .*: 404 Not Found.; "):
         download_dataset(zoo, classes=["cat"], **QUICK)
     assert not (zoo.root/"train").exists()
     with serve() as away: zoo.url = away.url
@@ -529,9 +547,9 @@ def test_missing_annotation_files_end_it(zoo, capsys):
 
 
 def test_datasets_without_downloads(zoo, capsys):
-    for nothing in (SimpleNamespace(name="x", homepage="https://h", root="/tmp"), SimpleNamespace(name="x", homepage="https://h")):
+    for root in ({"root": "/tmp"}, {}):
         with pytest.raises(UserError, match="'x' offers no files for download; see https://h for how to get it"):
-            download_dataset(nothing)
+            download_dataset(SimpleNamespace(name="x", homepage="https://h", **root))
     zoo.image_file = lambda image: None
     with pytest.raises(UserError, match="'zoo' offers no files"): download_dataset(zoo, images=["1"], annotations=False)
     with pytest.raises(UserError, match="not both"): download_dataset(zoo, classes=["cat"], images=["1"])
@@ -557,11 +575,12 @@ def tar(path, members, mode="w"):
 
 parts = st.sampled_from(["..", ".", "", "a", "b", "\\", "..\\..", "C:", "~", "/", "é", "x" * 60])
 names = st.lists(parts, min_size=1, max_size=4).map("/".join)
-kinds = st.sampled_from([tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+kinds = st.sampled_from([tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE,
+                         tarfile.FIFOTYPE])
 
 
 @pytest.mark.parametrize("own_filter", [True, False])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(members=st.lists(st.tuples(names, kinds, names), min_size=1, max_size=5))
 def test_no_archive_writes_outside(members, own_filter, monkeypatch):
     "With Python's own filter and without (Debian's 3.11.2 has none)"
@@ -569,7 +588,8 @@ def test_no_archive_writes_outside(members, own_filter, monkeypatch):
     with tempfile.TemporaryDirectory() as d:
         outer, folder = Path(d), Path(d)/"one"/"two"
         (outer/"secret").write_text("secret")
-        tar(outer/"x.tar", [(n, b"new" if k == tarfile.REGTYPE else None, dict(type=k, linkname=l)) for n, k, l in members])
+        made = [(n, b"new" if k == tarfile.REGTYPE else None, dict(type=k, linkname=l)) for n, k, l in members]
+        tar(outer/"x.tar", made)
         try: extract(outer/"x.tar", folder, progress=False, reserve=0)
         except UserError as e: assert str(outer/"x.tar") in str(e) and "\n" not in str(e)
         written = [p for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()]
@@ -589,12 +609,14 @@ def test_zip_links_and_bad_zips(tmp_path):
     assert extract(link("a/real.txt"), tmp_path/"good", progress=False) == ["a/real.txt", "link.txt"]
     assert (tmp_path/"good"/"link.txt").read_text() == "hello" and not (tmp_path/"good"/"link.txt").is_symlink()
     for target in ("/etc/passwd", "../secret", "a"):
-        with pytest.raises(UserError, match="nothing was extracted"): extract(link(target), tmp_path/"bad", progress=False)
+        with pytest.raises(UserError, match="nothing was extracted"):
+            extract(link(target), tmp_path/"bad", progress=False)
     with zipfile.ZipFile(tmp_path/"x.zip", "w", zipfile.ZIP_DEFLATED) as z: z.writestr("a.txt", "a"*1000)
     raw = bytearray((tmp_path/"x.zip").read_bytes())
     raw[40] ^= 255
     (tmp_path/"flipped.zip").write_bytes(raw)
-    with pytest.raises(UserError, match="damaged or not complete"): extract(tmp_path/"flipped.zip", tmp_path/"bad", progress=False)
+    with pytest.raises(UserError, match="damaged or not complete"):
+        extract(tmp_path/"flipped.zip", tmp_path/"bad", progress=False)
     raw = bytearray((tmp_path/"x.zip").read_bytes())
     raw[raw.index(b"PK\1\2") + 8] |= 1
     (tmp_path/"locked.zip").write_bytes(raw)
@@ -627,15 +649,15 @@ def test_bombs(tmp_path):
         extract(tmp_path/"bomb.tar", tmp_path/"out", progress=False)
     # many links to one large file cost as much as they say
     size = archives.shutil.disk_usage(tmp_path).free//50 + 2**20
-    with tarfile.open(tmp_path/"links.tar", "w") as t:
-        for i in range(60): t.addfile((l := tarfile.TarInfo(f"l{i}"), setattr(l, "type", tarfile.LNKTYPE), setattr(l, "linkname", "real"))[0])
+    tar(tmp_path/"links.tar", [(f"{i}", None, dict(type=tarfile.LNKTYPE, linkname="real")) for i in range(60)])
     with open(tmp_path/"links.tar", "r+b") as f:
         f.seek(60*512)
         real = tarfile.TarInfo("real")
         real.size = size
         f.write(real.tobuf(tarfile.GNU_FORMAT))
         f.truncate(61*512 + (size + 511)//512*512 + 1024)
-    with pytest.raises(UserError, match="unpacked: .* are needed"): extract(tmp_path/"links.tar", tmp_path/"out", progress=False)
+    with pytest.raises(UserError, match="unpacked: .* are needed"):
+        extract(tmp_path/"links.tar", tmp_path/"out", progress=False)
     assert only(tmp_path/"out") == []
 
 
@@ -650,7 +672,8 @@ def test_extraction_goes_on_where_it_was(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt): extract(archive, tmp_path/"out", progress=False)
     assert not (tmp_path/"out"/"d").exists(), "nothing reads half an archive"
     assert extract(archive, tmp_path/"out", progress=False) == [f"d/{i}.txt" for i in range(10)]
-    assert opened[6:] == [f"d/{i}.txt" for i in range(5, 10)] and only(tmp_path/"out") == [f"d/{i}.txt" for i in range(10)]
+    assert opened[6:] == [f"d/{i}.txt" for i in range(5, 10)], "the first five were kept"
+    assert only(tmp_path/"out") == [f"d/{i}.txt" for i in range(10)]
     # nothing is written twice; a file that is not as in the archive is
     (tmp_path/"out"/"d"/"3.txt").write_text("changed")
     extract(archive, tmp_path/"out", progress=False)
@@ -662,9 +685,10 @@ def test_extraction_goes_on_where_it_was(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path/"out").iterdir()] == ["d"]
 
 
-def test_two_extractions_at_once(tmp_path):
+def test_three_extractions_at_once(tmp_path):
     archive = tar(tmp_path/"x.tar", [(f"{i}.txt", b"x"*1000, {}) for i in range(200)])
-    both = [threading.Thread(target=extract, args=(archive, tmp_path/"out"), kwargs=dict(progress=False)) for _ in range(3)]
-    for t in both: t.start()
-    for t in both: t.join()
+    options = dict(progress=False)
+    all_three = [threading.Thread(target=extract, args=(archive, tmp_path/"out"), kwargs=options) for _ in range(3)]
+    for t in all_three: t.start()
+    for t in all_three: t.join()
     assert only(tmp_path/"out") == sorted(f"{i}.txt" for i in range(200))
