@@ -170,36 +170,38 @@ def walk(question: Question,
          random: np.random.Generator,
          steps: int=1000, # moves
          deadline: float=np.inf, # `time.monotonic()` at which to stop
+         start=(), # positions of an independent set to start from
+         enough: int|None=None, # stop at a set worth so much in the first objective
         ) -> list: # positions
     "A good independent set, found by moving from set to set"
     conflict, values, m = question.conflict, question.values, len(question.conflict)
     degree, limit = conflict.sum(axis=1), question.limit or m
-    inside, blocked, rested = np.zeros(m, bool), np.zeros(m, int), np.zeros(m, int) # blocked: conflicts with chosen ones
+    inside, rested = np.zeros(m, bool), np.zeros(m, int) # chosen; the step at which a class left
+    blocked = np.zeros(m, int) # how many chosen classes conflict with each
+    total, best, chosen = 0, -1, []
 
     def let_in(i):
-        "Choose `i`; what conflicts leaves"
+        "Choose `i`; what conflicts leaves, or, if the set is full, the class that is worth least"
         leave = np.flatnonzero(inside & conflict[i])
         if not len(leave) and inside.sum() == limit: leave = [min(np.flatnonzero(inside), key=values.__getitem__)]
-        for j in leave:
-            inside[j], rested[j] = False, step
-            blocked[:] -= conflict[j]
-        inside[i] = True
-        blocked[:] += conflict[i]
+        inside[leave], rested[leave], inside[i] = False, step, True
+        blocked[:] += conflict[i].astype(int) - conflict[leave].sum(axis=0)
+        return values[i] - sum(values[j] for j in leave)
 
-    best, chosen = -1, []
+    step = 0
+    for i in start: total += let_in(i)
     for step in range(steps + 1):
-        if step and m:
-            free = np.flatnonzero(~inside & (blocked == 1)) if random.random() > .02 else []
-            if not len(free): free = np.flatnonzero(~inside)
-            if not len(free): break
-            # the one that has been out for longest of a few drawn
-            few = random.choice(free, min(len(free), 5), replace=False)
-            let_in(few[np.argmin(rested[few])])
+        if step:
+            out = np.flatnonzero(~inside)
+            if not len(out): break
+            swaps = out[blocked[out] == 1] if random.random() > .02 else out
+            # of a few, the one that has been out for longest
+            few = random.choice(swaps if len(swaps) else out, 4)
+            total += let_in(few[np.argmin(rested[few])])
         while inside.sum() < limit and len(free := np.flatnonzero(~inside & (blocked == 0))):
-            let_in(free[np.argmin(degree[free])])
-        total = sum(values[i] for i in np.flatnonzero(inside))
+            total += let_in(free[np.argmin(degree[free])])
         if total > best: best, chosen = total, np.flatnonzero(inside).tolist()
-        if time.monotonic() > deadline: break
+        if (enough is not None and best >> question.shift >= enough) or time.monotonic() > deadline: break
     return chosen
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-035
@@ -312,13 +314,15 @@ def by_programs(question: Question,
                 deadline: float=np.inf, # `time.monotonic()` at which to stop
                ) -> Answer:
     "The answer by linear programs, one for each objective"
-    program, best, bounds = clique_program(question), None, []
+    program, best, bounds, start = clique_program(question), None, [], time.monotonic()
+    # a fifth of the time is kept for the walk, which most questions do not need
+    stop = deadline if deadline == np.inf else deadline - max(deadline - start, 0) / 5
 
     def ask_next(worth):
         "Is the objective `worth` settled? `best` becomes the choice that settles it"
         nonlocal best
-        if time.monotonic() > deadline: return False
-        x, bound = maximise(program, worth, deadline)
+        if time.monotonic() > (deadline if bounds else stop): return False
+        x, bound = maximise(program, worth, deadline if bounds else stop)
         bounds.append(bound)
         if x is None or not _lawful(question, x, best): return False
         best = x.astype(np.int64)
@@ -332,8 +336,8 @@ def by_programs(question: Question,
         if settled: program.low[open] = program.high[open] = best[open]
     bound = min(bounds[0] if bounds else np.inf, clique_bound(question))
     chosen = [] if best is None else np.flatnonzero(best)
-    if len(chosen) == 0 or question.objectives[0, chosen].sum() < bound:
-        chosen = max(chosen, walk(question, random, deadline=deadline), key=lambda s: sum(question.values[i] for i in s))
+    if not settled and question.objectives[0, chosen].sum() < bound:
+        chosen = walk(question, random, 100 * len(question.conflict), deadline, chosen, bound)
     return answer(question, chosen, bound, settled)
 
 def _lawful(question, x, before):

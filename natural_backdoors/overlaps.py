@@ -18,7 +18,7 @@ from .labels import LabelMatrix
 from .products import cooccurrence
 
 # %% ../nbs/api/28_overlaps.ipynb #28-overlaps-005
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Overlaps:
     "Overlap counts of all pairs of classes"
     counts: sparse.csr_array # n_classes x n_classes, symmetric; the diagonal is the number of images of a class
@@ -53,6 +53,8 @@ class Overlaps:
         pairs = pd.DataFrame({"a": m.row[keep].astype(np.int64), "b": m.col[keep].astype(np.int64),
                               "overlaps": m.data[keep].astype(np.int64)})
         return pairs.sort_values(["a", "b"], ignore_index=True)
+
+    def __repr__(self): return f"Overlaps({len(self.classes):,} classes; {self.n_images:,} images)"
 
 def _column(m: sparse.csr_array, id: int) -> np.ndarray: return m[:, [id]].toarray().ravel().astype(np.int64)
 

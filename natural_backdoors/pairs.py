@@ -129,7 +129,7 @@ class _Reader:
             self.parts[i] = None # the memory is needed for the result
             packed = _distinct(packed & ~0xffffff00 | rank[packed >> 8 & 0xffffff] << 8)
             here, end = slice(end, end + len(packed)), end + len(packed)
-            for column, shift, bits in zip(found, (32, 8, 0), (-1, 2**24 - 1, 255)): column[here] = packed >> shift & bits
+            for part, shift, bits in zip(found, (32, 8, 0), (-1, 2**24 - 1, 255)): part[here] = packed >> shift & bits
         for column in found: column.resize(end, refcheck=False)
         return Pairs(images, labels, *found[:2], {m: found[2] & 2**i > 0 for i, m in enumerate(marks)})
 

@@ -75,7 +75,7 @@ def _assemble(pieces: list, # (entries in each row, columns, counts) of consecut
     return sparse.csr_array((counts, columns, indptr), shape=(len(lengths), n_columns))
 
 # %% ../nbs/api/27_products.ipynb #27-products-022
-CELLS = 1 << 20 # counters at a time: 8 MB
+CELLS = 1 << 18 # counters at a time: 2 MB
 ROOM = 1 << 20 # meetings at a time: three arrays of 8 MB
 
 def _count(x, # a checked matrix

@@ -13,7 +13,7 @@ import glob
 import gzip
 import io
 import lzma
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -409,8 +409,9 @@ def _on_cluster(client, shards: list, rule: Rule, n_parts: int|None, retries: in
         except KilledWorker as e:
             raise UserError(f"workers died again and again during one step ({e.task}), probably for want of memory; "
                             f"give smaller shards, more parts (now {n_parts}), or workers more memory") from e
-        finally: # of use after Ctrl-C; if the connection is lost there is nothing to cancel
-            with suppress(Exception): client.cancel(list(steps))
+        except KeyboardInterrupt: # the traceback keeps the steps alive
+            client.cancel(list(steps))
+            raise
 
 # %% ../nbs/api/29_shards.ipynb #29-shards-048
 def shard_overlaps(urls, # a path or URL, `*` for many; or a list of these

@@ -59,7 +59,8 @@ def expected(graph, measure, weighted, compat):
     if measure == "degree":
         values = dict(g.degree(weight="overlap" if weighted else None))
         if not weighted and compat is None: values = nx.degree_centrality(g)
-    if measure == "pagerank": values = nx.pagerank(g, weight="overlap" if weighted else None, tol=1e-14, max_iter=10_000)
+    if measure == "pagerank":
+        values = nx.pagerank(g, weight="overlap" if weighted else None, tol=1e-14, max_iter=10_000)
     if measure == "eigenvector": # nearest to "all equal" among the leading ones, if several components tie
         m = nx.to_numpy_array(g, nodelist=list(g), weight="overlap" if weighted else None)
         values, vectors = np.linalg.eigh(m)
