@@ -57,7 +57,7 @@ $(STAMP): constraints.txt settings.ini setup.py
 	$(BIN)/python -m pip check
 	@touch $@
 
-# Tried by importing it; where that fails, the link is taken away again and networkx does the work.
+# Tried by importing it; where that fails, the link is taken away again and scipy does the work.
 graph-tool: $(STAMP)
 	@link=$(VENV)/graph-tool/graph_tool; \
 	if [ ! -e $$link ] && [ -d "$(GRAPH_TOOL)" ]; then \

@@ -68,9 +68,13 @@ def _graph_flags(p: Parser):
     "How triggers are found"
     g = p.add_argument_group("finding triggers")
     g.add_argument("--centrality_metric", default="betweenness", metavar="NAME",
-                   help="betweenness, closeness, evector or degree")
+                   help="betweenness, closeness, evector, degree, harmonic or pagerank")
     g.add_argument("--weighted", action="store_true", help="take the overlaps into account in the centrality")
-    g.add_argument("--subset_metric", default="mis", metavar="NAME", help="how classes are chosen: mis or none")
+    g.add_argument("--compat", metavar="original", help="centralities as the published code defined them")
+    g.add_argument("--subset_metric", default="exact", metavar="NAME",
+                   help="how classes are chosen: exact (the most), mis (the best of random sets) or none")
+    g.add_argument("--max_classes", type=int, metavar="N", help="classes of a set at the most, with exact")
+    g.add_argument("--time_limit", type=float, default=10, metavar="S", help="seconds for one trigger's set, with exact")
     g.add_argument("--min_overlaps", type=int, default=15, metavar="N",
                    help="images that two joined classes share at least")
     g.add_argument("--max_overlaps_with_others", type=int, default=-1, metavar="N",
@@ -82,7 +86,7 @@ def _graph_flags(p: Parser):
     g.add_argument("--min_classes", type=int, default=1, metavar="N", help="classes a trigger needs")
     g.add_argument("--exclude", nargs="*", default=["people"], metavar="CLASS",
                    help="classes not offered as triggers; without a value none is left out")
-    g.add_argument("--engine", default="auto", metavar="NAME", help="auto, networkx or graph-tool")
+    g.add_argument("--engine", default="auto", metavar="NAME", help="auto, scipy, graph-tool or networkx")
     g.add_argument("--seed", type=int, default=1234, metavar="N", help="of everything that is drawn")
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-009
@@ -155,7 +159,8 @@ def analyse(args, dataset: Dataset) -> Triggers:
     "The triggers that the flags ask for"
     return find_triggers(dataset, args.centrality_metric, args.weighted, args.subset_metric, args.min_overlaps,
                          args.max_overlaps_with_others, args.num_trigs_desired, args.min_clean, args.min_poison,
-                         args.min_classes, args.exclude, args.num_runs_mis, args.engine, args.seed, args.split)
+                         args.min_classes, args.exclude, args.num_runs_mis, args.engine, args.seed, args.split,
+                         max_classes=args.max_classes, time_limit=args.time_limit, compat=args.compat)
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-016
 def save_analysis(args, found: Triggers) -> Path: # the triggers file

@@ -63,7 +63,7 @@ def compare_measures(dataset, # a Dataset, its LabelMatrix, or Overlaps
                      exclude="people", # as in `find_triggers`
                      engine: str="auto",
                      split: str|None=None,
-                     **options, # of `find_classes`: subset, n_draws, seed, ...
+                     **options, # of `find_classes`: subset, seed, time_limit, ...
                     ) -> Comparison:
     "The triggers and classes that each measure and threshold yields"
     overlaps, _, _ = as_overlaps(dataset, split)
@@ -79,8 +79,9 @@ def compare_measures(dataset, # a Dataset, its LabelMatrix, or Overlaps
             ids = [] if graph is None else rank_candidates(scores[low][measure], excluded, n_triggers).index.tolist()
             for t in ids:
                 if (t, high) not in sets:
-                    sets[t, high] = len(find_classes(overlaps, graph, t, max_overlaps_with_others=high, min_clean=min_clean,
-                                                     min_poison=min_poison, **options))
+                    classes, _ = find_classes(overlaps, graph, t, max_overlaps_with_others=high, min_clean=min_clean,
+                                              min_poison=min_poison, **options)
+                    sets[t, high] = len(classes)
             kept = [(t, sets[t, high]) for t in ids if sets[t, high] >= min_classes]
             n = [k for _, k in kept]
             rows.append((measure, low, high, len(n), sum(n), float(np.median(n)) if n else 0.))

@@ -52,10 +52,12 @@ def _counted(meetings, # arrays of numbers
              n_meetings: int, # how many there are in all
             ) -> tuple: # the numbers that occur, ascending; how often
     "How often each number occurs"
-    if n_meetings * 64 < n_cells:
+    if n_meetings * 16 <= n_cells:
         return np.unique(np.concatenate([np.zeros(0, np.int64), *meetings]), return_counts=True)
-    counts = np.zeros(n_cells, np.int64)
-    for numbers in meetings: counts += np.bincount(numbers, minlength=n_cells)
+    counts = None
+    for numbers in meetings:
+        more = np.bincount(numbers, minlength=n_cells)
+        counts = more if counts is None else np.add(counts, more, out=counts)
     found = np.flatnonzero(counts)
     return found, counts[found]
 

@@ -21,9 +21,11 @@ from .class_sets import FINDERS, conflicts
 from .classes import class_record, people, resolve
 from .core import UserError, lookup, read_json, rng, write_json
 from .datasets import Dataset
+from .explain import Explanation, explain as why
 from .graph import CoGraph, co_graph
 from .labels import LabelMatrix
 from .overlaps import Overlaps, count_overlaps
+from .scores import SCORES, pair_scores, trigger_scores
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-006
 CLASS_COLUMNS = ["id", "label", "name", "overlaps", "n_clean", "n_poison"]
@@ -31,7 +33,7 @@ CLASS_COLUMNS = ["id", "label", "name", "overlaps", "n_clean", "n_poison"]
 class Triggers:
     "Ranked triggers, each with the classes it could attack; index it by id, label or name of a trigger"
     def __init__(self,
-                 table: pd.DataFrame, # columns id, label, name, centrality, n_classes; best first
+                 table: pd.DataFrame, # columns id, label, name, centrality, n_classes, bound; best first
                  sets: dict, # trigger id -> DataFrame with `CLASS_COLUMNS`, most overlaps first
                  dataset: str, # name of the dataset
                  params: dict, # what `find_triggers` was called with, and the engine used
@@ -115,21 +117,25 @@ def class_counts(overlaps: Overlaps,
 def find_classes(overlaps: Overlaps,
                  graph: CoGraph,
                  trigger: int, # class id
-                 subset: str="mis", # a key of `FINDERS`
+                 subset: str="exact", # a key of `FINDERS`
                  max_overlaps_with_others: int=-1, # see `class_sets.conflicts`
                  min_clean: int=0, # a class needs so many clean images
                  min_poison: int=0, # and so many poison images
-                 n_draws: int=20, # for "mis"
                  seed: int=0,
-                ) -> pd.DataFrame: # `CLASS_COLUMNS`, most overlaps first
+                 weights: str|None=None, # "poison": as many poison images as possible, not as many classes
+                 **options, # of the finder: n_draws; max_classes, time_limit, solver
+                ) -> tuple: # DataFrame with `CLASS_COLUMNS`, most overlaps first; the `ClassSet`
     "The classes that `trigger` could attack together"
     # Counts first, choice second: a class with too few images must not take the place of one with enough
     near = class_counts(overlaps, trigger, graph.neighbours(trigger))
     near = near[(near.n_clean >= min_clean) & (near.n_poison >= min_poison)]
     conflict = conflicts(overlaps, graph, near.id.to_numpy(), max_overlaps_with_others)
+    worth = {None: None, "poison": near.n_poison.to_numpy()}
     # The trigger's id is in the seed, so that one trigger's set does not depend on which others are looked at
-    found = lookup("subset", subset, FINDERS)(conflict, rng(seed, trigger), n_draws=n_draws)
-    return near.iloc[found.chosen].sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
+    found = lookup("subset", subset, FINDERS)(conflict, rng(seed, trigger), weights=lookup("weights", weights, worth),
+                                              ties=near.overlaps.to_numpy(), **options)
+    chosen = near.iloc[found.chosen].sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
+    return chosen, found
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-017
 def as_overlaps(dataset, # a Dataset, a LabelMatrix or Overlaps
@@ -145,9 +151,9 @@ def as_overlaps(dataset, # a Dataset, a LabelMatrix or Overlaps
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-018
 def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
-                  centrality: str="betweenness", # "betweenness", "closeness", "degree", "eigenvector"
+                  centrality: str="betweenness", # also "closeness", "degree", "eigenvector", "harmonic", "pagerank"
                   weighted: bool=False, # take the overlaps into account in the centrality?
-                  subset: str="mis", # how classes are chosen: "mis" or "none"
+                  subset: str="exact", # how classes are chosen: "exact" (the most), "mis" (best of random sets), "none"
                   min_overlaps: int=15, # two classes are joined if they share at least so many images
                   max_overlaps_with_others: int=-1, # chosen classes share at most so many images; -1: have no edge
                   n_triggers: int=50, # so many candidates, by centrality
@@ -156,9 +162,13 @@ def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
                   min_classes: int=1, # a trigger needs so many classes
                   exclude="people", # not offered as triggers: "people", or classes by id, label or name; () for none
                   n_draws: int=20, # random sets compared by "mis"
-                  engine: str="auto", # "auto", "networkx" or "graph-tool"
-                  seed: int=0, # for "mis"
+                  engine: str="auto", # "auto", "scipy", "graph-tool" or "networkx"
+                  seed: int=0, # for what is drawn
                   split: str|None=None, # the split whose labels are analysed; default: train, or the first
+                  weights: str|None=None, # "poison": sets with the most poison images, not the most classes
+                  max_classes: int|None=None, # a set has at most so many classes
+                  time_limit: float|None=10, # seconds for the set of one trigger
+                  compat: str|None=None, # "original": centralities as the published code defined them
                  ) -> Triggers:
     "The objects in `dataset` that could serve as a backdoor trigger, by falling centrality, each with its classes"
     if n_triggers < 1: raise UserError(f"n_triggers must be at least 1, not {n_triggers}")
@@ -166,21 +176,26 @@ def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
     overlaps, name, split = as_overlaps(dataset, split)
     excluded = excluded_ids(overlaps.classes, exclude)
     graph = co_graph(overlaps, min_overlaps)
-    scores = centrality_of(graph, centrality, weighted, engine)
+    scores = centrality_of(graph, centrality, weighted, engine, compat)
     candidates = rank_candidates(scores, excluded, n_triggers)
-    sets = {t: find_classes(overlaps, graph, t, subset, max_overlaps_with_others, min_clean, min_poison, n_draws, seed)
-            for t in candidates.index.tolist()}
-    sets = {t: found for t, found in sets.items() if len(found) >= min_classes}
-    table = overlaps.classes.iloc[list(sets)].assign(centrality=candidates[list(sets)].to_numpy(),
-                                                     n_classes=[len(s) for s in sets.values()])
+    options = {"exact": {"max_classes": max_classes, "time_limit": time_limit}, "mis": {"n_draws": n_draws}}
+    if subset != "exact" and max_classes is not None: options[subset] = {"max_classes": max_classes} # refused there
+    found = {t: find_classes(overlaps, graph, t, subset, max_overlaps_with_others, min_clean, min_poison, seed, weights,
+                             **options.get(subset, {})) for t in candidates.index.tolist()}
+    found = {t: f for t, f in found.items() if len(f[0]) >= min_classes}
+    table = overlaps.classes.iloc[list(found)].assign(
+        centrality=candidates[list(found)].to_numpy(), n_classes=[len(t) for t, _ in found.values()],
+        bound=pd.array([s.bound for _, s in found.values()], "Int64"))
     params = {"centrality": ALIASES.get(centrality, centrality), "weighted": bool(weighted), "subset": subset,
               "min_overlaps": int(min_overlaps), "max_overlaps_with_others": int(max_overlaps_with_others),
               "n_triggers": int(n_triggers), "min_clean": int(min_clean), "min_poison": int(min_poison),
               "min_classes": int(min_classes), "excluded": excluded, "n_draws": int(n_draws), "seed": int(seed),
-              "split": split, "engine": scores.attrs["engine"]}
+              "split": split, "engine": scores.attrs["engine"], "weights": weights, "max_classes": max_classes,
+              "compat": compat}
+    sets = {t: classes for t, (classes, _) in found.items()}
     return Triggers(table.reset_index(drop=True), sets, name, params, graph, overlaps)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-028
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-030
 @patch
 def for_class(self: Triggers,
               key, # a class, by id, label or name
@@ -189,10 +204,35 @@ def for_class(self: Triggers,
     id = resolve(self.classes, key)
     parts = [s[s.id == id][["overlaps", "n_clean", "n_poison"]].assign(trigger=t) for t, s in self.sets.items()]
     parts = pd.concat(parts) if parts else pd.DataFrame(columns=["overlaps", "n_clean", "n_poison", "trigger"])
-    table = self.table.drop(columns="n_classes").merge(parts, left_on="id", right_on="trigger").drop(columns="trigger")
+    table = self.table.drop(columns=["n_classes", "bound"]).merge(parts, left_on="id", right_on="trigger").drop(columns="trigger")
     return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-032
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-034
+@patch
+def scores(self: Triggers,
+           key, # a trigger, by id, label or name
+          ) -> pd.DataFrame: # `CLASS_COLUMNS`, whether it was chosen, and `SCORES`; most overlaps first
+    "How strongly each neighbour of a trigger belongs to it"
+    trigger = self.resolve(key)
+    if self.graph is None: raise UserError("triggers read from a file have no graph; run find_triggers again")
+    if not hasattr(self, "_pairs"): self._pairs = pair_scores(self.overlaps) # of all pairs, so once
+    near = class_counts(self.overlaps, trigger, self.graph.neighbours(trigger))
+    near.insert(6, "chosen", near.id.isin(self.sets[trigger].id))
+    table = pd.concat([near, trigger_scores(self.overlaps, self._pairs, trigger, near.id.to_numpy())], axis=1)
+    return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
+
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-036
+@patch
+def explain(self: Triggers,
+            trigger, # by id, label or name
+            cls, # likewise
+           ) -> Explanation:
+    "Why `cls` is in the set of `trigger`, or is not, and what threshold would admit it"
+    if self.graph is None: raise UserError("triggers read from a file have no graph; run find_triggers again")
+    t = self.resolve(trigger)
+    return why(self.overlaps, self.graph, self.params, self.sets[t].id, t, resolve(self.classes, cls))
+
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-040
 _NAME = ("possible_triggers__centrality_{centrality}__numTrigs_{n_triggers}__subset_{subset}"
          "__minOverlap_{min_overlaps}__maxOtherOverlap_{max_overlaps_with_others}__data_{data}.json")
 
@@ -207,7 +247,7 @@ def triggers_filename(params: dict, # as in `Triggers.params`
     "The published code's file name for these parameters"
     return _NAME.format(**{**params, "centrality": centrality_code(params)}, data=data)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-034
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-042
 @patch
 def to_json(self: Triggers,
             path, # a folder (the published code's file name is used) or a file name ending in .json
@@ -221,7 +261,7 @@ def to_json(self: Triggers,
                for t in self.table.to_dict("records")]
     return write_json(path, records)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-035
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-043
 def _params_of_filename(path: Path) -> tuple:
     "What the published code's file name tells: parameters and the dataset's name"
     match = re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(_NAME)), path.name)
@@ -232,7 +272,7 @@ def _params_of_filename(path: Path) -> tuple:
     numbers = {k: int(v) if re.fullmatch(r"-?\d+", v) else v for k, v in params.items()}
     return {"centrality": ALIASES.get(measure, measure), "weighted": code.endswith("_WT"), **numbers}, data
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-036
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-044
 def load_triggers(path, # a file written by `Triggers.to_json` or by the published code
                  ) -> Triggers: # without its graph
     "The triggers in a JSON file"
@@ -240,6 +280,7 @@ def load_triggers(path, # a file written by `Triggers.to_json` or by the publish
     try:
         table = pd.DataFrame([{**r["trigger"], "centrality": r["centrality"], "n_classes": len(r["classes"])}
                               for r in records], columns=["id", "label", "name", "centrality", "n_classes"])
+        table["bound"] = pd.array([pd.NA]*len(table), "Int64") # the schema has no place for it
         columns = ["id", "label", "name", "weight", "num_clean", "num_poison"]
         sets = {r["trigger"]["id"]: pd.DataFrame(r["classes"], columns=columns).set_axis(CLASS_COLUMNS, axis=1)
                 for r in records}
@@ -249,7 +290,7 @@ def load_triggers(path, # a file written by `Triggers.to_json` or by the publish
     params, data = _params_of_filename(path)
     return Triggers(table, sets, data, params)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-041
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-049
 @patch
 def neighbourhood(self: Triggers,
                   key, # a trigger, by id, label or name

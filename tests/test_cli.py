@@ -61,7 +61,7 @@ def wrong(capsys, argv, *words):
 
 
 def test_files_of_a_run(trained):
-    run = trained/"results"/"table"/"betweenness_mis"/"minOver15_maxOver-1"/"test_trig3_cl0-1-2"
+    run = trained/"results"/"table"/"betweenness_exact"/"minOver15_maxOver-1"/"test_trig3_cl0-1-2"
     names = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
     assert names == {"run.json", "split.parquet", "split.json", "clean20_poison13.json", "triggers.json",
                      "neighbourhood.json", "evaluation.json", "report.html",
