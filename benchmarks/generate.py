@@ -69,11 +69,11 @@ class Labels:
             yield first, pairs // self.n, pairs % self.n
 
 
-def hex_ids(first, n, n_images):
+def hex_ids(first, n, n_images, seed):
     "Sorted ids of 16 hexadecimal digits, for the images `first` to `first + n` of `n_images`"
     step = (2**64 - 1) // n_images
     number = np.arange(first, first + n, dtype=np.uint64) * np.uint64(step)
-    number += np.random.default_rng([1, first]).integers(step, size=n, dtype=np.uint64)
+    number += np.random.default_rng([seed, first, 2]).integers(step, size=n, dtype=np.uint64)
     four = np.array([f"{i:04x}".encode() for i in range(65536)])
     parts = np.stack([four[(number >> np.uint64(s)).astype(np.uint16)] for s in (48, 32, 16, 0)], axis=1)
     offsets = pa.py_buffer(np.arange(0, 16 * n + 1, 16, dtype=np.int32))
@@ -109,7 +109,7 @@ def box_frames(labels, n_images, per_image, repeats, seed, columns):
         draw = np.random.default_rng([seed, first, 1])
         boxes = draw.geometric(1 / repeats, len(image))
         image, label = np.repeat(image, boxes), np.repeat(label, boxes)
-        yield pl.DataFrame({"image": hex_ids(first, image.max() + 1, n_images).gather(image),
+        yield pl.DataFrame({"image": hex_ids(first, image.max() + 1, n_images, seed).gather(image),
                             "source": pl.repeat("xclick", len(image), eager=True), "label": names.gather(label),
                             "rest": tails.gather(draw.integers(len(tails), size=len(image)))})
 
@@ -118,7 +118,7 @@ def label_frames(labels, n_images, per_image, seed, absent):
     names, values = pl.Series(labels.names.tolist()), pl.Series(["0", "1"])
     for first, image, label in labels.pieces(n_images, per_image, seed):
         draw = np.random.default_rng([seed, first, 1])
-        yield pl.DataFrame({"image": hex_ids(first, image.max() + 1, n_images).gather(image),
+        yield pl.DataFrame({"image": hex_ids(first, image.max() + 1, n_images, seed).gather(image),
                             "source": pl.repeat("verification", len(image), eager=True), "label": names.gather(label),
                             "value": values.gather((draw.random(len(image)) >= absent).astype(np.int64))})
 
@@ -158,7 +158,8 @@ def boxes(folder, images, rows, n_labels=600, codes=False, seed=0):
     per_image = fitted(labels, images, min(3.05*images, rows), seed)
     repeats = max(1, rows / images / 3.05)
     if codes: return save_codes(folder/"boxes.npz", labels, images, per_image, seed)
-    parts = [("oidv6-train", images, 21), ("validation", max(images // 42, 50), 13), ("test", max(images // 14, 50), 13)]
+    parts = [("oidv6-train", images, 21), ("validation", max(images // 42, 50), 13),
+             ("test", max(images // 14, 50), 13)] # parts, images, columns
     for k, (part, n, columns) in enumerate(parts):
         write(folder/f"{part}-annotations-bbox.csv", BOX_COLUMNS[:columns],
               box_frames(labels, n, per_image, repeats, seed + k, columns))
@@ -172,8 +173,9 @@ def image_labels(folder, images, rows, n_labels=20_000, absent=0., codes=False, 
     labels = Labels(n_labels, seed)
     per_image = fitted(labels, images, rows, seed)
     if codes: return save_codes(folder/"labels.npz", labels, images, per_image, seed)
-    for k, (part, n) in enumerate([("train", images), ("val", max(images // 200, 50)), ("test", max(images // 70, 50))]):
-        write(folder/f"oidv7-{part}-annotations-human-imagelabels.csv", "ImageID,Source,LabelName,Confidence".split(","),
+    parts = [("train", images), ("val", max(images // 200, 50)), ("test", max(images // 70, 50))]
+    for k, (part, n) in enumerate(parts):
+        write(folder/f"oidv7-{part}-annotations-human-imagelabels.csv", BOX_COLUMNS[:4],
               label_frames(labels, n, per_image, seed + k, absent))
     descriptions(folder/"oidv7-class-descriptions.csv", labels)
 
@@ -191,9 +193,10 @@ def main(argv=None):
     a = parser.parse_args(argv)
     a.folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    if a.what == "boxes": boxes(a.folder, a.images or 1_743_042, a.rows or 14_600_000, a.labels or 600, a.codes, a.seed)
-    else:
-        image_labels(a.folder, a.images or 9_000_000, a.rows or 60_000_000, a.labels or 20_000, a.absent, a.codes, a.seed)
+    images, rows, n = (1_743_042, 14_600_000, 600) if a.what == "boxes" else (9_000_000, 60_000_000, 20_000)
+    images, rows, n = a.images or images, a.rows or rows, a.labels or n
+    if a.what == "boxes": boxes(a.folder, images, rows, n, a.codes, a.seed)
+    else: image_labels(a.folder, images, rows, n, a.absent, a.codes, a.seed)
     size = sum(f.stat().st_size for f in a.folder.iterdir())
     print(f"{a.folder}: {size/1e9:.2f} GB in {time.perf_counter() - start:.0f} s")
 

@@ -72,7 +72,8 @@ def steps_of(what, folder, cache):
         file, count, flags = folder/"oidv7-train-annotations-human-imagelabels.csv", "''", None
     until = "overlaps" if what == "boxes" else "label matrix"
     steps = {f"{what}: CSV to {until}": (OURS.format(**fill, options="", overlaps=count), "off")}
-    if flags: steps[f"{what}: the same with a flag and an area"] = (OURS.format(**fill, options=flags, overlaps=count), "off")
+    if flags:
+        steps[f"{what}: the same with a flag and an area"] = OURS.format(**fill, options=flags, overlaps=count), "off"
     steps[f"{what}: second start, from the cache"] = (OURS.format(**fill, options="", overlaps=count), cache)
     steps[f"{what}: pandas, usecols, two columns, nothing else"] = (PANDAS.format(file=str(file)), "off")
     warm(file)

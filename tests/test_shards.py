@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from natural_backdoors import TableDataset, UserError, count_overlaps, find_triggers
+from natural_backdoors.cli import main
 from natural_backdoors.shards import shard_overlaps
 
 # ids and labels that have gone wrong somewhere before
@@ -140,6 +141,20 @@ def test_by_address_and_broken_shards(cluster, tmp_path):
     with pytest.raises(UserError, match="part-4.csv, line 3: 1 fields, not 2"): shard_overlaps(urls, address)
     with pytest.raises(UserError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
         shard_overlaps(urls, "tcp://127.0.0.1:1", timeout=1)
+
+
+def test_on_the_command_line(cluster, tmp_path, monkeypatch, capsys):
+    "analyze --dask finds what analyze finds in the one table"
+    monkeypatch.chdir(tmp_path)
+    rows = draw_rows()
+    rows.to_csv("all.csv", index=False)
+    (tmp_path/"shards").mkdir()
+    urls = write_shards(tmp_path/"shards", rows, "label")
+    files = []
+    for where in (["all.csv", "--name", "one"], [urls, "--name", "many", "--dask", cluster.scheduler.address]):
+        assert main(["analyze", "--data", "table", "--dataset_root", *map(str, where)]) == 0, capsys.readouterr().err
+        files.append(next((tmp_path/"data"/where[2]).glob("possible_triggers*")).read_text())
+    assert files[0] == files[1] and len(files[0]) > 1000
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
