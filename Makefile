@@ -24,7 +24,7 @@ export PYTHONUNBUFFERED := 1
 # kernels and console scripts of the environment come first, wherever they are looked up by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest benchmarks core readme constraints \
+.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest benchmarks benchmarks-full core readme constraints \
         clean distclean
 
 help: ## list the targets
@@ -95,8 +95,21 @@ pytest: setup ## run tests/
 	@echo "== pytest"
 	$(BIN)/python -m pytest
 
-benchmarks: setup ## what the main steps cost, beside named peers
+benchmarks: setup ## what the main steps cost, beside named peers (5 minutes)
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/relabel.py
+	$(BIN)/python benchmarks/centrality.py --quick
+	$(BIN)/python benchmarks/overlaps.py --scale 0.1
+	$(BIN)/python benchmarks/openimages.py --labels --share 0.1
+
+# writes 5 GB of label files into the folder for temporary files, and removes them again
+benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for the page that shows them (30 minutes)
+	$(BIN)/python benchmarks/openimages.py --labels --save
+	$(BIN)/python benchmarks/overlaps.py --save
+	$(BIN)/python benchmarks/relabel.py --save
+	$(BIN)/python benchmarks/centrality.py --save
+	$(BIN)/python benchmarks/class_sets.py --save
+	$(BIN)/python benchmarks/run.py --save
 
 # The package as users get it without extras: a fresh environment, the newest numpy and pandas, an installed copy and
 # not this folder. nbdev and hypothesis are there only to run the notebooks; graph-tool, built for numpy 1, is not.

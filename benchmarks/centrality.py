@@ -6,13 +6,13 @@ difference" shows it. Machines are noisy: read the ratios. Our figures are the f
 once: `--quick` takes the smaller graph only (half a minute), without it weighted networkx alone takes minutes.
 """
 import argparse
-import os
 import time
 
 import networkx as nx
 import numpy as np
-import pandas as pd
 from scipy import sparse
+
+from record import add_flag, record
 
 from natural_backdoors import co_graph
 from natural_backdoors.centrality import ENGINES, MEASURES, centrality, pick_engine
@@ -98,6 +98,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the smaller graph only")
     parser.add_argument("--measures", nargs="+", choices=MEASURES, default=list(MEASURES), metavar="NAME")
+    add_flag(parser)
     args = parser.parse_args(argv)
     engines, table = list(installed()), []
     for name, kw in GRAPHS.items():
@@ -105,8 +106,7 @@ def main(argv=None):
         graph = graph_with(random_overlaps(kw["n_classes"], kw["n_images"]), kw["n_edges"])
         print(name, graph)
         table += compare(graph, args.measures, engines)
-    print(f"\n{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
-    print(pd.DataFrame(table).to_string(index=False))
+    record("centrality", table, args.save)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
+
+from record import add_flag, record
 
 from natural_backdoors.centrality import centrality
 from natural_backdoors.class_sets import best_of_draws, conflicts, maximum_set
@@ -101,7 +102,8 @@ def by_cp_sat(place, limit):
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds, solver.parameters.num_workers = limit, 1
     status = solver.solve(model)
-    return (solver.objective_value, status == cp_model.OPTIMAL) if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else (0, False)
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE): return 0, False
+    return solver.objective_value, status == cp_model.OPTIMAL
 
 
 def timed(function):
@@ -118,9 +120,9 @@ def compare(n, rule, seed, limit, with_published):
     for p, ours, drawn in zip(near, exact, draws):
         assert not p.conflict[np.ix_(ours.chosen, ours.chosen)].any()
         assert len(ours.chosen) >= len(drawn.chosen), "an exact set is smaller than a drawn one"
-    total, slowest = sum(len(s.chosen) for s in exact), max(len(p.ids) for p in near)
-    row = {"graph": f"{len(graph.vertices)} classes, {len(graph.edges):,} edges", "rule": rule, "neighbours": f"to {slowest}",
-           "exact": total, "proven": sum(s.optimal for s in exact), "settled": sum(s.settled for s in exact),
+    total, most = sum(len(s.chosen) for s in exact), max(len(p.ids) for p in near)
+    row = {"graph": f"{len(graph.vertices)} classes, {len(graph.edges):,} edges", "rule": rule,
+           "neighbours": f"to {most}", "exact": total, "proven": sum(s.optimal for s in exact), "settled": sum(s.settled for s in exact),
            "s": round(seconds, 1), "whole analysis s": round(before + seconds, 1),
            "draws": (drawn := sum(len(s.chosen) for s in draws)), "draws s": round(draws_seconds, 1),
            "exact / draws": round(total / drawn, 3)}
@@ -132,7 +134,8 @@ def compare(n, rule, seed, limit, with_published):
     try: import ortools # noqa: F401
     except ImportError: return row
     cp, cp_seconds = timed(lambda: [by_cp_sat(p, limit) for p in near])
-    return row | {"CP-SAT": int(sum(n for n, _ in cp)), "CP-SAT proven": sum(p for _, p in cp), "CP-SAT s": round(cp_seconds, 1)}
+    total, n_proven = (sum(column) for column in zip(*cp))
+    return row | {"CP-SAT": int(total), "CP-SAT proven": n_proven, "CP-SAT s": round(cp_seconds, 1)}
 
 
 if __name__ == "__main__":
@@ -141,10 +144,11 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=2, help="seconds for a trigger")
     parser.add_argument("--no-published", action="store_true")
+    add_flag(parser)
     args = parser.parse_args()
     table = []
     for n in args.classes:
         for rule in RULES:
             table.append(compare(n, rule, args.seed, args.limit, not args.no_published))
             print(table[-1], flush=True)
-    print(pd.DataFrame(table).T.to_string(header=False))
+    record("class_sets", table, args.save)

@@ -21,6 +21,8 @@ import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 OURS = """
+from record import add_flag, record
+
 from natural_backdoors.{module} import {manager}
 from natural_backdoors.overlaps import count_overlaps
 labels = {manager}({folder!r}{options}).label_matrix("train")
@@ -102,13 +104,14 @@ def main():
     parser.add_argument("--labels", action="store_true", help="image-level labels too")
     parser.add_argument("--share", type=float, default=1, help="share of the full size")
     parser.add_argument("--repeat", type=int, default=3)
+    add_flag(parser)
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root, table = a.folder or Path(temporary), []
         for what in ["boxes", "labels"][:1 + a.labels]:
             make(what, root/what, a.share)
             table += measure(what, root/what, a.repeat)
-    print(pd.DataFrame(table).to_string(index=False))
+    record("openimages", table, a.save)
 
 
 if __name__ == "__main__":

