@@ -122,9 +122,9 @@ def compare(n, rule, seed, limit, with_published):
         assert len(ours.chosen) >= len(drawn.chosen), "an exact set is smaller than a drawn one"
     total, most = sum(len(s.chosen) for s in exact), max(len(p.ids) for p in near)
     row = {"graph": f"{len(graph.vertices)} classes, {len(graph.edges):,} edges", "rule": rule,
-           "neighbours": f"to {most}", "exact": total, "proven": sum(s.optimal for s in exact), "settled": sum(s.settled for s in exact),
-           "s": round(seconds, 1), "whole analysis s": round(before + seconds, 1),
-           "draws": (drawn := sum(len(s.chosen) for s in draws)), "draws s": round(draws_seconds, 1),
+           "neighbours": f"to {most}", "exact": total, "proven": sum(s.optimal for s in exact),
+           "settled": sum(s.settled for s in exact), "s": round(seconds, 1),
+           "whole analysis s": round(before + seconds, 1), "draws": (drawn := sum(len(s.chosen) for s in draws)), "draws s": round(draws_seconds, 1),
            "exact / draws": round(total / drawn, 3)}
     if with_published:
         theirs, their_seconds = timed(lambda: list(published(graph, near, k)))

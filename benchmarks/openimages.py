@@ -17,12 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from record import add_flag, record
+
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 OURS = """
-from record import add_flag, record
-
 from natural_backdoors.{module} import {manager}
 from natural_backdoors.overlaps import count_overlaps
 labels = {manager}({folder!r}{options}).label_matrix("train")

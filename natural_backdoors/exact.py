@@ -9,6 +9,7 @@ __all__ = ['DENSE', 'DIGITS', 'SMALL', 'SOLVERS', 'Question', 'ask', 'Answer', '
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-003
 import time
+from bisect import insort
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -272,12 +273,14 @@ def _branched(program, worth, seconds):
     rows, base = program.rows[:, open], program.rows @ program.low
     rules = LinearConstraint(_csc(rows), program.least - base, program.most - base)
     done = milp(-worth[open].astype(float), constraints=rules, bounds=Bounds(0, 1), integrality=np.ones(len(open)),
-                options={"time_limit": max(min(seconds, 1e6), 1e-3), "mip_rel_gap": 0})
+                # presolving heeds no time limit, and here it saves little
+                options={"time_limit": max(min(seconds, 1e6), 1e-3), "mip_rel_gap": 0, "presolve": False})
     return done.x, np.inf if done.mip_dual_bound is None else -done.mip_dual_bound
 
 def maximise(program: Program, # narrowed, if a maximum is proven, to the choices that reach it
              worth: np.ndarray, # m whole numbers
              deadline: float=np.inf, # `time.monotonic()` at which to stop
+             guess=None, # a function: a choice that is likely to be worth what it is given
             ) -> tuple: # the choice as m zeros and ones, or None; the bound on `worth`
     "The best choice for one objective"
     open, x = program.open, program.low.copy()
@@ -286,9 +289,11 @@ def maximise(program: Program, # narrowed, if a maximum is proven, to the choice
     if relaxed is None: return None, int(worth.sum())
     shares, bound, offset = relaxed.x, relaxed.bound, int(worth @ program.low)
     if np.abs(shares - np.rint(shares)).max() > 1e-6:
-        shares, branched = _branched(program, worth, deadline - time.monotonic())
-        bound = min(bound, branched)
-    bound = int(np.floor(bound + 1e-6)) + offset
+        shares = guess and guess(int(bound + 1e-6) + offset)[open]
+        if shares is None or worth[open] @ shares < int(bound + 1e-6):
+            shares, branched = _branched(program, worth, deadline - time.monotonic())
+            bound = min(bound, branched)
+    bound = int(bound + 1e-6) + offset
     if shares is None: return None, bound
     x[open] = np.rint(shares)
     value = int(worth @ x)
@@ -314,11 +319,15 @@ def by_programs(question: Question,
     # a fifth of the time is kept for the walk, which most questions do not need
     stop = deadline if deadline == np.inf else deadline - max(deadline - start, 0) / 5
 
+    def guess(enough):
+        "A walk often gets as far as the linear program allows"
+        return np.isin(np.arange(len(question.conflict)), walk(question, random, 200, stop, enough=enough))
+
     def ask_next(worth):
         "Is the objective `worth` settled? `best` becomes the choice that settles it"
         nonlocal best
         if time.monotonic() > (deadline if bounds else stop): return False
-        x, bound = maximise(program, worth, deadline if bounds else stop)
+        x, bound = maximise(program, worth, *((deadline,) if bounds else (stop, guess)))
         bounds.append(bound)
         if x is None or not _lawful(question, x, best, len(bounds) - 1): return False
         best = x.astype(np.int64)
@@ -344,8 +353,9 @@ def _lawful(question, x, before, asked):
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-047
 def _branches(question, free, room):
-    "The classes in `free` as (bound, class), the bound being what the classes up to this one can add at the most"
-    bits, values, found, base, top = question.bits, question.values, [], 0, 0
+    "The classes in `free` as (bound, class): the classes up to this one, at most `room` of them, add no more than that"
+    bits, values, found, most = question.bits, question.values, [], 0
+    heaviest, total = [], 0 # of each clique so far; of the `room` - 1 most valuable ones
     while free:
         common, clique = free, []
         while common:
@@ -355,9 +365,11 @@ def _branches(question, free, room):
         for i in clique: free ^= 1 << i
         clique.sort(key=values.__getitem__)
         for i in clique:
-            top = max(top, values[i])
-            found.append((min(base + values[i], room * top), i))
-        base += values[clique[-1]]
+            most = max(most, total + values[i])
+            found.append((most, i))
+        insort(heaviest, values[clique[-1]])
+        total += values[clique[-1]]
+        if len(heaviest) >= room: total -= heaviest.pop(0)
     return found
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-048

@@ -175,7 +175,7 @@ def test_small_and_extreme(solver):
 def test_mistakes():
     two = np.array([[False, True], [True, False]])
     nan = float("nan")
-    for options, message in (({"weights": [1]}, "one number for each of the 2"), ({"weights": [1, -1]}, "whole numbers"),
+    for options, message in (({"weights": [1]}, "number for each of the 2"), ({"weights": [1, -1]}, "whole numbers"),
                              ({"ties": [.5, 1]}, "whole numbers"), ({"weights": [nan, 1]}, "whole numbers"),
                              ({"max_classes": 0}, "at least 1"), ({"time_limit": 0}, "above 0"),
                              ({"time_limit": -1}, "above 0"), ({"time_limit": nan}, "above 0"),
