@@ -148,6 +148,7 @@ def test_a_file_that_ends_early_is_an_error(tmp_path_factory, marks, data):
     with pytest.raises(UserError, match="1.xml"): read_xml(path)
 
 
+@pytest.mark.filterwarnings("ignore:the cache .* is of an older state")
 def test_second_start_reads_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path/"cache"))
     monkeypatch.setattr(PascalVOC, "cache_from", 0)
