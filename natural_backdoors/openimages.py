@@ -4,12 +4,10 @@
 
 # %% auto #0
 __all__ = ['FILES', 'ANNOTATIONS', 'IMAGES', 'FLAGS', 'PURPOSES', 'hierarchy_leaves', 'file_names', 'find_file',
-           'read_descriptions', 'box_marks', 'OpenImagesFolder', 'OpenImages', 'fraction', 'not_present',
-           'missing_files']
+           'read_descriptions', 'box_marks', 'OpenImagesFolder', 'OpenImages', 'not_present', 'missing_files']
 
 # %% ../nbs/api/12_openimages.ipynb #12-openimages-003
 import csv
-import math
 import warnings
 from functools import cached_property
 from io import StringIO
@@ -23,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastcore.basics import patch
 
-from .core import UserError, inside, lookup, read_json
+from .core import UserError, fraction, inside, lookup, read_json
 from .datasets import Dataset
 from .pairs import Pairs, as_rows, image_ids, join_pairs, read_pairs, unpacked_text
 
@@ -210,13 +208,6 @@ def _purpose(option: str, value) -> str:
     if value is True: return "both"
     lookup(f"value of {option}", value, PURPOSES)
     return value
-
-def fraction(option: str, value) -> float:
-    "The share, 0 to 1, that an option gives as a number or as text"
-    try: number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError): number = math.nan
-    if not 0 <= number <= 1: raise UserError(f"{option} is a share between 0 and 1, not {value!r}")
-    return number
 
 # %% ../nbs/api/12_openimages.ipynb #12-openimages-028
 @patch

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastcore.basics import patch
 
-from .core import UserError, lookup
-from .openimages import (ANNOTATIONS, IMAGES, OpenImagesFolder, find_file, fraction, missing_files,
+from .core import UserError, fraction, lookup
+from .openimages import (ANNOTATIONS, IMAGES, OpenImagesFolder, find_file, missing_files,
                                           read_descriptions)
 from .pairs import Pairs, as_rows, join_pairs, read_pairs, unpacked_text
 

@@ -8,7 +8,6 @@ __all__ = ['BLOCK', 'Pairs', 'read_pairs', 'sorted_codes', 'join_pairs', 'as_row
 # %% ../nbs/api/02_pairs.ipynb #02-pairs-003
 import csv
 import gzip
-import math
 import zlib
 from dataclasses import dataclass, field
 from functools import reduce
@@ -19,7 +18,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from .core import UserError, read_text
+from .core import UserError, is_number, read_text
 
 # %% ../nbs/api/02_pairs.ipynb #02-pairs-006
 @dataclass
@@ -209,12 +208,8 @@ def _explain(path: Path, columns,
         for c in ("ImageID", "LabelName"):
             if c in header and not row.get(c): raise rows.error(f"no {c}")
         for c in columns:
-            if not _is_number(text := row.get(c, "")): raise rows.error(f"{c} is {text[:40]!r}, not a number")
+            if not is_number(text := row.get(c, "")): raise rows.error(f"{c} is {text[:40]!r}, not a number")
     if failed and rows.odd: raise rows.error("a quotation mark without its pair", rows.odd)
-
-def _is_number(text: str) -> bool:
-    try: return math.isfinite(float(text))
-    except ValueError: return False
 
 # %% ../nbs/api/02_pairs.ipynb #02-pairs-025
 def join_pairs(parts: list, # `Pairs` with the same marks; emptied, since the memory is needed

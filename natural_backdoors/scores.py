@@ -8,7 +8,6 @@ __all__ = ['BANDS', 'SCORES', 'chance', 'adjust', 'band', 'pair_scores', 'trigge
 # %% ../nbs/api/36_scores.ipynb #36-scores-003
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from .overlaps import Overlaps
 
@@ -19,6 +18,7 @@ def chance(shared, # |A and B|; these four are arrays or numbers that fit togeth
            n, # images
           ) -> np.ndarray: # p-values
     "The probability that chance alone gives `shared` or more images with both (hypergeometric tail)"
+    from scipy import stats # takes a quarter of a second to import, and not every analysis asks for this
     # sf(k) is P(X > k); summation may end a hair above 1
     return np.clip(stats.hypergeom.sf(np.asarray(shared) - 1, n, a, b), 0, 1)
 

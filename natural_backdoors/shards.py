@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from .classes import class_table
-from .core import MissingPackage, UserError, did_you_mean
+from .core import MissingPackage, UserError, did_you_mean, is_number
 from .labels import indicator
 from .overlaps import Overlaps
 from .products import MAX_IMAGES, cooccurrence, mirror
@@ -189,16 +189,12 @@ def _explain(shard: Shard, rule: Rule):
                     raise UserError(f"{where}: {len(row)} fields, not {len(header)}; is the file complete?")
                 for role, i in columns.items() if row else ():
                     if row[i] == "": raise UserError(f"{where}: no {role}")
-                    if role == "confidence" and not _is_number(row[i]):
+                    if role == "confidence" and not is_number(row[i]):
                         raise UserError(f"{where}: the confidence {row[i][:60]!r} is not a number")
         except UserError: raise
         except csv.Error as e:
             raise UserError(f"{shard.url}, line {reader.line_num}: {e}; is the file complete?") from e
         except Exception: return # what unpacks the file has stumbled: nothing to do with a line
-
-def _is_number(text: str) -> bool:
-    try: return np.isfinite(float(text))
-    except ValueError: return False
 
 # %% ../nbs/api/29_shards.ipynb #29-shards-022
 def _columns(shard: Shard, rule: Rule) -> dict: # role -> list of batches

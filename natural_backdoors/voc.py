@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 from fastcore.basics import patch
 
-from .coco import choice
-from .core import UserError, inside, read_text
+from .coco import MARKS
+from .core import UserError, choice, inside, read_text
 from .datasets import Dataset
 from .download import Remote
 
@@ -96,7 +96,7 @@ class PascalVOC(Dataset):
                 ):
         self.root, self.base_url = Path(dataset_root), str(base_url).rstrip("/")
         self.source = choice("source", source, ("auto", "labels", "xml"))
-        self.difficult, self.truncated = choice("difficult", difficult), choice("truncated", truncated)
+        self.difficult, self.truncated = choice("difficult", difficult, MARKS), choice("truncated", truncated, MARKS)
         self.split_mode = choice("splits", splits, tuple(_SPLITS))
         self.years = re.findall(r"\d{4}", str(years or ""))
         if source == "labels" and truncated != "present":

@@ -17,8 +17,7 @@ from pathlib import Path
 import pandas as pd
 from fastcore.basics import patch
 
-from .coco import fraction
-from .core import MissingPackage, UserError, inside, read_text
+from .core import MissingPackage, UserError, fraction, inside, read_text
 from .datasets import Dataset
 
 # %% ../nbs/api/18_yolo.ipynb #18-yolo-006

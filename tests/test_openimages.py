@@ -386,7 +386,7 @@ def test_empty_files(tmp_path):
 
 @pytest.mark.parametrize("options, words", [
     (dict(drop_group_of="triger"), ["drop_group_of", "did you mean 'trigger'"]), (dict(min_area="big"), ["min_area", "'big'"]),
-    (dict(min_area=1.5), ["between 0 and 1"]), (dict(min_area_for="all"), ["min_area_for"])])
+    (dict(min_area=1.5), ["from 0 to 1"]), (dict(min_area_for="all"), ["min_area_for"])])
 def test_options_are_checked(tmp_path, options, words): fails(lambda: OpenImages(tmp_path, **options), *words)
 
 
