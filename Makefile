@@ -95,7 +95,7 @@ pytest: setup ## run tests/
 	@echo "== pytest"
 	$(BIN)/python -m pytest
 
-benchmarks: setup ## what the main steps cost, beside named peers (5 minutes)
+benchmarks: setup ## what the main steps cost, beside named peers (minutes)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/relabel.py
 	$(BIN)/python benchmarks/centrality.py --quick
@@ -103,7 +103,7 @@ benchmarks: setup ## what the main steps cost, beside named peers (5 minutes)
 	$(BIN)/python benchmarks/openimages.py --labels --share 0.1
 
 # writes 5 GB of label files into the folder for temporary files, and removes them again
-benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for the page that shows them (30 minutes)
+benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for the page that shows them (long)
 	$(BIN)/python benchmarks/openimages.py --labels --save
 	$(BIN)/python benchmarks/overlaps.py --save
 	$(BIN)/python benchmarks/relabel.py --save
