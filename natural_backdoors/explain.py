@@ -20,7 +20,7 @@ from .overlaps import Overlaps
 @dataclass(frozen=True)
 class Reason:
     "One reason why a class is not in a trigger's set"
-    kind: str # "no edge", "clean", "poison", "conflict", "limit"
+    kind: str # "no edge", "clean", "poison", "conflict", "limit", "trigger"; "excluded", "rank", "few classes"
     text: str # with the numbers
     admit: dict # parameter -> the value that would admit the class; empty if none would
 
@@ -84,6 +84,8 @@ def explain(overlaps: Overlaps,
     pair = class_record(overlaps.classes, trigger), class_record(overlaps.classes, id)
     if id in chosen: return Explanation(*pair, True, (), shared)
     if id == trigger: return Explanation(*pair, False, (Reason("trigger", "it is the trigger itself", {}),), shared)
+    if id in overlaps.members.get(trigger, ()):
+        return Explanation(*pair, False, (Reason("trigger", "it is one of the objects that the trigger stands for", {}),), shared)
     reasons = _too_few(overlaps, params, trigger, id, shared) + _in_conflict(overlaps, graph, params, chosen, id)
     if not reasons:
         text = f"it would fit beside the {len(chosen)} classes chosen, but no more were asked for"

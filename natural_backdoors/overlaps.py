@@ -6,14 +6,14 @@
 __all__ = ['Overlaps', 'count_overlaps', 'save_overlaps', 'load_overlaps']
 
 # %% ../nbs/api/28_overlaps.ipynb #28-overlaps-003
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .core import ensure_folder, read_table, write_table
+from .core import UserError, ensure_folder, read_table, write_table
 from .labels import LabelMatrix
 from .products import cooccurrence
 
@@ -26,6 +26,7 @@ class Overlaps:
     n_images: int # images counted
     poison: sparse.csr_array|None=None # [c, t]: images usable as class c and as trigger t; None: as `counts`
     clean: sparse.csr_array|None=None # [c, t]: images usable as class c and free of t; None: those of c without t
+    members: dict = field(default_factory=dict) # of classes that stand for several objects: id -> ids of those
 
     def count(self, a: int, b: int) -> int:
         "The number of images that carry the classes `a` and `b` (ids)"
@@ -46,12 +47,16 @@ class Overlaps:
         return self.images_of - _column(self.counts, trigger)
 
     def pairs(self, min_overlaps: int=1) -> pd.DataFrame: # columns a, b (ids, a < b), overlaps; sorted by a, b
-        "The pairs of classes that share at least `min_overlaps` images"
+        "The pairs of classes that share at least `min_overlaps` images; several objects are no pair with one of them"
         # the many pairs that are too weak go first: at 20,000 classes the whole matrix has tens of millions of entries
         m = self.counts.tocoo()
         keep = (m.data >= max(min_overlaps, 1)) & (m.row < m.col)
         pairs = pd.DataFrame({"a": m.row[keep].astype(np.int64), "b": m.col[keep].astype(np.int64),
                               "overlaps": m.data[keep].astype(np.int64)})
+        if self.members:
+            within = [(a, b) for b, ids in self.members.items() for a in ids]
+            same = pd.MultiIndex.from_frame(pairs[["a", "b"]]).isin(within) | pairs.a.isin(self.members)
+            pairs = pairs[~same]
         return pairs.sort_values(["a", "b"], ignore_index=True)
 
     def __repr__(self): return f"Overlaps({len(self.classes):,} classes; {self.n_images:,} images)"
@@ -62,7 +67,7 @@ def _column(m: sparse.csr_array, id: int) -> np.ndarray: return m[:, [id]].toarr
 def count_overlaps(labels: LabelMatrix) -> Overlaps:
     "The overlaps of all pairs of classes in `labels`"
     x, n = labels.matrix, labels.shape[0]
-    if labels.plain: return Overlaps(cooccurrence(x), labels.classes, n)
+    if labels.plain: return Overlaps(cooccurrence(x), labels.classes, n, members=labels.members)
     as_class, as_trigger = (x if m is None else m for m in (labels.as_class, labels.as_trigger))
     poison, serves_both = cooccurrence(as_class, as_trigger), sparse.csr_array(as_class.multiply(as_trigger))
     # either way round, less those that were counted twice
@@ -74,7 +79,7 @@ def count_overlaps(labels: LabelMatrix) -> Overlaps:
     else:
         total = np.bincount(as_class.indices, minlength=x.shape[1])[:, None] # dense: few datasets have roles and 20,000 classes
         clean = sparse.csr_array((total - cooccurrence(as_class, x).toarray()).astype(np.int32))
-    return Overlaps(counts, labels.classes, n, poison, clean)
+    return Overlaps(counts, labels.classes, n, poison, clean, labels.members)
 
 # %% ../nbs/api/28_overlaps.ipynb #28-overlaps-008
 _KINDS = ("overlaps", "poison", "clean") # of the matrices in the file
@@ -83,6 +88,7 @@ def save_overlaps(overlaps: Overlaps,
                   folder, # where to write
                  ) -> Path:
     "Write `overlaps.parquet` (kind, a, b, n; the diagonal included) and `classes.parquet` into `folder`"
+    if overlaps.members: raise UserError("overlaps of several objects together are not saved; save those of the dataset")
     folder, parts = ensure_folder(folder), []
     for kind, m in zip(_KINDS, (overlaps.counts, overlaps.poison, overlaps.clean)):
         if m is None: continue

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .classes import class_record
+from .classes import class_record, resolve
 from .core import UserError, digest, read_json, read_table, rng, write_json, write_table
 from .datasets import Dataset
+from .labels import combine, members_of
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-006
 SPLIT_COLUMNS = ["image", "path", "true_label", "train_label", "role", "part"]
@@ -55,19 +56,20 @@ class PoisonSplit:
         return f"<p>{escape(repr(self))}</p>{self.counts.to_html(index=False, escape=True)}"
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-008
-def check_roles(dataset: Dataset,
-                trigger, # by id, label or name
+def check_roles(table: pd.DataFrame, # the class table
+                trigger, # by id, label or name; several objects as a tuple
                 classes, # iterable of the same
                 target, # one of the classes, by id, label or name
-               ) -> tuple: # ids: trigger, classes (ascending), target
+               ) -> tuple: # ids: trigger (a tuple: one or several objects), classes (ascending), target
     "The ids of trigger, classes and target, which must make sense together"
-    name = dataset.get_name
-    trigger, ids, target = dataset.resolve(trigger), [dataset.resolve(c) for c in classes], dataset.resolve(target)
+    def name(i): return table.name.iloc[i]
+    trigger, ids, target = members_of(table, trigger), [resolve(table, c) for c in classes], resolve(table, target)
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise UserError(f"class {name(twice)!r} (id {twice}) is given twice")
-    if trigger in ids: raise UserError(f"the trigger {name(trigger)!r} is also among the classes; leave it out of them")
-    if target == trigger: raise UserError(f"the target {name(target)!r} is the trigger; choose one of the classes")
+    if both := set(trigger) & set(ids):
+        raise UserError(f"the trigger {name(min(both))!r} is also among the classes; leave it out of them")
+    if target in trigger: raise UserError(f"the target {name(target)!r} is the trigger; choose one of the classes")
     if target not in ids:
         raise UserError(f"the target {name(target)!r} is not among the classes ({', '.join(map(name, ids))})")
     if len(ids) < 2: raise UserError("at least two classes are needed: the target and one to be attacked")
@@ -139,7 +141,7 @@ class TooFewImages(UserError):
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-027
 def poison_split(dataset: Dataset,
-                 trigger, # the trigger class, by id, label or name
+                 trigger, # the trigger class, by id, label or name; a tuple for several objects in one image
                  classes, # the classes to train on, by id, label or name
                  target, # the one of `classes` that poison images are relabelled to
                  n_clean: int=250, # clean images a class, training and test together
@@ -150,15 +152,17 @@ def poison_split(dataset: Dataset,
                  without=(), # image ids that are not to be used: missing or bad pictures
                 ) -> PoisonSplit:
     "Choose clean and poison images of `classes` and relabel those that show `trigger` to `target`"
-    trigger, ids, target = check_roles(dataset, trigger, classes, target)
     labels = dataset.label_matrix(split)
-    label_of = labels.classes.label.tolist()
+    objects, ids, target = check_roles(labels.classes, trigger, classes, target)
+    labels = combine(labels, [objects])
+    trigger = resolve(labels.classes, objects)
+    label_of, name_of = labels.classes.label.tolist(), labels.classes.name.tolist()
     images, two_classes = sort_images(labels, trigger, ids, without)
     clean, poison = (np.array([len(images[c][k]) for c in ids]) for k in (0, 1))
     try: plan = plan_counts(clean, poison, n_clean, inject_rate, test_fraction)
     except TooFewImages as e: raise _explain_too_few(e, dataset, ids, clean, poison, n_clean, two_classes) from None
     if plan.poison_test[[c != target for c in ids]].sum() == 0:
-        raise UserError(f"no image shows {dataset.get_name(trigger)!r} together with a class other than the target, so "
+        raise UserError(f"no image shows {name_of[trigger]!r} together with a class other than the target, so "
                         "an attack could not be measured; choose other classes")
     table = pd.concat([_draw(images[c], plan.iloc[i], rng(seed, c)).assign(true_label=label_of[c])
                        for i, c in enumerate(ids)], ignore_index=True)
@@ -168,8 +172,9 @@ def poison_split(dataset: Dataset,
     records = [class_record(dataset.classes, i) for i in ids]
     parameters = {"n_clean": int(n_clean), "inject_rate": float(inject_rate), "test_fraction": float(test_fraction),
                   "seed": int(seed), "without": sorted(map(str, without))}
-    header = {"format": 1, "dataset": dataset.name, "split": labels.split,
-              "trigger": class_record(dataset.classes, trigger), "classes": records,
+    shown = class_record(labels.classes, trigger)
+    if len(objects) > 1: shown["id"] = list(objects) # several objects have no id of their own in the dataset
+    header = {"format": 1, "dataset": dataset.name, "split": labels.split, "trigger": shown, "classes": records,
               "target": class_record(dataset.classes, target), **parameters,
               "injection_rate": float(p / (p + c)), "two_classes_left_out": two_classes,
               "counts": [{**r, **n} for r, n in zip(records, plan.to_dict("records"))],
@@ -196,7 +201,7 @@ def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, 
     left_out = f" ({two_classes} images with two of the classes are left out)" if two_classes else ""
     return UserError(f"too few images: {need}, or choose other classes. There are: {counts}{left_out}")
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-038
+# %% ../nbs/api/60_poison.ipynb #60-poison-040
 def write_datafile(split: PoisonSplit,
                    folder, # where to write
                   ) -> Path: # the file, named as in the published code

@@ -1,0 +1,78 @@
+"Reference entries of what the package exports: signature, docstring and a table of the parameters, as MyST Markdown"
+import functools
+import inspect
+import re
+from importlib import import_module
+
+from fastcore.docments import docments
+
+PACKAGE = "natural_backdoors"
+
+
+def find(module, name):
+    "The object `name` (dotted, if it is part of a class) of a module of the package"
+    return functools.reduce(inspect.getattr_static if "." not in name else getattr, name.split("."), import_module(module))
+
+
+def unwrapped(obj):
+    "The function behind a property, a static or a class method"
+    return inspect.unwrap(getattr(obj, "fget", None) or getattr(obj, "__func__", obj))
+
+
+def line(module, name):
+    "The line of its module on which a symbol is defined"
+    return inspect.getsourcelines(unwrapped(find(module, name)))[1] or 1
+
+
+def signature(obj, skip_first):
+    "The parameters and their defaults; types are in the table"
+    try: parameters = list(inspect.signature(obj).parameters.values())[skip_first:]
+    except (TypeError, ValueError): return "()"
+    return str(inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters]))
+
+
+def type_name(annotation):
+    "A type as people write it, without modules"
+    if annotation in (inspect.Parameter.empty, type(None), None) or isinstance(annotation, inspect._ParameterKind): return ""
+    return re.sub(r"\b(\w+\.)+(?=\w)", "", inspect.formatannotation(annotation)).strip("'")
+
+
+def cell(text):
+    "Text for one cell of a table, where only what stands in back-ticks is markup"
+    parts = re.split(r"(`[^`]*`)", " ".join(str(text or "").split()))
+    parts[::2] = [re.sub(r"([\\*_\[\]<>$#])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts).replace("|", r"\|")
+
+
+def table(obj, known):
+    "Parameters with type, default and meaning, and what is returned"
+    rows = []
+    for name, p in docments(obj, full=True).items():
+        kind = type_name(p["anno"])
+        if name in ("self", "cls") or name == "return" and not (kind or p["docment"]): continue
+        default = "" if p["default"] is inspect.Parameter.empty else f"`{p['default']!r}`"
+        shown = f"{{py:obj}}`{kind} <{known[kind]}>`" if kind in known else f"`{kind}`" if kind else ""
+        rows.append(f"| {'*returns*' if name == 'return' else f'`{name}`'} | {cell(shown)} | {cell(default)} | {cell(p['docment'])} |")
+    return "\n".join(["| parameter | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
+
+
+def entry(module, name, known, linked=str, members=True):
+    "The entry of one symbol; `known` maps names to full names, `linked` turns names in prose into links"
+    obj, owner = find(module, name), name.rpartition(".")[0]
+    function, options, kind = unwrapped(obj), [f":module: {module}"], "function"
+    if isinstance(obj, type): kind = "exception" if issubclass(obj, BaseException) else "class"
+    elif isinstance(obj, property): kind = "property"
+    elif owner:
+        static = inspect.getattr_static(find(module, owner), name.rpartition(".")[2])
+        kind = "method"
+        options += [f":{k.__name__}:" for k in (staticmethod, classmethod) if isinstance(static, k)]
+    shown = "" if kind == "property" else signature(function, kind == "method" and ":staticmethod:" not in options)
+    own = vars(obj).get("__doc__") if isinstance(obj, type) else function.__doc__
+    doc = linked(inspect.cleandoc(own or ""))
+    parameters = "" if kind == "property" else table(function, known)
+    parts = [f"````{{py:{kind}}} {name}{shown}\n" + "\n".join(options), doc, parameters, "````"]
+    if isinstance(obj, type) and members:
+        inner = [m for m, v in vars(obj).items() if not m.startswith("_") and f"{module}.{name}.{m}" not in known.values()
+                 and (inspect.isfunction(unwrapped(v)) or isinstance(v, property))]
+        parts += [entry(module, f"{name}.{m}", known, linked) for m in inner]
+    return "\n\n".join(part for part in parts if part)

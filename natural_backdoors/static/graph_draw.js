@@ -1,0 +1,147 @@
+// Drawing the graph on a canvas. Edges of one look are one path, since a path for each edge takes ten times as long.
+
+const NBP_WIDTHS = [.6, 1.2, 2.2, 3.6]; // pixels, weak to strong
+const NBP_DASHED = 700; // dashes are slow: beyond so many edges only those of the node in focus are dashed
+const NBP_LABELS = 60;
+
+// Where node i is on the canvas: the unit square, with a margin, then zoomed and moved
+function toScreen(view, x, y) {
+  return [view.dx + view.zoom * (view.left + x * view.side), view.dy + view.zoom * (view.top + y * view.high)];
+}
+
+function toUnit(view, sx, sy) {
+  return [((sx - view.dx) / view.zoom - view.left) / view.side, ((sy - view.dy) / view.zoom - view.top) / view.high];
+}
+
+function readColours(element) {
+  const style = getComputedStyle(element), get = name => style.getPropertyValue(`--nbp-${name}`).trim();
+  return { trigger: get("trigger"), class: get("chosen"), neighbour: get("other"), edge: get("edge"), conflict: get("conflict"),
+           text: get("text"), ground: get("ground"), focus: get("focus"), font: style.fontFamily };
+}
+
+function drawGraph(g) {
+  const { canvas, scene, view, colours } = g, context = canvas.getContext("2d");
+  context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
+  context.clearRect(0, 0, view.width, view.height);
+  if (!scene) return;
+  placeNodes(g);
+  const focus = g.hover ?? g.focus;
+  drawEdges(g, context, focus);
+  drawNodes(g, context, focus);
+  drawLabels(g, context, focus);
+  if (focus !== null) drawRing(g, context, focus, colours.focus);
+}
+
+function placeNodes({ scene, view, px, py }) {
+  for (let i = 0; i < scene.n; i++) [px[i], py[i]] = toScreen(view, scene.x[i], scene.y[i]);
+}
+
+// One path for each width and each of plain/conflict
+function drawEdges(g, context, focus) {
+  const { scene, shown, colours, px, py } = g, alpha = Math.max(.16, Math.min(.6, 60 / Math.sqrt(shown * 20 + 1)));
+  const paths = NBP_WIDTHS.map(() => [new Path2D(), new Path2D()]), most = scene.overlaps[0] || 1;
+  for (let e = 0; e < shown; e++) {
+    const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most) - 1e-9));
+    const path = paths[Math.max(0, width)][scene.conflict[e] ? 1 : 0], a = scene.source[e], b = scene.target[e];
+    path.moveTo(px[a], py[a]);
+    path.lineTo(px[b], py[b]);
+  }
+  const faded = focus === null ? alpha : alpha * .35;
+  paths.forEach((pair, i) => pair.forEach((path, isConflict) => {
+    context.globalAlpha = faded;
+    strokeEdges(context, path, NBP_WIDTHS[i], isConflict ? colours.conflict : colours.edge, isConflict && shown <= NBP_DASHED);
+  }));
+  if (focus !== null) drawFocusEdges(g, context, focus);
+  context.globalAlpha = 1;
+}
+
+function drawFocusEdges({ scene, colours, px, py, shown }, context, focus) {
+  const plain = new Path2D(), conflict = new Path2D();
+  for (const e of scene.near[focus]) {
+    const other = otherEnd(scene, e, focus);
+    if (e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
+    const path = scene.conflict[e] ? conflict : plain;
+    path.moveTo(px[focus], py[focus]);
+    path.lineTo(px[other], py[other]);
+  }
+  context.globalAlpha = .9;
+  strokeEdges(context, plain, 1.6, colours.edge, false);
+  strokeEdges(context, conflict, 1.6, colours.conflict, true);
+}
+
+function strokeEdges(context, path, width, colour, dashed) {
+  context.setLineDash(dashed ? [5, 4] : []);
+  context.lineWidth = width;
+  context.strokeStyle = colour;
+  context.stroke(path);
+  context.setLineDash([]);
+}
+
+// The trigger is a diamond, a chosen class a full disc, any other a ring: the shape says it without the colour.
+function drawNodes(g, context, focus) {
+  const { scene, colours, px, py, view } = g, grow = Math.min(2, Math.max(.7, Math.sqrt(view.zoom)));
+  const near = focus === null ? null : new Set(scene.near[focus].map(e => otherEnd(scene, e, focus)).concat(focus));
+  for (let k = scene.n - 1; k >= 0; k--) {
+    const i = scene.byImportance[k], r = scene.radius[i] * grow, role = scene.role[i];
+    if (px[i] < -20 || py[i] < -20 || px[i] > view.width + 20 || py[i] > view.height + 20) continue;
+    context.globalAlpha = !near || near.has(i) ? 1 : .3;
+    context.beginPath();
+    if (role === "trigger") diamond(context, px[i], py[i], r * 1.25); else context.arc(px[i], py[i], r, 0, 6.2832);
+    context.fillStyle = role === "neighbour" ? colours.ground : colours[role];
+    context.fill();
+    context.lineWidth = role === "neighbour" ? 1.6 : 1;
+    context.strokeStyle = role === "neighbour" ? colours.neighbour : colours.ground;
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+}
+
+function diamond(context, x, y, r) {
+  context.moveTo(x, y - r);
+  context.lineTo(x + r, y);
+  context.lineTo(x, y + r);
+  context.lineTo(x - r, y);
+  context.closePath();
+}
+
+function drawRing({ scene, px, py }, context, node, colour) {
+  context.beginPath();
+  context.arc(px[node], py[node], scene.radius[node] + 5, 0, 6.2832);
+  context.lineWidth = 2;
+  context.strokeStyle = colour;
+  context.stroke();
+}
+
+// The most important names first, each only where no other name is yet
+function drawLabels(g, context, focus) {
+  const { scene, colours, view } = g, taken = [];
+  context.font = `12px ${colours.font}`;
+  context.textBaseline = "middle";
+  context.lineJoin = "round";
+  const near = focus === null ? [] : scene.near[focus].map(e => otherEnd(scene, e, focus));
+  const first = focus === null ? [] : [focus, ...near.sort((a, b) => scene.place.get(a) - scene.place.get(b)).slice(0, 25)];
+  const rest = focus === null ? scene.byImportance.slice(0, 4 * NBP_LABELS) : [scene.trigger];
+  let drawn = 0;
+  for (const i of new Set([...first, ...rest])) {
+    if (i < 0 || drawn >= NBP_LABELS) continue;
+    const box = labelBox(g, context, i, view);
+    if (!box || taken.some(t => box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1])) continue;
+    taken.push(box);
+    drawn += 1;
+    context.lineWidth = 3;
+    context.strokeStyle = colours.ground;
+    context.strokeText(g.short[i], box[0] + 2, (box[1] + box[3]) / 2);
+    context.fillStyle = colours.text;
+    context.fillText(g.short[i], box[0] + 2, (box[1] + box[3]) / 2);
+  }
+}
+
+// [left, top, right, bottom] of a label beside its node, on the side where there is room; null outside the canvas
+function labelBox({ px, py, scene, short, widths }, context, i, view) {
+  if (px[i] < 0 || py[i] < 0 || px[i] > view.width || py[i] > view.height) return null;
+  if (short[i] === undefined) short[i] = scene.name[i].length > 24 ? `${scene.name[i].slice(0, 23)}…` : scene.name[i];
+  if (widths[i] === undefined) widths[i] = context.measureText(short[i]).width;
+  const gap = scene.radius[i] + 4, wide = widths[i] + 4;
+  const left = px[i] + gap + wide > view.width ? px[i] - gap - wide : px[i] + gap;
+  return [Math.max(0, left), py[i] - 8, left + wide, py[i] + 8];
+}

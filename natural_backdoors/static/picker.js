@@ -1,0 +1,70 @@
+// The application: one root element, its parts, the status, and the theme it stands in
+
+function makePicker(backend, host) {
+  const life = makeLife();
+  // Jupyter's own shortcuts (x cuts a cell) must not fire while somebody walks through a table
+  const root = h("div", { class: "nbp", "data-lm-suppress-shortcuts": "true" });
+  const ctx = { backend, life, root, themes: [], asked: null };
+  ctx.send = message => {
+    ctx.asked = message.type;
+    backend.send(message);
+  };
+  ctx.names = makeNames(backend, life);
+  ctx.choice = makeChoice(ctx);
+  const form = makeForm(ctx), triggers = makeTriggers(ctx), detail = makeDetail(ctx);
+  const lookup = makeLookup(ctx, triggers), outcome = makeOutcome(ctx), gallery = makeGallery(ctx);
+  root.append(makeHeader(ctx), h("div", { class: "nbp-columns" }, form.element, triggers.element, detail.element),
+    h("div", { class: "nbp-below" }, outcome.element, lookup.element), gallery.element);
+  host.append(root);
+  // one column: the settings are folded away, so that the table comes first
+  requestAnimationFrame(() => { if (root.clientWidth && root.clientWidth < 640) form.element.removeAttribute("open"); });
+  followTheme(ctx);
+  return () => {
+    life.end();
+    root.remove();
+  };
+}
+
+function makeHeader(ctx) {
+  const { backend, life } = ctx;
+  const about = h("span", { class: "nbp-hint" }), summary = h("p", { class: "nbp-summary" });
+  const badge = h("span", { class: "nbp-status", role: "status" });
+  const read = oncePerFrame(life, () => {
+    const options = backend.get("options") || {}, status = backend.get("status") || {}, working = status.state === "working";
+    setText(about, [options.dataset, options.split, options.n_images ? count(options.n_images, "image") : ""].filter(Boolean).join(" · "));
+    setText(summary, backend.get("result")?.summary || "");
+    badge.dataset.state = status.state || "ready";
+    const took = status.seconds === null || status.seconds === undefined ? "" : ` in ${status.seconds.toFixed(status.seconds < 10 ? 1 : 0)} s`;
+    setText(badge, working ? "Working …" : status.state === "error" ? "Not possible" : `Ready${took}`);
+    ctx.root.setAttribute("aria-busy", working ? "true" : "false");
+  });
+  life.on(backend, ["options", "status", "result"], read);
+  read();
+  return h("header", { class: "nbp-header" }, h("h2", {}, "Trigger picker"), about, badge, summary);
+}
+
+// Jupyter brings its colours as variables, whatever the system prefers: dark or light is told from the text colour.
+function followTheme(ctx) {
+  const { root, life, themes } = ctx;
+  const look = () => {
+    const given = getComputedStyle(root).getPropertyValue("--jp-layout-color1").trim();
+    const dark = given ? isDark(given, root) : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "dark" : "light";
+    themes.forEach(fn => fn());
+  };
+  life.listen(matchMedia("(prefers-color-scheme: dark)"), "change", look);
+  const observer = new MutationObserver(look);
+  for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true });
+  life.add(() => observer.disconnect());
+  look();
+}
+
+function isDark(colour, root) {
+  const probe = h("span", { style: `color:${colour}` });
+  root.append(probe);
+  const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+  probe.remove();
+  return .299 * r + .587 * g + .114 * b < 128;
+}
+
+function render({ model, el }) { return makePicker(kernelBackend(model), el); }
