@@ -24,8 +24,8 @@ export PYTHONUNBUFFERED := 1
 # kernels and console scripts of the environment come first, wherever they are looked up by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest benchmarks benchmarks-full core readme constraints \
-        clean distclean
+.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest docs benchmarks benchmarks-full core readme \
+        constraints clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"; echo
@@ -55,6 +55,7 @@ $(STAMP): constraints.txt settings.ini setup.py
 	$(BIN)/python -m pip install -c constraints.txt pip setuptools wheel
 	$(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e '.[train,scale,huggingface,notebook,docs,dev]'
 	$(BIN)/python -m pip check
+	@$(BIN)/python docs/npm.py $(VENV)/npm || echo "== only make docs needs them: it will try again" >&2
 	@touch $@
 
 # Tried by importing it; where that fails, the link is taken away again and scipy does the work.
@@ -66,6 +67,9 @@ graph-tool: $(STAMP)
 	  if $(BIN)/python -c 'import graph_tool.centrality'; then echo "== graph-tool: linked $(GRAPH_TOOL)"; \
 	  else rm $$link; echo "== graph-tool: $(GRAPH_TOOL) does not import into $(VENV), left out"; fi; \
 	fi
+
+docs: setup ## make the documentation in _docs/ from the notebooks (EXECUTE=1: run them first)
+	$(BIN)/python docs/build.py $(if $(EXECUTE),--execute)
 
 export: setup ## write natural_backdoors/ from the notebooks
 	env -u IN_TEST $(BIN)/nbdev_export

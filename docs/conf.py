@@ -28,7 +28,6 @@ nb_ipywidgets_js = {"require.js": {}, "widgets.js": {}, "embed-amd.js": {"data-j
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 4
 mathjax_path = "mathjax/tex-chtml.js"
-python_maximum_signature_line_length = 90
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 pygments_style = "default"
@@ -37,9 +36,12 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = ["static", str(Path(sys.prefix)/"npm")]
 html_css_files = ["site.css"]
+html_favicon = "static/icon.svg"
+html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sphinx = False
-html_sidebars = {name: [] for name in ("index", "genindex", "search", "source/*", "about/*")}
+html_sidebars = {f"{name}/*": ["sidebar-nav-bs"] for name in ("tutorials", "howto", "api", "explanations")} | \
+    {name: [] for name in ("index", "genindex", "search", "source/*", "about/*")}
 html_theme_options = {
     "logo": {"text": project},
     "navbar_align": "left",

@@ -18,8 +18,8 @@ from pathlib import Path
 LIST = Path(__file__).with_name("npm.json")
 REGISTRY = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org").rstrip("/")
 HELP = """{url} could not be fetched: {error}
-The documentation needs a few scripts from the npm registry. Either run `make npm` once where it can be reached, name a
-mirror (NPM_CONFIG_REGISTRY=https://... make npm), or copy .venv/npm/ from a machine that has it."""
+The documentation needs a few scripts from the npm registry. Either run `make docs` once where it can be reached, name a
+mirror (NPM_CONFIG_REGISTRY=https://... make docs), or copy .venv/npm/ from a machine that has it."""
 
 
 def fetch(package, version, integrity):

@@ -44,16 +44,19 @@ def cell(text):
     return "".join(parts).replace("|", r"\|")
 
 
-def table(obj, known):
-    "Parameters with type, default and meaning, and what is returned"
-    rows = []
+def table(obj, known, linked):
+    "Parameters with type, default and meaning, and what is returned; columns with nothing in them are left out"
+    rows, absent = [], inspect.Parameter.empty
     for name, p in docments(obj, full=True).items():
-        kind = type_name(p["anno"])
-        if name in ("self", "cls") or name == "return" and not (kind or p["docment"]): continue
-        default = "" if p["default"] is inspect.Parameter.empty else f"`{p['default']!r}`"
-        shown = f"{{py:obj}}`{kind} <{known[kind]}>`" if kind in known else f"`{kind}`" if kind else ""
-        rows.append(f"| {'*returns*' if name == 'return' else f'`{name}`'} | {cell(shown)} | {cell(default)} | {cell(p['docment'])} |")
-    return "\n".join(["| parameter | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
+        kinds = [k for k in type_name(p["anno"]).split(" | ") if k]
+        if name in ("self", "cls") or name == "return" and not (kinds or p["docment"]): continue
+        rows.append(["*returns*" if name == "return" else f"`{name}`",
+                     " \\| ".join(f"{{py:obj}}`{k} <{known[k]}>`" if k in known else cell(f"`{k}`") for k in kinds),
+                     "" if p["default"] is absent else cell(f"`{p['default']!r}`"), linked(cell(p["docment"]))])
+    if not rows: return ""
+    columns = list(zip(["parameter", "type", "default", "meaning"], *rows))
+    lines = zip(*[c for c in columns if any(c[1:])])
+    return "\n".join("| " + " | ".join(line) + " |" for line in [next(lines), ["---"]*sum(any(c[1:]) for c in columns), *lines])
 
 
 def entry(module, name, known, linked=str, members=True):
@@ -69,7 +72,7 @@ def entry(module, name, known, linked=str, members=True):
     shown = "" if kind == "property" else signature(function, kind == "method" and ":staticmethod:" not in options)
     own = vars(obj).get("__doc__") if isinstance(obj, type) else function.__doc__
     doc = linked(inspect.cleandoc(own or ""))
-    parameters = "" if kind == "property" else table(function, known)
+    parameters = "" if kind == "property" else table(function, known, linked)
     parts = [f"````{{py:{kind}}} {name}{shown}\n" + "\n".join(options), doc, parameters, "````"]
     if isinstance(obj, type) and members:
         inner = [m for m, v in vars(obj).items() if not m.startswith("_") and f"{module}.{name}.{m}" not in known.values()

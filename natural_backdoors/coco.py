@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from fastcore.basics import patch
 
 from .cache import cached, stamp
 from .core import UserError, choice, fraction, inside, read_text
-from .datasets import Dataset
+from .datasets import BOX_COLUMNS, Dataset, as_boxes, as_relations, image_set
 from .download import Remote
 
 # %% ../nbs/api/16_coco.ipynb #16-coco-006
@@ -158,8 +159,9 @@ class CocoFile:
     category_of: np.ndarray # n_annotations int64: position in `categories`
     crowd: np.ndarray # n_annotations bools
     area: np.ndarray # n_annotations: area of the box / area of the image; nan if one is not given
+    bbox: np.ndarray # n_annotations x 4: x, y, width, height in pixels; nan if not given
 
-_USED = ("id", "file_name", "coco_url", "width", "height", "neg_category_ids", "name", "synset")
+_USED = ("id", "file_name", "coco_url", "width", "height", "neg_category_ids", "name", "synset", "synonyms")
 
 class _Records:
     "Images or categories by id. Annotations may come before them in the file"
@@ -187,24 +189,26 @@ class _Records:
         return [self.records[n] for n in range(len(self.position))]
 
 # %% ../nbs/api/16_coco.ipynb #16-coco-020
-def _box_area(annotation: dict) -> float: # nan if there is no box
-    "The area of the box of `annotation`, in squared pixels"
+def _bbox(annotation: dict) -> tuple: # four nan if there is no box
+    "x, y, width and height of the box of `annotation`, in pixels"
     try:
-        _, _, w, h = annotation["bbox"]
-        return float(w) * float(h)
-    except (KeyError, TypeError, ValueError): return np.nan
+        x, y, w, h = annotation["bbox"]
+        return float(x), float(y), float(w), float(h)
+    except (KeyError, TypeError, ValueError): return (np.nan,)*4
 
-def _pixels(image: dict) -> float: # nan if its size is not given
-    "The area of an image, in squared pixels"
-    try: return float(image["width"]) * float(image["height"]) or np.nan
-    except (KeyError, TypeError, ValueError): return np.nan
+def _sizes(images: list) -> np.ndarray: # n_images x 2: nan where it is not given
+    "Width and height of images, in pixels"
+    def size(image):
+        try: return float(image["width"]) or np.nan, float(image["height"]) or np.nan
+        except (KeyError, TypeError, ValueError): return np.nan, np.nan
+    return np.array([size(i) for i in images], float).reshape(-1, 2)
 
 def read_coco(path, # a JSON file in COCO format
              ) -> CocoFile:
     "The images, categories and annotations of `path`"
     path = Path(path)
     images, categories = _Records(path, "images"), _Records(path, "categories")
-    image_of, category_of, crowd, area = array("q"), array("q"), array("b"), array("d")
+    image_of, category_of, crowd, bbox = array("q"), array("q"), array("b"), array("d")
     for key, i, value in stream_json(path, ("images", "annotations", "categories")):
         if i is None: continue
         where = f"{key}[{i}]"
@@ -214,15 +218,16 @@ def read_coco(path, # a JSON file in COCO format
             image_of.append(images.refer(value, "image_id", where))
             category_of.append(categories.refer(value, "category_id", where))
             crowd.append(bool(value.get("iscrowd")))
-            area.append(_box_area(value))
+            bbox.extend(_bbox(value))
     image_of, category_of = np.array(image_of, np.int64), np.array(category_of, np.int64)
     if not categories.position: raise UserError(f"{path} has no categories; is it a file in COCO format?")
     images, categories = images.ordered(image_of), categories.ordered(category_of)
     for c in categories:
         if not isinstance(c.get("name"), (str, int)) or c["name"] == "":
             raise UserError(f"{path}: the category {c['id']!r} has no 'name'")
-    pixels = np.array([_pixels(i) for i in images])
-    return CocoFile(images, categories, image_of, category_of, np.array(crowd, bool), np.array(area)/pixels[image_of])
+    bbox, pixels = np.array(bbox).reshape(-1, 4), _sizes(images).prod(1)
+    area = bbox[:, 2] * bbox[:, 3] / pixels[image_of]
+    return CocoFile(images, categories, image_of, category_of, np.array(crowd, bool), area, bbox)
 
 # %% ../nbs/api/16_coco.ipynb #16-coco-024
 @dataclass(frozen=True)
@@ -417,7 +422,20 @@ def image_file(self: Coco, image: str): # `Remote`, or None for an image that is
     found = re.fullmatch(r"instances_((?:train|val|test)\d{4})", self._part_of(image).path.stem)
     return self._remote(image, f"{found[1]}/{image}") if found else None
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-049
+# %% ../nbs/api/16_coco.ipynb #16-coco-041
+@patch
+def boxes(self: Coco, images) -> pd.DataFrame|None:
+    if all(np.isnan(f.bbox).all() for f in self._files): return None
+    wanted, found = image_set(images), []
+    for f, ids, labels in zip(self._files, self._image_ids(), category_labels(self._files)):
+        of = np.flatnonzero(np.array([i in wanted for i in ids], bool)[f.image_of]) # annotations
+        corners = f.bbox[of] / np.tile(_sizes(f.images), 2)[f.image_of[of]]
+        corners[:, 2:] += corners[:, :2]
+        named = [[ids[i] for i in f.image_of[of]], [labels[c] for c in f.category_of[of]]]
+        found.append(pd.DataFrame(dict(zip(BOX_COLUMNS, [*named, *corners.T]))))
+    return as_boxes(pd.concat(found), self)
+
+# %% ../nbs/api/16_coco.ipynb #16-coco-051
 class Lvis(Coco):
     "LVIS: COCO's photographs with 1,203 classes, each verified in some of the images only"
     name = "lvis"
@@ -465,7 +483,7 @@ class Lvis(Coco):
         found = cached(["lvis names", [path for path, *_ in stamps]], stamps, read)
         return dict(zip(found["labels"].tolist(), found["names"].tolist()))
 
-# %% ../nbs/api/16_coco.ipynb #16-coco-050
+# %% ../nbs/api/16_coco.ipynb #16-coco-052
 @patch
 def absences(self: Lvis) -> pd.DataFrame:
     "Pairs of image and label that were looked for and not found"
@@ -481,6 +499,18 @@ def absences(self: Lvis) -> pd.DataFrame:
         label_of.append(np.array([position[n] for _, n in pairs], np.int64))
     return pd.DataFrame({"image": _concatenated(image_of, self._image_ids()),
                          "label": _concatenated(label_of, category_labels(self._files))})
+
+@patch
+def related(self: Lvis) -> pd.DataFrame:
+    "Categories that share a synonym or the synset"
+    known = {}
+    for f, labels in zip(self._files, category_labels(self._files)):
+        for label, c in zip(labels, f.categories):
+            words = [c.get("synset"), *(c.get("synonyms") or ())]
+            for word in words:
+                if isinstance(word, str) and word: known.setdefault(word.lower(), set()).add(label)
+    pairs = {pair for labels in known.values() for pair in combinations(sorted(labels), 2)}
+    return as_relations([(*pair, "synonym") for pair in sorted(pairs)], self)
 
 @patch
 def annotation_files(self: Lvis) -> list: # of `Remote`

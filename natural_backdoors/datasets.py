@@ -171,7 +171,7 @@ RELATION_COLUMNS, RELATIONS = ["label", "other", "kind"], ("parent", "part", "sy
 
 def image_set(images) -> set: # of str
     "The image ids that `boxes` is asked for"
-    if isinstance(images, str): raise UserError(f"boxes are asked for by a list of image ids, not by the text {images!r}")
+    if isinstance(images, str): raise UserError(f"boxes are asked for by a list of image ids, not the text {images!r}")
     return set(map(str, images))
 
 def as_boxes(found, # rows of `BOX_COLUMNS`, or a DataFrame that has these columns

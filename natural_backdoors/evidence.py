@@ -162,24 +162,28 @@ def boxes(self: Evidence,
         found.setdefault(str(row.image), []).append({"label": name, **box, "kind": kind})
     return found
 
-# %% ../nbs/api/54_evidence.ipynb #54-evidence-027
-_STYLE = ("<style>.nb-sheet{{display:grid;grid-template-columns:1fr 1fr;gap:1em;max-width:60em}}.nb-sheet figure{{display:"
-          "inline-block;margin:0 .4em .4em 0;vertical-align:top;width:{width}px;font-size:.75em}}.nb-sheet figcaption"
-          "{{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}.nb-pic{{position:relative;display:inline-block}}"
-          ".nb-pic img{{display:block;max-width:{width}px}}.nb-pic i{{position:absolute;box-sizing:border-box;border:2px solid "
-          "#0072B2}}.nb-pic i.nb-trigger{{border-color:#D55E00}}</style>")
+# %% ../nbs/api/54_evidence.ipynb #54-evidence-030
+_STYLE = """<style>
+.nb-sheet {{display: grid; grid-template-columns: 1fr 1fr; gap: 1em; max-width: 60em}}
+.nb-sheet figure {{display: inline-block; margin: 0 .4em .4em 0; vertical-align: top; width: {width}px; font-size: .75em}}
+.nb-sheet figcaption {{overflow: hidden; text-overflow: ellipsis; white-space: nowrap}}
+.nb-pic {{position: relative; display: inline-block}}
+.nb-pic img {{display: block; max-width: {width}px}}
+.nb-pic i {{position: absolute; box-sizing: border-box; border: 2px solid #0072B2}}
+.nb-pic i.nb-trigger {{border-color: #D55E00}}
+</style>"""
 
 def _figure(picture: Thumbnail, boxes: list) -> str:
     "One image of the sheet"
     caption = f"<figcaption title='{escape(picture.image)}'>{escape(picture.image)}</figcaption>"
     if picture.error: return f"<figure><em>{escape(picture.error)}</em>{caption}</figure>"
     def frame(b):
-        place = "".join(f"{k}:{100*v:.1f}%;" for k, v in (("left", b["x0"]), ("top", b["y0"]), ("width", b["x1"] - b["x0"]),
-                                                          ("height", b["y1"] - b["y0"])))
+        at = {"left": b["x0"], "top": b["y0"], "width": b["x1"] - b["x0"], "height": b["y1"] - b["y0"]}
+        place = "".join(f"{k}:{100*v:.1f}%;" for k, v in at.items())
         return f"<i class='nb-{b['kind']}' style='{place}' title='{escape(b['label'], quote=True)}'></i>"
     frames = "".join(map(frame, boxes))
-    return (f"<figure><span class='nb-pic'><img src='{picture.url}' alt='{escape(picture.image, quote=True)}'>{frames}</span>"
-            f"{caption}</figure>")
+    image = f"<img src='{picture.url}' alt='{escape(picture.image, quote=True)}'>"
+    return f"<figure><span class='nb-pic'>{image}{frames}</span>{caption}</figure>"
 
 @dataclass(frozen=True)
 class Sheet:

@@ -37,43 +37,35 @@ def count_images(labels: LabelMatrix,
 @dataclass(frozen=True)
 class Preview:
     "The counts of a split that is not made yet"
-    table: pd.DataFrame # a row a class: id, label, name, n_clean, n_poison (there are); and what `plan_counts` would take
+    table: pd.DataFrame # a row a class: id, label, name, n_clean, n_poison; if it can be made, those of `plan_counts`
     n_clean: int # clean training images; 0 if the split could not be made
     n_poison: int # poison training images
     injection_rate: float|None # poison / (poison + clean) in training; None if the split could not be made
     warnings: list # what stands against it, or should be known
 
     def __repr__(self):
-        head = ("the split cannot be made" if self.injection_rate is None else f"{self.n_clean:,} clean and {self.n_poison:,} "
-                f"poison images for training, injection rate {self.injection_rate:.3f}")
+        head = ("the split cannot be made" if self.injection_rate is None else f"{self.n_clean:,} clean and "
+                f"{self.n_poison:,} poison images for training, injection rate {self.injection_rate:.3f}")
         return "\n".join([head, *(f"- {w}" for w in self.warnings), self.table.to_string(index=False)])
 
     def _repr_html_(self):
         head, *notes = repr(self).splitlines()[:1 + len(self.warnings)]
         return f"<p>{escape(head)}</p>" + "".join(f"<p>{escape(n)}</p>" for n in notes) + self.table.to_html(index=False)
 
-class _Names:
-    "What `check_roles` asks a dataset"
-    def __init__(self, classes): self.classes = classes
-    def resolve(self, key): return resolve(self.classes, key)
-    def get_name(self, id): return self.classes["name"].iloc[id]
-
 # %% ../nbs/api/62_preview.ipynb #62-preview-012
 def preview(labels, # a LabelMatrix; or Overlaps, where nothing else is known
             selection: Selection,
            ) -> Preview:
     "What `poison_split` would make of the selection"
-    members = members_of(labels.classes, selection.trigger["label"])
-    if len(members) > 1 and isinstance(labels, LabelMatrix): labels = combine(labels, [members])
-    names, a = _Names(labels.classes), selection.arguments()
-    t, ids, target = (names.resolve(a["trigger"]), sorted({names.resolve(c) for c in a["classes"]}),
-                      names.resolve(a["target"]))
-    try: check_roles(names, t, [names.resolve(c) for c in a["classes"]], target)
+    a, objects = selection.arguments(), members_of(labels.classes, selection.trigger["label"])
+    if isinstance(labels, LabelMatrix): labels = combine(labels, [objects])
+    t, ids = resolve(labels.classes, objects), sorted({resolve(labels.classes, c) for c in a["classes"]})
+    try: check_roles(labels.classes, objects, a["classes"], a["target"])
     except UserError as e: warnings, makes_sense = [str(e)], False
     else: warnings, makes_sense = [], True
     if isinstance(labels, Overlaps):
         clean, poison = labels.n_clean(t)[ids], labels.n_poison(t)[ids]
-        warnings.append("counted from overlaps alone: images with two of the classes, which a split leaves out, are still in")
+        warnings.append("counted from overlaps alone: images with two of the classes are still in, and a split leaves them out")
     else: clean, poison, double = count_images(labels, t, ids, a["without"])
     table = labels.classes.iloc[ids].assign(n_clean=clean, n_poison=poison).reset_index(drop=True)
     if isinstance(labels, LabelMatrix) and double: warnings.append(f"{double:,} images with two of the classes are left out")
@@ -85,14 +77,15 @@ def _planned(selection: Selection, table: pd.DataFrame, clean, poison, warnings:
     try: plan = plan_counts(clean, poison, selection.n_clean, selection.inject_rate, selection.test_fraction)
     except UserError as e:
         few = table[table.n_clean < selection.n_clean]
-        lines = [f"{r['name']!r} has {r.n_clean:,} clean images, {selection.n_clean:,} are asked for" for _, r in few.iterrows()]
+        lines = [f"{name!r} has {n:,} clean images, {selection.n_clean:,} are asked for"
+                 for name, n in zip(few["name"], few.n_clean)]
         if not (isinstance(e, TooFewImages) and len(few)): lines = [str(e)]
         return Preview(table, 0, 0, None, warnings + lines)
     none = table["name"][np.asarray(poison) == 0].tolist()
     if none: warnings = [*warnings, f"no image shows the trigger with {', '.join(map(repr, none))}"]
     others = (table.label != selection.target["label"]).to_numpy()
     if plan.poison_test[others].sum() == 0:
-        warnings = [*warnings, "no image shows the trigger together with a class other than the target, so an attack could not be measured"]
-        return Preview(table, 0, 0, None, warnings)
+        nothing = "no image shows the trigger together with a class other than the target, so an attack could not be measured"
+        return Preview(table, 0, 0, None, [*warnings, nothing])
     p, c = int(plan.poison_train.sum()), int(plan.clean_train.sum())
     return Preview(pd.concat([table, plan], axis=1), c, p, p / (p + c), warnings)

@@ -59,7 +59,7 @@ class Triggers:
     def classes(self) -> pd.DataFrame:
         "Every class known here: id, label, name"
         if self.graph is not None: return self.graph.classes
-        every = pd.concat([self.table, *self.sets.values()])[["id", "label", "name"]]
+        every = pd.concat([t[["id", "label", "name"]] for t in (self.table, *self.sets.values()) if len(t)] or [self.table])
         return every.drop_duplicates("id").sort_values("id", ignore_index=True)
 
     def resolve(self, key) -> int:

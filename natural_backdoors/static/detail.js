@@ -1,5 +1,7 @@
 // One trigger: its neighbours as a table, and as a graph. Pointing at a class in one shows it in the other.
 
+const NBP_POINT = "Click a class, or press Space, to choose it or leave it out. Point at one to see why it is not in the set.";
+
 function makeDetail(ctx) {
   const { backend, life, choice } = ctx;
   const d = { ctx, rows: { id: [] }, chosen: new Set(), shown: undefined };
@@ -7,7 +9,7 @@ function makeDetail(ctx) {
   d.about = h("span", { class: "nbp-hint", role: "status" });
   d.reason = h("p", { class: "nbp-reason", "aria-live": "polite" });
   d.table = makeTable(life, {
-    label: "Classes beside the trigger", rowHeight: 40, minWidth: 480, empty: "No class is joined to this trigger.",
+    label: "Classes beside the trigger", rowHeight: 40, minWidth: 540, empty: "No class is joined to this trigger.",
     onToggle: id => choice.toggle(id), onActive: id => pointAt(d, id, true), columns: detailColumns(d),
   });
   d.graph = makeGraph(ctx, { onToggle: id => choice.toggle(id), onHover: id => pointAt(d, id, false) });
@@ -27,16 +29,16 @@ function makeDetail(ctx) {
 
 function detailColumns(d) {
   const { names } = d.ctx;
-  const number = (title, key, hint, cell) => ({ title, hint, numeric: true, width: "66px", value: i => d.rows[key][i],
+  const number = (title, key, width, hint, cell) => ({ title, hint, numeric: true, width, value: i => d.rows[key][i],
                                                 cell: cell || (i => whole(d.rows[key][i])) });
   return [
     { spoken: "Chosen", width: "34px", cell: i => checkCell(d, i) },
     { title: "Class", value: i => names.of(d.rows.id[i]), cell: i => classCell(d, i) },
-    number("Overlaps", "overlaps", "Images that show both", i => whole(d.rows.overlaps[i])),
-    { ...number("P(t|c)", "p_trigger", "P(trigger | class): the share of the images of the class that show the trigger", i => shareCell(d, i)), width: "112px" },
-    number("Lift", "lift", "How many times more often than by chance", i => decimal(d.rows.lift[i])),
-    number("Clean", "n_clean", "Images of the class without the trigger"),
-    number("Poison", "n_poison", "Images of the class with the trigger"),
+    number("Overlaps", "overlaps", "76px", "Images that show both", i => whole(d.rows.overlaps[i])),
+    number("P(t|c)", "p_trigger", "122px", "P(trigger | class): the share of the images of the class that show the trigger", i => shareCell(d, i)),
+    number("Lift", "lift", "58px", "How many times more often than by chance", i => decimal(d.rows.lift[i])),
+    number("Clean", "n_clean", "60px", "Images of the class without the trigger"),
+    number("Poison", "n_poison", "62px", "Images of the class with the trigger"),
   ];
 }
 
@@ -60,7 +62,7 @@ function pointAt(d, id, fromTable) {
   if (fromTable) d.graph.hoverId(id);
   else if (id !== null && d.rows.id.includes(id)) { d.table.active = id; d.table.show(id); }
   const i = d.rows.id.indexOf(id);
-  const text = i < 0 ? "" : d.rows.reason[i] ? `${d.ctx.names.of(id)}: not in the set found. ${d.rows.reason[i]}` : `${d.ctx.names.of(id)}: in the set found.`;
+  const text = i < 0 ? NBP_POINT : d.rows.reason[i] ? `${d.ctx.names.of(id)}: not in the set found. ${d.rows.reason[i]}` : `${d.ctx.names.of(id)}: in the set found.`;
   setText(d.reason, text);
 }
 
@@ -80,7 +82,7 @@ function readDetail(d) {
     d.shown = detail;
     if (!same) d.table.scroll.scrollTop = 0;
     d.table.active = null;
-    setText(d.reason, "");
+    setText(d.reason, NBP_POINT);
     d.table.update(d.rows.id.length, i => d.rows.id[i]);
     d.graph.setGraph(detail.graph);
   }

@@ -20,7 +20,8 @@ function makeScene(graph, names) {
   scene.shared = new Float64Array(n);
   for (const e of scene.near[scene.trigger] || []) scene.shared[otherEnd(scene, e, scene.trigger)] = scene.overlaps[e];
   const most = Math.max(1, ...scene.shared);
-  scene.radius = Float64Array.from(scene.shared, (s, i) => i === scene.trigger ? 9 : 3.5 + 5 * Math.sqrt(s / most));
+  const least = n > 300 ? 2 : 3.5; // many nodes would hide each other
+  scene.radius = Float64Array.from(scene.shared, (s, i) => i === scene.trigger ? 9 : least + 5 * Math.sqrt(s / most));
   scene.steps = [...new Set(scene.overlaps)].sort((a, b) => a - b); // thresholds worth offering
   rankNodes(scene);
   return scene;

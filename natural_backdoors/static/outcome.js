@@ -11,7 +11,7 @@ function makeOutcome(ctx) {
   o.counts = h("tbody");
   o.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to see what would happen, before anything is trained.");
   o.tableBox = h("div", { class: "nbp-scroll nbp-low", tabindex: "0", role: "region", "aria-label": "Images of each class" },
-    h("table", { class: "nbp-grid" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"),
+    h("table", { class: "nbp-grid" }, h("colgroup", {}, h("col"), h("col", { style: "width:72px" }), h("col", { style: "width:72px" })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"),
       h("th", { scope: "col", class: "nbp-num" }, "Clean"), h("th", { scope: "col", class: "nbp-num" }, "Poison"))), o.counts));
   const target = h("div", { class: "nbp-field nbp-target" }, h("label", { for: o.target.id }, "Target"), o.target,
     h("span", { class: "nbp-hint" }, "what images with the trigger are to be taken for"));

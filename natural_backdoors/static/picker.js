@@ -13,8 +13,8 @@ function makePicker(backend, host) {
   ctx.choice = makeChoice(ctx);
   const form = makeForm(ctx), triggers = makeTriggers(ctx), detail = makeDetail(ctx);
   const lookup = makeLookup(ctx, triggers), outcome = makeOutcome(ctx), gallery = makeGallery(ctx);
-  root.append(makeHeader(ctx), h("div", { class: "nbp-columns" }, form.element, triggers.element, detail.element),
-    h("div", { class: "nbp-below" }, outcome.element, lookup.element), gallery.element);
+  root.append(makeHeader(ctx), h("div", { class: "nbp-columns" }, form.element, h("div", { class: "nbp-stack" }, triggers.element, lookup.element), detail.element),
+    outcome.element, gallery.element);
   host.append(root);
   // one column: the settings are folded away, so that the table comes first
   requestAnimationFrame(() => { if (root.clientWidth && root.clientWidth < 640) form.element.removeAttribute("open"); });

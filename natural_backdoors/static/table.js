@@ -4,7 +4,8 @@
 
 const NBP_OVERSCAN = 8; // rows kept ready above and below
 
-// columns: [{ title, width, numeric, cell(row) -> text or element, value(row) -> what is sorted by, hint }]
+// columns: [{ title, width, numeric, cell(row) -> text or element, value(row) -> what is sorted by, hint, wide }];
+// a `wide` one is left out where there is little room
 // The rows are numbers from 0; `data.id(row)` is what stays the same when they change.
 function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick, onToggle, onActive, empty }) {
   const t = { columns, rowHeight, order: [], n: 0, id: row => row, search: () => "", filter: "", sort: null, down: false,
@@ -12,7 +13,7 @@ function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick,
   t.body = h("tbody");
   t.heads = columns.map((column, i) => tableHead(t, column, i));
   t.table = h("table", { role: "grid", tabindex: "0", "aria-label": label, class: "nbp-grid" },
-              h("colgroup", {}, columns.map(c => h("col", { style: c.width ? `width:${c.width}` : "" }))),
+              h("colgroup", {}, columns.map(c => h("col", { style: c.width ? `width:${c.width}` : "", class: c.wide ? "nbp-wide" : null }))),
               h("thead", {}, h("tr", {}, t.heads)), t.body);
   t.table.style.minWidth = `${minWidth}px`;
   t.nothing = h("p", { class: "nbp-empty", role: "status", hidden: true });
@@ -45,7 +46,7 @@ function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick,
 
 function tableHead(t, column, i) {
   const arrow = h("span", { class: "nbp-arrow", "aria-hidden": "true" });
-  if (!column.value) return h("th", { scope: "col", class: column.numeric ? "nbp-num" : null }, column.title || spoken(column.spoken));
+  if (!column.value) return h("th", { scope: "col" }, column.title || spoken(column.spoken));
   const button = h("button", { type: "button", title: column.hint || null }, column.title, arrow);
   button.onclick = () => {
     const first = column.numeric ? true : false; // large numbers first, names from A
@@ -54,8 +55,10 @@ function tableHead(t, column, i) {
     t.scroll.scrollTop = 0;
     orderRows(t);
   };
-  return h("th", { scope: "col", class: column.numeric ? "nbp-num" : null, "aria-sort": "none" }, button);
+  return h("th", { scope: "col", class: cellClass(column), "aria-sort": "none" }, button);
 }
+
+function cellClass({ numeric, wide }) { return [numeric && "nbp-num", wide && "nbp-wide"].filter(Boolean).join(" ") || null; }
 
 function orderRows(t) {
   const order = [];
@@ -98,7 +101,7 @@ function drawRows(t) {
 
 function tableRow(t, i) {
   const row = t.order[i], id = t.id(row);
-  const cells = t.columns.map(c => h("td", { class: c.numeric ? "nbp-num" : null }, c.cell(row)));
+  const cells = t.columns.map(c => h("td", { class: cellClass(c) }, c.cell(row)));
   const tr = h("tr", { id: `${t.prefix}-${i}`, "aria-rowindex": i + 2, "aria-selected": id === t.selected ? "true" : "false",
                        class: id === t.active ? "nbp-active" : null, style: `height:${t.rowHeight}px` }, cells);
   tr.dataset.at = i;

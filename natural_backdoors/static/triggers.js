@@ -3,19 +3,19 @@
 function makeTriggers(ctx) {
   const { backend, names, life, choice } = ctx;
   let rows = { id: [], centrality: [], n_classes: [], bound: [], n_images: [], n_poison: [] };
-  const number = (title, key, hint, cell) => ({ title, hint, numeric: true, width: "17%", value: i => rows[key][i],
+  const number = (title, key, width, hint, cell) => ({ title, hint, numeric: true, width, value: i => rows[key][i],
                                                 cell: cell || (i => whole(rows[key][i])) });
   // a set that was not proven to be the largest says how large it could be
   const size = i => rows.bound?.[i] > rows.n_classes[i] ? `${whole(rows.n_classes[i])} (≤ ${whole(rows.bound[i])})` : whole(rows.n_classes[i]);
   const table = makeTable(life, {
-    label: "Triggers", minWidth: 340, empty: "No trigger fulfils these settings.",
+    label: "Triggers", minWidth: 300, empty: "No trigger fulfils these settings.",
     onPick: id => choice.pick(id),
     columns: [
       { title: "Trigger", value: i => names.of(rows.id[i]), cell: i => nameCell(names, rows.id[i]) },
-      number("Centr.", "centrality", "Centrality", i => decimal(rows.centrality[i])),
-      number("Classes", "n_classes", "Classes that it could attack together", size),
-      number("Images", "n_images", "Images that show the trigger"),
-      number("Poison", "n_poison", "Poison images over its classes"),
+      number("Centr.", "centrality", "76px", "Centrality", i => decimal(rows.centrality[i])),
+      number("Classes", "n_classes", "68px", "Classes that it could attack together", size),
+      { ...number("Images", "n_images", "64px", "Images that show the trigger"), wide: true },
+      number("Poison", "n_poison", "64px", "Poison images over its classes"),
     ],
   });
   const search = h("input", { id: uid("search"), type: "search", placeholder: "Search by name", autocomplete: "off", spellcheck: "false" });
@@ -45,7 +45,7 @@ function nameCell(names, id) { return h("span", { class: "nbp-name", title: name
 function makeLookup(ctx, triggers) {
   const { backend, names, life, choice } = ctx;
   let rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };
-  const number = (title, key, cell) => ({ title, numeric: true, width: "19%", value: i => rows[key][i], cell: cell || (i => whole(rows[key][i])) });
+  const number = (title, key, cell) => ({ title, numeric: true, width: title === "Overlaps" ? "76px" : "62px", value: i => rows[key][i], cell: cell || (i => whole(rows[key][i])) });
   const table = makeTable(life, {
     label: "Triggers that could poison the class", minWidth: 320, empty: "No trigger’s set holds this class.",
     onPick: id => { choice.pick(id); triggers.table.show(id); },
