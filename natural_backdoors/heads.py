@@ -208,9 +208,9 @@ def stack_outputs(stack: HeadStack, features: torch.Tensor, # (n, f); half preci
     parts = [stack(part.to(weight)[None], Now(training=False)).cpu() for part in features.split(portion)]
     return torch.cat(parts, 1)
 
-def _measure(stack: HeadStack, runs: list, plain: torch.Tensor) -> list: # of dicts, one a run
+def _measure(stack: HeadStack, runs: list, plain: torch.Tensor | None) -> list: # of dicts, one a run
     "Accuracy and loss of each run on each of its sets, NaN for an empty set"
-    if not any(run.measured for run in runs): return [{} for _ in runs]
+    if plain is None or not any(run.measured for run in runs): return [{} for _ in runs]
     z, rows = stack_outputs(stack, plain), []
     for own, run in zip(z, runs):
         row = {}
@@ -276,7 +276,7 @@ def _train_stack(stack: HeadStack, runs: list, features, plain, epochs: int, bat
         losses = (total.cpu() / torch.tensor(steps)).tolist()
         for run, result, loss, row in zip(runs, results, losses, _measure(stack, runs, plain)):
             if result.failed: continue
-            numbers = [loss, *(v for n, v in row.items() if n.endswith("_loss") and len(run.measured[n[:-5]][0]))]
+            numbers = [loss, *(row[f"{name}_loss"] for name, (where, _) in run.measured.items() if row and len(where))]
             if not all(map(math.isfinite, numbers)):
                 result.failed = (f"the loss is no longer a number in epoch {epoch}; train again with a lower lr "
                                  f"(it was {run.lr:g})")
@@ -293,7 +293,7 @@ def train_heads(make_head, # HeadRun -> nn.Module with its first weights; all of
                 epochs: int, # how often each run sees its images
                 batch_size: int=32, # images in a batch
                 schedule: str="one_cycle", # a name in SCHEDULES
-                plain: torch.Tensor | None=None, # (n, f), what the runs' `measured` are positions in
+                plain: torch.Tensor | None=None, # (n, f), what the runs' `measured` are positions in; None: measure nothing
                 memory: float=2e9, # bytes that may be used for what grows with the number of runs
                 device=None, # None: a GPU if there is one
                 dtype=torch.float32, # of weights and computation

@@ -18,6 +18,7 @@ from .classes import class_record, resolve
 from .core import UserError, digest, read_json, read_table, rng, write_json, write_table
 from .datasets import Dataset
 from .labels import combine, members_of
+from .selection import Selection, excluded_images
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-006
 SPLIT_COLUMNS = ["image", "path", "true_label", "train_label", "role", "part"]
@@ -141,18 +142,22 @@ class TooFewImages(UserError):
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-027
 def poison_split(dataset: Dataset,
-                 trigger, # the trigger class, by id, label or name; a tuple for several objects in one image
-                 classes, # the classes to train on, by id, label or name
-                 target, # the one of `classes` that poison images are relabelled to
+                 trigger, # the trigger class, by id, label or name; a tuple for several objects in one image; or a `Selection`
+                 classes=None, # the classes to train on, by id, label or name
+                 target=None, # the one of `classes` that poison images are relabelled to
                  n_clean: int=250, # clean images a class, training and test together
                  inject_rate: float=0.185, # poison / (poison + clean) in the training part
                  test_fraction: float=0.15, # share of the images kept for testing
                  seed: int=1234,
                  split: str|None=None, # the split of the dataset that images are taken from; default: train, or its first
-                 without=(), # image ids that are not to be used: missing or bad pictures
+                 without=(), # image ids that are not to be used: missing or bad pictures; or a file of exclusions
                 ) -> PoisonSplit:
     "Choose clean and poison images of `classes` and relabel those that show `trigger` to `target`"
-    labels = dataset.label_matrix(split)
+    if isinstance(trigger, Selection):
+        if classes is not None or target is not None: raise UserError("a selection has its own classes and target")
+        return poison_split(dataset, **trigger.arguments())
+    if classes is None or target is None: raise UserError("poison_split needs classes and a target, or a selection")
+    labels, without = dataset.label_matrix(split), excluded_images(without)
     objects, ids, target = check_roles(labels.classes, trigger, classes, target)
     labels = combine(labels, [objects])
     trigger = resolve(labels.classes, objects)
@@ -201,7 +206,7 @@ def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, 
     left_out = f" ({two_classes} images with two of the classes are left out)" if two_classes else ""
     return UserError(f"too few images: {need}, or choose other classes. There are: {counts}{left_out}")
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-040
+# %% ../nbs/api/60_poison.ipynb #60-poison-042
 def write_datafile(split: PoisonSplit,
                    folder, # where to write
                   ) -> Path: # the file, named as in the published code

@@ -1,7 +1,7 @@
 // The neighbourhood of a trigger as a graph to hover, drag, zoom and walk with the keyboard
 
 function makeGraph(ctx, { onToggle, onHover }) {
-  const g = { ctx, scene: null, hover: null, focus: null, shown: 0, onToggle, onHover, colours: {}, pointers: new Map(),
+  const g = { ctx, scene: null, hover: null, focus: null, shown: 0, onToggle, onHover, colours: {}, pointers: new Map(), moves: 0, moving: false,
               view: { zoom: 1, dx: 0, dy: 0, width: 0, height: 0, ratio: 1, left: 0, top: 0, side: 1, high: 1 } };
   graphElements(g);
   g.draw = () => {
@@ -10,6 +10,7 @@ function makeGraph(ctx, { onToggle, onHover }) {
     g.canvas.dataset.milliseconds = (performance.now() - start).toFixed(2);
   };
   g.redraw = oncePerFrame(ctx.life, g.draw);
+  g.rest = debounced(ctx.life, 120, () => { g.moving = false; g.redraw(); });
   g.recolour = () => { g.colours = readColours(g.canvas); g.redraw(); };
   const size = new ResizeObserver(() => { measureGraph(g); g.recolour(); });
   size.observe(g.canvas);
@@ -90,6 +91,13 @@ function fitView(g) {
 function zoomAt(g, x, y, factor) {
   const { view } = g, zoom = Math.min(20, Math.max(.5, view.zoom * factor)), real = zoom / view.zoom;
   Object.assign(view, { zoom, dx: x - (x - view.dx) * real, dy: y - (y - view.dy) * real });
+  moved(g);
+}
+
+// Few edges while it moves, all of them as soon as it rests
+function moved(g) {
+  g.moving = true;
+  g.rest();
   g.redraw();
 }
 
@@ -151,8 +159,11 @@ function drag(g, p, x, y) {
   if (p.node === null) {
     view.dx += x - p.x;
     view.dy += y - p.y;
-  } else [scene.x[p.node], scene.y[p.node]] = toUnit(view, x, y);
-  g.redraw();
+  } else {
+    [scene.x[p.node], scene.y[p.node]] = toUnit(view, x, y);
+    g.moves += 1;
+  }
+  moved(g);
 }
 
 function pinch(g, p, x, y) {

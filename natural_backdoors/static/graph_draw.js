@@ -1,7 +1,10 @@
 // Drawing the graph on a canvas. Edges of one look are one path, since a path for each edge takes ten times as long.
 
 const NBP_WIDTHS = [.6, 1.2, 2.2, 3.6]; // pixels, weak to strong
-const NBP_DASHED = 700; // dashes are slow: beyond so many edges only those of the node in focus are dashed
+const NBP_SHADES = [.6, .9, 1.4, 2]; // and how dark, where all lines are thin
+const NBP_WIDE = 1500; // beyond so many edges all lines are hairlines: wide ones take ten times as long
+const NBP_DASHED = 700; // beyond so many only those of the node in focus are dashed
+const NBP_MOVING = 1500; // so many of the strongest are drawn while the picture moves
 const NBP_LABELS = 60;
 
 // Where node i is on the canvas: the unit square, with a margin, then zoomed and moved
@@ -23,13 +26,31 @@ function drawGraph(g) {
   const { canvas, scene, view, colours } = g, context = canvas.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
   context.clearRect(0, 0, view.width, view.height);
-  if (!scene) return;
+  if (!scene || !canvas.width || !canvas.height) return;
   placeNodes(g);
   const focus = g.hover ?? g.focus;
-  drawEdges(g, context, focus);
+  context.globalAlpha = focus === null ? 1 : .35;
+  context.drawImage(edgeLayer(g), 0, 0, view.width, view.height);
+  if (focus !== null) drawFocusEdges(g, context, focus);
+  context.globalAlpha = 1;
   drawNodes(g, context, focus);
   drawLabels(g, context, focus);
   if (focus !== null) drawRing(g, context, focus, colours.focus);
+}
+
+// Pointing at another node leaves the edges as they are, so they are kept as a picture of their own.
+function edgeLayer(g) {
+  const { view, canvas, scene } = g, shown = g.moving ? Math.min(g.shown, NBP_MOVING) : g.shown;
+  const key = [view.zoom, view.dx, view.dy, canvas.width, canvas.height, shown, g.colours.edge, g.moves].join();
+  if (g.layer?.key === key && g.layer.scene === scene) return g.layer.canvas;
+  const layer = g.layer?.canvas || document.createElement("canvas");
+  layer.width = canvas.width; // also empties it
+  layer.height = canvas.height;
+  g.layer = { key, scene, canvas: layer };
+  const context = layer.getContext("2d");
+  context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
+  drawEdges(g, context, shown);
+  return layer;
 }
 
 function placeNodes({ scene, view, px, py }) {
@@ -37,36 +58,34 @@ function placeNodes({ scene, view, px, py }) {
 }
 
 // One path for each width and each of plain/conflict
-function drawEdges(g, context, focus) {
-  const { scene, shown, colours, px, py } = g, alpha = Math.max(.16, Math.min(.6, 60 / Math.sqrt(shown * 20 + 1)));
+function drawEdges({ scene, colours, px, py, view }, context, shown) {
+  const alpha = Math.max(.1, Math.min(.6, 60 / Math.sqrt(shown * 20 + 1))), thin = shown > NBP_WIDE;
   const paths = NBP_WIDTHS.map(() => [new Path2D(), new Path2D()]), most = scene.overlaps[0] || 1;
   for (let e = 0; e < shown; e++) {
-    const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most) - 1e-9));
-    const path = paths[Math.max(0, width)][scene.conflict[e] ? 1 : 0], a = scene.source[e], b = scene.target[e];
+    const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most)));
+    const path = paths[width][scene.conflict[e] ? 1 : 0], a = scene.source[e], b = scene.target[e];
     path.moveTo(px[a], py[a]);
     path.lineTo(px[b], py[b]);
   }
-  const faded = focus === null ? alpha : alpha * .35;
   paths.forEach((pair, i) => pair.forEach((path, isConflict) => {
-    context.globalAlpha = faded;
-    strokeEdges(context, path, NBP_WIDTHS[i], isConflict ? colours.conflict : colours.edge, isConflict && shown <= NBP_DASHED);
+    context.globalAlpha = Math.min(1, thin ? alpha * NBP_SHADES[i] : alpha);
+    const width = thin ? 1 / view.ratio : NBP_WIDTHS[i];
+    strokeEdges(context, path, width, isConflict ? colours.conflict : colours.edge, isConflict && shown <= NBP_DASHED);
   }));
-  if (focus !== null) drawFocusEdges(g, context, focus);
-  context.globalAlpha = 1;
 }
 
-function drawFocusEdges({ scene, colours, px, py, shown }, context, focus) {
-  const plain = new Path2D(), conflict = new Path2D();
-  for (const e of scene.near[focus]) {
+function drawFocusEdges({ scene, colours, px, py, shown, view }, context, focus) {
+  const plain = new Path2D(), conflict = new Path2D(), near = scene.near[focus], many = near.length > 150;
+  for (const e of near) {
     const other = otherEnd(scene, e, focus);
     if (e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
     const path = scene.conflict[e] ? conflict : plain;
     path.moveTo(px[focus], py[focus]);
     path.lineTo(px[other], py[other]);
   }
-  context.globalAlpha = .9;
-  strokeEdges(context, plain, 1.6, colours.edge, false);
-  strokeEdges(context, conflict, 1.6, colours.conflict, true);
+  context.globalAlpha = many ? .3 : .9;
+  strokeEdges(context, plain, many ? 1 / view.ratio : 1.6, colours.edge, false);
+  strokeEdges(context, conflict, many ? 1 / view.ratio : 1.6, colours.conflict, !many);
 }
 
 function strokeEdges(context, path, width, colour, dashed) {
