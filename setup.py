@@ -45,5 +45,6 @@ setup(
         "Topic :: Security",
     ],
     include_package_data=True,
+    package_data={cfg["lib_path"]: ["static/*"]}, # the picker: scripts, styles, and the page that Voila serves
     zip_safe=False,
 )

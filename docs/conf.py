@@ -17,8 +17,6 @@ copyright = settings["copyright"]
 
 extensions = ["myst_nb", "sphinx.ext.linkcode", "sphinx.ext.mathjax", "sphinx_copybutton"]
 nitpicky = True
-exclude_patterns = ["_files/**/*.ipynb"]
-suppress_warnings = ["mystnb.unknown_mime_type"]
 templates_path = ["templates"]
 
 # the stored outputs are shown; build.py has run what is to be run
@@ -67,7 +65,7 @@ def source_pages(app):
     from pygments.lexers import PythonLexer
     for name in json.loads((Path(app.srcdir)/"pages.json").read_text())["modules"]:
         path = Path(symbols.import_module(f"{symbols.PACKAGE}.{name}").__file__)
-        code = highlight(path.read_text(encoding="utf-8"), PythonLexer(), HtmlFormatter(linespans="line", wrapcode=True))
+        code = highlight(path.read_text(encoding="utf-8"), PythonLexer(), HtmlFormatter(linespans="line"))
         title = f"{symbols.PACKAGE}/{name}.py"
         yield f"source/{name}", {"title": title, "body": f"<h1>{escape(title)}</h1>{code}"}, "page.html"
 

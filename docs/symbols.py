@@ -11,7 +11,7 @@ PACKAGE = "natural_backdoors"
 
 def find(module, name):
     "The object `name` (dotted, if it is part of a class) of a module of the package"
-    return functools.reduce(inspect.getattr_static if "." not in name else getattr, name.split("."), import_module(module))
+    return functools.reduce(getattr, name.split("."), import_module(module))
 
 
 def unwrapped(obj):
@@ -33,7 +33,8 @@ def signature(obj, skip_first):
 
 def type_name(annotation):
     "A type as people write it, without modules"
-    if annotation in (inspect.Parameter.empty, type(None), None) or isinstance(annotation, inspect._ParameterKind): return ""
+    if annotation in (inspect.Parameter.empty, type(None), None): return ""
+    if isinstance(annotation, inspect._ParameterKind): return "" # *args
     return re.sub(r"\b(\w+\.)+(?=\w)", "", inspect.formatannotation(annotation)).strip("'")
 
 
@@ -54,12 +55,11 @@ def table(obj, known, linked):
                      " \\| ".join(f"{{py:obj}}`{k} <{known[k]}>`" if k in known else cell(f"`{k}`") for k in kinds),
                      "" if p["default"] is absent else cell(f"`{p['default']!r}`"), linked(cell(p["docment"]))])
     if not rows: return ""
-    columns = list(zip(["parameter", "type", "default", "meaning"], *rows))
-    lines = zip(*[c for c in columns if any(c[1:])])
-    return "\n".join("| " + " | ".join(line) + " |" for line in [next(lines), ["---"]*sum(any(c[1:]) for c in columns), *lines])
+    columns = [c for c in zip(["parameter", "type", "default", "meaning"], ["---"]*4, *rows) if any(c[2:])]
+    return "\n".join("| " + " | ".join(line) + " |" for line in zip(*columns))
 
 
-def entry(module, name, known, linked=str, members=True):
+def entry(module, name, known, linked):
     "The entry of one symbol; `known` maps names to full names, `linked` turns names in prose into links"
     obj, owner = find(module, name), name.rpartition(".")[0]
     function, options, kind = unwrapped(obj), [f":module: {module}"], "function"
@@ -69,13 +69,16 @@ def entry(module, name, known, linked=str, members=True):
         static = inspect.getattr_static(find(module, owner), name.rpartition(".")[2])
         kind = "method"
         options += [f":{k.__name__}:" for k in (staticmethod, classmethod) if isinstance(static, k)]
-    shown = "" if kind == "property" else signature(function, kind == "method" and ":staticmethod:" not in options)
+    # how an object of a class is made is told where we say it, not for what is only inherited from others
+    ours = not isinstance(obj, type) or getattr(obj.__init__, "__module__", "").startswith(PACKAGE)
+    silent = kind == "property" or not ours
+    shown = "" if silent else signature(function, kind == "method" and ":staticmethod:" not in options)
     own = vars(obj).get("__doc__") if isinstance(obj, type) else function.__doc__
     doc = linked(inspect.cleandoc(own or ""))
-    parameters = "" if kind == "property" else table(function, known, linked)
+    parameters = "" if silent else table(function, known, linked)
     parts = [f"````{{py:{kind}}} {name}{shown}\n" + "\n".join(options), doc, parameters, "````"]
-    if isinstance(obj, type) and members:
-        inner = [m for m, v in vars(obj).items() if not m.startswith("_") and f"{module}.{name}.{m}" not in known.values()
-                 and (inspect.isfunction(unwrapped(v)) or isinstance(v, property))]
+    if isinstance(obj, type):
+        inner = [m for m, v in vars(obj).items() if not m.startswith("_") and inspect.isfunction(unwrapped(v))
+                 and f"{module}.{name}.{m}" not in known.values()]
         parts += [entry(module, f"{name}.{m}", known, linked) for m in inner]
     return "\n\n".join(part for part in parts if part)

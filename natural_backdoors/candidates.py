@@ -69,7 +69,7 @@ def class_counts(overlaps: Overlaps,
                  ids: np.ndarray, # class ids
                 ) -> pd.DataFrame: # `CLASS_COLUMNS`
     "How many images of each class carry the trigger (overlaps), and can stand as clean or poison images"
-    shared = overlaps.counts[[trigger]][:, ids].toarray().ravel().astype(np.int64)
+    shared = overlaps.counts[[trigger]].toarray().ravel().astype(np.int64)[ids]
     table = overlaps.classes.iloc[ids].assign(overlaps=shared, n_clean=overlaps.n_clean(trigger)[ids],
                                               n_poison=overlaps.n_poison(trigger)[ids])
     return table[CLASS_COLUMNS].reset_index(drop=True)

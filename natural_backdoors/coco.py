@@ -506,9 +506,8 @@ def related(self: Lvis) -> pd.DataFrame:
     known = {}
     for f, labels in zip(self._files, category_labels(self._files)):
         for label, c in zip(labels, f.categories):
-            words = [c.get("synset"), *(c.get("synonyms") or ())]
-            for word in words:
-                if isinstance(word, str) and word: known.setdefault(word.lower(), set()).add(label)
+            words = {re.sub(r"[\s_-]+", "", str(w).lower()) for w in (c.get("synset") or "", *(c.get("synonyms") or ()))}
+            for word in words - {""}: known.setdefault(word, set()).add(label)
     pairs = {pair for labels in known.values() for pair in combinations(sorted(labels), 2)}
     return as_relations([(*pair, "synonym") for pair in sorted(pairs)], self)
 

@@ -53,16 +53,6 @@ class Dataset:
         "Pairs (columns `image`, `label`) verified as absent; None: what has no label counts as absent"
         return None
 
-    def boxes(self,
-              images, # iterable of image ids
-             ) -> pd.DataFrame|None: # `BOX_COLUMNS`
-        "The boxes in `images`, in shares of width and height; None: the dataset has none"
-        return None
-
-    def related(self) -> pd.DataFrame|None: # `RELATION_COLUMNS`
-        "Pairs of labels: `other` is the `parent` of `label`, what it is a `part` of, or a `synonym`; None: not known"
-        return None
-
     def sources(self) -> list:
         "The files that `rows` reads, if what was read is to be cached"
         return []
@@ -169,6 +159,19 @@ def label_to_imgs(self: Dataset,
 BOX_COLUMNS = ["image", "label", "x0", "y0", "x1", "y1"] # corners: x0 < x1, y0 < y1, from 0 to 1, y downwards
 RELATION_COLUMNS, RELATIONS = ["label", "other", "kind"], ("parent", "part", "synonym")
 
+@patch
+def boxes(self: Dataset,
+          images, # iterable of image ids
+         ) -> pd.DataFrame|None: # `BOX_COLUMNS`
+    "The boxes in `images`, in shares of width and height; None: the dataset has none"
+    return None
+
+@patch
+def related(self: Dataset) -> pd.DataFrame|None: # `RELATION_COLUMNS`
+    "Pairs of labels: `other` is the `parent` of `label`, what it is a `part` of, or a `synonym`; None: not known"
+    return None
+
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-025
 def image_set(images) -> set: # of str
     "The image ids that `boxes` is asked for"
     if isinstance(images, str): raise UserError(f"boxes are asked for by a list of image ids, not the text {images!r}")
@@ -191,7 +194,7 @@ def as_relations(found, # rows of `RELATION_COLUMNS`
     known = found.label.isin(dataset.classes.label) & found.other.isin(dataset.classes.label)
     return found[known & (found.label != found.other)].sort_values(RELATION_COLUMNS, ignore_index=True)
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-028
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-030
 def _rows_by_label(dataset: Dataset) -> pd.DataFrame:
     "The rows of a manager that answers `labels` and `label_to_imgs` instead"
     cls = type(dataset)
@@ -218,7 +221,7 @@ def _rows_by_label(dataset: Dataset) -> pd.DataFrame:
     if not parts: raise UserError(f"{cls.__name__}: no label has an image")
     return pd.concat(parts, ignore_index=True)
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-030
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-032
 @patch
 def __init__(self: Dataset,
              dataset_root=".", # the dataset's folder
@@ -228,7 +231,7 @@ def __init__(self: Dataset,
     self.root, self.data_root = Path(dataset_root), data_root
     self.dataset_root = str(dataset_root)
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-038
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-040
 @patch
 def annotation_files(self: Dataset) -> list: # of download.Remote
     "What `download` fetches first"
@@ -239,7 +242,7 @@ def image_file(self: Dataset, image: str): # download.Remote or None
     "Where the file of `image` can be downloaded"
     return None
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-039
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-041
 @patch
 def download(self: Dataset,
              classes=None, # images of these classes (ids, labels or names), or "all"; default: no images
@@ -251,7 +254,7 @@ def download(self: Dataset,
     from natural_backdoors.download import download_dataset
     return download_dataset(self, classes, max_images_per_class, images, **options)
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-041
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-043
 _OURS = {"openimages": "openimages:OpenImages", "openimages_labels": "openimages_labels:OpenImagesLabels",
          "imagenet_real": "imagenet:ImageNetReaL", "imagenet_relabel": "relabel:ImageNetReLabel", "coco": "coco:Coco",
          "lvis": "coco:Lvis", "voc": "voc:PascalVOC", "yolo": "yolo:Yolo", "table": "table:TableDataset",
@@ -259,12 +262,12 @@ _OURS = {"openimages": "openimages:OpenImages", "openimages_labels": "openimages
          "fiftyone": "fiftyone:FiftyOne"}
 DATASETS = {name: f"natural_backdoors.{where}" for name, where in _OURS.items()}
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-042
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-044
 def available() -> dict: # name -> "module:class"
     "All dataset managers that can be asked for by name"
     return {**{e.name: e.value for e in entry_points(group="natural_backdoors.datasets")}, **DATASETS}
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-044
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-046
 def listing() -> pd.DataFrame: # columns data, title, licence, homepage
     "All dataset managers that can be asked for by name, and what they read"
     found = []
@@ -275,7 +278,7 @@ def listing() -> pd.DataFrame: # columns data, title, licence, homepage
         else: found.append((name, cls.title, cls.licence, cls.homepage))
     return pd.DataFrame(found, columns=["data", "title", "licence", "homepage"])
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-045
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-047
 def manager_class(data: str, # a name from `available()`, or "path/to/file.py:Class"
                  ) -> type:
     "The manager class that `data` stands for"
@@ -299,7 +302,7 @@ def manager_class(data: str, # a name from `available()`, or "path/to/file.py:Cl
                         f"(it has: {', '.join(known) or 'none'})")
     return cls
 
-# %% ../nbs/api/10_datasets.ipynb #10-datasets-046
+# %% ../nbs/api/10_datasets.ipynb #10-datasets-048
 def open_dataset(data: str, # a name from `available()`, or "path/to/file.py:Class"
                  dataset_root, # the dataset's folder, or for some the file itself
                  **options, # passed on to the manager

@@ -39,12 +39,12 @@ class Overlaps:
 
     def n_poison(self, trigger: int) -> np.ndarray: # n_classes ints
         "How many images of each class can stand as poison images of `trigger` (an id)"
-        return _column(self.counts if self.poison is None else self.poison, trigger)
+        return _row(self.counts, trigger) if self.poison is None else _column(self.poison, trigger)
 
     def n_clean(self, trigger: int) -> np.ndarray: # n_classes ints
         "How many images of each class can stand as clean images, free of `trigger` (an id)"
         if self.clean is not None: return _column(self.clean, trigger)
-        return self.images_of - _column(self.counts, trigger)
+        return self.images_of - _row(self.counts, trigger)
 
     def pairs(self, min_overlaps: int=1) -> pd.DataFrame: # columns a, b (ids, a < b), overlaps; sorted by a, b
         "The pairs of classes that share at least `min_overlaps` images; several objects are no pair with one of them"
@@ -62,6 +62,9 @@ class Overlaps:
     def __repr__(self): return f"Overlaps({len(self.classes):,} classes; {self.n_images:,} images)"
 
 def _column(m: sparse.csr_array, id: int) -> np.ndarray: return m[:, [id]].toarray().ravel().astype(np.int64)
+
+# the same for a symmetric matrix, for which a row is at hand and a column is not
+def _row(m: sparse.csr_array, id: int) -> np.ndarray: return m[[id]].toarray().ravel().astype(np.int64)
 
 # %% ../nbs/api/28_overlaps.ipynb #28-overlaps-007
 def count_overlaps(labels: LabelMatrix) -> Overlaps:

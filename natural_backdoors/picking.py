@@ -26,7 +26,7 @@ from .evidence import Evidence
 from .labels import LabelMatrix
 from .overlaps import Overlaps
 from .preview import preview
-from .scores import pair_scores, trigger_scores
+from .scores import band
 from .selection import FIND_DEFAULTS, FORMAT, MARKS, VERSION, Selection, find_arguments, select
 from .triggers import Triggers, find_triggers
 
@@ -122,16 +122,22 @@ def graph_value(found: Triggers, trigger: int,
             "source": source.tolist(), "target": target.tolist(), "overlaps": weight.tolist(),
             "conflict": rivals[source, target].tolist()}
 
-def detail_value(found: Triggers, trigger: int, pairs, # `pair_scores(found.overlaps)`
-                 place, serial: int=0) -> dict:
+def detail_value(found: Triggers, trigger: int,
+                 place, # where to draw, see `graph_value`
+                 serial: int=0,
+                ) -> dict:
     "The neighbours of a trigger, most overlaps first, as a table and as a graph"
     near = class_counts(found.overlaps, trigger, possible_classes(found.overlaps, found.graph, trigger))
     near = near.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
     ids = near.id.to_numpy()
-    scores = trigger_scores(found.overlaps, pairs, trigger, ids)
-    rows = {"id": ids.tolist(), "overlaps": near.overlaps.tolist(), "p_trigger": numbers(scores.share),
-            "band": scores.band.tolist(), "lift": numbers(scores.lift), "n_clean": near.n_clean.tolist(), "n_poison": near.n_poison.tolist(),
-            "chosen": np.isin(ids, found.sets[trigger].id).tolist(), "reason": short_reasons(found, trigger, near)}
+    images = found.overlaps.images_of
+    # as in `scores`, without the p-values of all pairs, which take seconds and are not shown
+    share = near.overlaps.to_numpy() / np.maximum(images[ids], 1)
+    lift = found.overlaps.n_images * near.overlaps.to_numpy() / (images[trigger] * images[ids])
+    rows = {"id": ids.tolist(), "overlaps": near.overlaps.tolist(), "p_trigger": numbers(share),
+            "band": band(share).tolist(), "lift": numbers(lift), "n_clean": near.n_clean.tolist(),
+            "n_poison": near.n_poison.tolist(), "chosen": np.isin(ids, found.sets[trigger].id).tolist(),
+            "reason": short_reasons(found, trigger, near)}
     return {"trigger": int(trigger), "serial": serial, "rows": rows, "graph": graph_value(found, trigger, ids, place)}
 
 def for_class_value(found: Triggers, cls: int) -> dict:

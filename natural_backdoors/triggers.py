@@ -71,6 +71,15 @@ class Triggers:
 
     def __getitem__(self, key) -> pd.DataFrame: return self.sets[self.resolve(key)]
 
+    def only(self,
+             ids, # trigger ids
+            ) -> "Triggers": # in that order
+        "These triggers and no others"
+        ids = list(ids)
+        table = self.table.set_index("id", drop=False).loc[ids].reset_index(drop=True)
+        return Triggers(table, {t: self.sets[t] for t in ids}, self.dataset, {**self.params, "n_triggers": len(ids)},
+                        self.graph, self.overlaps, self.source, self.ranking, self.too_few)
+
     def __repr__(self):
         p = self.params
         how = ", ".join(f"{k}={p[k]}" for k in ("centrality", "weighted", "subset", "min_overlaps", "engine") if k in p)

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings, strategies as st
 from natural_backdoors.classes import class_table, people, people_kinds
 from natural_backdoors.core import UserError
 from natural_backdoors.openimages import read_descriptions
-from natural_backdoors.several import poison_images
+from natural_backdoors.several import disjoint_triggers, find_pairs, poison_images
 from natural_backdoors.table import TableDataset
 from natural_backdoors.triggers import Triggers, find_triggers
 
@@ -89,9 +89,9 @@ def test_disjoint_triggers_by_trying_all(images, k, max_shared):
     fits = [c for c in combinations(range(len(found)), k)
             if all((masks[:, a] & masks[:, b]).sum() <= max_shared for a, b in combinations(c, 2))]
     if not fits:
-        with pytest.raises(UserError, match="at most .* of these"): found.disjoint(k, max_shared)
+        with pytest.raises(UserError, match="at most .* of these"): disjoint_triggers(found, k, max_shared)
         return
-    chosen = found.disjoint(k, max_shared)
+    chosen = disjoint_triggers(found, k, max_shared)
     position = {t: i for i, t in enumerate(found.table.id)}
     taken = [position[t] for t in chosen.table.id]
     assert tuple(taken) in fits, "by falling centrality, as before"
@@ -101,7 +101,7 @@ def test_disjoint_triggers_by_trying_all(images, k, max_shared):
 def test_pairs_on_coco(real_data):
     data = TableDataset(real_data("coco15k/labels.csv.gz"), name="coco")
     found = find_triggers(data, n_triggers=12)
-    best = found.pairs(10)
+    best = find_pairs(found, 10)
     order = list(zip(best.table.n_classes, best.table.n_poison))
     assert len(best) == 10 and order == sorted(order, reverse=True) and best.optimal
     x = data.label_matrix()

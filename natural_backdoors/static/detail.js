@@ -35,7 +35,7 @@ function detailColumns(d) {
     { spoken: "Chosen", width: "34px", cell: i => checkCell(d, i) },
     { title: "Class", value: i => names.of(d.rows.id[i]), cell: i => classCell(d, i) },
     number("Overlaps", "overlaps", "76px", "Images that show both", i => whole(d.rows.overlaps[i])),
-    number("P(t|c)", "p_trigger", "122px", "P(trigger | class): the share of the images of the class that show the trigger", i => shareCell(d, i)),
+    number("P(trigger|class)", "p_trigger", "122px", "P(trigger | class): the share of the images of the class that show the trigger", i => shareCell(d, i)),
     number("Lift", "lift", "58px", "How many times more often than by chance", i => decimal(d.rows.lift[i])),
     number("Clean", "n_clean", "60px", "Images of the class without the trigger"),
     number("Poison", "n_poison", "62px", "Images of the class with the trigger"),

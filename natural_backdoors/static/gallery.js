@@ -21,9 +21,12 @@ function makeGallery(ctx) {
   life.add(backend.onMessage((content, buffers) => { if (content.type === "gallery") takePage(g, content, buffers || []); }));
   life.add(() => Object.values(g.panes).forEach(freeImages));
   choice.listen(read);
-  // images are asked for when the gallery is first scrolled to
-  const eye = new IntersectionObserver(entries => { if (entries.some(e => e.isIntersecting)) { g.seen = true; askPages(g); } }, { rootMargin: "200px" });
-  eye.observe(g.element);
+  // images are asked for when the gallery is scrolled to
+  const eye = new IntersectionObserver(entries => {
+    g.seen = entries[entries.length - 1].isIntersecting;
+    if (g.seen) askPages(g);
+  }, { rootMargin: "200px" });
+  eye.observe(g.body);
   life.add(() => eye.disconnect());
   read();
   return g;

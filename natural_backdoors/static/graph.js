@@ -39,8 +39,8 @@ function graphElements(g) {
   const legend = h("ul", { class: "nbp-legend", "aria-label": "Legend" }, ["trigger", "class", "neighbour", "conflict"].map((role, i) =>
     h("li", {}, h("span", { class: `nbp-mark nbp-mark-${role}`, "aria-hidden": "true" }), ["trigger", "chosen", "not chosen", "conflict"][i])));
   g.element = h("div", { class: "nbp-graph" },
-    h("div", { class: "nbp-row" }, legend, buttons),
-    h("div", { class: "nbp-slider" }, h("label", { for: g.slider.id }, "Edges"), g.slider, g.said),
+    h("div", { class: "nbp-row" }, legend),
+    h("div", { class: "nbp-row" }, h("span", { class: "nbp-slider" }, h("label", { for: g.slider.id }, "Edges"), g.slider, g.said), buttons),
     h("div", { class: "nbp-canvas" }, g.canvas), g.tip, hint);
 }
 

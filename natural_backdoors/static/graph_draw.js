@@ -41,7 +41,7 @@ function drawGraph(g) {
 // Pointing at another node leaves the edges as they are, so they are kept as a picture of their own.
 function edgeLayer(g) {
   const { view, canvas, scene } = g, shown = g.moving ? Math.min(g.shown, NBP_MOVING) : g.shown;
-  const key = [view.zoom, view.dx, view.dy, canvas.width, canvas.height, shown, g.colours.edge, g.moves].join();
+  const key = [g.moving, view.zoom, view.dx, view.dy, canvas.width, canvas.height, shown, g.colours.edge, g.moves].join();
   if (g.layer?.key === key && g.layer.scene === scene) return g.layer.canvas;
   const layer = g.layer?.canvas || document.createElement("canvas");
   layer.width = canvas.width; // also empties it
@@ -49,7 +49,7 @@ function edgeLayer(g) {
   g.layer = { key, scene, canvas: layer };
   const context = layer.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-  drawEdges(g, context, shown);
+  drawEdges(g, context, shown, g.moving && g.scene.m > NBP_DASHED);
   return layer;
 }
 
@@ -58,8 +58,8 @@ function placeNodes({ scene, view, px, py }) {
 }
 
 // One path for each width and each of plain/conflict
-function drawEdges({ scene, colours, px, py, view }, context, shown) {
-  const alpha = Math.max(.1, Math.min(.6, 60 / Math.sqrt(shown * 20 + 1))), thin = shown > NBP_WIDE;
+function drawEdges({ scene, colours, px, py, view }, context, shown, quick) {
+  const alpha = Math.max(.1, Math.min(.6, 60 / Math.sqrt(shown * 20 + 1))), thin = quick || shown > NBP_WIDE;
   const paths = NBP_WIDTHS.map(() => [new Path2D(), new Path2D()]), most = scene.overlaps[0] || 1;
   for (let e = 0; e < shown; e++) {
     const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most)));
@@ -70,7 +70,7 @@ function drawEdges({ scene, colours, px, py, view }, context, shown) {
   paths.forEach((pair, i) => pair.forEach((path, isConflict) => {
     context.globalAlpha = Math.min(1, thin ? alpha * NBP_SHADES[i] : alpha);
     const width = thin ? 1 / view.ratio : NBP_WIDTHS[i];
-    strokeEdges(context, path, width, isConflict ? colours.conflict : colours.edge, isConflict && shown <= NBP_DASHED);
+    strokeEdges(context, path, width, isConflict ? colours.conflict : colours.edge, isConflict && !quick && shown <= NBP_DASHED);
   }));
 }
 
@@ -97,30 +97,39 @@ function strokeEdges(context, path, width, colour, dashed) {
 }
 
 // The trigger is a diamond, a chosen class a full disc, any other a ring: the shape says it without the colour.
-function drawNodes(g, context, focus) {
-  const { scene, colours, px, py, view } = g, grow = Math.min(2, Math.max(.7, Math.sqrt(view.zoom)));
+// One path for each role, dimmed or not; the important ones come last and lie on top.
+function drawNodes({ scene, colours, px, py, view }, context, focus) {
+  const grow = Math.min(2, Math.max(.7, Math.sqrt(view.zoom)));
   const near = focus === null ? null : new Set(scene.near[focus].map(e => otherEnd(scene, e, focus)).concat(focus));
-  for (let k = scene.n - 1; k >= 0; k--) {
-    const i = scene.byImportance[k], r = scene.radius[i] * grow, role = scene.role[i];
+  const paths = { neighbour: [new Path2D(), new Path2D()], class: [new Path2D(), new Path2D()], trigger: [new Path2D(), new Path2D()] };
+  for (let i = 0; i < scene.n; i++) {
     if (px[i] < -20 || py[i] < -20 || px[i] > view.width + 20 || py[i] > view.height + 20) continue;
-    context.globalAlpha = !near || near.has(i) ? 1 : .3;
-    context.beginPath();
-    if (role === "trigger") diamond(context, px[i], py[i], r * 1.25); else context.arc(px[i], py[i], r, 0, 6.2832);
-    context.fillStyle = role === "neighbour" ? colours.ground : colours[role];
-    context.fill();
-    context.lineWidth = role === "neighbour" ? 1.6 : 1;
-    context.strokeStyle = role === "neighbour" ? colours.neighbour : colours.ground;
-    context.stroke();
+    const path = paths[scene.role[i]][!near || near.has(i) ? 1 : 0], r = scene.radius[i] * grow;
+    if (scene.role[i] === "trigger") diamond(path, px[i], py[i], r * 1.25);
+    else {
+      path.moveTo(px[i] + r, py[i]);
+      path.arc(px[i], py[i], r, 0, 6.2832);
+    }
+  }
+  for (const [role, pair] of Object.entries(paths)) {
+    pair.forEach((path, lit) => {
+      context.globalAlpha = lit ? 1 : .3;
+      context.fillStyle = role === "neighbour" ? colours.ground : colours[role];
+      context.fill(path);
+      context.lineWidth = role === "neighbour" ? 1.5 : 1;
+      context.strokeStyle = role === "neighbour" ? colours.neighbour : colours.ground;
+      context.stroke(path);
+    });
   }
   context.globalAlpha = 1;
 }
 
-function diamond(context, x, y, r) {
-  context.moveTo(x, y - r);
-  context.lineTo(x + r, y);
-  context.lineTo(x, y + r);
-  context.lineTo(x - r, y);
-  context.closePath();
+function diamond(path, x, y, r) {
+  path.moveTo(x, y - r);
+  path.lineTo(x + r, y);
+  path.lineTo(x, y + r);
+  path.lineTo(x - r, y);
+  path.closePath();
 }
 
 function drawRing({ scene, px, py }, context, node, colour) {

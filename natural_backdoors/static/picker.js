@@ -17,7 +17,7 @@ function makePicker(backend, host) {
     outcome.element, gallery.element);
   host.append(root);
   // one column: the settings are folded away, so that the table comes first
-  requestAnimationFrame(() => { if (root.clientWidth && root.clientWidth < 640) form.element.removeAttribute("open"); });
+  requestAnimationFrame(() => { if (root.clientWidth && root.clientWidth < 760) form.element.removeAttribute("open"); });
   followTheme(ctx);
   return () => {
     life.end();

@@ -1,0 +1,163 @@
+"""A sweep on a frozen network beside the same runs one at a time: `python benchmarks/sweep.py` (some minutes).
+
+    python benchmarks/sweep.py --scale gpu         10 classes x 250 images of 256 pixels, 40 epochs
+    python benchmarks/sweep.py --plain 24          train all runs one at a time, not only those of the first target
+
+24 runs, 3 targets x 8 injection rates, ResNet50 frozen up to the paper's head, as many views as epochs. Weights are
+random (nothing is downloaded); that changes no duration. The pictures are noise, and as many as the runs need.
+
+- sweep: `natural_backdoors.sweep`, everything from the image files to the table of results;
+- plain: `train_split` for each run, without the control and without writing models. Runs that differ only in the target
+  cost the same, so that by default those of one target are trained and counted three times;
+- bare: the frozen network on images that are on the device already, and nothing else: the limit for the bank.
+
+Each is a process of its own. On a machine that does other work at the same time read the seconds of CPU.
+"""
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+RATES = [0.01, 0.05, 0.1, 0.15, 0.185, 0.2, 0.25, 0.3]
+SCALES = {"cpu": dict(n_clean=12, size=64, epochs=6), "gpu": dict(n_clean=250, size=256, epochs=40)}
+N_CLASSES, TARGETS = 10, 3
+
+
+def dataset(folder, n_clean, size):
+    "Pictures of noise: `n_clean` of each class without the trigger, and with it what the highest rate needs"
+    import pandas as pd
+    from PIL import Image
+    from natural_backdoors.core import rng
+    from natural_backdoors.table import TableDataset
+    n_poison, rows, draw = int(0.6 * n_clean) + 3, [], rng(0)
+    Path(folder).mkdir(exist_ok=True)
+    for c in range(N_CLASSES):
+        for i in range(n_clean + n_poison):
+            name = f"{c}-{i}.jpg"
+            if not (Path(folder)/name).exists():
+                coarse = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(Path(folder)/name, quality=90)
+            rows += [(name, f"class{c}")] + [(name, "trigger")] * (i >= n_clean)
+    return TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="noise", image_root=str(folder))
+
+
+def runs_of(data, settings):
+    from natural_backdoors.sweep import make_grid
+    return make_grid(data, {"trigger": [f"class{c}" for c in range(N_CLASSES)]}, TARGETS, RATES, archs=["resnet50"],
+                     pretrained=False, **settings)
+
+
+def peak():
+    "Highest memory of this process, and of its GPU, in MB"
+    import torch
+    gpu = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else 0
+    return {"MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), "GPU MB": round(gpu)}
+
+
+def sweep_part(data, runs, args):
+    from natural_backdoors.sweep import sweep
+    result = sweep(data, runs, args.work/"sweep", bank_batch=args.batch, progress=False)
+    assert result.failed.empty and result.table.run.nunique() == len(runs), result.failed
+    return {"runs": len(runs), **result.speeds[0]}
+
+
+def plain_part(data, runs, args):
+    from natural_backdoors.sweep import draw_split
+    from natural_backdoors.train import train_split
+    runs = runs[:args.plain] # the first rates of the first target come first
+    for run in runs:
+        train_split(draw_split(data, run), args.work/"plain"/run.hash, run.arch, run.pretrained, run.unfreeze, run.size,
+                    run.batch_size, run.lr, run.epochs, run.seed, control=False, augment=run.augment,
+                    schedule=run.schedule, progress=False, save_model=False)
+    return {"runs": len(runs)}
+
+
+def bare_part(data, runs, args):
+    import torch
+    from natural_backdoors.models import build_model
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, info = build_model("resnet50", N_CLASSES, False, size=runs[0].size)
+    body = model[0].eval().to(device, memory_format=torch.channels_last)
+    x = torch.rand(args.batch, 3, info["size"], info["size"], device=device).to(memory_format=torch.channels_last)
+    passes, least = 0, 2 if device == "cpu" else 20
+    with torch.no_grad(), torch.autocast(device, enabled=device == "cuda"):
+        for _ in range(2): body(x).cpu()
+        begin, cpu = time.perf_counter(), time.process_time()
+        while passes < least * args.batch or time.perf_counter() - begin < 5: body(x).cpu(); passes += len(x)
+    return {"passes": passes, "seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
+
+
+PARTS = {"sweep": sweep_part, "plain": plain_part, "bare": bare_part}
+
+
+def part(name, args):
+    "Carry out one part in this process and print what it took"
+    import torch
+    warnings.simplefilter("ignore") # only the head is trained, on random weights: it is meant
+    data = dataset(args.work/"images", args.settings["n_clean"], args.settings["size"])
+    runs = runs_of(data, args.settings)
+    if torch.cuda.is_available(): torch.zeros(1).cuda() # starting CUDA is not what is measured
+    begin, cpu = time.perf_counter(), time.process_time()
+    done = PARTS[name](data, runs, args)
+    spent = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(json.dumps({**spent, **done, **peak(), "device": device, "torch": torch.__version__}))
+
+
+def process(name, args):
+    "What a process of its own prints about a part"
+    command = [sys.executable, __file__, "--part", name, "--scale", args.scale, "--work", str(args.work), "--plain",
+               str(args.plain), "--batch", str(args.batch)]
+    for key, value in args.settings.items(): command += [f"--{key}", str(value)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode: sys.exit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(args):
+    "The rows of the table"
+    dataset(args.work/"images", args.settings["n_clean"], args.settings["size"])
+    bare, plain, sweep = (process(name, args) for name in ("bare", "plain", "sweep"))
+    times, s = sweep["runs"] / plain["runs"], args.settings
+    bank, limit = sweep["bank_passes"] / sweep["bank_seconds"], bare["passes"] / bare["seconds"]
+    what = f"{N_CLASSES} classes x {s['n_clean']} images, {s['size']} px, {s['epochs']} epochs, ResNet50"
+    said = {"device": sweep["device"], "torch": sweep["torch"]}
+    rows = [{"what": f"{sweep['runs']} runs one at a time" + f" ({plain['runs']} measured)" * (times > 1),
+             "s": plain["seconds"] * times, "CPU s": plain["cpu"] * times, "MB": plain["MB"], "GPU MB": plain["GPU MB"]},
+            {"what": f"{sweep['runs']} runs as a sweep", "s": sweep["seconds"], "CPU s": sweep["cpu"], "MB": sweep["MB"],
+             "GPU MB": sweep["GPU MB"], "images/s": bank},
+            {"what": "  of this: features", "s": sweep["bank_seconds"], "images/s": bank},
+            {"what": "  of this: heads", "s": sweep["heads_seconds"]},
+            {"what": "the network alone", "images/s": limit}]
+    rows[1] |= {"times faster": rows[0]["s"] / rows[1]["s"], "times less CPU": rows[0]["CPU s"] / rows[1]["CPU s"]}
+    rows[2]["of the limit"] = bank / limit
+    return [{"size": what} | {k: round(v, 2 if v < 100 else 0) if isinstance(v, float) else v for k, v in row.items()} | said
+            for row in rows]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scale", choices=SCALES, default="cpu")
+    parser.add_argument("--plain", type=int, default=len(RATES), help="how many runs to train one at a time")
+    parser.add_argument("--batch", type=int, default=0, help="images at a time for the bank")
+    for key in ("n_clean", "size", "epochs"): parser.add_argument(f"--{key}", type=int)
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results/")
+    args = parser.parse_args()
+    args.batch = args.batch or (256 if args.scale == "gpu" else 32)
+    args.settings = {k: getattr(args, k) or v for k, v in SCALES[args.scale].items()}
+    if args.part: part(args.part, args)
+    else:
+        from record import record
+        with tempfile.TemporaryDirectory() as args.work:
+            args.work = Path(args.work)
+            record(f"sweep_{args.scale}", compare(args), args.save)

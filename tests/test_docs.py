@@ -1,0 +1,268 @@
+"""The documentation site: built once from a copy, its links followed, and looked at in a browser that has no network
+
+Without a browser the last part is skipped, or fails with NB_REQUIRE_BROWSER=1.
+"""
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ["index.html", "tutorials/first_backdoor.html", "api/triggers.html", "api/index.html", "source/triggers.html",
+         "explanations/performance.html", "tutorials/widgets.html", "genindex.html"]
+PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+sys.path.insert(0, str(ROOT/"docs"))
+links = pytest.importorskip("links", reason="no docs/ beside the tests")
+
+
+def markdown(*parts): return [{"cell_type": "markdown", "id": f"m{i}", "metadata": {}, "source": p} for i, p in enumerate(parts)]
+
+
+def code(source, *outputs):
+    return {"cell_type": "code", "id": f"c{abs(hash(source))}", "metadata": {}, "execution_count": None, "source": source,
+            "outputs": list(outputs)}
+
+
+def write(path, cells):
+    kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+
+
+def build(folder):
+    "(exit status, what was printed) of building the site of `folder`"
+    done = subprocess.run([sys.executable, str(ROOT/"docs"/"build.py"), "--root", str(folder)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+WIDGETS = """import ipywidgets, anywidget, traitlets
+class Counter(anywidget.AnyWidget):
+    _esm = '''export default {render({model, el}) {
+      let b = document.createElement("button"); b.id = "counter"
+      let show = () => b.textContent = "count " + model.get("n")
+      b.onclick = () => model.set("n", model.get("n") + 1)
+      model.on("change:n", show); show(); el.append(b)
+    }}'''
+    n = traitlets.Int(41).tag(sync=True)
+display(ipywidgets.IntSlider(value=5, description="slide"), Counter())"""
+FRAME = """from pathlib import Path
+from IPython.display import IFrame
+Path("_static").mkdir(exist_ok=True)
+Path("_static/inner.html").write_text("<!doctype html><title>inner</title><p id=inner>made at build time</p>")
+IFrame("_static/inner.html", "100%", 80)"""
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    "The folder of the built site, with one more page that is run when it is built; what building printed"
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copytree(ROOT/"nbs", folder/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    for file in [p for p in ROOT.iterdir() if p.suffix in (".md", ".ini", ".cff") or p.name == "LICENSE"]: shutil.copy(file, folder)
+    write(folder/"nbs"/"tutorials"/"widgets.ipynb", [*markdown("# Widgets\n\n> Alive\n- run_at_build: true\n- order: 1\n"),
+                                                     code(WIDGETS), code(FRAME)])
+    status, said = build(folder)
+    assert status == 0, said
+    return folder/"_docs", said
+
+
+@pytest.fixture
+def small(tmp_path):
+    "A function: build a site of two pages, the second with these cells below its title"
+    def make(*cells, title="# Second\n\n> Page\n"):
+        shutil.copy(ROOT/"settings.ini", tmp_path)
+        write(tmp_path/"nbs"/"index.ipynb", markdown("# Front\n\n> Page", "[second](howto/second.ipynb#a-heading)"))
+        write(tmp_path/"nbs"/"howto"/"second.ipynb", [*markdown(title, "## A heading"), *cells])
+        return build(tmp_path)
+    return make
+
+
+def notebooks(folder): return sorted(p.relative_to(folder) for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+
+
+def test_no_warning(site): assert "WARNING" not in site[1] and "Traceback" not in site[1]
+
+
+def test_every_notebook_has_a_page_and_can_be_downloaded(site):
+    out, _ = site
+    for path in notebooks(ROOT/"nbs"):
+        page = out/path.parent/(re.sub(r"^\d+_", "", path.stem) + ".html")
+        html = page.read_text(encoding="utf-8")
+        assert f'notebooks/{path.as_posix()}"' in html, f"{page} does not lead to its notebook"
+        assert (out/"notebooks"/path).read_bytes() == (ROOT/"nbs"/path).read_bytes()
+    for section in ("tutorials", "howto", "api", "explanations"):
+        html = (out/section/"index.html").read_text(encoding="utf-8")
+        listed = {re.sub(r"^\d+_", "", p.stem) + ".html" for p in notebooks(ROOT/"nbs"/section)}
+        assert {page for page in listed if f'href="{page}"' not in html} == set()
+
+
+def test_links_and_anchors_resolve(site):
+    n, broken, _ = links.check(site[0])
+    assert broken == [] and n > 1000
+
+
+def test_reference(site):
+    "Signature, parameters and source of a function; names in prose lead to it"
+    api = (site[0]/"api"/"triggers.html").read_text(encoding="utf-8")
+    entry = api.split('id="natural_backdoors.triggers.find_triggers"')[1].split("</dl>")[0]
+    assert "min_overlaps" in entry and "two classes are joined if they share at least so many images" in entry
+    line = re.search(r"source/triggers\.html#line-(\d+)", entry)[1]
+    assert (ROOT/"natural_backdoors"/"triggers.py").read_text().splitlines()[int(line) - 1].startswith("def find_triggers(")
+    prose = [p for folder in ("tutorials", "howto", "explanations") for p in (site[0]/folder).glob("*.html")]
+    assert any("/triggers.html#natural_backdoors.triggers.find_triggers" in p.read_text(encoding="utf-8") for p in prose)
+
+
+def test_small_site(small):
+    "What the next two tests break builds without them"
+    status, said = small(*markdown("[up](../index.ipynb) [here](#a-heading)"), code("print(1)", stream("1\n")))
+    assert status == 0, said
+
+
+def stream(text): return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+def test_broken_links_break_the_build(small):
+    html = {"output_type": "display_data", "metadata": {}, "data": {"text/html": '<iframe src="_static/gone.html"></iframe>'}}
+    status, said = small(*markdown("[a](../howto/gone.ipynb) [b](../index.ipynb#gone-anchor) [c](../../GONE.md) [d](#gone-here)\n\n"
+                                   '<a href="gone.html">e</a>'), code("show()", html))
+    assert status != 0
+    assert [b for b in ("gone.ipynb", "gone-anchor", "GONE.md", "gone-here", '"gone.html', "_static/gone.html")
+            if b.strip('"') not in said] == []
+
+
+def test_notebooks_that_failed_or_never_ran_break_the_build(small):
+    error = {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": []}
+    status, said = small(code("1/0", error), code("print('never')"))
+    assert status != 0
+    assert "nbs/howto/second.ipynb: ZeroDivisionError: division by zero" in said
+    assert "nbs/howto/second.ipynb: never executed: print('never')" in said
+
+
+def test_a_notebook_that_fails_when_it_is_run_breaks_the_build(small):
+    status, said = small(code("#| data\nraise OSError('left out')"), code("1/0"), title="# Second\n\n> Page\n- run_at_build: true")
+    assert status != 0 and "ZeroDivisionError" in said and "OSError" not in said
+
+
+# In a browser
+
+@pytest.fixture(scope="session")
+def browser():
+    "Chromium"
+    def missing(why):
+        (pytest.fail if os.environ.get("NB_REQUIRE_BROWSER") == "1" else pytest.skip)(why)
+    try: from playwright.sync_api import Error, sync_playwright
+    except ImportError: missing("playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not path: missing("no Chromium here (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        try: running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as e: missing(f"{path} does not start: {e}")
+        yield running
+        running.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+
+@pytest.fixture(scope="session")
+def server(site):
+    "The address of the site, served on this machine"
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site[0])))
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.server_port}/"
+    listener.shutdown()
+    listener.server_close()
+
+
+@pytest.fixture
+def visit(browser, server):
+    "A function that opens a page; in the end nothing may have been asked of another host, or gone wrong"
+    contexts, wrong = [], []
+    def open_page(path, viewport=LAPTOP, **options):
+        contexts.append(browser.new_context(viewport=viewport, **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: wrong.append(str(e)))
+        page.on("request", lambda r: None if r.url.startswith((server, "data:", "blob:")) else wrong.append(r.url))
+        page.on("response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.goto(server + path, wait_until="load")
+        return page
+    yield open_page
+    for context in contexts: context.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_fits_a_phone(visit, path):
+    page = visit(path, PHONE)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_search_finds_a_function(visit):
+    page = visit("index.html")
+    page.keyboard.press("Control+k")
+    page.locator("input[type=search]:visible").first.fill("find_triggers")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#search-results li a")
+    hits = page.locator("#search-results li a").evaluate_all("found => found.map(a => a.getAttribute('href'))")
+    assert any("api/triggers.html" in hit for hit in hits)
+
+
+def test_navigation_and_source(visit):
+    page = visit("index.html")
+    page.locator(".bd-header .navbar-nav a", has_text="Reference").first.click()
+    page.locator("article a", has_text=re.compile("^triggers$")).first.click()
+    page.locator("dt[id='natural_backdoors.triggers.find_triggers'] a", has_text="[source]").click()
+    assert page.locator("span:target").inner_text().startswith("def find_triggers(")
+
+
+def test_dark_mode(visit):
+    page = visit("index.html", color_scheme="light")
+    mode = lambda: page.evaluate("document.documentElement.dataset.theme")
+    ground = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor")
+    before = mode(), ground()
+    page.locator("button.theme-switch-button:visible").first.click()
+    page.locator("[data-mode=dark]:visible, [data-bs-theme-value=dark]:visible").first.click()
+    assert (before[0], mode()) == ("light", "dark") and ground() != before[1]
+    page.reload()
+    assert mode() == "dark"
+
+
+def test_widgets_are_alive_without_a_kernel(visit):
+    page = visit("tutorials/widgets.html")
+    button = page.locator("#counter")
+    button.wait_for()
+    button.click()
+    assert button.inner_text() == "count 42"
+    readout = page.locator(".widget-readout")
+    assert readout.inner_text() == "5"
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    assert readout.inner_text() == "6"
+
+
+def test_a_page_can_show_what_it_wrote(visit):
+    page = visit("tutorials/widgets.html")
+    assert page.frame_locator("iframe").locator("#inner").inner_text() == "made at build time"
+
+
+def test_formulas(visit):
+    page = visit("api/products.html")
+    page.wait_for_selector("mjx-container")
+
+
+def test_download(visit, tmp_path):
+    page = visit("tutorials/first_backdoor.html")
+    with page.expect_download() as download: page.locator("a.notebook-link").click()
+    download.value.save_as(tmp_path/"got.ipynb")
+    assert (tmp_path/"got.ipynb").read_bytes() == (ROOT/"nbs"/"tutorials"/"first_backdoor.ipynb").read_bytes()
