@@ -6,7 +6,7 @@
 __all__ = ['CHECKPOINT_FORMAT', 'ResumableLearner', 'best_epoch', 'KeepBest', 'StopEarly', 'training_state', 'set_training_state',
            'write_checkpoint', 'read_checkpoint', 'differences', 'check_settings', 'Checkpoint']
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-003
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-003
 import hashlib
 import json
 import math
@@ -32,7 +32,7 @@ except ImportError as e:
     raise MissingPackage(f"training needs torch, torchvision, fastai and safetensors ({e}); "
                          "install them with: pip install 'natural_backdoors[train]'") from e
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-006
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-006
 class ResumableLearner(Learner):
     "A fastai Learner whose `fit` can begin at a later epoch"
     first_epoch = 0
@@ -42,7 +42,7 @@ class ResumableLearner(Learner):
             self.epoch = epoch
             self._with_events(self._do_epoch, "epoch", CancelEpochException)
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-010
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-010
 def best_epoch(rows: list, # dicts of measurements, one an epoch
                monitor: str, # which of them counts
               ) -> int | None: # position in `rows`; None: there are no numbers
@@ -51,7 +51,7 @@ def best_epoch(rows: list, # dicts of measurements, one an epoch
     values = [-math.inf if math.isnan(row[monitor]) else sign * row[monitor] for row in rows]
     return max(range(len(values)), key=lambda i: (values[i], -i)) if max(values, default=-math.inf) > -math.inf else None
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-012
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-012
 class KeepBest(Callback):
     "Remember the weights of the best epoch, and put them back when the training ends"
     order = 60
@@ -75,7 +75,7 @@ class KeepBest(Callback):
     def save_state(self): return {"best": self.best}, self.weights
     def load_state(self, plain, tensors): self.best, self.weights, self.first_row = plain["best"], tensors, 0
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-014
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-014
 class StopEarly(Callback):
     "End the training when `monitor` has not become better for `patience` epochs"
     order = 66 # looks after a checkpoint was read
@@ -95,7 +95,7 @@ class StopEarly(Callback):
         self.stopped_after = len(rows) - 1
         raise CancelFitException()
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-018
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-018
 def _random_states(learn: Learner) -> tuple: # plain values, tensors
     "Where all the random sequences are"
     device, loader = next(learn.model.parameters()).device, learn.dls.train
@@ -120,7 +120,7 @@ def _set_random_states(learn: Learner, plain: dict, tensors: dict) -> None:
     kind, *rest = plain["numpy"]
     np.random.set_state((kind, tensors["numpy"].numpy().astype(np.uint32), *rest))
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-019
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-019
 def _optimizer_state(learn: Learner) -> tuple: # plain values, tensors
     "What the optimizer remembers"
     state = learn.opt.opt.state_dict()
@@ -140,7 +140,7 @@ def _set_optimizer_state(learn: Learner, plain: dict, tensors: dict) -> None:
               for g, saved in zip(optimizer.state_dict()["param_groups"], plain["groups"])]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-020
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-020
 def _takes_part(learn: Learner) -> dict: # name -> callback
     "The callbacks that have something to remember"
     # Callback passes on what it does not have to the Learner, so its class is asked
@@ -173,7 +173,7 @@ def set_training_state(learn: Learner, plain: dict, tensors: dict) -> None:
     if plain["scaler"] and hasattr(learn, "scaler"): learn.scaler.load_state_dict(plain["scaler"])
     _set_random_states(learn, plain["random"], part("random."))
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-022
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-022
 CHECKPOINT_FORMAT = 1
 
 def _sha256(path) -> str:
@@ -195,7 +195,7 @@ def write_checkpoint(folder, epochs_done: int, settings: dict, plain: dict, tens
     for old in folder.iterdir(): # the one before, and what a killed process left half-written
         if old.name not in (name, "checkpoint.json"): old.unlink()
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-023
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-023
 def read_checkpoint(folder) -> tuple | None: # content of checkpoint.json, {name: tensor}; None: there is none
     "The checkpoint in `folder`"
     path = Path(folder)/"checkpoint.json"
@@ -214,7 +214,7 @@ def read_checkpoint(folder) -> tuple | None: # content of checkpoint.json, {name
         raise UserError(f"the checkpoint {file} cannot be read ({getattr(e, 'strerror', None) or e}); remove the folder "
                         f"{path.parent} to start anew") from e
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-025
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-025
 def differences(then: dict, now: dict) -> list: # of "name old then, new now"
     "The settings that are not the same"
     now = json.loads(json.dumps(now, default=lambda v: v.item())) # as they are after having been written and read
@@ -228,7 +228,7 @@ def check_settings(folder, # of the training, for the message
         raise UserError(f"the training in {folder} was begun with other settings, so it cannot be continued: "
                         f"{'; '.join(changed)}. Use the same settings, or start anew with resume=False")
 
-# %% ../nbs/api/68_callbacks.ipynb #69-callbacks-026
+# %% ../nbs/api/68_callbacks.ipynb #68-callbacks-026
 class Checkpoint(Callback):
     "Write everything that the rest of the training depends on after each epoch, and go on from there"
     order = 65 # after everything that an epoch changes
@@ -252,6 +252,8 @@ class Checkpoint(Callback):
             warnings.warn(f"the training is continued elsewhere ({'; '.join(other)}); the result may differ in small ways")
         set_training_state(self.learn, said["state"], tensors)
         self.learn.first_epoch = said["epochs_done"]
+        # fastai's progress bar must have been at its beginning
+        if (bar := getattr(getattr(self.learn, "progress", None), "mbar", None)): bar.update(0)
 
     def after_fit(self): self.learn.first_epoch = 0
 

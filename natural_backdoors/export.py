@@ -58,7 +58,7 @@ def read_picture(row: int, path, size: int|None, decoded: bool=False) -> Picture
         return Picture(row, data, {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}.get(kind, f".{kind}"),
                        hashlib.sha256(data).hexdigest(), None)
     if not decoded:
-        Image.fromarray(pixels).save(out := io.BytesIO(), "PNG")
+        Image.fromarray(pixels).save(out := io.BytesIO(), "PNG", compress_level=1)
         data = out.getvalue()
     return Picture(row, data, ".png", hashlib.sha256(data).hexdigest(), pixels)
 
@@ -200,6 +200,20 @@ def _h5py():
                              "natural_backdoors[export]`") from e
     return h5py
 
+class _Sink(io.FileIO):
+    "A file that keeps its first error for `check`: the HDF5 library does not survive a disk that is full"
+    error = None
+
+    def write(self, data):
+        rest = memoryview(data).cast("B")
+        try:
+            while self.error is None and len(rest): rest = rest[super().write(rest):]
+        except OSError as e: self.error = e
+        return len(data)
+
+    def check(self):
+        if self.error is not None: raise self.error
+
 def _in_pieces(pictures, n: int): # yields arrays of at most n images
     "The pixels of `pictures`, `n` at a time"
     piece = []
@@ -222,7 +236,7 @@ def write_hdf5(job: Job,
     position = {c["label"]: i for i, c in enumerate(h["classes"])}
     y, true = (t[c].map(position).to_numpy(np.int64) for c in ("train_label", "true_label"))
     one_mb = max(1, 2**20 // (size**2 * 3)) # images; a chunk is what is read at once
-    with h5py.File(job.folder/"dataset.h5", "w") as f:
+    with _Sink(job.folder/"dataset.h5", "w+") as sink, h5py.File(sink, "w") as f:
         for role, part in (("clean", "train"), ("clean", "test"), ("poison", "train"), ("poison", "test")):
             rows = job.rows(role=role, part=part)
             key = part if role == "clean" else f"poison_{part}"
@@ -236,9 +250,12 @@ def write_hdf5(job: Job,
             for piece in _in_pieces(job.pictures(rows, decoded=True), 16 * one_mb):
                 x[at:at + len(piece)] = piece
                 at += len(piece)
+                sink.check()
         # JSON in ASCII: HDF5 has no strings with a zero in them, and a name may have one
         f.attrs["header"], f.attrs["class_names"] = json.dumps(h), json.dumps(class_names(h))
         f.attrs["warning"] = "labels in this file are wrong on purpose; see the card beside it"
+        f.close() # which writes what is left
+        sink.check()
 
 # %% ../nbs/api/73_export.ipynb #73-export-027
 PIECE = 32 << 20 # bytes of images that are in memory at once

@@ -31,7 +31,6 @@ from .datasets import Dataset, open_dataset
 from .layout import layout
 from .picking import (PickerState, classes_value, detail_value, for_class_value, form_arguments,
                                        params_value, result_value)
-from .scores import pair_scores
 from .selection import Selection
 from .triggers import Triggers
 from .widgets import Picker
@@ -84,14 +83,14 @@ class TriggerPicker(Picker):
                  path=None, # where the selection is saved; default: selection.json
                  find: dict|None=None, # arguments of `find_triggers`, if `source` is a dataset
                  opened: dict|None=None, # how the dataset was opened, for the code that repeats a selection
-                 delay: float=.15, # seconds a change waits for the next
+                 delay: float=.05, # seconds a change waits for the next; the page waits too while somebody types
                  **settings, # n_clean, inject_rate, test_fraction, seed: as in `poison_split`
                 ):
         if unknown := [k for k in settings if k not in SETTINGS]:
             raise UserError(f"unknown setting {unknown[0]!r} (known: {', '.join(SETTINGS)})")
         self.state = PickerState.of(source, dataset, path, opened, settings, **(find or {}))
         self._lock, self._jobs = threading.RLock(), Newest(delay)
-        self._found, self._details, self._pairs = OrderedDict(), OrderedDict(), None # kept: analyses, details, scores
+        self._found, self._details = OrderedDict(), OrderedDict() # kept: analyses, details of triggers
         self._serial, self._wrong, self._key = 0, "", "" # of the last analysis; what went wrong; what is shown
         super().__init__()
         self.on_msg(lambda _, message, buffers: self.answer(message))
@@ -121,8 +120,7 @@ def _detail(self: TriggerPicker) -> dict:
     if state.found is None or state.trigger is None: return {}
     key = (self._key, state.trigger)
     if key not in self._details:
-        if self._pairs is None: self._pairs = pair_scores(state.overlaps)
-        self._details[key] = detail_value(state.found, state.trigger, self._pairs, _place, self._serial)
+        self._details[key] = detail_value(state.found, state.trigger, _place, self._serial)
         while len(self._details) > 32: self._details.popitem(last=False)
     return self._details[key]
 
@@ -255,11 +253,11 @@ def static_data(source, # a Dataset, LabelMatrix or Overlaps
                ) -> dict: # for `write_static`
     "What a picker shows for all combinations of some settings"
     state = PickerState.of(source, **find)
-    pairs, runs = pair_scores(state.overlaps), []
+    runs = []
     for values in itertools.product(*grid.values()):
         form = dict(zip(grid, values))
         found = state.analyse(form)
-        details = {str(t): detail_value(found, t, pairs, _place) for t in found.table.id.tolist()}
+        details = {str(t): detail_value(found, t, _place) for t in found.table.id.tolist()}
         python = "split = poison_split(dataset, {trigger}, [{classes}], target={target})"
         runs.append({"params": params_value(form_arguments(state.arguments, form)), "result": result_value(found),
                      "details": details, "templates": {"python": python}})

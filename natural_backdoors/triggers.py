@@ -19,7 +19,9 @@ from .candidates import (CLASS_COLUMNS, as_overlaps, asked_for, centralities, cl
 from .centrality import ALIASES
 from .class_sets import FINDERS
 from .classes import class_record, people_kinds, resolve
+from .confusions import confusions as confusions_of
 from .core import UserError, lookup, read_json, write_json
+from .datasets import Dataset
 from .explain import Explanation, Reason, explain as why
 from .graph import CoGraph, co_graph
 from .overlaps import Overlaps
@@ -118,6 +120,16 @@ def why_not(self: Triggers,
     return found
 
 # %% ../nbs/api/40_triggers.ipynb #40-triggers-010
+def _table(overlaps: Overlaps, candidates: pd.Series, found: dict) -> pd.DataFrame: # columns `TRIGGER_COLUMNS`
+    "The table of the triggers in `found`: id -> (classes, `ClassSet`)"
+    whole = lambda values: pd.array(list(values), "Int64")
+    return overlaps.classes.iloc[list(found)].assign(
+        centrality=candidates[list(found)].to_numpy(), n_classes=[len(t) for t, _ in found.values()],
+        n_poison=[int(t.n_poison.sum()) for t, _ in found.values()],
+        bound=whole(s.bound for _, s in found.values()), gap=whole(s.gap for _, s in found.values()),
+    ).reset_index(drop=True)[TRIGGER_COLUMNS]
+
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-011
 def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
                   centrality: str="betweenness", # also "closeness", "degree", "eigenvector", "harmonic", "pagerank"
                   weighted: bool=False, # take the overlaps into account in the centrality?
@@ -140,10 +152,9 @@ def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
                   triggers=None, # look at these only, by id, label or name; a tuple stands for several objects together
                  ) -> Triggers:
     "The objects in `dataset` that could serve as a backdoor trigger, by falling centrality, each with its classes"
-    params = dict(weighted=bool(weighted), subset=subset, n_draws=int(n_draws), seed=int(seed), weights=weights,
-                  max_classes=max_classes, compat=compat)
-    params |= {k: int(v) for k, v in dict(min_overlaps=min_overlaps, max_overlaps_with_others=max_overlaps_with_others,
-               n_triggers=n_triggers, min_clean=min_clean, min_poison=min_poison, min_classes=min_classes).items()}
+    params = dict(weighted=bool(weighted), subset=subset, weights=weights, max_classes=max_classes, compat=compat) | {
+        k: int(v) for k, v in dict(min_overlaps=min_overlaps, max_overlaps_with_others=max_overlaps_with_others, seed=seed,
+        n_triggers=n_triggers, min_clean=min_clean, min_poison=min_poison, min_classes=min_classes, n_draws=n_draws).items()}
     if n_triggers < 1: raise UserError(f"n_triggers must be at least 1, not {n_triggers}")
     lookup("subset", subset, FINDERS)
     base, name, split = as_overlaps(dataset, split)
@@ -163,16 +174,7 @@ def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
     return Triggers(_table(overlaps, candidates, found), {t: classes for t, (classes, _) in found.items()}, name, params,
                     graph, overlaps, dataset, ranking, too_few)
 
-def _table(overlaps: Overlaps, candidates: pd.Series, found: dict) -> pd.DataFrame: # columns `TRIGGER_COLUMNS`
-    "The table of the triggers in `found`: id -> (classes, `ClassSet`)"
-    whole = lambda values: pd.array(list(values), "Int64")
-    return overlaps.classes.iloc[list(found)].assign(
-        centrality=candidates[list(found)].to_numpy(), n_classes=[len(t) for t, _ in found.values()],
-        n_poison=[int(t.n_poison.sum()) for t, _ in found.values()],
-        bound=whole(s.bound for _, s in found.values()), gap=whole(s.gap for _, s in found.values()),
-    ).reset_index(drop=True)[TRIGGER_COLUMNS]
-
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-022
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-023
 @patch
 def for_class(self: Triggers,
               key, # a class, by id, label or name
@@ -184,7 +186,26 @@ def for_class(self: Triggers,
     table = self.table.drop(columns=TRIGGER_COLUMNS[4:]).merge(parts, left_on="id", right_on="trigger").drop(columns="trigger")
     return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-026
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-027
+@patch
+def confusions(self: Triggers,
+               triggers=None, # only these, by id, label or name; default: all
+               **options, # of `confusions.confusions`: min_iou, min_share, min_images, n_images, seed
+              ) -> pd.DataFrame: # columns trigger, cls (ids), trigger_name, class_name, kind, evidence
+    "Triggers and classes of their sets that may be one thing with two labels"
+    ids = self.table.id.tolist() if triggers is None else [self.resolve(t) for t in triggers]
+    members = self.overlaps.members if self.overlaps is not None else {}
+    wanted = pd.DataFrame([(t, c, min(o, c), max(o, c)) for t in ids for o in members.get(t, (t,)) for c in self.sets[t].id],
+                          columns=["trigger", "cls", "a", "b"])
+    if self.overlaps is None: raise UserError("triggers read from a file have no labels; run find_triggers again")
+    dataset = self.source if isinstance(self.source, Dataset) else None
+    labels = dataset.label_matrix(self.params["split"]) if dataset is not None else None
+    signs = confusions_of(dataset, self.overlaps, wanted[["a", "b"]].drop_duplicates(), labels, **options)
+    found, name = wanted.merge(signs, on=["a", "b"]), self.classes["name"]
+    return found.assign(trigger_name=name[found.trigger].to_numpy(), class_name=name[found.cls].to_numpy())[
+        ["trigger", "cls", "trigger_name", "class_name", "kind", "evidence"]]
+
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-032
 @patch
 def scores(self: Triggers,
            key, # a trigger, by id, label or name
@@ -198,7 +219,7 @@ def scores(self: Triggers,
     table = pd.concat([near, trigger_scores(self.overlaps, self._pairs, trigger, near.id.to_numpy())], axis=1)
     return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-028
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-034
 @patch
 def explain(self: Triggers,
             trigger, # by id, label or name
@@ -214,7 +235,7 @@ def explain(self: Triggers,
     others = tuple(r for r in answer.reasons if r.kind != "limit")
     return replace(answer, reasons=(*self.why_not(t), *others))
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-035
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-041
 _NAME = ("possible_triggers__centrality_{centrality}__numTrigs_{n_triggers}__subset_{subset}"
          "__minOverlap_{min_overlaps}__maxOtherOverlap_{max_overlaps_with_others}__data_{data}.json")
 
@@ -229,7 +250,7 @@ def triggers_filename(params: dict, # as in `Triggers.params`
     "The published code's file name for these parameters"
     return _NAME.format(**{**params, "centrality": centrality_code(params)}, data=data)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-037
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-043
 @patch
 def to_json(self: Triggers,
             path, # a folder (the published code's file name is used) or a file name ending in .json
@@ -246,7 +267,7 @@ def to_json(self: Triggers,
                for t in self.table.to_dict("records")]
     return write_json(path, records)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-038
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-044
 def _params_of_filename(path: Path) -> tuple:
     "What the published code's file name tells: parameters and the dataset's name"
     match = re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(_NAME)), path.name)
@@ -257,7 +278,7 @@ def _params_of_filename(path: Path) -> tuple:
     numbers = {k: int(v) if re.fullmatch(r"-?\d+", v) else v for k, v in params.items()}
     return {"centrality": ALIASES.get(measure, measure), "weighted": code.endswith("_WT"), **numbers}, data
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-039
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-045
 def load_triggers(path, # a file written by `Triggers.to_json` or by the published code
                  ) -> Triggers: # without its graph
     "The triggers in a JSON file"
@@ -279,7 +300,7 @@ def load_triggers(path, # a file written by `Triggers.to_json` or by the publish
     if members: params["members"] = members
     return Triggers(table, sets, data, params)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-044
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-050
 @patch
 def neighbourhood(self: Triggers,
                   key, # a trigger, by id, label or name

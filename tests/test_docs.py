@@ -23,18 +23,19 @@ sys.path.insert(0, str(ROOT/"docs"))
 links = pytest.importorskip("links", reason="no docs/ beside the tests")
 
 
-def markdown(*parts): return [{"cell_type": "markdown", "id": f"m{i}", "metadata": {}, "source": p} for i, p in enumerate(parts)]
+def markdown(*parts):
+    return [{"cell_type": "markdown", "id": f"m{i}", "metadata": {}, "source": part} for i, part in enumerate(parts)]
 
 
 def code(source, *outputs):
-    return {"cell_type": "code", "id": f"c{abs(hash(source))}", "metadata": {}, "execution_count": None, "source": source,
-            "outputs": list(outputs)}
+    return {"cell_type": "code", "id": f"c{abs(hash(source))}", "metadata": {}, "execution_count": None,
+            "source": source, "outputs": list(outputs)}
 
 
 def write(path, cells):
     kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
 
 
 def build(folder):
@@ -66,9 +67,10 @@ def site(tmp_path_factory):
     "The folder of the built site, with one more page that is run when it is built; what building printed"
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(ROOT/"nbs", folder/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    for file in [p for p in ROOT.iterdir() if p.suffix in (".md", ".ini", ".cff") or p.name == "LICENSE"]: shutil.copy(file, folder)
-    write(folder/"nbs"/"tutorials"/"widgets.ipynb", [*markdown("# Widgets\n\n> Alive\n- run_at_build: true\n- order: 1\n"),
-                                                     code(WIDGETS), code(FRAME)])
+    for file in ROOT.iterdir():
+        if file.suffix in (".md", ".ini", ".cff") or file.name == "LICENSE": shutil.copy(file, folder)
+    title = markdown("# Widgets\n\n> Alive\n- run_at_build: true\n- order: 1\n")
+    write(folder/"nbs"/"tutorials"/"widgets.ipynb", [*title, code(WIDGETS), code(FRAME)])
     status, said = build(folder)
     assert status == 0, said
     return folder/"_docs", said
@@ -85,7 +87,8 @@ def small(tmp_path):
     return make
 
 
-def notebooks(folder): return sorted(p.relative_to(folder) for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+def notebooks(folder):
+    return sorted(p.relative_to(folder) for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 
 
 def test_no_warning(site): assert "WARNING" not in site[1] and "Traceback" not in site[1]
@@ -115,7 +118,8 @@ def test_reference(site):
     entry = api.split('id="natural_backdoors.triggers.find_triggers"')[1].split("</dl>")[0]
     assert "min_overlaps" in entry and "two classes are joined if they share at least so many images" in entry
     line = re.search(r"source/triggers\.html#line-(\d+)", entry)[1]
-    assert (ROOT/"natural_backdoors"/"triggers.py").read_text().splitlines()[int(line) - 1].startswith("def find_triggers(")
+    source = (ROOT/"natural_backdoors"/"triggers.py").read_text(encoding="utf-8").splitlines()
+    assert source[int(line) - 1].startswith("def find_triggers(")
     prose = [p for folder in ("tutorials", "howto", "explanations") for p in (site[0]/folder).glob("*.html")]
     assert any("/triggers.html#natural_backdoors.triggers.find_triggers" in p.read_text(encoding="utf-8") for p in prose)
 
@@ -130,12 +134,13 @@ def stream(text): return {"output_type": "stream", "name": "stdout", "text": tex
 
 
 def test_broken_links_break_the_build(small):
-    html = {"output_type": "display_data", "metadata": {}, "data": {"text/html": '<iframe src="_static/gone.html"></iframe>'}}
-    status, said = small(*markdown("[a](../howto/gone.ipynb) [b](../index.ipynb#gone-anchor) [c](../../GONE.md) [d](#gone-here)\n\n"
-                                   '<a href="gone.html">e</a>'), code("show()", html))
+    frame = {"text/html": '<iframe src="_static/gone.html"></iframe>'}
+    broken = ["gone.ipynb", "../index.ipynb#gone-anchor", "../../GONE.md", "#gone-here"]
+    status, said = small(*markdown(" ".join(f"[a link]({to})" for to in broken) + '\n\n<a href="raw.html">raw</a>'),
+                         code("show()", {"output_type": "display_data", "metadata": {}, "data": frame}))
     assert status != 0
-    assert [b for b in ("gone.ipynb", "gone-anchor", "GONE.md", "gone-here", '"gone.html', "_static/gone.html")
-            if b.strip('"') not in said] == []
+    assert [to for to in ("gone.ipynb", "gone-anchor", "GONE.md", "gone-here", "raw.html", "_static/gone.html")
+            if to not in said] == []
 
 
 def test_notebooks_that_failed_or_never_ran_break_the_build(small):
@@ -147,7 +152,8 @@ def test_notebooks_that_failed_or_never_ran_break_the_build(small):
 
 
 def test_a_notebook_that_fails_when_it_is_run_breaks_the_build(small):
-    status, said = small(code("#| data\nraise OSError('left out')"), code("1/0"), title="# Second\n\n> Page\n- run_at_build: true")
+    status, said = small(code("#| data\nraise OSError('left out')"), code("1/0"),
+                         title="# Second\n\n> Page\n- run_at_build: true")
     assert status != 0 and "ZeroDivisionError" in said and "OSError" not in said
 
 

@@ -2,8 +2,8 @@
 
 function makePicker(backend, host) {
   const life = makeLife();
-  // Jupyter's own shortcuts (x cuts a cell) must not fire while somebody walks through a table
-  const root = h("div", { class: "nbp", "data-lm-suppress-shortcuts": "true" });
+  const root = h("div", { class: "nbp" });
+  keepKeys(life, root);
   const ctx = { backend, life, root, themes: [], asked: null };
   ctx.send = message => {
     ctx.asked = message.type;
@@ -23,6 +23,15 @@ function makePicker(backend, host) {
     life.end();
     root.remove();
   };
+}
+
+// Jupyter's own keys (x cuts the cell) must not fire while somebody walks through a table; those with Ctrl may (save).
+// It looks for a mark on the element that has the focus, before that element gets the key.
+function keepKeys(life, root) {
+  life.listen(window, "keydown", event => {
+    const target = event.composedPath()[0];
+    if (root.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
+  }, true);
 }
 
 function makeHeader(ctx) {
