@@ -84,9 +84,9 @@ def layout(n: int, # nodes
 def spread(x: np.ndarray, # positions along one axis
           ) -> np.ndarray: # in the same order, from 0 to 1
     "Positions along one axis, stretched to fill 0 to 1"
-    low, high = np.quantile(x, [.03, .97])
+    low, high = np.quantile(x, [.01, .99])
     if high - low < 1e-9: return np.full(len(x), .5)
     scaled = (x - low) / (high - low) * 2 - 1
     outside = np.maximum(np.abs(scaled) - 1, 0)
-    scaled = np.sign(scaled) * (np.minimum(np.abs(scaled), 1) + .15 * np.tanh(outside))
+    scaled = np.sign(scaled) * (np.minimum(np.abs(scaled), 1) + .2 * np.tanh(outside))
     return (scaled - scaled.min()) / (scaled.max() - scaled.min())

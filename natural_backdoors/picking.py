@@ -66,8 +66,9 @@ def result_value(found: Triggers, serial: int=0) -> dict:
     t, images = found.table, found.overlaps.images_of
     poison = [int(found.sets[i].n_poison.sum()) for i in t.id]
     people_out = len(found.params["excluded"])
-    summary = (f"{len(t):,} triggers; {len(found.graph.vertices):,} of {len(found.overlaps.classes):,} classes have one of "
-               f"{len(found.graph.edges):,} edges") + (f"; {people_out:,} left out as triggers" if people_out else "")
+    joined, every, edges = (len(x) for x in (found.graph.vertices, found.overlaps.classes, found.graph.edges))
+    summary = (f"{len(t):,} triggers; {joined:,} of {every:,} classes have one of {edges:,} edges"
+               + (f"; {people_out:,} left out as triggers" if people_out else ""))
     return {"serial": serial, "summary": summary,
             "triggers": {"id": t.id.tolist(), "centrality": numbers(t.centrality), "n_classes": t.n_classes.tolist(),
                          "bound": [None if missing else int(v) for v, missing in zip(t.bound, t.bound.isna())],
@@ -189,8 +190,9 @@ def _state(source, # Triggers, or a Dataset, LabelMatrix or Overlaps
     labels = given if isinstance(given, LabelMatrix) else dataset.label_matrix(split) if dataset is not None else None
     if labels is not None: labels = _by_column(labels)
     evidence = None if dataset is None else Evidence(dataset, labels=labels)
-    return PickerState(given, overlaps, name, arguments, dataset, labels, evidence,
-                       opened or getattr(dataset, "opened", None), settings or {}, Path(path or "selection.json"), found)
+    opened = opened or getattr(dataset, "opened", None)
+    return PickerState(given, overlaps, name, arguments, dataset, labels, evidence, opened, settings or {},
+                       Path(path or "selection.json"), found)
 
 PickerState.of = staticmethod(_state)
 
@@ -211,7 +213,8 @@ def form_arguments(arguments: dict, # of `find_triggers`, as they are
     for k in _FORM:
         if k in form: new[k] = _FORM[k](k, form[k])
     now = params_value(arguments) | {k: form[k] for k in ("exclude", "exclude_people") if k in form}
-    new["exclude"] = (["people"] if now["exclude_people"] else []) + sorted({_whole("exclude", i) for i in now["exclude"]})
+    left_out = sorted({_whole("exclude", i) for i in now["exclude"]})
+    new["exclude"] = (["people"] if now["exclude_people"] else []) + left_out
     # the engine that was used for one measure may not have another
     if new["centrality"] != arguments["centrality"]: new["engine"] = "auto"
     return new

@@ -50,7 +50,7 @@ class Preview:
 
     def _repr_html_(self):
         head, *notes = repr(self).splitlines()[:1 + len(self.warnings)]
-        return f"<p>{escape(head)}</p>" + "".join(f"<p>{escape(n)}</p>" for n in notes) + self.table.to_html(index=False)
+        return "".join(f"<p>{escape(n)}</p>" for n in (head, *notes)) + self.table.to_html(index=False)
 
 # %% ../nbs/api/62_preview.ipynb #62-preview-012
 def preview(labels, # a LabelMatrix; or Overlaps, where nothing else is known
@@ -59,16 +59,19 @@ def preview(labels, # a LabelMatrix; or Overlaps, where nothing else is known
     "What `poison_split` would make of the selection"
     a, objects = selection.arguments(), members_of(labels.classes, selection.trigger["label"])
     if isinstance(labels, LabelMatrix): labels = combine(labels, [objects])
-    t, ids = resolve(labels.classes, objects), sorted({resolve(labels.classes, c) for c in a["classes"]})
-    try: check_roles(labels.classes, objects, a["classes"], a["target"])
+    id_of = dict(zip(labels.classes.label, labels.classes.id.tolist())) # several hundred classes are looked up at once
+    asked = [id_of[c] if c in id_of else resolve(labels.classes, c) for c in a["classes"]]
+    t, ids = resolve(labels.classes, objects), sorted(set(asked))
+    try: check_roles(labels.classes, objects, asked, a["target"])
     except UserError as e: warnings, makes_sense = [str(e)], False
     else: warnings, makes_sense = [], True
     if isinstance(labels, Overlaps):
         clean, poison = labels.n_clean(t)[ids], labels.n_poison(t)[ids]
-        warnings.append("counted from overlaps alone: images with two of the classes are still in, and a split leaves them out")
+        warnings.append("counted from overlaps alone: images with two of the classes, which a split leaves out, are in")
     else: clean, poison, double = count_images(labels, t, ids, a["without"])
     table = labels.classes.iloc[ids].assign(n_clean=clean, n_poison=poison).reset_index(drop=True)
-    if isinstance(labels, LabelMatrix) and double: warnings.append(f"{double:,} images with two of the classes are left out")
+    if isinstance(labels, LabelMatrix) and double:
+        warnings.append(f"{double:,} images with two of the classes are left out")
     if not makes_sense: return Preview(table, 0, 0, None, warnings)
     return _planned(selection, table, clean, poison, warnings)
 
@@ -85,7 +88,7 @@ def _planned(selection: Selection, table: pd.DataFrame, clean, poison, warnings:
     if none: warnings = [*warnings, f"no image shows the trigger with {', '.join(map(repr, none))}"]
     others = (table.label != selection.target["label"]).to_numpy()
     if plan.poison_test[others].sum() == 0:
-        nothing = "no image shows the trigger together with a class other than the target, so an attack could not be measured"
+        nothing = "no image shows the trigger with a class other than the target, so an attack could not be measured"
         return Preview(table, 0, 0, None, [*warnings, nothing])
     p, c = int(plan.poison_train.sum()), int(plan.clean_train.sum())
     return Preview(pd.concat([table, plan], axis=1), c, p, p / (p + c), warnings)

@@ -23,7 +23,8 @@ from .candidates import class_counts
 from .triggers import Triggers, find_triggers
 
 # %% ../nbs/api/52_selection.ipynb #52-selection-006
-FIND_DEFAULTS = {k: p.default for k, p in inspect.signature(find_triggers).parameters.items() if p.default is not p.empty}
+FIND_DEFAULTS = {k: p.default for k, p in inspect.signature(find_triggers).parameters.items()
+                 if p.default is not inspect.Parameter.empty}
 
 def find_arguments(params: dict, # `Triggers.params`
                    classes, # the class table
@@ -99,7 +100,7 @@ def select(found: Triggers,
     "The selection of a trigger and some of its classes"
     table = found.classes
     id = resolve(table, trigger)
-    ids = found[id].id.tolist() if classes is None else [resolve(table, c) for c in classes]
+    ids = found[id].id.tolist() if classes is None else _ids(table, classes)
     if not ids: raise UserError(f"no classes are chosen for the trigger {class_record(table, id)['name']!r}")
     target = ids[0] if target is None else resolve(table, target)
     shown = class_record(table, id)
@@ -107,8 +108,17 @@ def select(found: Triggers,
     if found.overlaps is not None and id in found.overlaps.members: shown["id"] = list(found.overlaps.members[id])
     if source is None: source = getattr(getattr(found, "source", None), "opened", None)
     return Selection(found.dataset, found.params.get("split"), shown,
-                     [class_record(table, i) for i in ids], class_record(table, target), **settings,
+                     _records(table, ids), class_record(table, target), **settings,
                      params=find_arguments(found.params, table), marks=_checked_marks(marks or {}), source=source)
+
+def _ids(table, classes) -> list:
+    "The ids of classes given by id, label or name; several hundred ids are quickly looked up"
+    known = set(table.id)
+    return [int(c) if type(c) is int and c in known else resolve(table, c) for c in classes]
+
+def _records(table, ids: list) -> list: # of {"id", "label", "name"}
+    of = {i: {"id": i, "label": l, "name": n} for i, l, n in zip(table.id.tolist(), table.label, table["name"])}
+    return [of[i] for i in ids]
 
 def _checked_marks(marks: dict, where: str="marks") -> dict:
     "The marks, if each is one of `MARKS`"

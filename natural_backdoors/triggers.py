@@ -73,15 +73,6 @@ class Triggers:
 
     def __getitem__(self, key) -> pd.DataFrame: return self.sets[self.resolve(key)]
 
-    def only(self,
-             ids, # trigger ids
-            ) -> "Triggers": # in that order
-        "These triggers and no others"
-        ids = list(ids)
-        table = self.table.set_index("id", drop=False).loc[ids].reset_index(drop=True)
-        return Triggers(table, {t: self.sets[t] for t in ids}, self.dataset, {**self.params, "n_triggers": len(ids)},
-                        self.graph, self.overlaps, self.source, self.ranking, self.too_few)
-
     def __repr__(self):
         p = self.params
         how = ", ".join(f"{k}={p[k]}" for k in ("centrality", "weighted", "subset", "min_overlaps", "engine") if k in p)
@@ -93,7 +84,18 @@ class Triggers:
         head = escape(repr(self).splitlines()[0])
         return f"<p>{head}</p>{self.table.head(10).to_html(index=False, escape=True)}"
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-008
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-007
+@patch
+def only(self: Triggers,
+         ids, # trigger ids
+        ) -> Triggers: # in that order
+    "These triggers and no others"
+    ids = list(ids)
+    table = self.table.set_index("id", drop=False).loc[ids].reset_index(drop=True)
+    return Triggers(table, {t: self.sets[t] for t in ids}, self.dataset, {**self.params, "n_triggers": len(ids)},
+                    self.graph, self.overlaps, self.source, self.ranking, self.too_few)
+
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-009
 @patch
 def why_not(self: Triggers,
             id: int, # a class id
@@ -119,7 +121,7 @@ def why_not(self: Triggers,
                             {"n_triggers": rank}))
     return found
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-010
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-011
 def _table(overlaps: Overlaps, candidates: pd.Series, found: dict) -> pd.DataFrame: # columns `TRIGGER_COLUMNS`
     "The table of the triggers in `found`: id -> (classes, `ClassSet`)"
     whole = lambda values: pd.array(list(values), "Int64")
@@ -129,7 +131,7 @@ def _table(overlaps: Overlaps, candidates: pd.Series, found: dict) -> pd.DataFra
         bound=whole(s.bound for _, s in found.values()), gap=whole(s.gap for _, s in found.values()),
     ).reset_index(drop=True)[TRIGGER_COLUMNS]
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-011
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-012
 def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
                   centrality: str="betweenness", # also "closeness", "degree", "eigenvector", "harmonic", "pagerank"
                   weighted: bool=False, # take the overlaps into account in the centrality?
@@ -174,7 +176,7 @@ def find_triggers(dataset, # a Dataset (or its LabelMatrix, or Overlaps)
     return Triggers(_table(overlaps, candidates, found), {t: classes for t, (classes, _) in found.items()}, name, params,
                     graph, overlaps, dataset, ranking, too_few)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-023
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-024
 @patch
 def for_class(self: Triggers,
               key, # a class, by id, label or name
@@ -186,7 +188,7 @@ def for_class(self: Triggers,
     table = self.table.drop(columns=TRIGGER_COLUMNS[4:]).merge(parts, left_on="id", right_on="trigger").drop(columns="trigger")
     return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-027
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-028
 @patch
 def confusions(self: Triggers,
                triggers=None, # only these, by id, label or name; default: all
@@ -205,7 +207,7 @@ def confusions(self: Triggers,
     return found.assign(trigger_name=name[found.trigger].to_numpy(), class_name=name[found.cls].to_numpy())[
         ["trigger", "cls", "trigger_name", "class_name", "kind", "evidence"]]
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-032
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-033
 @patch
 def scores(self: Triggers,
            key, # a trigger, by id, label or name
@@ -219,7 +221,7 @@ def scores(self: Triggers,
     table = pd.concat([near, trigger_scores(self.overlaps, self._pairs, trigger, near.id.to_numpy())], axis=1)
     return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-034
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-035
 @patch
 def explain(self: Triggers,
             trigger, # by id, label or name
@@ -235,7 +237,7 @@ def explain(self: Triggers,
     others = tuple(r for r in answer.reasons if r.kind != "limit")
     return replace(answer, reasons=(*self.why_not(t), *others))
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-041
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-042
 _NAME = ("possible_triggers__centrality_{centrality}__numTrigs_{n_triggers}__subset_{subset}"
          "__minOverlap_{min_overlaps}__maxOtherOverlap_{max_overlaps_with_others}__data_{data}.json")
 
@@ -250,7 +252,7 @@ def triggers_filename(params: dict, # as in `Triggers.params`
     "The published code's file name for these parameters"
     return _NAME.format(**{**params, "centrality": centrality_code(params)}, data=data)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-043
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-044
 @patch
 def to_json(self: Triggers,
             path, # a folder (the published code's file name is used) or a file name ending in .json
@@ -267,7 +269,7 @@ def to_json(self: Triggers,
                for t in self.table.to_dict("records")]
     return write_json(path, records)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-044
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-045
 def _params_of_filename(path: Path) -> tuple:
     "What the published code's file name tells: parameters and the dataset's name"
     match = re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(_NAME)), path.name)
@@ -278,7 +280,7 @@ def _params_of_filename(path: Path) -> tuple:
     numbers = {k: int(v) if re.fullmatch(r"-?\d+", v) else v for k, v in params.items()}
     return {"centrality": ALIASES.get(measure, measure), "weighted": code.endswith("_WT"), **numbers}, data
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-045
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-046
 def load_triggers(path, # a file written by `Triggers.to_json` or by the published code
                  ) -> Triggers: # without its graph
     "The triggers in a JSON file"
@@ -300,7 +302,7 @@ def load_triggers(path, # a file written by `Triggers.to_json` or by the publish
     if members: params["members"] = members
     return Triggers(table, sets, data, params)
 
-# %% ../nbs/api/40_triggers.ipynb #40-triggers-050
+# %% ../nbs/api/40_triggers.ipynb #40-triggers-051
 @patch
 def neighbourhood(self: Triggers,
                   key, # a trigger, by id, label or name

@@ -231,6 +231,10 @@ def test_rows_by_keyboard(view, pages):
     assert page.locator(".nbp-triggers tr[aria-selected=true] td").first.inner_text() == names[2]
     page.keyboard.press("End")
     assert page.evaluate("document.activeElement.getAttribute('role')") == "grid" # the focus survives drawing anew
+    marked = "document.activeElement.hasAttribute('data-lm-suppress-shortcuts')"
+    assert page.evaluate(marked) # Jupyter's keys are kept away: x would cut the cell
+    page.keyboard.press("Control+i")
+    assert not page.evaluate(marked)
     assert page.locator(".nbp-triggers .nbp-scroll").evaluate("e => e.scrollTop") > 0
 
 

@@ -7,7 +7,7 @@ function makeOutcome(ctx) {
   o.target = h("select", { id: uid("target") });
   o.target.onchange = () => choice.choose(choice.get().classes, o.target.value === "" ? null : Number(o.target.value));
   o.figures = h("dl", { class: "nbp-figures" });
-  o.warnings = h("ul", { class: "nbp-warnings", "aria-label": "Warnings", "aria-live": "polite" });
+  o.warnings = h("ul", { class: "nbp-warnings", "aria-label": "Warnings", "aria-live": "polite", tabindex: "0" });
   o.counts = h("tbody");
   o.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to see what would happen, before anything is trained.");
   o.tableBox = h("div", { class: "nbp-scroll nbp-low", tabindex: "0", role: "region", "aria-label": "Images of each class" },
@@ -64,6 +64,7 @@ function showOutput(o, shown) {
     o.tabs[i].tabIndex = key === shown ? 0 : -1;
     if (key === shown) o.pre.setAttribute("aria-labelledby", o.tabs[i].id);
   });
+  o.pre.dataset.kind = shown;
   setText(o.code, o.text[shown] || "");
 }
 
