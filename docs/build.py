@@ -65,6 +65,10 @@ def main():
     tree, src = work/"tree", work/"src"
     for folder in (work, out): shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root/"nbs", tree/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", ".*"))
+    # a notebook that is run finds what lies beside nbs/ where it always is
+    for path in root.iterdir():
+        if path.name not in ("nbs", "settings.ini", "build", "_docs", "_proc") and not path.name.startswith("."):
+            (tree/path.name).symlink_to(path)
     settings = (root/"settings.ini").read_text(encoding="utf-8")
     # what exec_show_docs would run is written by symbols.entry
     (tree/"settings.ini").write_text(settings + "\nskip_procs = exec_show_docs\n", encoding="utf-8")

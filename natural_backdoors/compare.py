@@ -15,7 +15,7 @@ import pandas as pd
 from .centrality import MEASURES, centrality
 from .core import UserError, lookup
 from .graph import EmptyGraph, co_graph
-from .plots import BLUE, GREY, INK, PALE, VERMILION, Picture, short_name
+from .plots import BLUE, GREY, INK, PALE, VERMILION, Picture, place_label, short_name
 from .triggers import as_overlaps, excluded_ids, find_classes, rank_candidates
 
 # %% ../nbs/api/45_compare.ipynb #45-compare-006
@@ -151,10 +151,26 @@ def draw_measures(comparison: Comparison,
     colours = [VERMILION if i in set(named) else GREY for i in ranks.index]
     ax.scatter(ranks[a], ranks[b], s=14, c=colours, alpha=.8, lw=0)
     ax.axline((1, 1), slope=1, color=PALE, lw=1, zorder=0)
-    for i in named:
-        ax.annotate(short_name(comparison.classes["name"][i]), (ranks[a][i], ranks[b][i]), xytext=(4, 3),
-                    textcoords="offset points", fontsize=7.5)
     rho = scores[a].corr(scores[b], "spearman")
     ax.set(xlabel=f"rank by {a}", ylabel=f"rank by {b}", title=f"rank correlation {rho:.2f}")
     ax.spines[["top", "right"]].set_visible(False)
+    _name_points(ax, ranks.loc[named], comparison.classes["name"])
     return ax.figure
+
+# %% ../nbs/api/45_compare.ipynb #45-compare-024
+def _name_points(ax, points: pd.DataFrame, names: pd.Series):
+    "Write names beside points (two columns, by class id), those of one point together, and only where they fit"
+    ax.figure.draw_without_rendering() # settles where the axes are
+    scale, taken = ax.figure.dpi/72, []
+    inside = ax.get_window_extent().extents
+    for at, ids in points.groupby(points.columns.tolist(), sort=False).groups.items():
+        shown = [short_name(names[i]) for i in ids[:2]] + ([f"{len(ids) - 2} more"] if len(ids) > 2 else [])
+        text = ax.annotate(", ".join(shown), at, fontsize=7.5, ha="center", va="center", parse_math=False)
+        box, pixel = text.get_window_extent(), ax.transData.transform(at)
+        size = np.array([box.width, box.height]) + 2*scale
+        offset, covered = place_label(size, pixel, np.array([1, -.4]), 4*scale, taken, inside)
+        text.remove()
+        if offset is None: continue
+        taken.append(covered)
+        ax.annotate(text.get_text(), at, offset/scale, textcoords="offset points", fontsize=7.5, ha="center", va="center",
+                    parse_math=False)

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'ARCHS', 'ALIASES', 'HEADS', 'MODEL_FORMAT', 'private_seed', 'Body', 'Pooled',
-           'small_body', 'torchvision_body', 'arch_name', 'linear_head', 'mlp_head', 'build_model', 'LayerGroup',
-           'layer_groups', 'n_unfrozen', 'set_trainable', 'to_input', 'model_outputs', 'library_versions', 'save_model',
-           'load_model']
+           'small_body', 'torchvision_body', 'timm_body', 'arch_name', 'body_of', 'linear_head', 'mlp_head',
+           'fastai_head', 'build_model', 'LayerGroup', 'layer_groups', 'n_unfrozen', 'set_trainable', 'to_input',
+           'model_outputs', 'library_versions', 'save_model', 'load_model']
 
-# %% ../nbs/api/69_models.ipynb #71-models-003
+# %% ../nbs/api/69_models.ipynb #69-models-003
 import hashlib
+import importlib.util
 import os
 import pickle
 import random
@@ -43,7 +44,7 @@ except ImportError as e:
     raise MissingPackage(f"training needs torch, torchvision, fastai and safetensors ({e}); "
                          "install them with: pip install 'natural_backdoors[train]'") from e
 
-# %% ../nbs/api/69_models.ipynb #71-models-006
+# %% ../nbs/api/69_models.ipynb #69-models-006
 @contextmanager
 def private_seed(seed: int, # where the draws inside the block start
                 ):
@@ -57,7 +58,7 @@ def private_seed(seed: int, # where the draws inside the block start
         try: yield
         finally: random.setstate(python); np.random.set_state(legacy)
 
-# %% ../nbs/api/69_models.ipynb #71-models-010
+# %% ../nbs/api/69_models.ipynb #69-models-009
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass
@@ -72,7 +73,7 @@ class Pooled(nn.Module):
     "Average a map of features over its positions; features without positions pass as they are"
     def forward(self, x): return x.mean((2, 3)) if x.ndim == 4 else x
 
-# %% ../nbs/api/69_models.ipynb #71-models-012
+# %% ../nbs/api/69_models.ipynb #69-models-011
 def small_body(pretrained: bool=False, # there are no weights for it, so this must be False
                widths: tuple=(24, 48, 96, 192), # channels of the stages, each at half the resolution of the one before
               ) -> Body:
@@ -83,7 +84,7 @@ def small_body(pretrained: bool=False, # there are no weights for it, so this mu
     init_cnn(module)
     return Body(module, head="linear")
 
-# %% ../nbs/api/69_models.ipynb #71-models-014
+# %% ../nbs/api/69_models.ipynb #69-models-013
 def _without_classifier(net: nn.Module) -> nn.Module:
     "`net` with its last child, the classifier, replaced by average pooling"
     *_, (name, _) = net.named_children()
@@ -92,7 +93,7 @@ def _without_classifier(net: nn.Module) -> nn.Module:
     if isinstance(getattr(net, "avgpool", None), nn.AdaptiveAvgPool2d): net.avgpool = nn.AdaptiveAvgPool2d(1)
     return net
 
-# %% ../nbs/api/69_models.ipynb #71-models-016
+# %% ../nbs/api/69_models.ipynb #69-models-015
 @contextmanager
 def _only_weights():
     "Let torch.load read nothing but weights; torchvision has no argument for it"
@@ -115,7 +116,6 @@ def _failed_download(arch: str, url: str, error: Exception) -> UserError:
     return UserError(f"could not get the pretrained weights of arch {arch!r} from {url} ({reason}); put that file into "
                      f"{file.parent}, {without}")
 
-# %% ../nbs/api/69_models.ipynb #71-models-017
 def torchvision_body(name: str, # of a classifier in torchvision.models
                      pretrained: bool, # download the weights that torchvision recommends
                     ) -> Body:
@@ -131,21 +131,56 @@ def torchvision_body(name: str, # of a classifier in torchvision.models
     scaling = weights.transforms()
     return Body(_without_classifier(net), mean=tuple(scaling.mean), std=tuple(scaling.std))
 
-# %% ../nbs/api/69_models.ipynb #71-models-019
+# %% ../nbs/api/69_models.ipynb #69-models-017
+def _timm():
+    "The package timm"
+    try: import timm, timm.data
+    except ImportError as e:
+        raise MissingPackage(f"architectures named 'timm:...' need the package timm ({e}); "
+                             "install it with: pip install timm") from e
+    return timm
+
+def timm_body(name: str, # of a classifier in timm
+              pretrained: bool, # download the weights that timm recommends
+             ) -> Body:
+    "The network `name` of timm without its classifier"
+    timm = _timm()
+    try:
+        with _only_weights(): net = timm.create_model(name, pretrained=pretrained, num_classes=0)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as e:
+        weights = f" with pretrained weights ({e})" if pretrained else f" ({e})"
+        raise UserError(f"timm could not make arch {name!r}{weights.splitlines()[0]}; with pretrained=False and "
+                        "unfreeze='all' it is trained from random weights") from e
+    scaling = timm.data.resolve_model_data_config(net)
+    return Body(net, mean=tuple(scaling["mean"]), std=tuple(scaling["std"]))
+
+# %% ../nbs/api/69_models.ipynb #69-models-019
 ARCHS = {"small": small_body} | {name: partial(torchvision_body, name)
                                  for name in torchvision.models.list_models(module=torchvision.models)}
 ALIASES = {"vgg": "vgg16", "inception": "inception_v3", "dense": "densenet121", "resnet": "resnet50"}
 
-# %% ../nbs/api/69_models.ipynb #71-models-020
+# %% ../nbs/api/69_models.ipynb #69-models-020
 def arch_name(arch: str, # as the user wrote it
-             ) -> str: # a key of ARCHS
+             ) -> str: # a key of ARCHS, or timm: and a name of timm
     "The full name of `arch`, or a `UserError` that offers the nearest ones"
     name = ALIASES.get(arch, arch)
     if name in ARCHS: return name
-    raise UserError(f"unknown arch {arch!r}{did_you_mean(arch, [*ARCHS, *ALIASES])} "
-                    f"(natural_backdoors.models.ARCHS lists all {len(ARCHS)})")
+    wanted, more = str(name).removeprefix("timm:"), []
+    if wanted != name or importlib.util.find_spec("timm"):
+        timm = _timm()
+        if timm.is_model(wanted): return f"timm:{wanted}"
+        more = [f"timm:{n}" for n in timm.list_models()] if wanted != name else timm.list_models()
+    raise UserError(f"unknown arch {arch!r}{did_you_mean(arch, [*ARCHS, *ALIASES, *more])} "
+                    f"(natural_backdoors.models.ARCHS lists all {len(ARCHS)}"
+                    f"{' and timm.list_models() those of timm' if more else ''})")
 
-# %% ../nbs/api/69_models.ipynb #71-models-023
+def body_of(arch: str, # as arch_name gives it
+            pretrained: bool,
+           ) -> Body:
+    "The body of an architecture"
+    return ARCHS[arch](pretrained=pretrained) if arch in ARCHS else timm_body(arch.removeprefix("timm:"), pretrained)
+
+# %% ../nbs/api/69_models.ipynb #69-models-025
 def linear_head(n_features: int, n_classes: int) -> nn.Module:
     "One linear layer"
     return nn.Linear(n_features, n_classes)
@@ -154,9 +189,14 @@ def mlp_head(n_features: int, n_classes: int, hidden: int=1024) -> nn.Module:
     "One hidden layer of 1,024 rectified units, as in the paper"
     return nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, n_classes))
 
-HEADS = {"linear": linear_head, "mlp": mlp_head}
+def fastai_head(n_features: int, n_classes: int) -> nn.Module:
+    "fastai's own: two layers, each after batch norm and dropout"
+    from fastai.vision.learner import create_head
+    return create_head(n_features, n_classes, pool=False)
 
-# %% ../nbs/api/69_models.ipynb #71-models-025
+HEADS = {"linear": linear_head, "mlp": mlp_head, "fastai": fastai_head}
+
+# %% ../nbs/api/69_models.ipynb #69-models-027
 def _n_features(body: nn.Module, arch: str, size: int) -> int:
     "How many features `body` makes of an image of `size` pixels"
     training = body.training
@@ -169,7 +209,7 @@ def _n_features(body: nn.Module, arch: str, size: int) -> int:
     if features.ndim != 2: raise UserError(f"arch {arch!r} must give features (n, f), not {tuple(features.shape)}")
     return features.shape[1]
 
-# %% ../nbs/api/69_models.ipynb #71-models-026
+# %% ../nbs/api/69_models.ipynb #69-models-028
 def build_model(arch: str, # a name in ARCHS or ALIASES
                 n_classes: int, # outputs
                 pretrained: bool=True, # start from ImageNet weights
@@ -181,14 +221,14 @@ def build_model(arch: str, # a name in ARCHS or ALIASES
     arch = arch_name(arch)
     if n_classes < 2: raise UserError(f"a classifier needs at least 2 classes, not {n_classes}")
     with private_seed(seed):
-        body = ARCHS[arch](pretrained=pretrained)
+        body = body_of(arch, pretrained)
         head = head or body.head
         make_head = lookup("head", head, HEADS)
         model = nn.Sequential(body.module, make_head(_n_features(body.module, arch, size), n_classes))
     return model, {"arch": arch, "head": head, "size": int(size), "pretrained": bool(pretrained),
                    "mean": [float(x) for x in body.mean], "std": [float(x) for x in body.std]}
 
-# %% ../nbs/api/69_models.ipynb #71-models-039
+# %% ../nbs/api/69_models.ipynb #69-models-041
 @dataclass
 class LayerGroup:
     "A part of a network that is trained or frozen as one"
@@ -227,7 +267,7 @@ def layer_groups(model: nn.Sequential, # body and head
     groups[0].parameters += [p for p in model.parameters() if id(p) not in grouped]
     return groups
 
-# %% ../nbs/api/69_models.ipynb #71-models-043
+# %% ../nbs/api/69_models.ipynb #69-models-045
 def n_unfrozen(unfreeze, # "head", "all" or how many of the last groups
                n_groups: int, # how many there are
               ) -> int: # how many of the last groups are trained
@@ -253,7 +293,7 @@ def set_trainable(model: nn.Sequential, # body and head
         for p in group.parameters: p.requires_grad_(i >= len(groups) - n)
     return groups[-n:]
 
-# %% ../nbs/api/69_models.ipynb #71-models-046
+# %% ../nbs/api/69_models.ipynb #69-models-048
 def to_input(pixels: torch.Tensor, # (n, size, size, 3), uint8
              mean: list, # of red, green, blue in 0..1
              std: list, # of red, green, blue in 0..1
@@ -263,7 +303,7 @@ def to_input(pixels: torch.Tensor, # (n, size, size, 3), uint8
     shift = torch.tensor(mean, device=pixels.device) / torch.tensor(std, device=pixels.device)
     return (pixels / scale - shift).permute(0, 3, 1, 2)
 
-# %% ../nbs/api/69_models.ipynb #71-models-048
+# %% ../nbs/api/69_models.ipynb #69-models-050
 @torch.no_grad()
 def model_outputs(model: nn.Module,
                   pixels, # (n, size, size, 3), uint8, array or tensor
@@ -283,7 +323,7 @@ def model_outputs(model: nn.Module,
     finally: model.train(training)
     return torch.cat(outputs) if outputs else torch.zeros(0, 0)
 
-# %% ../nbs/api/69_models.ipynb #71-models-051
+# %% ../nbs/api/69_models.ipynb #69-models-053
 MODEL_FORMAT = 1
 _NEEDED = ["arch", "head", "size", "classes", "mean", "std"]
 
@@ -295,7 +335,7 @@ def library_versions() -> dict: # name -> version
     "What a result may depend on"
     return {name: version(name) for name in ["torch", "torchvision", "fastai", "numpy"]}
 
-# %% ../nbs/api/69_models.ipynb #71-models-052
+# %% ../nbs/api/69_models.ipynb #69-models-054
 def save_model(model: nn.Sequential, # as build_model makes it
                folder, # gets model.safetensors and model.json
                info: dict, # what build_model said, and "classes" in the order of the outputs; more if you like
@@ -311,7 +351,7 @@ def save_model(model: nn.Sequential, # as build_model makes it
                                      "weights_sha256": _sha256(folder/"model.safetensors")})
     return folder
 
-# %% ../nbs/api/69_models.ipynb #71-models-054
+# %% ../nbs/api/69_models.ipynb #69-models-056
 def _checked_info(path: Path) -> dict:
     "The content of a model.json that this version understands"
     info = read_json(path)
@@ -323,7 +363,7 @@ def _checked_info(path: Path) -> dict:
     if missing: raise UserError(f"{path} does not describe a model: it lacks {', '.join(missing)}")
     return info
 
-# %% ../nbs/api/69_models.ipynb #71-models-055
+# %% ../nbs/api/69_models.ipynb #69-models-057
 def load_model(folder, # where save_model wrote to
                device="cpu", # where the model is to live
               ) -> tuple: # (model in eval mode, info)

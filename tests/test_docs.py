@@ -118,10 +118,11 @@ def test_reference(site):
     entry = api.split('id="natural_backdoors.triggers.find_triggers"')[1].split("</dl>")[0]
     assert "min_overlaps" in entry and "two classes are joined if they share at least so many images" in entry
     line = re.search(r"source/triggers\.html#line-(\d+)", entry)[1]
-    source = (ROOT/"natural_backdoors"/"triggers.py").read_text(encoding="utf-8").splitlines()
-    assert source[int(line) - 1].startswith("def find_triggers(")
-    prose = [p for folder in ("tutorials", "howto", "explanations") for p in (site[0]/folder).glob("*.html")]
-    assert any("/triggers.html#natural_backdoors.triggers.find_triggers" in p.read_text(encoding="utf-8") for p in prose)
+    source = (site[0]/"source"/"triggers.html").read_text(encoding="utf-8")
+    assert ">find_triggers<" in source.split(f'id="line-{line}"')[1].splitlines()[0]
+    prose = [p.read_text(encoding="utf-8") for f in ("tutorials", "howto", "explanations") for p in (site[0]/f).iterdir()
+             if p.suffix == ".html"]
+    assert any("/triggers.html#natural_backdoors.triggers.find_triggers" in page for page in prose)
 
 
 def test_small_site(small):

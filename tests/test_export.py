@@ -288,6 +288,32 @@ def test_nothing_is_left_when_it_stops(split, tmp_path, monkeypatch, format, err
     if isinstance(error, OSError): assert "the disk is full" in str(raised.value)
 
 
+LIMITED = """
+import resource, signal, sys
+from natural_backdoors.core import UserError
+from natural_backdoors.export import export_split
+from natural_backdoors.poison import PoisonSplit
+split = PoisonSplit.load(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try: export_split(split, sys.argv[2], sys.argv[3], size=64)
+except UserError as e: print("said:", e)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
+@pytest.mark.parametrize("format", ["hdf5", "parquet", "huggingface"])
+def test_a_write_that_fails_ends_with_one_line(split, tmp_path, root, format):
+    "The HDF5 library crashes at the end of the process after a failed write, unless it does not get to know of it"
+    pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
+    split.save(tmp_path/"split")
+    args = [sys.executable, "-c", LIMITED, str(tmp_path/"split"), str(tmp_path/"out"), format]
+    done = subprocess.run(args, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout.startswith("said: cannot write the export") and "File too large" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["split"]
+
+
 SLOW = """
 import sys, time
 from natural_backdoors import export
