@@ -61,7 +61,7 @@ def main():
     root = args.root.resolve()
     sys.path.insert(0, str(root))
     npm.main(Path(sys.prefix)/"npm")
-    work, out, conf = root/"build"/"site", root/"_docs", Path(__file__).parent.resolve()
+    work, out = root/"build"/"site", root/"_docs"
     tree, src = work/"tree", work/"src"
     for folder in (work, out): shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root/"nbs", tree/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", ".*"))
@@ -99,15 +99,18 @@ def main():
     Site(root, tree, src).write()
 
     from sphinx.cmd.build import build_main
-    failed = build_main(["-q", "-W", "--keep-going", "-c", str(conf), "-d", str(work/"doctrees"), str(src), str(out)])
-    shutil.copytree(root/"nbs", out/"notebooks", ignore=shutil.ignore_patterns("*.yml", ".*"))
+    html = work/"html"
+    failed = build_main(["-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", str(work/"doctrees"),
+                         str(src), str(html)])
+    shutil.copytree(root/"nbs", html/"notebooks", ignore=shutil.ignore_patterns("*.yml", ".*"))
     for static in (tree/"nbs").rglob("_static"):
-        shutil.copytree(static, out/static.relative_to(tree/"nbs"), dirs_exist_ok=True)
-    shutil.copy(Path(sys.prefix)/"share/jupyter/nbextensions/anywidget/index.js", out/"_static"/"anywidget.js")
-    n, broken, outside = links.check(out)
+        shutil.copytree(static, html/static.relative_to(tree/"nbs"), dirs_exist_ok=True)
+    shutil.copy(Path(sys.prefix)/"share/jupyter/nbextensions/anywidget/index.js", html/"_static"/"anywidget.js")
+    n, broken, outside = links.check(html)
     if broken: print("broken links:", *broken, sep="\n")
     if broken or failed: sys.exit(1)
     (work/"outside_links.txt").write_text("\n".join(outside) + "\n")
+    html.rename(out)
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
     print(f"{out}: {len(list(out.rglob('*.html')))} pages, {size/1e6:.0f} MB, {n} links followed; "
           f"{len(outside)} lead elsewhere: {work/'outside_links.txt'}")

@@ -179,8 +179,9 @@ def count_shards(args) -> Overlaps:
 # %% ../nbs/api/95_cli.ipynb #95-cli-016
 _FLAG_OF = {"centrality": "centrality_metric", "subset": "subset_metric", "n_triggers": "num_trigs_desired",
             "n_draws": "num_runs_mis"} # argument of find_triggers -> flag, where they differ
-_FIND = ("centrality", "weighted", "subset", "min_overlaps", "max_overlaps_with_others", "n_triggers", "min_clean", "min_poison",
-         "min_classes", "exclude", "n_draws", "engine", "seed", "split", "max_classes", "time_limit", "compat")
+_FIND = ("centrality", "weighted", "subset", "min_overlaps", "max_overlaps_with_others", "n_triggers", "min_clean",
+         "min_poison", "min_classes", "exclude", "n_draws", "engine", "seed", "split", "max_classes", "time_limit",
+         "compat")
 
 def find_arguments_of(args) -> dict: # of `find_triggers`
     "What the flags say about finding triggers"
@@ -232,7 +233,8 @@ def pick(args):
     request = {"settings": {"n_clean": args.sample_size, "inject_rate": args.inject_rate,
                             "test_fraction": args.test_fraction, "seed": args.seed}}
     if args.dataset_root is None:
-        if "data" in given_flags(args): raise UserError("pick --data needs --dataset_root; without both it shows the embedded scenes")
+        if "data" in given_flags(args):
+            raise UserError("pick --data needs --dataset_root; without both it shows the embedded scenes")
         request = scenes_request(args.data_root) | request
         if "sample_size" not in given_flags(args): request["settings"]["n_clean"] = 170 # as the demo: scenes are few
     else:
@@ -255,9 +257,10 @@ def given_flags(args) -> dict: # flag -> value
 def use_selection(args, chosen: Selection):
     "Set the flags to what the selection says"
     source, find = chosen.source or {}, dict(chosen.params)
-    says = {"data": source.get("data"), "name": source.get("name"), "split": chosen.split, "trigger": chosen.trigger["label"],
-            "classes": [c["label"] for c in chosen.classes], "target": chosen.target["label"], "sample_size": chosen.n_clean,
-            "inject_rate": chosen.inject_rate, "test_fraction": chosen.test_fraction, "seed": chosen.seed}
+    says = {"data": source.get("data"), "name": source.get("name"), "split": chosen.split,
+            "trigger": chosen.trigger["label"], "classes": [c["label"] for c in chosen.classes],
+            "target": chosen.target["label"], "sample_size": chosen.n_clean, "inject_rate": chosen.inject_rate,
+            "test_fraction": chosen.test_fraction, "seed": chosen.seed}
     if source.get("options"): says["option"] = [f"{k}={v}" for k, v in source["options"].items()]
     find.pop("seed", None)
     says |= {_FLAG_OF.get(k, k): v for k, v in find.items() if k in _FIND and k != "split"}

@@ -165,7 +165,8 @@ def boxes(self: Evidence,
 # %% ../nbs/api/54_evidence.ipynb #54-evidence-030
 _STYLE = """<style>
 .nb-sheet {{display: grid; grid-template-columns: 1fr 1fr; gap: 1em; max-width: 60em}}
-.nb-sheet figure {{display: inline-block; margin: 0 .4em .4em 0; vertical-align: top; width: {width}px; font-size: .75em}}
+.nb-sheet figure {{display: inline-block; margin: 0 .4em .4em 0; vertical-align: top; width: {width}px}}
+.nb-sheet figure {{font-size: .75em}}
 .nb-sheet figcaption {{overflow: hidden; text-overflow: ellipsis; white-space: nowrap}}
 .nb-pic {{position: relative; display: inline-block}}
 .nb-pic img {{display: block; max-width: {width}px}}

@@ -211,6 +211,10 @@ class _Sink(io.FileIO):
         except OSError as e: self.error = e
         return len(data)
 
+    def truncate(self, size=None):
+        try: return super().truncate(size)
+        except OSError as e: self.error = self.error or e
+
     def check(self):
         if self.error is not None: raise self.error
 

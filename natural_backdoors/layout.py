@@ -64,7 +64,7 @@ def layout(n: int, # nodes
            source, # one end of each edge, ints from 0 to n - 1
            target, # the other end
            weight=None, # overlaps, the more the nearer; None: all alike
-           rounds: int=120,
+           rounds: int=80,
            seed: int=0,
           ) -> tuple: # x, y: float arrays from 0 to 1
     "Positions of the nodes of a graph, joined ones near each other"

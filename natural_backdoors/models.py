@@ -159,7 +159,6 @@ ARCHS = {"small": small_body} | {name: partial(torchvision_body, name)
                                  for name in torchvision.models.list_models(module=torchvision.models)}
 ALIASES = {"vgg": "vgg16", "inception": "inception_v3", "dense": "densenet121", "resnet": "resnet50"}
 
-# %% ../nbs/api/69_models.ipynb #69-models-020
 def arch_name(arch: str, # as the user wrote it
              ) -> str: # a key of ARCHS, or timm: and a name of timm
     "The full name of `arch`, or a `UserError` that offers the nearest ones"
@@ -180,7 +179,7 @@ def body_of(arch: str, # as arch_name gives it
     "The body of an architecture"
     return ARCHS[arch](pretrained=pretrained) if arch in ARCHS else timm_body(arch.removeprefix("timm:"), pretrained)
 
-# %% ../nbs/api/69_models.ipynb #69-models-025
+# %% ../nbs/api/69_models.ipynb #69-models-024
 def linear_head(n_features: int, n_classes: int) -> nn.Module:
     "One linear layer"
     return nn.Linear(n_features, n_classes)
@@ -196,7 +195,7 @@ def fastai_head(n_features: int, n_classes: int) -> nn.Module:
 
 HEADS = {"linear": linear_head, "mlp": mlp_head, "fastai": fastai_head}
 
-# %% ../nbs/api/69_models.ipynb #69-models-027
+# %% ../nbs/api/69_models.ipynb #69-models-026
 def _n_features(body: nn.Module, arch: str, size: int) -> int:
     "How many features `body` makes of an image of `size` pixels"
     training = body.training
@@ -209,7 +208,7 @@ def _n_features(body: nn.Module, arch: str, size: int) -> int:
     if features.ndim != 2: raise UserError(f"arch {arch!r} must give features (n, f), not {tuple(features.shape)}")
     return features.shape[1]
 
-# %% ../nbs/api/69_models.ipynb #69-models-028
+# %% ../nbs/api/69_models.ipynb #69-models-027
 def build_model(arch: str, # a name in ARCHS or ALIASES
                 n_classes: int, # outputs
                 pretrained: bool=True, # start from ImageNet weights
@@ -228,7 +227,7 @@ def build_model(arch: str, # a name in ARCHS or ALIASES
     return model, {"arch": arch, "head": head, "size": int(size), "pretrained": bool(pretrained),
                    "mean": [float(x) for x in body.mean], "std": [float(x) for x in body.std]}
 
-# %% ../nbs/api/69_models.ipynb #69-models-041
+# %% ../nbs/api/69_models.ipynb #69-models-040
 @dataclass
 class LayerGroup:
     "A part of a network that is trained or frozen as one"
@@ -267,7 +266,7 @@ def layer_groups(model: nn.Sequential, # body and head
     groups[0].parameters += [p for p in model.parameters() if id(p) not in grouped]
     return groups
 
-# %% ../nbs/api/69_models.ipynb #69-models-045
+# %% ../nbs/api/69_models.ipynb #69-models-044
 def n_unfrozen(unfreeze, # "head", "all" or how many of the last groups
                n_groups: int, # how many there are
               ) -> int: # how many of the last groups are trained
@@ -293,7 +292,7 @@ def set_trainable(model: nn.Sequential, # body and head
         for p in group.parameters: p.requires_grad_(i >= len(groups) - n)
     return groups[-n:]
 
-# %% ../nbs/api/69_models.ipynb #69-models-048
+# %% ../nbs/api/69_models.ipynb #69-models-047
 def to_input(pixels: torch.Tensor, # (n, size, size, 3), uint8
              mean: list, # of red, green, blue in 0..1
              std: list, # of red, green, blue in 0..1
@@ -303,7 +302,7 @@ def to_input(pixels: torch.Tensor, # (n, size, size, 3), uint8
     shift = torch.tensor(mean, device=pixels.device) / torch.tensor(std, device=pixels.device)
     return (pixels / scale - shift).permute(0, 3, 1, 2)
 
-# %% ../nbs/api/69_models.ipynb #69-models-050
+# %% ../nbs/api/69_models.ipynb #69-models-049
 @torch.no_grad()
 def model_outputs(model: nn.Module,
                   pixels, # (n, size, size, 3), uint8, array or tensor
@@ -323,7 +322,7 @@ def model_outputs(model: nn.Module,
     finally: model.train(training)
     return torch.cat(outputs) if outputs else torch.zeros(0, 0)
 
-# %% ../nbs/api/69_models.ipynb #69-models-053
+# %% ../nbs/api/69_models.ipynb #69-models-052
 MODEL_FORMAT = 1
 _NEEDED = ["arch", "head", "size", "classes", "mean", "std"]
 
@@ -335,7 +334,7 @@ def library_versions() -> dict: # name -> version
     "What a result may depend on"
     return {name: version(name) for name in ["torch", "torchvision", "fastai", "numpy"]}
 
-# %% ../nbs/api/69_models.ipynb #69-models-054
+# %% ../nbs/api/69_models.ipynb #69-models-053
 def save_model(model: nn.Sequential, # as build_model makes it
                folder, # gets model.safetensors and model.json
                info: dict, # what build_model said, and "classes" in the order of the outputs; more if you like
@@ -351,7 +350,7 @@ def save_model(model: nn.Sequential, # as build_model makes it
                                      "weights_sha256": _sha256(folder/"model.safetensors")})
     return folder
 
-# %% ../nbs/api/69_models.ipynb #69-models-056
+# %% ../nbs/api/69_models.ipynb #69-models-055
 def _checked_info(path: Path) -> dict:
     "The content of a model.json that this version understands"
     info = read_json(path)
@@ -363,7 +362,7 @@ def _checked_info(path: Path) -> dict:
     if missing: raise UserError(f"{path} does not describe a model: it lacks {', '.join(missing)}")
     return info
 
-# %% ../nbs/api/69_models.ipynb #69-models-057
+# %% ../nbs/api/69_models.ipynb #69-models-056
 def load_model(folder, # where save_model wrote to
                device="cpu", # where the model is to live
               ) -> tuple: # (model in eval mode, info)

@@ -261,7 +261,8 @@ def static_data(source, # a Dataset, LabelMatrix or Overlaps
         python = "split = poison_split(dataset, {trigger}, [{classes}], target={target})"
         runs.append({"params": params_value(form_arguments(state.arguments, form)), "result": result_value(found),
                      "details": details, "templates": {"python": python}})
-    options = state.options_value() | {"grid": {k: list(v) for k, v in grid.items()}, "static": True, "has_images": False}
+    options = state.options_value() | {"grid": {k: list(v) for k, v in grid.items()}, "static": True}
+    options |= {"has_images": False, "has_boxes": False}
     return {"options": options, "classes": classes_value(state.overlaps), "runs": runs, "start": 0}
 
 # %% ../nbs/api/86_picker.ipynb #86-picker-033
@@ -271,7 +272,8 @@ class Message:
     "A sentence in the place of a picker"
     def __init__(self, text: str): self.text = text
     def __repr__(self): return self.text
-    def _repr_html_(self): return f"<p role='alert' style='font:16px sans-serif;margin:2em'>{html.escape(self.text)}</p>"
+    def _repr_html_(self):
+        return f"<p role='alert' style='font:16px sans-serif;margin:2em'>{html.escape(self.text)}</p>"
 
 def app():
     "The picker that the environment asks for; the embedded scenes if it asks for nothing"
@@ -280,7 +282,8 @@ def app():
         source = asked["source"]
         dataset = open_dataset(source["data"], source["dataset_root"], **source.get("options", {}))
         if source.get("name"): dataset.name = source["name"]
-        return TriggerPicker(dataset, path=asked.get("path"), find=asked.get("find"), opened=source, **asked.get("settings", {}))
+        return TriggerPicker(dataset, path=asked.get("path"), find=asked.get("find"), opened=source,
+                             **asked.get("settings", {}))
     except Exception as e:
         if not isinstance(e, UserError): log.error("the picker could not start", exc_info=e)
         return Message(" ".join(str(e).split()) or type(e).__name__)
@@ -291,11 +294,13 @@ def scenes_request(data_root, # folder for auxiliary files
     "What to show of the embedded scenes, which are drawn if need be"
     from natural_backdoors.scenes import make_scenes
     root = make_scenes(Path(data_root)/"scenes"/"dataset", n_images=n_images, progress=True)
-    return {"source": {"data": "openimages", "dataset_root": str(root.resolve()), "name": "scenes"}, "settings": {"n_clean": 170}}
+    source = {"data": "openimages", "dataset_root": str(root.resolve()), "name": "scenes"}
+    return {"source": source, "settings": {"n_clean": 170}}
 
 # %% ../nbs/api/86_picker.ipynb #86-picker-037
-_POLICY = ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-           "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: blob: data:; frame-ancestors 'self'")
+_POLICY = "; ".join(["default-src 'self'", "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+                     "style-src 'self' 'unsafe-inline'", "img-src 'self' data: blob:", "font-src 'self' data:",
+                     "connect-src 'self' ws: blob: data:", "frame-ancestors 'self'"])
 
 def free_port() -> int:
     "A port of this machine that nobody listens on"
@@ -313,7 +318,8 @@ def serve(request: dict, # as `app` reads it
         from traitlets.config import Config
         from voila.app import Voila
     except ImportError as e:
-        raise MissingPackage(f"the picker needs Voila ({e}); install it with `pip install 'natural_backdoors[notebook]'`") from e
+        raise MissingPackage(f"the picker needs Voila ({e}); install it with "
+                             "`pip install natural_backdoors[notebook]`") from e
     with tempfile.TemporaryDirectory(prefix="natural_backdoors_") as folder:
         os.environ[REQUEST] = str(write_json(Path(folder)/"request.json", request))
         port, token = port or free_port(), secrets.token_urlsafe(16)

@@ -69,7 +69,9 @@ class Triggers:
         id = resolve(self.classes, key)
         if id in self.sets: return id
         name, reasons = class_record(self.classes, id)["name"], self.why_not(id)
-        raise UserError(f"{name!r} is not among the {len(self)} triggers found: {reasons[0].text if reasons else 'not in the file'}")
+        why = "it is not in the file" if not reasons else reasons[0].text
+        if reasons and reasons[0].admit: why += "; " + ", ".join(f"{k}={v}" for k, v in reasons[0].admit.items()) + " would admit it"
+        raise UserError(f"{name!r} is not among the {len(self)} triggers found: {why}")
 
     def __getitem__(self, key) -> pd.DataFrame: return self.sets[self.resolve(key)]
 
@@ -114,7 +116,8 @@ def why_not(self: Triggers,
                             {"min_overlaps": most} if most else {}))
     elif id in self.too_few:
         has = self.too_few[id]
-        found.append(Reason("few classes", f"only {has} classes with enough images < {p['min_classes']}", {"min_classes": has} if has else {}))
+        text = f"only {has} classes with enough images (min_clean, min_poison) < min_classes={p['min_classes']}"
+        found.append(Reason("few classes", text, {"min_classes": has} if has else {}))
     elif id not in p["excluded"]:
         rank = self.ranking.drop(p["excluded"], errors="ignore").index.get_loc(id) + 1
         found.append(Reason("rank", f"rank {rank} by {p['centrality']} centrality, of which the first {p['n_triggers']} were taken",

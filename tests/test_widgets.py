@@ -700,3 +700,19 @@ def test_rules_of_the_stylesheet_stay_inside():
     text = re.sub(r"/\*.*?\*/|@keyframes \S+ {[^}]*}\s*}", "", stylesheet(), flags=re.S)
     for selectors in re.findall(r"([^{};]+){", text):
         if not selectors.strip().startswith("@"): assert all(s.strip().startswith(".nbp") for s in re.split(r",(?![^(]*\))", selectors)), selectors
+
+
+def test_an_exported_notebook_shows_a_table():
+    "Without the state of the widget the table is what is left; with it, the live view"
+    nbformat, exporters = pytest.importorskip("nbformat"), pytest.importorskip("nbconvert.exporters")
+    view = Picker(classes={"id": [0], "label": ["/m/a"], "name": [EVIL], "images": [9]}, options={"dataset": "toy"},
+                  result={"triggers": {"id": [0], "centrality": [.5], "n_classes": [2], "n_images": [9], "n_poison": [4]}, "sets": {"0": []}, "summary": "1 trigger"})
+    data, metadata = view._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("picker", outputs=[output])])
+    text, _ = exporters.HTMLExporter().from_notebook_node(notebook)
+    assert "<table" in text and "&lt;img src=x" in text and EVIL not in text
+    state = {"version_major": 2, "version_minor": 0, "state": {view.model_id: {"model_name": "AnyModel", "model_module": "anywidget", "state": {}}}}
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
+    text, _ = exporters.HTMLExporter().from_notebook_node(notebook)
+    assert "application/vnd.jupyter.widget-view+json" in text and "Triggers in toy" not in text

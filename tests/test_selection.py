@@ -1,0 +1,103 @@
+"A selection from file to split: what is saved is what is used, whatever the names, and a damaged file is told in a line"
+import json
+import shlex
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from natural_backdoors.cli import main, make_parser
+from natural_backdoors.core import UserError
+from natural_backdoors.evidence import Evidence
+from natural_backdoors.labels import combine
+from natural_backdoors.poison import poison_split, sort_images
+from natural_backdoors.selection import Selection, excluded_images, load_exclusions, save_exclusions, select
+from natural_backdoors.table import TableDataset
+from natural_backdoors.triggers import find_triggers
+
+NAMES = ["cat", "<img src=x onerror=alert(1)>", "it's; rm -rf *", 'say "hi"', "a, b", "007", "Ünï 猫", "x" * 3000]
+
+
+def dataset(names=NAMES, n=60):
+    "Each class has `n` images, a third of them with the trigger `hat`"
+    rows = [(f"{c}-{i}", name) for c, name in enumerate(names) for i in range(n)]
+    rows += [(f"{c}-{i}", "hat") for c in range(len(names)) for i in range(n // 3)]
+    return TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="odd")
+
+
+@pytest.fixture(scope="module")
+def odd(): return dataset()
+
+
+@pytest.fixture(scope="module")
+def found(odd): return find_triggers(odd)
+
+
+def test_any_names(odd, found, tmp_path):
+    chosen = select(found, "hat", marks={"0-1": "not_trigger", "1-50": "trigger_visible"}, n_clean=20, inject_rate=.1)
+    again = Selection.load(chosen.save(tmp_path/"s.json"))
+    assert again == chosen and {c["label"] for c in again.classes} == set(NAMES)
+    split = poison_split(odd, **again.arguments())
+    assert not {"0-1", "1-50"} & set(split.table.image)
+    place = {"dataset": odd}
+    exec(again.python.replace("dataset = ...", "pass"), place)
+    assert place["split"].header == split.header and place["found"].table.equals(found.table)
+
+
+def test_the_command_line_says_the_same(odd, found):
+    chosen = select(found, "hat", marks={"0-1": "not_trigger"}, n_clean=20, source={"data": "table", "dataset_root": "a b.csv", "options": {"sep": "|"}})
+    words = shlex.split(chosen.command)
+    args = make_parser().parse_args(words[1:])
+    assert [args.data, args.dataset_root, args.option] == ["table", "a b.csv", ["sep=|"]]
+    assert args.classes == [c["label"] for c in chosen.classes] and args.without == ["0-1"] and args.sample_size == 20
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=3) | st.dictionaries(
+    st.sampled_from(["format", "version", "trigger", "classes", "target", "dataset", "marks", "id", "label", "name"]), x, max_size=5)))
+def test_a_file_that_is_something_else(data):
+    import tempfile
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(data, file)
+        file.flush()
+        for read in (Selection.load, load_exclusions):
+            with pytest.raises(UserError) as e: read(file.name)
+            assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "\0", '{"format": "natural_backdoors selection", "version": 1}', "[" * 50])
+def test_a_damaged_file(tmp_path, text, capsys):
+    (tmp_path/"s.json").write_text(text)
+    assert main(["train", "--selection", str(tmp_path/"s.json")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "s.json" in err
+
+
+def test_exclusions_of_their_own(tmp_path, odd):
+    file = save_exclusions(tmp_path/"e.json", {"0-1": "not_trigger"}, {"id": 1, "label": "hat", "name": "hat"}, "odd")
+    split = poison_split(odd, "hat", NAMES[:3], NAMES[0], n_clean=20, inject_rate=.1, without=excluded_images(file))
+    assert "0-1" not in set(split.table.image) and split.header["without"] == ["0-1"]
+
+
+def test_evidence_shows_the_images_that_the_split_draws_from(odd):
+    labels = odd.label_matrix()
+    evidence, trigger = Evidence(odd), odd.resolve("hat")
+    classes = [odd.resolve(n) for n in NAMES[:4]]
+    lists, double = sort_images(labels, trigger, classes)
+    assert double == 0
+    for c in classes:
+        for role, images in zip(("clean", "poison"), lists[c]):
+            assert evidence.images(trigger, c, role).tolist() == images.tolist()
+
+
+def test_several_objects_as_one_trigger(tmp_path):
+    rows = [(str(i), l) for i in range(90) for l in ("cat" if i % 2 else "dog", "hat", "mug") if l not in ("hat", "mug") or i % 3 == 0]
+    data = TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="both")
+    found = find_triggers(data, triggers=[("hat", "mug")], min_overlaps=3)
+    chosen = select(found, ("hat", "mug"), ["cat", "dog"], "cat", n_clean=10, inject_rate=.1)
+    assert chosen.trigger["id"] == [data.resolve("hat"), data.resolve("mug")]
+    again = Selection.load(chosen.save(tmp_path/"s.json"))
+    split = poison_split(data, **again.arguments())
+    assert split.header["trigger"]["label"] == "hat + mug" and again.line == "2+3: 0 1"
+    both = combine(data.label_matrix(), [(2, 3)])
+    assert both.column(4, "trigger").sum() == 30
