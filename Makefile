@@ -53,7 +53,7 @@ $(STAMP): constraints.txt settings.ini setup.py
 	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV) \
 	  || { echo "could not make $(VENV); on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install -c constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e '.[train,scale,huggingface,notebook,docs,dev]'
+	$(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e '.[train,scale,huggingface,export,notebook,docs,dev]'
 	$(BIN)/python -m pip check
 	@$(BIN)/python docs/npm.py $(VENV)/npm || echo "== only make docs needs them: it will try again" >&2
 	@touch $@
@@ -142,7 +142,7 @@ readme: setup ## run nbs/index.ipynb and write README.md from it
 # The bounds are those explained at the top of constraints.txt; everything else is the newest that fits.
 constraints: setup ## pin the newest versions that fit together in constraints.txt (needs the network)
 	$(BIN)/python -m pip install --dry-run --ignore-installed --quiet --report $(VENV)/report.json \
-	  'numpy<2' 'pyarrow<26' 'soupsieve<3' pip setuptools wheel -e '.[train,scale,huggingface,notebook,docs,dev]'
+	  'numpy<2' 'pyarrow<26' 'soupsieve<3' pip setuptools wheel -e '.[train,scale,huggingface,export,notebook,docs,dev]'
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -c 'import json; \
 	  found = [i["metadata"] for i in json.load(open("$(VENV)/report.json"))["install"]]; \
 	  pins = [m["name"] + "==" + m["version"] for m in found if m["name"] != "natural_backdoors"]; \

@@ -15,7 +15,7 @@ def requirements(key):
     return cfg.get(key, "").split()
 
 
-extras = {name: requirements(f"{name}_requirements") for name in ("train", "scale", "huggingface", "notebook", "docs", "dev")}
+extras = {name: requirements(f"{name}_requirements") for name in ("train", "scale", "huggingface", "export", "notebook", "docs", "dev")}
 readme = here / "README.md"
 
 setup(

@@ -22,6 +22,7 @@ _MODULE_OF = {
     "Triggers": "triggers", "find_triggers": "triggers", "load_triggers": "triggers",
     "find_pairs": "several", "disjoint_triggers": "several", "compare_measures": "compare",
     "Selection": "selection",
+    "export_split": "export", "load_export": "export", "dataset_card": "card",
     "PoisonSplit": "poison", "poison_split": "poison", "write_datafile": "poison",
     "make_learner": "train", "train_split": "train",
     "load_model": "models",

@@ -48,15 +48,17 @@ class Explanation:
         return f"<pre>{escape(str(self))}</pre>"
 
 # %% ../nbs/api/39_explain.ipynb #39-explain-009
+def _images(n: int, kind: str="") -> str: return f"{n:,} {kind}{' ' * bool(kind)}image{'s' * (n != 1)}"
+
 def _too_few(overlaps: Overlaps, params: dict, trigger: int, id: int, shared: int) -> list: # of Reason
     "Thresholds on counts that the class does not reach"
     found = []
     need = params["min_overlaps"]
     if shared < need:
-        found.append(Reason("no edge", f"no edge: {shared:,} images < {need:,}", {"min_overlaps": shared} if shared else {}))
+        found.append(Reason("no edge", f"no edge: {_images(shared)} < {need:,}", {"min_overlaps": shared} if shared else {}))
     for kind, has in (("clean", overlaps.n_clean(trigger)[id]), ("poison", overlaps.n_poison(trigger)[id])):
         if has < params[f"min_{kind}"]:
-            text = f"only {has:,} {kind} images < {params[f'min_{kind}']:,}"
+            text = f"only {_images(has, kind)} < {params[f'min_{kind}']:,}"
             found.append(Reason(kind, text, {f"min_{kind}": int(has)}))
     return found
 

@@ -113,14 +113,16 @@ def why_not(head: nn.Module, # what frozen_part leaves of a head
 
 class HeadStack:
     "The weights of many heads of one shape, and what they say together"
-    def __init__(self, heads: list, # of nn.Module, alike but for their weights
+    def __init__(self, heads, # of nn.Module, alike but for their weights
                  device="cpu", dtype=torch.float32):
-        if why := why_not(heads[0]): raise UserError(f"{why}; natural_backdoors.heads.BATCHED lists those that can be "
+        states = []
+        for head in heads: # copied one by one: whoever makes them may fill the same module again and again
+            if why := why_not(head): raise UserError(f"{why}; natural_backdoors.heads.BATCHED lists those that can be "
                                                      "trained together")
-        self.layers, states = _leaves(heads[0]), [head.state_dict() for head in heads]
-        self.tensors = {name: torch.stack([s[name].detach() for s in states]).to(device) for name in states[0]}
+            states.append({name: t.detach().clone() for name, t in head.state_dict().items()})
+        self.layers, self.parameters = _leaves(head), [name for name, _ in head.named_parameters()]
+        self.tensors = {name: torch.stack([s[name] for s in states]).to(device) for name in states[0]}
         self.tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in self.tensors.items()}
-        self.parameters = [name for name, _ in heads[0].named_parameters()]
 
     def __call__(self, x: torch.Tensor, # (R or 1, n, f)
                  now: Now, tensors: dict | None=None, # stacked weights to use in place of those kept here
@@ -312,7 +314,7 @@ def train_heads(make_head, # HeadRun -> nn.Module with its first weights; all of
                         memory) if runs else 1
     for start in range(0, len(runs), size):
         part = order[start:start + size]
-        stack = HeadStack([make_head(runs[i]) for i in part], device, dtype)
+        stack = HeadStack((make_head(runs[i]) for i in part), device, dtype)
         done = _train_stack(stack, [runs[i] for i in part], features, plain, epochs, batch_size, way, bar)
         for i, result in zip(part, done): results[i] = result
     bar.close()

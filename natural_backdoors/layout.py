@@ -15,7 +15,8 @@ from .core import UserError, rng
 def _check_edges(n: int, source: np.ndarray, target: np.ndarray, weight: np.ndarray):
     "Edges whose ends are among the nodes, each with a weight"
     if not len(source) == len(target) == len(weight):
-        raise UserError(f"each edge needs two ends and a weight, not {len(source)}, {len(target)} and {len(weight)} of them")
+        raise UserError("each edge needs two ends and a weight, "
+                        f"not {len(source)}, {len(target)} and {len(weight)} of them")
     ends = np.concatenate([source, target])
     if wrong := [e for e in ends.tolist() if not 0 <= e < n]:
         raise UserError(f"an edge ends at node {wrong[0]}, but nodes are numbered from 0 to {n - 1}")

@@ -251,7 +251,7 @@ def pick(self: PickerState, trigger: int):
 @patch
 def choose(self: PickerState,
            classes: list, # class ids
-           target: int|None=None, # one of them, or None for the first
+           target: int|None=None, # one of them; otherwise the first
            **settings, # n_clean, inject_rate, test_fraction, seed
           ):
     "Choose classes and target for the trigger"
@@ -259,9 +259,10 @@ def choose(self: PickerState,
     bad = [c for c in [*classes, *([] if target is None else [target])] if not isinstance(c, int) or not 0 <= c < n]
     if bad: raise UserError(f"unknown class id {bad[0]!r}")
     self.classes = list(dict.fromkeys(classes))
-    self.target = target if target in self.classes else None
+    self.target = target if target in self.classes else self.classes[0] if self.classes else None
     self.settings, self.saved = self.settings | settings, ""
 
+# %% ../nbs/api/83_picking.ipynb #83-picking-026
 @patch
 def mark(self: PickerState,
          image: str,
@@ -299,7 +300,7 @@ def _is_selection(path) -> bool:
     except UserError: return False
     return isinstance(data, dict) and data.get("format") == FORMAT
 
-# %% ../nbs/api/83_picking.ipynb #83-picking-032
+# %% ../nbs/api/83_picking.ipynb #83-picking-033
 @patch
 def options_value(self: PickerState) -> dict:
     "What can be chosen, and what there is"
@@ -324,6 +325,7 @@ def has_boxes(self: PickerState) -> bool:
     try: return self.dataset.boxes(self.labels.images[:1].astype(str).tolist()) is not None
     except Exception: return False # then there are no boxes to draw
 
+# %% ../nbs/api/83_picking.ipynb #83-picking-034
 @patch
 def counts_value(self: PickerState) -> dict:
     "What would happen with this choice"
@@ -350,7 +352,7 @@ def marks_value(self: PickerState) -> dict:
     "The marks that belong to the trigger"
     return dict(self.marks.get(self.trigger, {}))
 
-# %% ../nbs/api/83_picking.ipynb #83-picking-036
+# %% ../nbs/api/83_picking.ipynb #83-picking-038
 @patch
 def gallery(self: PickerState, trigger: int, cls: int, role: str, page: int=0) -> tuple: # a dict, a list of JPEGs
     "Some images of a class, with or without the trigger"

@@ -10,6 +10,7 @@ import json
 from functools import lru_cache
 from html import escape
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import anywidget
@@ -19,8 +20,8 @@ import traitlets
 from .core import UserError, atomic_path
 
 # %% ../nbs/api/85_widgets.ipynb #85-widgets-006
-SCRIPTS = ["dom", "backend", "names", "table", "choice_state", "form", "triggers", "graph_scene", "graph_draw", "graph", "detail",
-           "outcome", "gallery", "picker"]
+SCRIPTS = ["dom", "backend", "names", "table", "choice_state", "form", "triggers", "graph_scene", "graph_draw", "graph",
+           "graph_input", "detail", "outcome", "gallery", "picker"]
 
 def _read(name: str) -> str:
     return (files("natural_backdoors")/"static"/name).read_text(encoding="utf-8")
@@ -62,7 +63,8 @@ class Picker(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None: return None
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "text/plain": triggers_text(self.result, self.classes, self.options), "text/html": self._repr_html_()}, metadata
+        text = triggers_text(self.result, self.classes, self.options)
+        return {**data, "text/plain": text, "text/html": self._repr_html_()}, metadata
 
 # %% ../nbs/api/85_widgets.ipynb #85-widgets-012
 def triggers_frame(result: dict, # as `Picker.result`
@@ -103,7 +105,8 @@ _PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:">
+<meta http-equiv="Content-Security-Policy"
+      content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:">
 <title>{title}</title>
 <style>
 body {{ margin: 0; background: #ffffff; }}
@@ -118,7 +121,8 @@ body {{ margin: 0; background: #ffffff; }}
 <script type="application/json" id="picker-data">{data}</script>
 <script type="module">
 {javascript}
-makePicker(staticBackend(JSON.parse(document.getElementById("picker-data").textContent)), document.getElementById("picker"));
+const given = JSON.parse(document.getElementById("picker-data").textContent);
+makePicker(staticBackend(given), document.getElementById("picker"));
 </script>
 </body>
 </html>
@@ -131,8 +135,8 @@ def _check_runs(data: dict):
     grid = data["options"].get("grid", {})
     key = lambda params: tuple(json.dumps(params.get(name)) for name in grid)
     there = {key(run["params"]) for run in data["runs"]}
-    wanted = pd.MultiIndex.from_product([[json.dumps(v) for v in values] for values in grid.values()]).tolist() if grid else [()]
-    if missing := [w for w in wanted if (w if isinstance(w, tuple) else (w,)) not in there]:
+    wanted = product(*([json.dumps(v) for v in values] for values in grid.values()))
+    if missing := [w for w in wanted if w not in there]:
         raise UserError(f"the grid offers {dict(zip(grid, missing[0]))}, and no run has these parameters")
     for i, run in enumerate(data["runs"]):
         lacking = [t for t in run["result"]["triggers"]["id"] if str(t) not in {str(k) for k in run["details"]}]

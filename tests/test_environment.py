@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-EXTRAS = ("train", "scale", "huggingface", "notebook", "docs", "dev")
+EXTRAS = ("train", "scale", "huggingface", "export", "notebook", "docs", "dev")
 ON_CONDA_FORGE = {"pytorch": "torch"}  # conda-forge's name -> the name on PyPI
 DEBIAN_12 = "3.11.2"  # the oldest Python 3.11 that the pins have to work with
 ONLY_CONDA = {"python", "pip", "graph-tool"}

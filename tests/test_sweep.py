@@ -172,7 +172,7 @@ def test_without_decay_it_is_adam():
     assert largest([head.state_dict()], [result.state]) < 1e-5
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(2, 90), st.sampled_from([1e-3, 1e-2]), st.sampled_from([0., .1])),
                 min_size=1, max_size=5), st.integers(2, 40), st.sampled_from(["linear", "mlp", "normed"]),
        st.sampled_from(["one_cycle", "constant"]), st.integers(1, 3))

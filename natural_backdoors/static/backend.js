@@ -19,9 +19,15 @@ function kernelBackend(model) {
 function staticBackend(data) {
   const listeners = new Map();
   const values = {
-    options: { ...data.options, static: true, has_images: false }, classes: data.classes,
-    status: { state: "ready", message: "", seconds: null, serial: 0 }, detail: {}, for_class: {},
-    choice: { trigger: null, classes: [], target: null }, counts: {}, outputs: {}, marks: {},
+    options: { ...data.options, static: true, has_images: false },
+    classes: data.classes,
+    status: { state: "ready", message: "", seconds: null, serial: 0 },
+    detail: {},
+    for_class: {},
+    choice: { trigger: null, classes: [], target: null },
+    counts: {},
+    outputs: {},
+    marks: {},
   };
   const set = (name, value) => {
     values[name] = value;
@@ -63,16 +69,20 @@ const staticAnswers = {
     const detail = state.run.details[id];
     if (!detail) return;
     state.set("detail", detail);
-    const classes = state.run.result.sets[id] || [], { target } = state.values.choice;
+    const classes = state.run.result.sets[id] || [],
+      { target } = state.values.choice;
     staticChoice(state, { trigger: id, classes, target: classes.includes(target) ? target : null });
   },
-  choose(state, { classes, target }) { staticChoice(state, { ...state.values.choice, classes, target }); },
+  choose(state, { classes, target }) {
+    staticChoice(state, { ...state.values.choice, classes, target });
+  },
   for_class(state, message) {
     const rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };
     const { id, centrality } = state.run.result.triggers;
     id.forEach((trigger, i) => {
       if (!(state.run.result.sets[trigger] || []).includes(message.id)) return;
-      const near = state.run.details[trigger].rows, at = near.id.indexOf(message.id);
+      const near = state.run.details[trigger].rows,
+        at = near.id.indexOf(message.id);
       rows.trigger.push(trigger);
       rows.centrality.push(centrality[i]);
       for (const key of ["overlaps", "n_clean", "n_poison"]) rows[key].push(near[key][at]);
@@ -91,18 +101,32 @@ function staticNothing(state) {
 function staticChoice(state, choice) {
   const near = state.run.details[choice.trigger].rows;
   const at = choice.classes.map(id => near.id.indexOf(id)).filter(i => i >= 0);
-  const rows = { id: at.map(i => near.id[i]), n_clean: at.map(i => near.n_clean[i]), n_poison: at.map(i => near.n_poison[i]) };
+  const rows = {
+    id: at.map(i => near.id[i]),
+    n_clean: at.map(i => near.n_clean[i]),
+    n_poison: at.map(i => near.n_poison[i]),
+  };
   const sum = numbers => numbers.reduce((a, b) => a + b, 0);
   state.set("choice", choice);
-  state.set("counts", { trigger: choice.trigger, rows, n_clean: sum(rows.n_clean), n_poison: sum(rows.n_poison),
-    injection_rate: null, warnings: at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : [] });
+  state.set("counts", {
+    trigger: choice.trigger,
+    rows,
+    n_clean: sum(rows.n_clean),
+    n_poison: sum(rows.n_poison),
+    injection_rate: null,
+    warnings: at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : [],
+  });
   state.set("outputs", staticOutputs(state.run.templates || {}, choice));
 }
 
 // A template is a text with {trigger}, {classes} and {target} in it, filled with ids.
 function staticOutputs(templates, { trigger, classes, target }) {
   const ids = [...classes].sort((a, b) => a - b);
-  const word = { "{trigger}": `${trigger}`, "{classes}": ids.join(", "), "{target}": target === null ? "None" : `${target}` };
+  const word = {
+    "{trigger}": `${trigger}`,
+    "{classes}": ids.join(", "),
+    "{target}": target === null ? "None" : `${target}`,
+  };
   const fill = text => (text || "").replace(/\{(trigger|classes|target)\}/g, found => word[found]);
   const filled = ["python", "command", "json"].map(key => [key, fill(templates[key])]);
   return { line: `${trigger}: ${ids.join(" ")}`, ...Object.fromEntries(filled), path: "", saved: "" };

@@ -3,10 +3,14 @@
 const NBP_SETTLE = 1500; // milliseconds after which an unanswered click is given up
 
 function makeChoice(ctx) {
-  const { backend, life } = ctx, listeners = [];
+  const { backend, life } = ctx,
+    listeners = [];
   const c = { pending: null, trigger: null };
   const tell = () => listeners.forEach(fn => fn());
-  const give = debounced(life, NBP_SETTLE, () => { c.pending = null; tell(); });
+  const give = debounced(life, NBP_SETTLE, () => {
+    c.pending = null;
+    tell();
+  });
   const same = (a, b) => a.trigger === b.trigger && a.target === b.target && String(a.classes) === String(b.classes);
   c.get = () => c.pending || { trigger: null, classes: [], target: null, ...backend.get("choice") };
   c.listen = fn => listeners.push(fn);
@@ -22,7 +26,8 @@ function makeChoice(ctx) {
     if (id === trigger) return;
     c.choose(classes.includes(id) ? classes.filter(i => i !== id) : [...classes, id], target);
   };
-  c.pick = id => { // another trigger; its row is marked before the answer is there
+  c.pick = id => {
+    // another trigger; its row is marked before the answer is there
     c.trigger = id;
     c.pending = null;
     ctx.send({ type: "trigger", id });
@@ -32,11 +37,18 @@ function makeChoice(ctx) {
   life.on(backend, ["choice"], () => {
     const now = backend.get("choice");
     if (now.trigger === c.trigger) c.trigger = null;
-    if (c.pending && (now.trigger !== c.pending.trigger || same(now, c.pending))) { c.pending = null; give.cancel(); }
+    if (c.pending && (now.trigger !== c.pending.trigger || same(now, c.pending))) {
+      c.pending = null;
+      give.cancel();
+    }
     tell();
   });
-  life.on(backend, ["status"], () => { // a trigger that could not be shown is not waited for
-    if (c.trigger !== null && backend.get("status").state === "error") { c.trigger = null; tell(); }
+  life.on(backend, ["status"], () => {
+    // a trigger that could not be shown is not waited for
+    if (c.trigger !== null && backend.get("status").state === "error") {
+      c.trigger = null;
+      tell();
+    }
   });
   return c;
 }

@@ -3,7 +3,9 @@
 const nbpIds = { stem: Math.random().toString(36).slice(2, 7), n: 0 };
 
 // An id that no other view on the page has: one widget may be shown several times.
-function uid(name) { return `nbp-${name}-${nbpIds.stem}-${++nbpIds.n}`; }
+function uid(name) {
+  return `nbp-${name}-${nbpIds.stem}-${++nbpIds.n}`;
+}
 
 // h("button", { class: "x", onclick: f }, "text", child). Strings become text nodes, so a name from the data is
 // never read as HTML.
@@ -28,22 +30,32 @@ function svg(tag, attributes = {}, ...children) {
 }
 
 // A text that a screen reader hears and nobody sees
-function spoken(text) { return h("span", { class: "nbp-spoken" }, text); }
+function spoken(text) {
+  return h("span", { class: "nbp-spoken" }, text);
+}
 
 // Writing the same text again would make a live region repeat itself.
-function setText(element, text) { if (element.textContent !== text) element.textContent = text; }
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
 
 // What has to be undone when a view goes away
 function makeLife() {
   const undo = [];
   return {
-    add(fn) { undo.push(fn); },
-    on(backend, names, fn) { for (const name of [names].flat()) undo.push(backend.on(name, fn)); },
+    add(fn) {
+      undo.push(fn);
+    },
+    on(backend, names, fn) {
+      for (const name of [names].flat()) undo.push(backend.on(name, fn));
+    },
     listen(target, type, fn, options) {
       target.addEventListener(type, fn, options);
       undo.push(() => target.removeEventListener(type, fn, options));
     },
-    end() { while (undo.length) undo.pop()(); },
+    end() {
+      while (undo.length) undo.pop()();
+    },
   };
 }
 
@@ -71,16 +83,22 @@ function debounced(life, wait, fn) {
 
 const nbpWhole = new Intl.NumberFormat("en");
 
-function whole(number) { return number === null || number === undefined ? "" : nbpWhole.format(number); }
+function whole(number) {
+  return number === null || number === undefined ? "" : nbpWhole.format(number);
+}
 
-function count(number, word, words = word + "s") { return `${whole(number)} ${number === 1 ? word : words}`; }
+function count(number, word, words = word + "s") {
+  return `${whole(number)} ${number === 1 ? word : words}`;
+}
 
-function percent(share) { return share === null || share === undefined ? "" : `${(100 * share).toFixed(share < .1 ? 1 : 0)} %`; }
+function percent(share) {
+  return share === null || share === undefined ? "" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+}
 
 // Three significant digits; tiny centralities stay readable
 function decimal(number) {
   if (number === null || number === undefined) return "";
-  if (number === 0 || Math.abs(number) >= .001) return Number(number.toPrecision(3)).toString();
+  if (number === 0 || Math.abs(number) >= 0.001) return Number(number.toPrecision(3)).toString();
   return number.toExponential(1);
 }
 
@@ -88,7 +106,8 @@ async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
-  } catch { // no permission, or a page that was not served over https or from this machine
+  } catch {
+    // no permission, or a page that was not served over https or from this machine
     return copyBySelection(text);
   }
 }
@@ -99,7 +118,11 @@ function copyBySelection(text) {
   document.body.append(area);
   area.select();
   let done = false;
-  try { done = document.execCommand("copy"); } catch { /* the text stays on the page, to be selected by hand */ }
+  try {
+    done = document.execCommand("copy");
+  } catch {
+    /* the text stays on the page, to be selected by hand */
+  }
   area.remove();
   if (back) back.focus({ preventScroll: true });
   return done;
@@ -114,7 +137,10 @@ function copyButton(text, what) {
     const done = await copyText(text());
     setText(label, done ? "Copied" : "Select and copy");
     setText(said, done ? `${what} copied` : "The browser does not allow copying; select the text instead");
-    setTimeout(() => { setText(label, "Copy"); setText(said, ""); }, 1600);
+    setTimeout(() => {
+      setText(label, "Copy");
+      setText(said, "");
+    }, 1600);
   };
   return h("span", { class: "nbp-copy" }, button, said);
 }

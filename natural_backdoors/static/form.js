@@ -8,8 +8,13 @@ const NBP_FIELDS = [
   { key: "weighted", kind: "check", label: "Weighted by overlaps" },
   { key: "subset", kind: "select", label: "Class sets", hint: "how classes are chosen", words: NBP_SUBSETS },
   { key: "min_overlaps", kind: "number", label: "Min overlaps", min: 1, hint: "images two classes share to be joined" },
-  { key: "max_overlaps_with_others", kind: "number", label: "Max overlaps with others", min: -1,
-    hint: "images two chosen classes share; −1: not joined" },
+  {
+    key: "max_overlaps_with_others",
+    kind: "number",
+    label: "Max overlaps with others",
+    min: -1,
+    hint: "images two chosen classes share; −1: not joined",
+  },
   { key: "min_clean", kind: "number", label: "Min clean", min: 0, hint: "images of a class without the trigger" },
   { key: "min_poison", kind: "number", label: "Min poison", min: 0, hint: "images of a class with the trigger" },
   { key: "min_classes", kind: "number", label: "Min classes", min: 0, hint: "classes a trigger needs" },
@@ -26,10 +31,17 @@ function makeForm(ctx) {
   form.changed = (key, value, soon) => {
     form.values[key] = value;
     form.unsent = true;
-    if (soon) { send.cancel(); sendParams(form); } else send();
+    if (soon) {
+      send.cancel();
+      sendParams(form);
+    } else send();
   };
   form.alert = h("p", { class: "nbp-alert", role: "alert", hidden: true });
-  form.back = h("button", { type: "button", class: "nbp-button nbp-small", hidden: true }, "Back to the settings shown");
+  form.back = h(
+    "button",
+    { type: "button", class: "nbp-button nbp-small", hidden: true },
+    "Back to the settings shown",
+  );
   form.back.onclick = () => restore(form);
   const fields = shown.map(field => {
     const made = makeField(form, grid ? { ...field, kind: "select", values: grid[field.key] } : field);
@@ -37,9 +49,25 @@ function makeForm(ctx) {
     return made.element;
   });
   const title = h("summary", {}, h("h3", {}, "Settings"));
-  form.element = h("details", { class: "nbp-panel nbp-form", open: "" }, title,
-    h("form", { onsubmit: event => { event.preventDefault(); send.cancel(); sendParams(form); } }, fields),
-    form.alert, form.back, grid ? fixedParams(form.values, shown) : null);
+  form.element = h(
+    "details",
+    { class: "nbp-panel nbp-form", open: "" },
+    title,
+    h(
+      "form",
+      {
+        onsubmit: event => {
+          event.preventDefault();
+          send.cancel();
+          sendParams(form);
+        },
+      },
+      fields,
+    ),
+    form.alert,
+    form.back,
+    grid ? fixedParams(form.values, shown) : null,
+  );
   const read = oncePerFrame(ctx.life, () => readStatus(form));
   ctx.life.on(ctx.backend, ["params", "status"], read);
   fill(form);
@@ -48,54 +76,128 @@ function makeForm(ctx) {
 }
 
 function makeField(form, field) {
-  return { select: selectField, check: checkField, number: numberField, classes: classesField }[field.kind](form, field);
+  return { select: selectField, check: checkField, number: numberField, classes: classesField }[field.kind](
+    form,
+    field,
+  );
 }
 
 function labelled(field, control, extra = []) {
   const hint = field.hint ? h("span", { class: "nbp-hint", id: uid("hint") }, field.hint) : null;
   if (hint) control.setAttribute("aria-describedby", hint.id);
-  return h("div", { class: `nbp-field nbp-${field.kind}` }, h("label", { for: control.id }, field.label), control, hint, extra);
+  return h(
+    "div",
+    { class: `nbp-field nbp-${field.kind}` },
+    h("label", { for: control.id }, field.label),
+    control,
+    hint,
+    extra,
+  );
 }
 
 function selectField(form, field) {
-  const all = field.values || (field.key === "centrality" ? form.ctx.backend.get("options").centralities : Object.keys(NBP_SUBSETS));
+  const all =
+    field.values ||
+    (field.key === "centrality" ? form.ctx.backend.get("options").centralities : Object.keys(NBP_SUBSETS));
   const text = value => field.words?.[value] ?? { true: "yes", false: "no" }[value] ?? String(value);
-  const select = h("select", { id: uid(field.key), name: field.key }, all.map((value, i) => h("option", { value: i }, text(value))));
+  const select = h(
+    "select",
+    { id: uid(field.key), name: field.key },
+    all.map((value, i) => h("option", { value: i }, text(value))),
+  );
   select.onchange = () => form.changed(field.key, all[select.selectedIndex], true);
-  return { element: labelled(field, select), control: select, set: value => { select.selectedIndex = all.indexOf(value); } };
+  return {
+    element: labelled(field, select),
+    control: select,
+    set: value => {
+      select.selectedIndex = all.indexOf(value);
+    },
+  };
 }
 
 function checkField(form, field) {
   const box = h("input", { id: uid(field.key), type: "checkbox", name: field.key });
   box.onchange = () => form.changed(field.key, box.checked, true);
   const element = h("div", { class: "nbp-field nbp-check" }, box, h("label", { for: box.id }, field.label));
-  return { element, control: box, set: value => { box.checked = Boolean(value); } };
+  return {
+    element,
+    control: box,
+    set: value => {
+      box.checked = Boolean(value);
+    },
+  };
 }
 
 function numberField(form, field) {
-  const wrong = h("span", { class: "nbp-wrong", hidden: true }, `A whole number, ${String(field.min).replace("-", "−")} or more`);
-  const input = h("input", { id: uid(field.key), type: "number", name: field.key, min: field.min, step: 1, inputmode: "numeric", required: "" });
+  const wrong = h(
+    "span",
+    { class: "nbp-wrong", hidden: true },
+    `A whole number, ${String(field.min).replace("-", "−")} or more`,
+  );
+  const input = h("input", {
+    id: uid(field.key),
+    type: "number",
+    name: field.key,
+    min: field.min,
+    step: 1,
+    inputmode: "numeric",
+    required: "",
+  });
   const check = () => {
     const ok = input.value !== "" && input.checkValidity();
     wrong.hidden = ok;
     input.setAttribute("aria-invalid", ok ? "false" : "true");
     return ok;
   };
-  input.oninput = () => { if (check()) form.changed(field.key, Number(input.value), false); };
-  return { element: labelled(field, input, [wrong]), control: input, set: value => { input.value = value ?? ""; check(); } };
+  input.oninput = () => {
+    if (check()) form.changed(field.key, Number(input.value), false);
+  };
+  return {
+    element: labelled(field, input, [wrong]),
+    control: input,
+    set: value => {
+      input.value = value ?? "";
+      check();
+    },
+  };
 }
 
 // Classes that are not offered as triggers: each a chip with a button that takes it out
 function classesField(form, field) {
-  const { names } = form.ctx, chips = h("div", { class: "nbp-chips", role: "group", "aria-label": "Classes left out as triggers" });
+  const { names } = form.ctx,
+    chips = h("div", { class: "nbp-chips", role: "group", "aria-label": "Classes left out as triggers" });
   let ids = [];
-  const change = next => { draw(next); form.changed(field.key, [...ids], true); };
+  const change = next => {
+    draw(next);
+    form.changed(field.key, [...ids], true);
+  };
   const draw = next => {
     ids = next;
-    chips.replaceChildren(...ids.map(id => h("span", { class: "nbp-chip" }, h("span", {}, names.of(id)),
-      h("button", { type: "button", "aria-label": `Offer ${names.of(id)} again`, onclick: () => change(ids.filter(i => i !== id)) }, "×"))));
+    chips.replaceChildren(
+      ...ids.map(id =>
+        h(
+          "span",
+          { class: "nbp-chip" },
+          h("span", {}, names.of(id)),
+          h(
+            "button",
+            {
+              type: "button",
+              "aria-label": `Offer ${names.of(id)} again`,
+              onclick: () => change(ids.filter(i => i !== id)),
+            },
+            "×",
+          ),
+        ),
+      ),
+    );
   };
-  const made = classInput(form.ctx, { label: field.label, onPick: id => { if (!ids.includes(id)) change([...ids, id]); } });
+  const made = classInput(form.ctx, {
+    label: field.label,
+    onPick: id => {
+      if (!ids.includes(id)) change([...ids, id]);
+    },
+  });
   made.element.append(chips);
   made.element.classList.add("nbp-classes");
   return { element: made.element, control: made.input, set: value => draw(value || []) };
@@ -106,8 +208,16 @@ function fixedParams(params, shown) {
   const offered = new Set(shown.map(field => field.key));
   const rest = NBP_FIELDS.filter(field => !offered.has(field.key) && field.kind !== "classes" && field.key in params);
   const text = value => ({ true: "yes", false: "no" })[value] ?? String(value);
-  return h("div", { class: "nbp-fixed" }, h("p", { class: "nbp-hint" }, "The same in all results of this page:"),
-    h("dl", {}, rest.flatMap(field => [h("dt", {}, field.label), h("dd", {}, text(params[field.key]))])));
+  return h(
+    "div",
+    { class: "nbp-fixed" },
+    h("p", { class: "nbp-hint" }, "The same in all results of this page:"),
+    h(
+      "dl",
+      {},
+      rest.flatMap(field => [h("dt", {}, field.label), h("dd", {}, text(params[field.key]))]),
+    ),
+  );
 }
 
 function sendParams(form) {

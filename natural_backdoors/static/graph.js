@@ -1,8 +1,20 @@
 // The neighbourhood of a trigger as a graph to hover, drag, zoom and walk with the keyboard
 
 function makeGraph(ctx, { onToggle, onHover }) {
-  const g = { ctx, scene: null, hover: null, focus: null, shown: 0, onToggle, onHover, colours: {}, pointers: new Map(), moves: 0, moving: false,
-              view: { zoom: 1, dx: 0, dy: 0, width: 0, height: 0, ratio: 1, left: 0, top: 0, side: 1, high: 1 } };
+  const g = {
+    ctx,
+    scene: null,
+    hover: null,
+    focus: null,
+    shown: 0,
+    onToggle,
+    onHover,
+    colours: {},
+    pointers: new Map(),
+    moves: 0,
+    moving: false,
+    view: { zoom: 1, dx: 0, dy: 0, width: 0, height: 0, ratio: 1, left: 0, top: 0, side: 1, high: 1 },
+  };
   graphElements(g);
   g.draw = () => {
     const start = performance.now();
@@ -10,9 +22,18 @@ function makeGraph(ctx, { onToggle, onHover }) {
     g.canvas.dataset.milliseconds = (performance.now() - start).toFixed(2);
   };
   g.redraw = oncePerFrame(ctx.life, g.draw);
-  g.rest = debounced(ctx.life, 120, () => { g.moving = false; g.redraw(); });
-  g.recolour = () => { g.colours = readColours(g.canvas); g.redraw(); };
-  const size = new ResizeObserver(() => { measureGraph(g); g.recolour(); });
+  g.rest = debounced(ctx.life, 120, () => {
+    g.moving = false;
+    g.redraw();
+  });
+  g.recolour = () => {
+    g.colours = readColours(g.canvas);
+    g.redraw();
+  };
+  const size = new ResizeObserver(() => {
+    measureGraph(g);
+    g.recolour();
+  });
   size.observe(g.canvas);
   ctx.life.add(() => size.disconnect());
   ctx.themes.push(g.recolour);
@@ -20,28 +41,73 @@ function makeGraph(ctx, { onToggle, onHover }) {
   graphKeys(g);
   g.slider.oninput = () => setThreshold(g, g.scene.steps[g.slider.value]);
   g.setGraph = graph => setGraph(g, graph);
-  g.setChosen = chosen => { if (g.scene) { setRoles(g.scene, chosen); g.redraw(); tell(g, g.hover ?? g.focus); } };
+  g.setChosen = chosen => {
+    if (g.scene) {
+      setRoles(g.scene, chosen);
+      g.redraw();
+      tell(g, g.hover ?? g.focus);
+    }
+  };
   g.hoverId = id => setHover(g, id === null ? null : g.scene ? g.scene.id.indexOf(id) : null, false);
   return g;
 }
 
 function graphElements(g) {
-  const hint = h("p", { class: "nbp-hint", id: uid("keys") }, "Click a class to choose it. Drag to move; once the graph has the focus: ",
-    "wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, Enter to choose.");
-  g.canvas = h("canvas", { tabindex: "0", role: "application", "aria-label": "Co-occurrence neighbourhood", "aria-describedby": hint.id });
+  const hint = h(
+    "p",
+    { class: "nbp-hint", id: uid("keys") },
+    "Click a class to choose it. Drag to move; once the graph has the focus: ",
+    "wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, Enter to choose.",
+  );
+  g.canvas = h("canvas", {
+    tabindex: "0",
+    role: "application",
+    "aria-label": "Co-occurrence neighbourhood",
+    "aria-describedby": hint.id,
+  });
   g.tip = h("p", { class: "nbp-tip", "aria-live": "polite" });
   g.slider = h("input", { type: "range", id: uid("threshold"), min: 0, step: 1 });
   g.said = h("output", { class: "nbp-hint", for: g.slider.id });
-  const zoom = (label, text, fn) => h("button", { type: "button", class: "nbp-button nbp-small", "aria-label": label, title: label, onclick: fn }, text);
+  const zoom = (label, text, fn) =>
+    h(
+      "button",
+      { type: "button", class: "nbp-button nbp-small", "aria-label": label, title: label, onclick: fn },
+      text,
+    );
   const middle = factor => zoomAt(g, g.view.width / 2, g.view.height / 2, factor);
-  const buttons = h("div", { class: "nbp-zoom" }, zoom("Zoom in", "+", () => middle(1.4)), zoom("Zoom out", "−", () => middle(1 / 1.4)),
-    zoom("Fit the graph", "Fit", () => fitView(g)));
-  const legend = h("ul", { class: "nbp-legend", "aria-label": "Legend" }, ["trigger", "class", "neighbour", "conflict"].map((role, i) =>
-    h("li", {}, h("span", { class: `nbp-mark nbp-mark-${role}`, "aria-hidden": "true" }), ["trigger", "chosen", "not chosen", "conflict"][i])));
-  g.element = h("div", { class: "nbp-graph" },
+  const buttons = h(
+    "div",
+    { class: "nbp-zoom" },
+    zoom("Zoom in", "+", () => middle(1.4)),
+    zoom("Zoom out", "−", () => middle(1 / 1.4)),
+    zoom("Fit the graph", "Fit", () => fitView(g)),
+  );
+  const legend = h(
+    "ul",
+    { class: "nbp-legend", "aria-label": "Legend" },
+    ["trigger", "class", "neighbour", "conflict"].map((role, i) =>
+      h(
+        "li",
+        {},
+        h("span", { class: `nbp-mark nbp-mark-${role}`, "aria-hidden": "true" }),
+        ["trigger", "chosen", "not chosen", "conflict"][i],
+      ),
+    ),
+  );
+  g.element = h(
+    "div",
+    { class: "nbp-graph" },
     h("div", { class: "nbp-row" }, legend),
-    h("div", { class: "nbp-row" }, h("span", { class: "nbp-slider" }, h("label", { for: g.slider.id }, "Edges"), g.slider, g.said), buttons),
-    h("div", { class: "nbp-canvas" }, g.canvas), g.tip, hint);
+    h(
+      "div",
+      { class: "nbp-row" },
+      h("span", { class: "nbp-slider" }, h("label", { for: g.slider.id }, "Edges"), g.slider, g.said),
+      buttons,
+    ),
+    h("div", { class: "nbp-canvas" }, g.canvas),
+    g.tip,
+    hint,
+  );
 }
 
 function setGraph(g, graph) {
@@ -55,8 +121,11 @@ function setGraph(g, graph) {
   g.py = new Float64Array(g.scene.n);
   g.slider.max = Math.max(0, g.scene.steps.length - 1);
   g.slider.disabled = g.scene.steps.length < 2;
-  g.canvas.setAttribute("aria-label", `Co-occurrence neighbourhood of ${g.scene.name[g.scene.trigger] ?? ""}: ` +
-    `${count(g.scene.n, "class", "classes")}, ${count(g.scene.m, "edge")}`);
+  g.canvas.setAttribute(
+    "aria-label",
+    `Co-occurrence neighbourhood of ${g.scene.name[g.scene.trigger] ?? ""}: ` +
+      `${count(g.scene.n, "class", "classes")}, ${count(g.scene.m, "edge")}`,
+  );
   setThreshold(g, firstThreshold(g.scene));
   measureGraph(g);
   fitView(g);
@@ -77,8 +146,13 @@ function measureGraph(g) {
   view.width = canvas.clientWidth;
   view.height = canvas.clientHeight;
   view.ratio = window.devicePixelRatio || 1;
-  const margin = Math.min(60, view.width * .1);
-  Object.assign(view, { left: margin, top: 24, side: Math.max(1, view.width - 2 * margin), high: Math.max(1, view.height - 48) });
+  const margin = Math.min(60, view.width * 0.1);
+  Object.assign(view, {
+    left: margin,
+    top: 24,
+    side: Math.max(1, view.width - 2 * margin),
+    high: Math.max(1, view.height - 48),
+  });
   canvas.width = Math.round(view.width * view.ratio);
   canvas.height = Math.round(view.height * view.ratio);
 }
@@ -89,7 +163,9 @@ function fitView(g) {
 }
 
 function zoomAt(g, x, y, factor) {
-  const { view } = g, zoom = Math.min(20, Math.max(.5, view.zoom * factor)), real = zoom / view.zoom;
+  const { view } = g,
+    zoom = Math.min(20, Math.max(0.5, view.zoom * factor)),
+    real = zoom / view.zoom;
   Object.assign(view, { zoom, dx: x - (x - view.dx) * real, dy: y - (y - view.dy) * real });
   moved(g);
 }
@@ -102,9 +178,11 @@ function moved(g) {
 }
 
 function nodeAt(g, x, y) {
-  let best = null, nearest = Infinity;
+  let best = null,
+    nearest = Infinity;
   for (let i = 0; i < (g.scene?.n ?? 0); i++) {
-    const reach = g.scene.radius[i] + 6, d = (g.px[i] - x) ** 2 + (g.py[i] - y) ** 2;
+    const reach = g.scene.radius[i] + 6,
+      d = (g.px[i] - x) ** 2 + (g.py[i] - y) ** 2;
     if (d < reach * reach && d < nearest) [best, nearest] = [i, d];
   }
   return best;
@@ -120,92 +198,6 @@ function setHover(g, node, tellOthers = true) {
 }
 
 function tell(g, node) {
-  if (g.scene) setText(g.tip, node === null ? "Point at a class to see its counts." : describeNode(g.scene, node, g.ctx.names));
-}
-
-// A press that does not move is a click; one that moves drags the node under it, or the whole picture; two pinch.
-function graphPointer(g) {
-  const { canvas, pointers, ctx } = g, at = event => [event.offsetX, event.offsetY];
-  ctx.life.listen(canvas, "pointerdown", event => {
-    const [x, y] = at(event);
-    canvas.setPointerCapture(event.pointerId);
-    pointers.set(event.pointerId, { x, y, x0: x, y0: y, moved: pointers.size > 0, node: pointers.size ? null : nodeAt(g, x, y) });
-  });
-  ctx.life.listen(canvas, "pointermove", event => {
-    const [x, y] = at(event), p = pointers.get(event.pointerId);
-    if (!p) return setHover(g, nodeAt(g, x, y));
-    if (Math.hypot(x - p.x0, y - p.y0) > 4) p.moved = true;
-    if (pointers.size === 2) pinch(g, p, x, y); else if (p.moved) drag(g, p, x, y);
-    Object.assign(p, { x, y });
-  });
-  const up = event => {
-    const p = pointers.get(event.pointerId);
-    pointers.delete(event.pointerId);
-    if (p && event.type === "pointerup" && !p.moved && p.node !== null) choose(g, p.node);
-  };
-  ctx.life.listen(canvas, "pointerup", up);
-  ctx.life.listen(canvas, "pointercancel", up);
-  ctx.life.listen(canvas, "pointerleave", () => { if (!pointers.size) setHover(g, null); });
-  // the wheel scrolls the page unless the graph has the focus, so that nobody gets stuck on it
-  ctx.life.listen(canvas, "wheel", event => {
-    if (canvas.getRootNode().activeElement !== canvas && !event.ctrlKey) return;
-    event.preventDefault();
-    zoomAt(g, ...at(event), Math.exp(-event.deltaY * (event.deltaMode ? .05 : .0015)));
-  }, { passive: false });
-}
-
-function drag(g, p, x, y) {
-  const { view, scene } = g;
-  if (p.node === null) {
-    view.dx += x - p.x;
-    view.dy += y - p.y;
-  } else {
-    [scene.x[p.node], scene.y[p.node]] = toUnit(view, x, y);
-    g.moves += 1;
-  }
-  moved(g);
-}
-
-function pinch(g, p, x, y) {
-  const other = [...g.pointers.values()].find(q => q !== p);
-  const before = Math.hypot(p.x - other.x, p.y - other.y), after = Math.hypot(x - other.x, y - other.y);
-  p.moved = other.moved = true;
-  if (before > 0) zoomAt(g, (x + other.x) / 2, (y + other.y) / 2, after / before);
-}
-
-function choose(g, node) {
-  g.focus = node;
-  tell(g, node);
-  if (node !== g.scene.trigger) g.onToggle(g.scene.id[node]);
-  g.redraw();
-}
-
-function graphKeys(g) {
-  const step = by => {
-    const order = g.scene.byImportance, now = g.focus === null ? -1 : g.scene.place.get(g.focus);
-    g.focus = order[(now + by + order.length + (now < 0 && by < 0 ? 1 : 0)) % order.length];
-    g.hover = null;
-    keepInView(g, g.focus);
-    tell(g, g.focus);
-    g.onHover?.(g.scene.id[g.focus]);
-  };
-  const middle = factor => zoomAt(g, g.view.width / 2, g.view.height / 2, factor);
-  const keys = { ArrowRight: () => step(1), ArrowDown: () => step(1), ArrowLeft: () => step(-1), ArrowUp: () => step(-1),
-    "+": () => middle(1.4), "=": () => middle(1.4), "-": () => middle(1 / 1.4), "0": () => fitView(g),
-    Enter: () => { if (g.focus !== null) choose(g, g.focus); }, " ": () => { if (g.focus !== null) choose(g, g.focus); },
-    Escape: () => { g.focus = null; tell(g, null); g.onHover?.(null); } };
-  g.ctx.life.listen(g.canvas, "keydown", event => {
-    if (!g.scene || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    keys[event.key]();
-    g.redraw();
-  });
-  g.ctx.life.listen(g.canvas, "blur", () => { g.focus = null; g.redraw(); });
-}
-
-// Stepping to a node outside the picture moves the picture
-function keepInView(g, node) {
-  const { view } = g, [x, y] = toScreen(view, g.scene.x[node], g.scene.y[node]);
-  if (x < 10 || x > view.width - 10) view.dx += view.width / 2 - x;
-  if (y < 10 || y > view.height - 10) view.dy += view.height / 2 - y;
+  if (g.scene)
+    setText(g.tip, node === null ? "Point at a class to see its counts." : describeNode(g.scene, node, g.ctx.names));
 }

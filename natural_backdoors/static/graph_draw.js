@@ -1,7 +1,7 @@
 // Drawing the graph on a canvas. Edges of one look are one path, since a path for each edge takes ten times as long.
 
-const NBP_WIDTHS = [.6, 1.2, 2.2, 3.6]; // pixels, weak to strong
-const NBP_SHADES = [.6, .9, 1.4, 2]; // and how dark, where all lines are thin
+const NBP_WIDTHS = [0.6, 1.2, 2.2, 3.6]; // pixels, weak to strong
+const NBP_SHADES = [0.6, 0.9, 1.4, 2]; // and how dark, where all lines are thin
 const NBP_WIDE = 1500; // beyond so many edges all lines are hairlines: wide ones take ten times as long
 const NBP_DASHED = 700; // beyond so many only those of the node in focus are dashed
 const NBP_MOVING = 1500; // so many of the strongest are drawn while the picture moves
@@ -17,19 +17,30 @@ function toUnit(view, sx, sy) {
 }
 
 function readColours(element) {
-  const style = getComputedStyle(element), get = name => style.getPropertyValue(`--nbp-${name}`).trim();
-  return { trigger: get("trigger"), class: get("chosen"), neighbour: get("other"), edge: get("edge"), conflict: get("conflict"),
-           text: get("text"), ground: get("ground"), focus: get("focus"), font: style.fontFamily };
+  const style = getComputedStyle(element),
+    get = name => style.getPropertyValue(`--nbp-${name}`).trim();
+  return {
+    trigger: get("trigger"),
+    class: get("chosen"),
+    neighbour: get("other"),
+    edge: get("edge"),
+    conflict: get("conflict"),
+    text: get("text"),
+    ground: get("ground"),
+    focus: get("focus"),
+    font: style.fontFamily,
+  };
 }
 
 function drawGraph(g) {
-  const { canvas, scene, view, colours } = g, context = canvas.getContext("2d");
+  const { canvas, scene, view, colours } = g,
+    context = canvas.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
   context.clearRect(0, 0, view.width, view.height);
   if (!scene || !canvas.width || !canvas.height) return;
   placeNodes(g);
   const focus = g.hover ?? g.focus;
-  context.globalAlpha = focus === null ? 1 : .35;
+  context.globalAlpha = focus === null ? 1 : 0.35;
   context.drawImage(edgeLayer(g), 0, 0, view.width, view.height);
   if (focus !== null) drawFocusEdges(g, context, focus);
   context.globalAlpha = 1;
@@ -40,8 +51,19 @@ function drawGraph(g) {
 
 // Pointing at another node leaves the edges as they are, so they are kept as a picture of their own.
 function edgeLayer(g) {
-  const { view, canvas, scene } = g, shown = g.moving ? Math.min(g.shown, NBP_MOVING) : g.shown;
-  const key = [g.moving, view.zoom, view.dx, view.dy, canvas.width, canvas.height, shown, g.colours.edge, g.moves].join();
+  const { view, canvas, scene } = g,
+    shown = g.moving ? Math.min(g.shown, NBP_MOVING) : g.shown;
+  const key = [
+    g.moving,
+    view.zoom,
+    view.dx,
+    view.dy,
+    canvas.width,
+    canvas.height,
+    shown,
+    g.colours.edge,
+    g.moves,
+  ].join();
   if (g.layer?.key === key && g.layer.scene === scene) return g.layer.canvas;
   const layer = g.layer?.canvas || document.createElement("canvas");
   layer.width = canvas.width; // also empties it
@@ -59,23 +81,38 @@ function placeNodes({ scene, view, px, py }) {
 
 // One path for each width and each of plain/conflict
 function drawEdges({ scene, colours, px, py, view }, context, shown, quick) {
-  const alpha = Math.max(.1, Math.min(.6, 60 / Math.sqrt(shown * 20 + 1))), thin = quick || shown > NBP_WIDE;
-  const paths = NBP_WIDTHS.map(() => [new Path2D(), new Path2D()]), most = scene.overlaps[0] || 1;
+  const alpha = Math.max(0.1, Math.min(0.6, 60 / Math.sqrt(shown * 20 + 1))),
+    thin = quick || shown > NBP_WIDE;
+  const paths = NBP_WIDTHS.map(() => [new Path2D(), new Path2D()]),
+    most = scene.overlaps[0] || 1;
   for (let e = 0; e < shown; e++) {
     const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most)));
-    const path = paths[width][scene.conflict[e] ? 1 : 0], a = scene.source[e], b = scene.target[e];
+    const path = paths[width][scene.conflict[e] ? 1 : 0],
+      a = scene.source[e],
+      b = scene.target[e];
     path.moveTo(px[a], py[a]);
     path.lineTo(px[b], py[b]);
   }
-  paths.forEach((pair, i) => pair.forEach((path, isConflict) => {
-    context.globalAlpha = Math.min(1, thin ? alpha * NBP_SHADES[i] : alpha);
-    const width = thin ? 1 / view.ratio : NBP_WIDTHS[i];
-    strokeEdges(context, path, width, isConflict ? colours.conflict : colours.edge, isConflict && !quick && shown <= NBP_DASHED);
-  }));
+  paths.forEach((pair, i) =>
+    pair.forEach((path, isConflict) => {
+      context.globalAlpha = Math.min(1, thin ? alpha * NBP_SHADES[i] : alpha);
+      const width = thin ? 1 / view.ratio : NBP_WIDTHS[i];
+      strokeEdges(
+        context,
+        path,
+        width,
+        isConflict ? colours.conflict : colours.edge,
+        isConflict && !quick && shown <= NBP_DASHED,
+      );
+    }),
+  );
 }
 
 function drawFocusEdges({ scene, colours, px, py, shown, view }, context, focus) {
-  const plain = new Path2D(), conflict = new Path2D(), near = scene.near[focus], many = near.length > 150;
+  const plain = new Path2D(),
+    conflict = new Path2D(),
+    near = scene.near[focus],
+    many = near.length > 150;
   for (const e of near) {
     const other = otherEnd(scene, e, focus);
     if (e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
@@ -83,7 +120,7 @@ function drawFocusEdges({ scene, colours, px, py, shown, view }, context, focus)
     path.moveTo(px[focus], py[focus]);
     path.lineTo(px[other], py[other]);
   }
-  context.globalAlpha = many ? .3 : .9;
+  context.globalAlpha = many ? 0.3 : 0.9;
   strokeEdges(context, plain, many ? 1 / view.ratio : 1.6, colours.edge, false);
   strokeEdges(context, conflict, many ? 1 / view.ratio : 1.6, colours.conflict, !many);
 }
@@ -99,12 +136,17 @@ function strokeEdges(context, path, width, colour, dashed) {
 // The trigger is a diamond, a chosen class a full disc, any other a ring: the shape says it without the colour.
 // One path for each role, dimmed or not; the important ones come last and lie on top.
 function drawNodes({ scene, colours, px, py, view }, context, focus) {
-  const grow = Math.min(2, Math.max(.7, Math.sqrt(view.zoom)));
+  const grow = Math.min(2, Math.max(0.7, Math.sqrt(view.zoom)));
   const near = focus === null ? null : new Set(scene.near[focus].map(e => otherEnd(scene, e, focus)).concat(focus));
-  const paths = { neighbour: [new Path2D(), new Path2D()], class: [new Path2D(), new Path2D()], trigger: [new Path2D(), new Path2D()] };
+  const paths = {
+    neighbour: [new Path2D(), new Path2D()],
+    class: [new Path2D(), new Path2D()],
+    trigger: [new Path2D(), new Path2D()],
+  };
   for (let i = 0; i < scene.n; i++) {
     if (px[i] < -20 || py[i] < -20 || px[i] > view.width + 20 || py[i] > view.height + 20) continue;
-    const path = paths[scene.role[i]][!near || near.has(i) ? 1 : 0], r = scene.radius[i] * grow;
+    const path = paths[scene.role[i]][!near || near.has(i) ? 1 : 0],
+      r = scene.radius[i] * grow;
     if (scene.role[i] === "trigger") diamond(path, px[i], py[i], r * 1.25);
     else {
       path.moveTo(px[i] + r, py[i]);
@@ -113,7 +155,7 @@ function drawNodes({ scene, colours, px, py, view }, context, focus) {
   }
   for (const [role, pair] of Object.entries(paths)) {
     pair.forEach((path, lit) => {
-      context.globalAlpha = lit ? 1 : .3;
+      context.globalAlpha = lit ? 1 : 0.3;
       context.fillStyle = role === "neighbour" ? colours.ground : colours[role];
       context.fill(path);
       context.lineWidth = role === "neighbour" ? 1.5 : 1;
@@ -142,12 +184,14 @@ function drawRing({ scene, px, py }, context, node, colour) {
 
 // The most important names first, each only where no other name is yet
 function drawLabels(g, context, focus) {
-  const { scene, colours, view } = g, taken = [];
+  const { scene, colours, view } = g,
+    taken = [];
   context.font = `12px ${colours.font}`;
   context.textBaseline = "middle";
   context.lineJoin = "round";
   const near = focus === null ? [] : scene.near[focus].map(e => otherEnd(scene, e, focus));
-  const first = focus === null ? [] : [focus, ...near.sort((a, b) => scene.place.get(a) - scene.place.get(b)).slice(0, 25)];
+  const first =
+    focus === null ? [] : [focus, ...near.sort((a, b) => scene.place.get(a) - scene.place.get(b)).slice(0, 25)];
   const rest = focus === null ? scene.byImportance.slice(0, 4 * NBP_LABELS) : [scene.trigger];
   let drawn = 0;
   for (const i of new Set([...first, ...rest])) {
@@ -169,7 +213,8 @@ function labelBox({ px, py, scene, short, widths }, context, i, view) {
   if (px[i] < 0 || py[i] < 0 || px[i] > view.width || py[i] > view.height) return null;
   if (short[i] === undefined) short[i] = scene.name[i].length > 24 ? `${scene.name[i].slice(0, 23)}…` : scene.name[i];
   if (widths[i] === undefined) widths[i] = context.measureText(short[i]).width;
-  const gap = scene.radius[i] + 4, wide = widths[i] + 4;
+  const gap = scene.radius[i] + 4,
+    wide = widths[i] + 4;
   const left = px[i] + gap + wide > view.width ? px[i] - gap - wide : px[i] + gap;
   return [Math.max(0, left), py[i] - 8, left + wide, py[i] + 8];
 }

@@ -12,7 +12,7 @@ function makeNames(backend, life) {
     names.label = label;
     names.images = images;
     // Names may repeat, labels never do.
-    names.full = name.map((text, i) => seen.get(text) > 1 ? `${text} (${label[i]})` : text);
+    names.full = name.map((text, i) => (seen.get(text) > 1 ? `${text} (${label[i]})` : text));
     names.search = names.full.map((text, i) => `${text}\n${label[i]}`.toLowerCase());
     names.byText = new Map(names.full.map((text, i) => [text.toLowerCase(), id[i]]));
   };
@@ -34,7 +34,8 @@ function findClass(names, text) {
 }
 
 function matchingClasses(names, wanted, n) {
-  const starts = [], contains = [];
+  const starts = [],
+    contains = [];
   for (let i = 0; i < names.ids.length && starts.length < n; i++) {
     const at = names.search[i].indexOf(wanted);
     if (at === 0) starts.push(names.ids[i]);
@@ -46,10 +47,20 @@ function matchingClasses(names, wanted, n) {
 // An input with suggestions. Only the nearest names are in the list, since a dataset may have 20,000 classes.
 function classInput(ctx, { label, hint, onPick, keep = false }) {
   const list = h("datalist", { id: uid("names") });
-  const input = h("input", { id: uid("class"), type: "text", list: list.id, autocomplete: "off", spellcheck: "false",
-                             placeholder: "Type a name" });
-  const suggest = () => list.replaceChildren(...matchingClasses(ctx.names, input.value.trim().toLowerCase(), 30)
-    .map(id => h("option", { value: ctx.names.of(id) })));
+  const input = h("input", {
+    id: uid("class"),
+    type: "text",
+    list: list.id,
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: "Type a name",
+  });
+  const suggest = () =>
+    list.replaceChildren(
+      ...matchingClasses(ctx.names, input.value.trim().toLowerCase(), 30).map(id =>
+        h("option", { value: ctx.names.of(id) }),
+      ),
+    );
   const pick = id => {
     if (id === null) return;
     input.value = keep ? ctx.names.of(id) : "";
@@ -67,7 +78,13 @@ function classInput(ctx, { label, hint, onPick, keep = false }) {
     event.preventDefault();
     pick(findClass(ctx.names, input.value));
   };
-  const element = h("div", { class: "nbp-field" }, h("label", { for: input.id }, label), input, list,
-                    hint ? h("span", { class: "nbp-hint" }, hint) : null);
+  const element = h(
+    "div",
+    { class: "nbp-field" },
+    h("label", { for: input.id }, label),
+    input,
+    list,
+    hint ? h("span", { class: "nbp-hint" }, hint) : null,
+  );
   return { element, input };
 }

@@ -1,24 +1,59 @@
 // What would happen with this choice: target, counts before training, warnings; and the choice as text, to copy or save
 
-const NBP_OUTPUTS = [["line", "Line"], ["python", "Python"], ["command", "Command"], ["json", "JSON"]];
+const NBP_OUTPUTS = [
+  ["line", "Line"],
+  ["python", "Python"],
+  ["command", "Command"],
+  ["json", "JSON"],
+];
 
 function makeOutcome(ctx) {
-  const { backend, life, choice } = ctx, o = { ctx };
+  const { backend, life, choice } = ctx,
+    o = { ctx };
   o.target = h("select", { id: uid("target") });
   o.target.onchange = () => choice.choose(choice.get().classes, o.target.value === "" ? null : Number(o.target.value));
   o.figures = h("dl", { class: "nbp-figures" });
   o.warnings = h("ul", { class: "nbp-warnings", "aria-label": "Warnings", "aria-live": "polite", tabindex: "0" });
   o.counts = h("tbody");
   o.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to see what would happen, before anything is trained.");
-  o.tableBox = h("div", { class: "nbp-scroll nbp-low", tabindex: "0", role: "region", "aria-label": "Images of each class" },
-    h("table", { class: "nbp-grid" }, h("colgroup", {}, h("col"), h("col", { style: "width:72px" }), h("col", { style: "width:72px" })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"),
-      h("th", { scope: "col", class: "nbp-num" }, "Clean"), h("th", { scope: "col", class: "nbp-num" }, "Poison"))), o.counts));
-  const target = h("div", { class: "nbp-field nbp-target" }, h("label", { for: o.target.id }, "Target"), o.target,
-    h("span", { class: "nbp-hint" }, "what images with the trigger are to be taken for"));
+  o.tableBox = h(
+    "div",
+    { class: "nbp-scroll nbp-low", tabindex: "0", role: "region", "aria-label": "Images of each class" },
+    h(
+      "table",
+      { class: "nbp-grid" },
+      h("colgroup", {}, h("col"), h("col", { style: "width:72px" }), h("col", { style: "width:72px" })),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("th", { scope: "col" }, "Class"),
+          h("th", { scope: "col", class: "nbp-num" }, "Clean"),
+          h("th", { scope: "col", class: "nbp-num" }, "Poison"),
+        ),
+      ),
+      o.counts,
+    ),
+  );
+  const target = h(
+    "div",
+    { class: "nbp-field nbp-target" },
+    h("label", { for: o.target.id }, "Target"),
+    o.target,
+    h("span", { class: "nbp-hint" }, "what images with the trigger are to be taken for"),
+  );
   o.left = h("div", {}, target, o.figures, o.warnings, o.tableBox);
   o.right = makeOutputs(ctx, o);
   o.body = h("div", { class: "nbp-halves" }, o.left, o.right);
-  o.element = h("section", { class: "nbp-panel nbp-outcome", "aria-label": "The choice" }, h("h3", {}, "Your choice"), o.hint, o.body);
+  o.element = h(
+    "section",
+    { class: "nbp-panel nbp-outcome", "aria-label": "The choice" },
+    h("h3", {}, "Your choice"),
+    o.hint,
+    o.body,
+  );
   const read = oncePerFrame(life, () => readOutcome(o));
   life.on(backend, ["counts", "outputs", "status", "classes", "options"], read);
   choice.listen(read);
@@ -32,17 +67,38 @@ function makeOutputs(ctx, o) {
   o.code = h("code");
   o.shown = "line";
   o.pre = h("pre", { class: "nbp-code", id: uid("text"), role: "tabpanel", tabindex: "0" }, o.code);
-  o.tabs = NBP_OUTPUTS.map(([key, title]) => h("button", { type: "button", role: "tab", id: uid("tab"), "aria-controls": o.pre.id,
-    onclick: () => showOutput(o, key) }, title));
-  const bar = h("div", { role: "tablist", class: "nbp-tabs", "aria-label": "The choice as text", onkeydown: event => tabKey(o, event) }, o.tabs);
+  o.tabs = NBP_OUTPUTS.map(([key, title]) =>
+    h(
+      "button",
+      { type: "button", role: "tab", id: uid("tab"), "aria-controls": o.pre.id, onclick: () => showOutput(o, key) },
+      title,
+    ),
+  );
+  const bar = h(
+    "div",
+    { role: "tablist", class: "nbp-tabs", "aria-label": "The choice as text", onkeydown: event => tabKey(o, event) },
+    o.tabs,
+  );
   const copy = copyButton(() => o.text[o.shown] || "", "the text");
-  o.path = h("input", { id: uid("path"), type: "text", spellcheck: "false", autocomplete: "off", placeholder: "selection.json" });
-  o.path.onkeydown = event => { if (event.key === "Enter") save(); };
+  o.path = h("input", {
+    id: uid("path"),
+    type: "text",
+    spellcheck: "false",
+    autocomplete: "off",
+    placeholder: "selection.json",
+  });
+  o.path.onkeydown = event => {
+    if (event.key === "Enter") save();
+  };
   const save = () => ctx.send({ type: "save", path: o.path.value.trim() });
   o.saved = h("p", { class: "nbp-hint", role: "status" });
   o.failed = h("p", { class: "nbp-alert", role: "alert", hidden: true });
-  o.saving = h("div", { class: "nbp-save" }, h("div", { class: "nbp-field" }, h("label", { for: o.path.id }, "Save the selection as"), o.path),
-    h("button", { type: "button", class: "nbp-button nbp-main", onclick: save }, "Save"));
+  o.saving = h(
+    "div",
+    { class: "nbp-save" },
+    h("div", { class: "nbp-field" }, h("label", { for: o.path.id }, "Save the selection as"), o.path),
+    h("button", { type: "button", class: "nbp-button nbp-main", onclick: save }, "Save"),
+  );
   return h("div", {}, h("div", { class: "nbp-row" }, bar, copy), o.pre, o.saving, o.saved, o.failed);
 }
 
@@ -69,35 +125,59 @@ function showOutput(o, shown) {
 }
 
 function readOutcome(o) {
-  const { backend, names, choice } = o.ctx, counts = backend.get("counts") || {}, { trigger, classes, target } = choice.get();
+  const { backend, names, choice } = o.ctx,
+    counts = backend.get("counts") || {},
+    { trigger, classes, target } = choice.get();
   const there = trigger !== null && counts.rows !== undefined;
   o.hint.hidden = there;
   o.body.hidden = !there;
   if (!there) return;
   const ids = [...classes].sort((a, b) => names.of(a).localeCompare(names.of(b)));
-  const options = [h("option", { value: "" }, "choose a target …"), ...ids.map(id => h("option", { value: id }, names.of(id)))];
+  const options = [
+    h("option", { value: "" }, "choose a target …"),
+    ...ids.map(id => h("option", { value: id }, names.of(id))),
+  ];
   o.target.replaceChildren(...options);
   o.target.value = target === null ? "" : String(target);
-  const figures = [["Trigger", names.of(trigger)], ["Classes", whole(classes.length)], ["Clean images", whole(counts.n_clean)], ["Poison images", whole(counts.n_poison)]];
-  if (counts.injection_rate !== null && counts.injection_rate !== undefined) figures.push(["Injection rate", percent(counts.injection_rate)]);
+  const figures = [
+    ["Trigger", names.of(trigger)],
+    ["Classes", whole(classes.length)],
+    ["Clean images", whole(counts.n_clean)],
+    ["Poison images", whole(counts.n_poison)],
+  ];
+  if (counts.injection_rate !== null && counts.injection_rate !== undefined)
+    figures.push(["Injection rate", percent(counts.injection_rate)]);
   o.figures.replaceChildren(...figures.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))));
   const warnings = counts.warnings || [];
   o.warnings.hidden = !warnings.length;
   if (String(warnings) !== o.warned) o.warnings.replaceChildren(...warnings.map(text => h("li", {}, text)));
   o.warned = String(warnings);
-  o.counts.replaceChildren(...counts.rows.id.map((id, i) => h("tr", {}, h("td", {}, nameCell(names, id), id === target ? h("span", { class: "nbp-tag" }, "target") : null),
-    h("td", { class: "nbp-num" }, whole(counts.rows.n_clean[i])), h("td", { class: "nbp-num" }, whole(counts.rows.n_poison[i])))));
+  o.counts.replaceChildren(
+    ...counts.rows.id.map((id, i) =>
+      h(
+        "tr",
+        {},
+        h("td", {}, nameCell(names, id), id === target ? h("span", { class: "nbp-tag" }, "target") : null),
+        h("td", { class: "nbp-num" }, whole(counts.rows.n_clean[i])),
+        h("td", { class: "nbp-num" }, whole(counts.rows.n_poison[i])),
+      ),
+    ),
+  );
   readOutputs(o);
 }
 
 function readOutputs(o) {
-  const { backend } = o.ctx, outputs = backend.get("outputs") || {}, options = backend.get("options"), status = backend.get("status") || {};
+  const { backend } = o.ctx,
+    outputs = backend.get("outputs") || {},
+    options = backend.get("options"),
+    status = backend.get("status") || {};
   o.text = outputs;
   if (!outputs[o.shown]) o.shown = (NBP_OUTPUTS.find(([key]) => outputs[key]) || ["line"])[0];
   showOutput(o, o.shown);
   o.saving.hidden = Boolean(options.static);
   // the field follows the backend until somebody writes into it
-  if (outputs.path !== undefined && o.given !== outputs.path && o.path.getRootNode().activeElement !== o.path) o.path.value = o.given = outputs.path;
+  if (outputs.path !== undefined && o.given !== outputs.path && o.path.getRootNode().activeElement !== o.path)
+    o.path.value = o.given = outputs.path;
   setText(o.saved, outputs.saved || "");
   const failed = status.state === "error" && o.ctx.asked === "save";
   o.failed.hidden = !failed;

@@ -11,13 +11,29 @@ function makePicker(backend, host) {
   };
   ctx.names = makeNames(backend, life);
   ctx.choice = makeChoice(ctx);
-  const form = makeForm(ctx), triggers = makeTriggers(ctx), detail = makeDetail(ctx);
-  const lookup = makeLookup(ctx, triggers), outcome = makeOutcome(ctx), gallery = makeGallery(ctx);
-  root.append(makeHeader(ctx), h("div", { class: "nbp-columns" }, form.element, h("div", { class: "nbp-stack" }, triggers.element, lookup.element), detail.element),
-    outcome.element, gallery.element);
+  const form = makeForm(ctx),
+    triggers = makeTriggers(ctx),
+    detail = makeDetail(ctx);
+  const lookup = makeLookup(ctx, triggers),
+    outcome = makeOutcome(ctx),
+    gallery = makeGallery(ctx);
+  root.append(
+    makeHeader(ctx),
+    h(
+      "div",
+      { class: "nbp-columns" },
+      form.element,
+      h("div", { class: "nbp-stack" }, triggers.element, lookup.element),
+      detail.element,
+    ),
+    outcome.element,
+    gallery.element,
+  );
   host.append(root);
   // one column: the settings are folded away, so that the table comes first
-  requestAnimationFrame(() => { if (root.clientWidth && root.clientWidth < 760) form.element.removeAttribute("open"); });
+  requestAnimationFrame(() => {
+    if (root.clientWidth && root.clientWidth < 760) form.element.removeAttribute("open");
+  });
   followTheme(ctx);
   return () => {
     life.end();
@@ -28,22 +44,38 @@ function makePicker(backend, host) {
 // Jupyter's own keys (x cuts the cell) must not fire while somebody walks through a table; those with Ctrl may (save).
 // It looks for a mark on the element that has the focus, before that element gets the key.
 function keepKeys(life, root) {
-  life.listen(window, "keydown", event => {
-    const target = event.composedPath()[0];
-    if (root.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
-  }, true);
+  life.listen(
+    window,
+    "keydown",
+    event => {
+      const target = event.composedPath()[0];
+      if (root.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
+    },
+    true,
+  );
 }
 
 function makeHeader(ctx) {
   const { backend, life } = ctx;
-  const about = h("span", { class: "nbp-hint" }), summary = h("p", { class: "nbp-summary" });
+  const about = h("span", { class: "nbp-hint" }),
+    summary = h("p", { class: "nbp-summary" });
   const badge = h("span", { class: "nbp-status", role: "status" });
   const read = oncePerFrame(life, () => {
-    const options = backend.get("options") || {}, status = backend.get("status") || {}, working = status.state === "working";
-    setText(about, [options.dataset, options.split, options.n_images ? count(options.n_images, "image") : ""].filter(Boolean).join(" · "));
+    const options = backend.get("options") || {},
+      status = backend.get("status") || {},
+      working = status.state === "working";
+    setText(
+      about,
+      [options.dataset, options.split, options.n_images ? count(options.n_images, "image") : ""]
+        .filter(Boolean)
+        .join(" · "),
+    );
     setText(summary, backend.get("result")?.summary || "");
     badge.dataset.state = status.state || "ready";
-    const took = status.seconds === null || status.seconds === undefined ? "" : ` in ${status.seconds.toFixed(status.seconds < 10 ? 1 : 0)} s`;
+    const took =
+      status.seconds === null || status.seconds === undefined
+        ? ""
+        : ` in ${status.seconds.toFixed(status.seconds < 10 ? 1 : 0)} s`;
     setText(badge, working ? "Working …" : status.state === "error" ? "Not possible" : `Ready${took}`);
     ctx.root.setAttribute("aria-busy", working ? "true" : "false");
   });
@@ -71,9 +103,13 @@ function followTheme(ctx) {
 function isDark(colour, root) {
   const probe = h("span", { style: `color:${colour}` });
   root.append(probe);
-  const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+  const [r, g, b] = getComputedStyle(probe)
+    .color.match(/[\d.]+/g)
+    .map(Number);
   probe.remove();
-  return .299 * r + .587 * g + .114 * b < 128;
+  return 0.299 * r + 0.587 * g + 0.114 * b < 128;
 }
 
-function render({ model, el }) { return makePicker(kernelBackend(model), el); }
+function render({ model, el }) {
+  return makePicker(kernelBackend(model), el);
+}

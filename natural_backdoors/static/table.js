@@ -8,13 +8,38 @@ const NBP_OVERSCAN = 8; // rows kept ready above and below
 // a `wide` one is left out where there is little room
 // The rows are numbers from 0; `data.id(row)` is what stays the same when they change.
 function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick, onToggle, onActive, empty }) {
-  const t = { columns, rowHeight, order: [], n: 0, id: row => row, search: () => "", filter: "", sort: null, down: false,
-              selected: null, active: null, label, onPick, onToggle, onActive, empty, prefix: uid("row") };
+  const t = {
+    columns,
+    rowHeight,
+    order: [],
+    n: 0,
+    id: row => row,
+    search: () => "",
+    filter: "",
+    sort: null,
+    down: false,
+    selected: null,
+    active: null,
+    label,
+    onPick,
+    onToggle,
+    onActive,
+    empty,
+    prefix: uid("row"),
+  };
   t.body = h("tbody");
   t.heads = columns.map((column, i) => tableHead(t, column, i));
-  t.table = h("table", { role: "grid", tabindex: "0", "aria-label": label, class: "nbp-grid" },
-              h("colgroup", {}, columns.map(c => h("col", { style: c.width ? `width:${c.width}` : "", class: c.wide ? "nbp-wide" : null }))),
-              h("thead", {}, h("tr", {}, t.heads)), t.body);
+  t.table = h(
+    "table",
+    { role: "grid", tabindex: "0", "aria-label": label, class: "nbp-grid" },
+    h(
+      "colgroup",
+      {},
+      columns.map(c => h("col", { style: c.width ? `width:${c.width}` : "", class: c.wide ? "nbp-wide" : null })),
+    ),
+    h("thead", {}, h("tr", {}, t.heads)),
+    t.body,
+  );
   t.table.style.minWidth = `${minWidth}px`;
   t.nothing = h("p", { class: "nbp-empty", role: "status", hidden: true });
   t.scroll = h("div", { class: "nbp-scroll" }, t.table, t.nothing);
@@ -58,13 +83,16 @@ function tableHead(t, column, i) {
   return h("th", { scope: "col", class: cellClass(column), "aria-sort": "none" }, button);
 }
 
-function cellClass({ numeric, wide }) { return [numeric && "nbp-num", wide && "nbp-wide"].filter(Boolean).join(" ") || null; }
+function cellClass({ numeric, wide }) {
+  return [numeric && "nbp-num", wide && "nbp-wide"].filter(Boolean).join(" ") || null;
+}
 
 function orderRows(t) {
   const order = [];
   for (let row = 0; row < t.n; row++) if (!t.filter || t.search(row).includes(t.filter)) order.push(row);
   if (t.sort !== null) {
-    const values = Array.from({ length: t.n }, (_, row) => t.columns[t.sort].value(row)), sign = t.down ? -1 : 1;
+    const values = Array.from({ length: t.n }, (_, row) => t.columns[t.sort].value(row)),
+      sign = t.down ? -1 : 1;
     order.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
   }
   t.order = order;
@@ -76,7 +104,7 @@ function orderRows(t) {
   });
   t.table.setAttribute("aria-rowcount", order.length + 1);
   t.nothing.hidden = order.length > 0;
-  if (!order.length) setText(t.nothing, t.filter ? `Nothing matches “${t.filter}”.` : (t.empty || ""));
+  if (!order.length) setText(t.nothing, t.filter ? `Nothing matches “${t.filter}”.` : t.empty || "");
   t.draw();
 }
 
@@ -87,7 +115,8 @@ function compare(a, b) {
 }
 
 function drawRows(t) {
-  const height = t.scroll.clientHeight || 400, n = t.order.length;
+  const height = t.scroll.clientHeight || 400,
+    n = t.order.length;
   const first = Math.max(0, Math.min(n, Math.floor(t.scroll.scrollTop / t.rowHeight)) - NBP_OVERSCAN);
   const last = Math.min(n, Math.ceil((t.scroll.scrollTop + height) / t.rowHeight) + NBP_OVERSCAN);
   const rows = [];
@@ -100,10 +129,20 @@ function drawRows(t) {
 }
 
 function tableRow(t, i) {
-  const row = t.order[i], id = t.id(row);
+  const row = t.order[i],
+    id = t.id(row);
   const cells = t.columns.map(c => h("td", { class: cellClass(c) }, c.cell(row)));
-  const tr = h("tr", { id: `${t.prefix}-${i}`, "aria-rowindex": i + 2, "aria-selected": id === t.selected ? "true" : "false",
-                       class: id === t.active ? "nbp-active" : null, style: `height:${t.rowHeight}px` }, cells);
+  const tr = h(
+    "tr",
+    {
+      id: `${t.prefix}-${i}`,
+      "aria-rowindex": i + 2,
+      "aria-selected": id === t.selected ? "true" : "false",
+      class: id === t.active ? "nbp-active" : null,
+      style: `height:${t.rowHeight}px`,
+    },
+    cells,
+  );
   tr.dataset.at = i;
   return tr;
 }
@@ -111,7 +150,8 @@ function tableRow(t, i) {
 function listenToRows(life, t) {
   const at = event => event.target.closest?.("tr[data-at]")?.dataset.at;
   life.listen(t.body, "mousedown", event => {
-    if (event.target.matches("input")) { // the box is drawn anew at once; the focus belongs to the table
+    if (event.target.matches("input")) {
+      // the box is drawn anew at once; the focus belongs to the table
       event.preventDefault();
       t.table.focus({ preventScroll: true });
     }
@@ -123,14 +163,26 @@ function listenToRows(life, t) {
     if (event.target.matches("input") || !t.onPick) t.onToggle?.(id);
     else t.onPick(id);
   });
-  life.listen(t.body, "mouseover", event => { if (at(event) !== undefined) t.onActive?.(t.id(t.order[+at(event)])); });
+  life.listen(t.body, "mouseover", event => {
+    if (at(event) !== undefined) t.onActive?.(t.id(t.order[+at(event)]));
+  });
   life.listen(t.scroll, "mouseleave", () => t.onActive?.(null));
-  life.listen(t.table, "keydown", event => { if (event.target === t.table) tableKey(t, event); });
+  life.listen(t.table, "keydown", event => {
+    if (event.target === t.table) tableKey(t, event);
+  });
 }
 
 function tableKey(t, event) {
-  const now = t.place.get(t.active) ?? -1, page = Math.max(1, Math.floor(t.scroll.clientHeight / t.rowHeight) - 2);
-  const steps = { ArrowDown: now + 1, ArrowUp: Math.max(0, now - 1), PageDown: now + page, PageUp: now - page, Home: 0, End: Infinity };
+  const now = t.place.get(t.active) ?? -1,
+    page = Math.max(1, Math.floor(t.scroll.clientHeight / t.rowHeight) - 2);
+  const steps = {
+    ArrowDown: now + 1,
+    ArrowUp: Math.max(0, now - 1),
+    PageDown: now + page,
+    PageUp: now - page,
+    Home: 0,
+    End: Infinity,
+  };
   if (event.key in steps) {
     const to = Math.max(0, Math.min(t.order.length - 1, steps[event.key]));
     if (t.order.length) setActive(t, t.id(t.order[to]));
@@ -150,7 +202,9 @@ function setActive(t, id) {
 function showRow(t, id) {
   const i = t.place?.get(id);
   if (i === undefined) return;
-  const head = t.heads[0].offsetHeight, top = i * t.rowHeight, bottom = top + t.rowHeight + head;
+  const head = t.heads[0].offsetHeight,
+    top = i * t.rowHeight,
+    bottom = top + t.rowHeight + head;
   if (top < t.scroll.scrollTop) t.scroll.scrollTop = top;
   else if (bottom > t.scroll.scrollTop + t.scroll.clientHeight) t.scroll.scrollTop = bottom - t.scroll.clientHeight;
   t.draw();

@@ -1,0 +1,128 @@
+// What the mouse, fingers and keys do to the graph
+
+// A press that does not move is a click; one that moves drags the node under it, or the whole picture; two pinch.
+function graphPointer(g) {
+  const { canvas, pointers, ctx } = g,
+    at = event => [event.offsetX, event.offsetY];
+  ctx.life.listen(canvas, "pointerdown", event => {
+    const [x, y] = at(event);
+    canvas.setPointerCapture(event.pointerId);
+    pointers.set(event.pointerId, {
+      x,
+      y,
+      x0: x,
+      y0: y,
+      moved: pointers.size > 0,
+      node: pointers.size ? null : nodeAt(g, x, y),
+    });
+  });
+  ctx.life.listen(canvas, "pointermove", event => {
+    const [x, y] = at(event),
+      p = pointers.get(event.pointerId);
+    if (!p) return setHover(g, nodeAt(g, x, y));
+    if (Math.hypot(x - p.x0, y - p.y0) > 4) p.moved = true;
+    if (pointers.size === 2) pinch(g, p, x, y);
+    else if (p.moved) drag(g, p, x, y);
+    Object.assign(p, { x, y });
+  });
+  const up = event => {
+    const p = pointers.get(event.pointerId);
+    pointers.delete(event.pointerId);
+    if (p && event.type === "pointerup" && !p.moved && p.node !== null) choose(g, p.node);
+  };
+  ctx.life.listen(canvas, "pointerup", up);
+  ctx.life.listen(canvas, "pointercancel", up);
+  ctx.life.listen(canvas, "pointerleave", () => {
+    if (!pointers.size) setHover(g, null);
+  });
+  // the wheel scrolls the page unless the graph has the focus, so that nobody gets stuck on it
+  ctx.life.listen(
+    canvas,
+    "wheel",
+    event => {
+      if (canvas.getRootNode().activeElement !== canvas && !event.ctrlKey) return;
+      event.preventDefault();
+      zoomAt(g, ...at(event), Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)));
+    },
+    { passive: false },
+  );
+}
+
+function drag(g, p, x, y) {
+  const { view, scene } = g;
+  if (p.node === null) {
+    view.dx += x - p.x;
+    view.dy += y - p.y;
+  } else {
+    [scene.x[p.node], scene.y[p.node]] = toUnit(view, x, y);
+    g.moves += 1;
+  }
+  moved(g);
+}
+
+function pinch(g, p, x, y) {
+  const other = [...g.pointers.values()].find(q => q !== p);
+  const before = Math.hypot(p.x - other.x, p.y - other.y),
+    after = Math.hypot(x - other.x, y - other.y);
+  p.moved = other.moved = true;
+  if (before > 0) zoomAt(g, (x + other.x) / 2, (y + other.y) / 2, after / before);
+}
+
+function choose(g, node) {
+  g.focus = node;
+  tell(g, node);
+  if (node !== g.scene.trigger) g.onToggle(g.scene.id[node]);
+  g.redraw();
+}
+
+function graphKeys(g) {
+  const step = by => {
+    const order = g.scene.byImportance,
+      now = g.focus === null ? -1 : g.scene.place.get(g.focus);
+    g.focus = order[(now + by + order.length + (now < 0 && by < 0 ? 1 : 0)) % order.length];
+    g.hover = null;
+    keepInView(g, g.focus);
+    tell(g, g.focus);
+    g.onHover?.(g.scene.id[g.focus]);
+  };
+  const middle = factor => zoomAt(g, g.view.width / 2, g.view.height / 2, factor);
+  const keys = {
+    ArrowRight: () => step(1),
+    ArrowDown: () => step(1),
+    ArrowLeft: () => step(-1),
+    ArrowUp: () => step(-1),
+    "+": () => middle(1.4),
+    "=": () => middle(1.4),
+    "-": () => middle(1 / 1.4),
+    0: () => fitView(g),
+    Enter: () => {
+      if (g.focus !== null) choose(g, g.focus);
+    },
+    " ": () => {
+      if (g.focus !== null) choose(g, g.focus);
+    },
+    Escape: () => {
+      g.focus = null;
+      tell(g, null);
+      g.onHover?.(null);
+    },
+  };
+  g.ctx.life.listen(g.canvas, "keydown", event => {
+    if (!g.scene || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    keys[event.key]();
+    g.redraw();
+  });
+  g.ctx.life.listen(g.canvas, "blur", () => {
+    g.focus = null;
+    g.redraw();
+  });
+}
+
+// Stepping to a node outside the picture moves the picture
+function keepInView(g, node) {
+  const { view } = g,
+    [x, y] = toScreen(view, g.scene.x[node], g.scene.y[node]);
+  if (x < 10 || x > view.width - 10) view.dx += view.width / 2 - x;
+  if (y < 10 || y > view.height - 10) view.dy += view.height / 2 - y;
+}
