@@ -17,7 +17,7 @@ SECTIONS = {"tutorials": ("Tutorials", "Learn by doing, on data that comes with 
             "api": ("Reference", "Every module, in the order in which they build on one another."),
             "explanations": ("Explanations", "Why it works, what the numbers mean and what they do not.")}
 STAGES = {10: "Base", 26: "Datasets", 30: "Counting", 34: "Graph", 50: "Triggers", 70: "Choosing and splitting",
-          84: "Training and evaluation", 100: "Pictures, picker, report and command line"}
+          83: "Training and evaluation", 100: "Pictures, picker, report and command line"}
 WIDGET, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
 
 

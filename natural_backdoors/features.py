@@ -103,8 +103,8 @@ class FeatureBank:
 
     def __repr__(self):
         n, f = self.plain.shape
-        return (f"FeatureBank({n:,} images, {len(self.views)} views of {self.n_trained:,} of them, {f:,} features each, "
-                f"{self.nbytes/1e6:.1f} MB)")
+        return (f"FeatureBank({n:,} images, {len(self.views)} views of {self.n_trained:,} of them, {f:,} features "
+                f"each, {self.nbytes/1e6:.1f} MB)")
 
 # %% ../nbs/api/74_features.ipynb #74-features-021
 def _make_array(path: Path, shape: tuple) -> None:
@@ -159,7 +159,8 @@ def _load(paths: list, size: int, skip_unreadable: bool) -> LoadedImages:
     try: return load_images(paths, size, skip_unreadable)
     except UserError as e:
         if not skip_unreadable: raise
-        return LoadedImages(np.zeros((0, size, size, 3), np.uint8), np.zeros(0, np.int64), {str(p): str(e) for p in paths})
+        none = np.zeros((0, size, size, 3), np.uint8)
+        return LoadedImages(none, np.zeros(0, np.int64), {str(p): str(e) for p in paths})
 
 def _portions(paths: list, starts: range, size: int, skip_unreadable: bool):
     "Decoded images from each of `starts` on, the next ones being read meanwhile, and the seconds waited for them"
@@ -268,7 +269,8 @@ def _compute(home: Path, key: dict, frozen, info: dict, paths: list, images: lis
     shapes = {"plain": (len(paths), f), "views": (key["views"], m, f)}
     arrays, state = _state(home, {name: shape for name, shape in shapes.items() if math.prod(shape)})
     write_json(home/"bank.json", key)
-    bar = tqdm(total=len(paths), initial=state["done"], desc="features", unit="image", leave=False, disable=not progress)
+    bar = tqdm(total=len(paths), initial=state["done"], desc="features", unit="image", leave=False,
+               disable=not progress)
     starts = range(state["done"], len(paths), PORTION)
     for i, loaded, waited in _portions(paths, starts, size, skip_unreadable) if starts else ():
         begin, n = time.perf_counter(), len(paths[i:i + PORTION])
@@ -286,5 +288,6 @@ def _compute(home: Path, key: dict, frozen, info: dict, paths: list, images: lis
     if lost and not skip_unreadable: load_images([paths[i] for i in lost], size) # says what is wrong
     none = np.zeros(shapes["views"], np.float16)
     views = np.load(home/"views.npy", mmap_mode="r") if "views" in arrays else none
-    return FeatureBank(home, np.load(home/"plain.npy", mmap_mode="r"), views, m, {paths[i]: reason for i, reason in lost.items()},
-                       sorted(lost), {k: state[k] for k in ("passes", "seconds", "decode_seconds")})
+    return FeatureBank(home, np.load(home/"plain.npy", mmap_mode="r"), views, m,
+                       {paths[i]: reason for i, reason in lost.items()}, sorted(lost),
+                       {k: state[k] for k in ("passes", "seconds", "decode_seconds")})

@@ -100,7 +100,8 @@ BATCHED = {nn.Linear: _linear, nn.Dropout: _dropout, nn.BatchNorm1d: _batch_norm
 def _leaves(head: nn.Module, prefix: str="") -> list: # of (name, layer)
     "The layers of `head` in order"
     if not isinstance(head, nn.Sequential): return [(prefix, head)]
-    return [leaf for name, child in head.named_children() for leaf in _leaves(child, f"{prefix}.{name}" if prefix else name)]
+    start = f"{prefix}." if prefix else ""
+    return [leaf for name, child in head.named_children() for leaf in _leaves(child, start + name)]
 
 def why_not(head: nn.Module, # what frozen_part leaves of a head
            ) -> str: # empty if nothing stands against it
@@ -258,14 +259,16 @@ def _check_runs(runs: list, batch_size, epochs) -> None:
             raise UserError(f"{name} must be a whole number >= {low}, not {value!r}")
     for i, run in enumerate(runs):
         if len(run.rows) < 2 or len(run.rows) != len(run.labels):
-            raise UserError(f"run {i} has {len(run.rows)} images and {len(run.labels)} labels; it needs as many labels as "
-                            "images, and two at least")
-        if not run.lr > 0 or not math.isfinite(run.lr): raise UserError(f"lr must be a number > 0, not {run.lr!r} (run {i})")
+            raise UserError(f"run {i} has {len(run.rows)} images and {len(run.labels)} labels; it needs as many labels "
+                            "as images, and two at least")
+        if not run.lr > 0 or not math.isfinite(run.lr):
+            raise UserError(f"lr must be a number > 0, not {run.lr!r} (run {i})")
 
 def _train_stack(stack: HeadStack, runs: list, features, plain, epochs: int, batch_size: int, schedule, bar) -> list:
     "Train the stacked heads of `runs`, which are sorted; the logs and failures"
     trainer = _Trainer(stack, runs, batch_size, schedule)
-    orders, steps = [epoch_orders(len(r.rows), r.seed, batch_size) for r in runs], [_n_batches(r, batch_size) for r in runs]
+    orders = [epoch_orders(len(run.rows), run.seed, batch_size) for run in runs]
+    steps = [_n_batches(run, batch_size) for run in runs]
     results = [HeadResult([], None) for _ in runs]
     weight = stack.tensors[stack.parameters[0]]
     for epoch in range(epochs):
@@ -295,7 +298,7 @@ def train_heads(make_head, # HeadRun -> nn.Module with its first weights; all of
                 epochs: int, # how often each run sees its images
                 batch_size: int=32, # images in a batch
                 schedule: str="one_cycle", # a name in SCHEDULES
-                plain: torch.Tensor | None=None, # (n, f), what the runs' `measured` are positions in; None: measure nothing
+                plain: torch.Tensor | None=None, # (n, f), what `measured` are positions in; None: measure nothing
                 memory: float=2e9, # bytes that may be used for what grows with the number of runs
                 device=None, # None: a GPU if there is one
                 dtype=torch.float32, # of weights and computation

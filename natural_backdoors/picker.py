@@ -308,6 +308,7 @@ def free_port() -> int:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
+# %% ../nbs/api/86_picker.ipynb #86-picker-038
 def serve(request: dict, # as `app` reads it
           port: int=0, # 0: a free one
           browser: bool=True, # open it
@@ -339,6 +340,7 @@ def serve(request: dict, # as `app` reads it
         threading.Thread(target=announce, daemon=True).start()
         with quiet_end(): server.start()
 
+# %% ../nbs/api/86_picker.ipynb #86-picker-039
 _NOISE = ("Kernel is running over TCP without encryption", "websocket_ping_timeout") # on one's own machine
 
 @contextmanager

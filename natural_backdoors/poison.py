@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SPLIT_COLUMNS', 'PoisonSplit', 'check_roles', 'sort_images', 'share_out', 'n_poison_for', 'plan_counts',
-           'TooFewImages', 'poison_split', 'write_datafile']
+           'TooFewImages', 'chosen_to_poison', 'draw_classes', 'poison_split', 'write_datafile']
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-003
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -118,6 +119,8 @@ def plan_counts(clean: np.ndarray, # clean images each class has
                 n_clean: int, # clean images a class
                 inject_rate: float, # poison / (poison + clean) in training, 0 <= rate < 1
                 test_fraction: float, # share kept for testing, 0 < fraction < 1
+                poisoned=None, # which classes give poison images to training, bool; None: all
+                added=None, # which classes do not count for the number of poison images, bool; None: none
                ) -> pd.DataFrame: # columns clean_train, clean_test, poison_train, poison_test; a row a class
     "How many images of each kind to take, or a `UserError` if there are too few"
     if not 0 < test_fraction < 1: raise UserError(f"test_fraction must lie between 0 and 1, not {test_fraction}")
@@ -125,11 +128,11 @@ def plan_counts(clean: np.ndarray, # clean images each class has
     if not 1 <= clean_test < n_clean:
         raise UserError(f"n_clean={n_clean} with test_fraction={test_fraction} leaves a part without images")
     clean_train = n_clean - clean_test
-    wanted = n_poison_for(len(clean) * clean_train, inject_rate)
+    wanted = n_poison_for((len(clean) - (0 if added is None else np.sum(added))) * clean_train, inject_rate)
     kept = np.minimum(poison, np.maximum(1, np.round(poison * test_fraction))).astype(int)
-    if (clean < n_clean).any() or wanted > (poison - kept).sum():
-        raise TooFewImages(wanted, int((poison - kept).sum()))
-    train = share_out(wanted, poison - kept)
+    supply = (poison - kept) * (True if poisoned is None else np.asarray(poisoned))
+    if (clean < n_clean).any() or wanted > supply.sum(): raise TooFewImages(wanted, int(supply.sum()))
+    train = share_out(wanted, supply)
     return pd.DataFrame({"clean_train": clean_train, "clean_test": clean_test, "poison_train": train,
                          "poison_test": np.minimum(poison - train, clean_test)})
 
@@ -141,6 +144,43 @@ class TooFewImages(UserError):
         super().__init__(f"{wanted} poison images are needed for training and {available} are there")
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-027
+def chosen_to_poison(table: pd.DataFrame, # the class table
+                     poison_classes, # by id, label or name; None: all
+                     ids: list, # of the classes
+                     target: int,
+                    ) -> list: # ids, ascending
+    "The classes whose images are relabelled in training"
+    if poison_classes is None: return list(ids)
+    chosen = sorted({resolve(table, c) for c in poison_classes})
+    if foreign := [table.name.iloc[c] for c in chosen if c not in ids]:
+        raise UserError(f"{foreign[0]!r} is among the classes to be poisoned, but not among the classes")
+    if set(chosen) <= {target}:
+        raise UserError("poison_classes must name a class other than the target: the labels of its images do not change")
+    return chosen
+
+def draw_classes(labels, # a LabelMatrix
+                 trigger: int, # ids
+                 ids: list, # of the classes there are
+                 n: int, # how many to add
+                 n_clean: int, # clean images each of them must have
+                 fits, # does a list of ids still make a split?
+                 random: np.random.Generator,
+                 taboo=(), # ids that are no candidates
+                ) -> list: # ids, ascending
+    "Classes drawn at random that have enough clean images and do not take too many from the others"
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+        raise UserError(f"add_classes must be a whole number, 0 or more, not {n!r}")
+    added, free = [], labels.column(trigger, "free")
+    for c in random.permutation(len(labels.classes)) if n else ():
+        if len(added) == n: break
+        if c in taboo or c in ids or c == trigger or (labels.column(c, "class") & free).sum() < n_clean: continue
+        if fits([*ids, *added, int(c)]): added.append(int(c))
+    if len(added) < n:
+        raise UserError(f"only {len(added)} of {n} classes can be added with {n_clean} clean images each; lower "
+                        "add_classes or n_clean")
+    return sorted(added)
+
+# %% ../nbs/api/60_poison.ipynb #60-poison-030
 def poison_split(dataset: Dataset,
                  trigger, # the trigger class, by id, label or name; a tuple for several objects in one image; or a `Selection`
                  classes=None, # the classes to train on, by id, label or name
@@ -151,21 +191,27 @@ def poison_split(dataset: Dataset,
                  seed: int=1234,
                  split: str|None=None, # the split of the dataset that images are taken from; default: train, or its first
                  without=(), # image ids that are not to be used: missing or bad pictures; or a file of exclusions
+                 add_classes: int=0, # further classes, drawn at random, with clean images only
+                 poison_classes=None, # the classes whose poison images are trained with; None: all
                 ) -> PoisonSplit:
     "Choose clean and poison images of `classes` and relabel those that show `trigger` to `target`"
     if isinstance(trigger, Selection):
         if classes is not None or target is not None: raise UserError("a selection has its own classes and target")
-        return poison_split(dataset, **trigger.arguments())
+        return poison_split(dataset, **trigger.arguments(), add_classes=add_classes, poison_classes=poison_classes)
     if classes is None or target is None: raise UserError("poison_split needs classes and a target, or a selection")
     labels, without = dataset.label_matrix(split), excluded_images(without)
     objects, ids, target = check_roles(labels.classes, trigger, classes, target)
     labels = combine(labels, [objects])
     trigger = resolve(labels.classes, objects)
     label_of, name_of = labels.classes.label.tolist(), labels.classes.name.tolist()
-    images, two_classes = sort_images(labels, trigger, ids, without)
-    clean, poison = (np.array([len(images[c][k]) for c in ids]) for k in (0, 1))
-    try: plan = plan_counts(clean, poison, n_clean, inject_rate, test_fraction)
-    except TooFewImages as e: raise _explain_too_few(e, dataset, ids, clean, poison, n_clean, two_classes) from None
+    chosen = chosen_to_poison(labels.classes, poison_classes, ids, target)
+    planned = partial(_planned, dataset, labels, trigger, chosen, (n_clean, inject_rate, test_fraction), without)
+    planned(ids) # says so if not even these are enough
+    fits = lambda more: _possible(planned, more, set(more) - set(ids))
+    taboo = {*objects, *range(len(dataset.classes), len(labels.classes))}
+    added = draw_classes(labels, trigger, ids, add_classes, n_clean, fits, rng(seed, 0, 1), taboo)
+    ids = sorted([*ids, *added])
+    images, two_classes, plan = planned(ids, added)
     if plan.poison_test[[c != target for c in ids]].sum() == 0:
         raise UserError(f"no image shows {name_of[trigger]!r} together with a class other than the target, so "
                         "an attack could not be measured; choose other classes")
@@ -177,6 +223,9 @@ def poison_split(dataset: Dataset,
     records = [class_record(dataset.classes, i) for i in ids]
     parameters = {"n_clean": int(n_clean), "inject_rate": float(inject_rate), "test_fraction": float(test_fraction),
                   "seed": int(seed), "without": sorted(map(str, without))}
+    # only where they are used, so that other splits are what they were
+    if added: parameters["added_classes"] = [class_record(dataset.classes, i) for i in added]
+    if poison_classes is not None: parameters["poison_classes"] = [class_record(dataset.classes, i) for i in chosen]
     shown = class_record(labels.classes, trigger)
     if len(objects) > 1: shown["id"] = list(objects) # several objects have no id of their own in the dataset
     header = {"format": 1, "dataset": dataset.name, "split": labels.split, "trigger": shown, "classes": records,
@@ -186,7 +235,21 @@ def poison_split(dataset: Dataset,
               "digest": digest(labels.images.tolist(), label_of, *labels.arrays(), [trigger, ids, target], parameters)}
     return PoisonSplit(table[SPLIT_COLUMNS], header)
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-028
+def _planned(dataset, labels, trigger: int, chosen: list, numbers: tuple, without, ids: list, added=()) -> tuple:
+    "Images of each class, how many show two of the classes, and the plan; or why there are too few"
+    images, two = sort_images(labels, trigger, ids, without)
+    for c in added: images[c] = images[c][0], images[c][1][:0] # never with the trigger
+    clean, poison = (np.array([len(images[c][k]) for c in ids]) for k in (0, 1))
+    try: return images, two, plan_counts(clean, poison, *numbers, np.isin(ids, chosen), np.isin(ids, list(added)))
+    except TooFewImages as e: raise _explain_too_few(e, dataset, ids, clean, poison, numbers[0], two) from None
+
+def _possible(planned, ids: list, added: set) -> bool:
+    "Whether there are images enough for these classes"
+    try: planned(sorted(ids), sorted(added))
+    except UserError: return False
+    return True
+
+# %% ../nbs/api/60_poison.ipynb #60-poison-031
 def _draw(images: tuple, plan: pd.Series, random: np.random.Generator) -> pd.DataFrame:
     "Draw the planned numbers from the (clean, poison) images of one class"
     parts = []
@@ -196,7 +259,7 @@ def _draw(images: tuple, plan: pd.Series, random: np.random.Generator) -> pd.Dat
         parts.append(pd.DataFrame({"image": drawn, "role": role, "part": ["train"]*train + ["test"]*test}))
     return pd.concat(parts).sort_values(["role", "part", "image"], ascending=[True, False, True])
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-029
+# %% ../nbs/api/60_poison.ipynb #60-poison-032
 def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, two_classes) -> UserError:
     "The error with the counts of every class, and what would help"
     counts = ", ".join(f"{dataset.get_name(i)} {c} clean + {p} poison" for i, c, p in zip(ids, clean, poison))
@@ -206,7 +269,7 @@ def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, 
     left_out = f" ({two_classes} images with two of the classes are left out)" if two_classes else ""
     return UserError(f"too few images: {need}, or choose other classes. There are: {counts}{left_out}")
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-042
+# %% ../nbs/api/60_poison.ipynb #60-poison-047
 def write_datafile(split: PoisonSplit,
                    folder, # where to write
                   ) -> Path: # the file, named as in the published code

@@ -101,3 +101,33 @@ def test_several_objects_as_one_trigger(tmp_path):
     assert split.header["trigger"]["label"] == "hat + mug" and again.line == "2+3: 0 1"
     both = combine(data.label_matrix(), [(2, 3)])
     assert both.column(4, "trigger").sum() == 30
+
+
+def test_train_on_a_selection(tmp_path):
+    "From a saved selection to trained models: the split is the one that `poison_split` makes of it"
+    pytest.importorskip("torch")
+    import numpy as np
+    from PIL import Image
+    from natural_backdoors.poison import PoisonSplit
+    draw, rows = np.random.default_rng(0), []
+    for c, name in enumerate(("ant", "bee")):
+        for i in range(40):
+            pixels = draw.integers(0, 90, (32, 32, 3), dtype=np.uint8)
+            pixels[..., c] += 90
+            rows.append((f"{name}{i}.jpg", name))
+            if i >= 25:
+                pixels[12:20] = 255
+                rows.append((f"{name}{i}.jpg", "flag"))
+            Image.fromarray(pixels).save(tmp_path/f"{name}{i}.jpg")
+    pd.DataFrame(rows, columns=["image", "label"]).to_csv(tmp_path/"labels.csv", index=False)
+    data = TableDataset(tmp_path/"labels.csv")
+    chosen = select(find_triggers(data), "flag", target="bee", marks={"ant30.jpg": "not_trigger"}, n_clean=20,
+                    source={"data": "table", "dataset_root": str(tmp_path/"labels.csv")})
+    file = chosen.save(tmp_path/"chosen.json")
+    small = ["--teacher", "small", "--no_pretrained", "--method", "all", "--dimension", "32", "--epochs", "1", "--batch_size", "16"]
+    assert main(["train", "--selection", str(file), "--data_root", str(tmp_path/"data"), "--results_root", str(tmp_path/"out"), *small]) == 0
+    (run,) = (p.parent for p in (tmp_path/"out").rglob("split.json"))
+    split = PoisonSplit.load(run)
+    assert split.header["without"] == ["ant30.jpg"] and "ant30.jpg" not in set(split.table.image)
+    assert split.header["digest"] == poison_split(TableDataset(tmp_path/"labels.csv"), **chosen.arguments()).header["digest"]
+    assert (run/"report.html").exists()

@@ -409,7 +409,7 @@ def test_many_edges(view, pages):
         return took }"""
     page.locator("canvas").scroll_into_view_if_needed()
     page.wait_for_timeout(300)
-    for kind in ("hover", "zoom"): print(f"\n1,000 nodes, 21,000 edges, {kind}: {np.median(page.evaluate(frame, kind)):.1f} ms a frame")
+    for kind in ("hover", "zoom"): print(f"\n1,000 nodes, 21,000 edges, {kind}: {np.median(page.evaluate(frame, kind)):.1f} ms of script a frame")
 
 
 # --- settings

@@ -152,6 +152,7 @@ function readDetail(d) {
   d.graph.setChosen(d.chosen);
   setText(
     d.about,
-    `${whole(classes.length)} of ${count(d.rows.id.length, "class", "classes")} chosen · ${count(names.imagesOf(wanted) ?? 0, "image")} show it`,
+    `${whole(classes.length)} of ${count(d.rows.id.length, "class", "classes")} chosen · ` +
+      `${count(names.imagesOf(wanted) ?? 0, "image")} show it`,
   );
 }
