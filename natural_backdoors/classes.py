@@ -58,8 +58,9 @@ def class_record(classes: pd.DataFrame, # a class table
                  id: int, # a class id
                 ) -> dict: # id, label, name
     "The class `id` as a plain dict, for JSON"
-    row = classes[classes.id == id].iloc[0]
-    return {"id": int(row.id), "label": row.label, "name": row["name"]}
+    # ids are positions, unless the table is a part of one
+    at = id if 0 <= id < len(classes) and classes.id.iat[id] == id else int(np.flatnonzero(classes.id == id)[0])
+    return {"id": int(id), "label": classes.label.iat[at], "name": classes.name.iat[at]}
 
 # %% ../nbs/api/08_classes.ipynb #08-classes-020
 _NAMES = {

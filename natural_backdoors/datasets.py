@@ -308,7 +308,7 @@ def open_dataset(data: str, # a name from `available()`, or "path/to/file.py:Cla
                  **options, # passed on to the manager
                 ) -> Dataset:
     "The dataset at `dataset_root`, read by the manager `data`"
-    cls = manager_class(data)
+    cls, given = manager_class(data), dict(options)
     wanted = list(inspect.signature(cls).parameters.values())
     # the published code's managers ask for `download_data`; here downloading is a step of its own
     if any(p.name == "download_data" and p.default is p.empty for p in wanted): options.setdefault("download_data", False)
@@ -320,4 +320,5 @@ def open_dataset(data: str, # a name from `available()`, or "path/to/file.py:Cla
         raise UserError(f"{cls.__name__} does not take these options: {e} (its options: {takes})") from e
     dataset = cls(*args, **options)
     if re.fullmatch(r"\w+", data): dataset.name = data
+    dataset.opened = {"data": data, "dataset_root": str(dataset_root), "options": given} # so that it can be written down
     return dataset

@@ -51,8 +51,9 @@ class PoisonSplit:
 
     def __repr__(self):
         h = self.header
-        return (f"PoisonSplit(trigger {h['trigger']['name']!r} -> target {h['target']['name']!r}, {len(h['classes'])} "
-                f"classes, {len(self.table):,} images, injection rate {h['injection_rate']:.3f})")
+        pairs = [f"trigger {p['trigger']['name']!r} -> target {p['target']['name']!r}" for p in h.get("triggers", [h])]
+        return (f"PoisonSplit({', '.join(pairs)}, {len(h['classes'])} classes, {len(self.table):,} images, "
+                f"injection rate {h['injection_rate']:.3f})")
 
     def _repr_html_(self):
         return f"<p>{escape(repr(self))}</p>{self.counts.to_html(index=False, escape=True)}"
