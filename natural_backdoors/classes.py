@@ -39,6 +39,7 @@ def resolve(classes: pd.DataFrame, # a class table
                 which = ", ".join(f"{label} (id {id})" for id, label in zip(found.id, found.label))
                 raise UserError(f"{key!r} is the {column} of {len(found)} classes: {which}; give the label or the id")
     if key.strip().isdigit(): return resolve(classes, int(key))
+    if JOIN in key: return _resolve_all(classes, key.split(JOIN))
     raise UserError(f"unknown class {key!r}{did_you_mean(key, [*classes.name, *classes.label])}")
 
 # %% ../nbs/api/08_classes.ipynb #08-classes-012

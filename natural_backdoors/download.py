@@ -635,8 +635,9 @@ def download_dataset(dataset, # a dataset manager with `annotation_files()`, `im
         return report
     if images is None: images = choose_images(dataset, classes, max_images_per_class, split, seed)
     images = list(dict.fromkeys(images))
+    if not images: return report
     remotes = [r for r in map(find, images) if r is not None]
-    if images and not remotes: raise _no_files(dataset)
+    if not remotes: raise _no_files(dataset)
     return report + _announced(_files(len(images), "image"), remotes, dataset.root, options)
 
 # %% ../nbs/api/06_download.ipynb #06-download-051

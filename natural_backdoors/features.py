@@ -57,7 +57,7 @@ def turn_batch(x: torch.Tensor, # (n, 3, h, w), float
                shift: float=0.2, # largest shift, as a share of the edge
                flip: float=0.5, # share of images that are mirrored left to right
               ) -> torch.Tensor: # (n, 3, h, w)
-    "Turn, shift and mirror each image as `train.augment_batch` does, by given random numbers"
+    "Turn, shift and mirror each image as `batches.augment_batch` does, by given random numbers"
     angle, mirror = (2*draws[0] - 1) * math.radians(degrees), torch.where(draws[3] < flip, -1., 1.)
     dx, dy = (2*draws[1] - 1) * 2*shift, (2*draws[2] - 1) * 2*shift
     rows = [torch.stack([mirror * angle.cos(), -mirror * angle.sin(), dx], 1),
@@ -176,14 +176,14 @@ def _portions(paths: list, starts: range, size: int, skip_unreadable: bool):
 
 # %% ../nbs/api/74_features.ipynb #74-features-025
 @torch.no_grad()
-def _features(frozen: nn.Module, x: torch.Tensor, arch: str) -> np.ndarray: # (n, f), float16
+def _features(frozen: nn.Module, x: torch.Tensor, key: dict) -> np.ndarray: # (n, f), float16
     "The features of a batch in half precision"
-    with torch.autocast(x.device.type, enabled=x.device.type == "cuda"): z = frozen(x)
-    if z.ndim != 2: raise UserError(f"arch {arch!r} must give features (n, f), not {tuple(z.shape)}")
+    with torch.autocast(x.device.type, enabled=key["mixed"]): z = frozen(x)
+    if z.ndim != 2: raise UserError(f"arch {key['arch']!r} must give features (n, f), not {tuple(z.shape)}")
     z = z.to(torch.float16).cpu()
     if not z.isfinite().all():
-        raise UserError(f"the features of arch {arch!r} are too large for half precision, or not numbers; train such "
-                        "a network run by run with train_split")
+        raise UserError(f"the features of arch {key['arch']!r} are too large for half precision, or not numbers; train "
+                        "such a network run by run with train_split")
     return z.numpy()
 
 def _draws(images: list, views: int, seed: int) -> np.ndarray: # (views, 4, images)
@@ -192,27 +192,27 @@ def _draws(images: list, views: int, seed: int) -> np.ndarray: # (views, 4, imag
     for v, i in np.ndindex(views, len(images)): draws[v, :, i] = view_draws(images[i], v, seed)
     return draws
 
-def _fill(arrays: dict, start: int, images: LoadedImages, draws: np.ndarray, frozen, info: dict, batch_size: int,
-          augment: float, device) -> int: # passes through the network
+def _fill(arrays: dict, start: int, images: LoadedImages, draws: np.ndarray, frozen, key: dict, batch_size: int,
+          device) -> int: # passes through the network
     "Write the features of a portion of images, and of views of as many of them as there are draws for"
-    passes = 0
+    passes, degrees, shift = 0, 30 * key["augment"], 0.2 * key["augment"]
     for b in range(0, len(images), batch_size):
         places = images.kept[b:b + batch_size]
-        x = to_input(torch.from_numpy(images.pixels[b:b + batch_size]).to(device), info["mean"], info["std"])
-        arrays["plain"][start + places] = _features(frozen, x, info["arch"])
+        x = to_input(torch.from_numpy(images.pixels[b:b + batch_size]).to(device), key["mean"], key["std"])
+        arrays["plain"][start + places] = _features(frozen, x, key)
         trained = places[places < draws.shape[2]]
         passes += len(x) + len(trained) * len(draws)
         for view, u in enumerate(draws if len(trained) else ()):
-            turned = turn_batch(x[:len(trained)], torch.from_numpy(u[:, trained]), 30*augment, 0.2*augment)
-            arrays["views"][view, start + trained] = _features(frozen, turned, info["arch"])
+            turned = turn_batch(x[:len(trained)], torch.from_numpy(u[:, trained]), degrees, shift)
+            arrays["views"][view, start + trained] = _features(frozen, turned, key)
     return passes
 
 # %% ../nbs/api/74_features.ipynb #74-features-027
-def _bank_key(frozen, info: dict, images: list, n_trained: int, views: int, augment: float, seed: int, device) -> dict:
+def _bank_key(frozen, info: dict, images: list, n_trained: int, views: int, augment: float, seed: int, mixed) -> dict:
     "Everything that the features depend on"
     return {"format": 1, "weights": weights_digest(frozen), "arch": info["arch"], "size": info["size"],
             "mean": info["mean"], "std": info["std"], "images": digest(images), "n": len(images), "seed": seed,
-            "n_trained": n_trained, "views": views, "augment": augment, "mixed": device.type == "cuda"}
+            "n_trained": n_trained, "views": views, "augment": augment, "mixed": mixed}
 
 def _check_bank(paths: list, n_trained, views, augment, batch_size) -> None:
     "Refuse what cannot be a bank"
@@ -238,6 +238,7 @@ def feature_bank(frozen: nn.Module, # (n, 3, size, size) -> (n, f); the first pa
                  batch_size: int=64, # images at a time
                  device=None, # None: a GPU if there is one
                  skip_unreadable: bool=False, # go on without unreadable images
+                 mixed: bool=True, # mixed precision on a CUDA device
                  progress: bool=False, # show a progress bar
                 ) -> FeatureBank:
     "The features of images and of their views, computed or found in `folder`"
@@ -247,25 +248,26 @@ def feature_bank(frozen: nn.Module, # (n, 3, size, size) -> (n, f); the first pa
     with ThreadPoolExecutor(8) as pool: images = list(pool.map(file_digest, paths))
     missing = [p for p, d in zip(paths, images) if d == "0"*64]
     if missing and not skip_unreadable: load_images(missing, info["size"]) # says what is wrong
-    key = _bank_key(frozen, info, images, int(n_trained), views, float(augment), int(seed), device)
+    mixed = bool(mixed) and device.type == "cuda"
+    key = _bank_key(frozen, info, images, int(n_trained), views, float(augment), int(seed), mixed)
     home = ensure_folder(Path(folder)/digest(key)[:20])
     training = frozen.training
     try:
         frozen = frozen.eval().to(device, memory_format=torch.channels_last)
         with _alone(home), torch.backends.cudnn.flags(True, benchmark=False, deterministic=True):
-            return _compute(home, key, frozen, info, paths, images, int(batch_size), device, skip_unreadable, progress)
+            return _compute(home, key, frozen, paths, images, int(batch_size), device, skip_unreadable, progress)
     except torch.cuda.OutOfMemoryError as e:
         raise UserError(f"the GPU has too little memory for batches of {batch_size} images of {info['size']} pixels; "
                         "lower batch_size or size (what is computed is kept)") from e
     finally: frozen.train(training)
 
 # %% ../nbs/api/74_features.ipynb #74-features-029
-def _compute(home: Path, key: dict, frozen, info: dict, paths: list, images: list, batch_size: int, device,
-             skip_unreadable: bool, progress: bool) -> FeatureBank:
+def _compute(home: Path, key: dict, frozen, paths: list, images: list, batch_size: int, device, skip_unreadable: bool,
+             progress: bool) -> FeatureBank:
     "Fill what is missing of the bank in `home`"
-    size, m = info["size"], key["n_trained"]
-    blank = to_input(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device), info["mean"], info["std"])
-    f = _features(frozen, blank, info["arch"]).shape[1]
+    size, m = key["size"], key["n_trained"]
+    blank = to_input(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device), key["mean"], key["std"])
+    f = _features(frozen, blank, key).shape[1]
     shapes = {"plain": (len(paths), f), "views": (key["views"], m, f)}
     arrays, state = _state(home, {name: shape for name, shape in shapes.items() if math.prod(shape)})
     write_json(home/"bank.json", key)
@@ -275,7 +277,7 @@ def _compute(home: Path, key: dict, frozen, info: dict, paths: list, images: lis
     for i, loaded, waited in _portions(paths, starts, size, skip_unreadable) if starts else ():
         begin, n = time.perf_counter(), len(paths[i:i + PORTION])
         draws = _draws(images[i:min(i + PORTION, m)], key["views"], key["seed"])
-        state["passes"] += _fill(arrays, i, loaded, draws, frozen, info, batch_size, key["augment"], device)
+        state["passes"] += _fill(arrays, i, loaded, draws, frozen, key, batch_size, device)
         for array in arrays.values(): array.flush()
         lost = sorted({*range(i, i + n)} - {i + j for j in loaded.kept.tolist()})
         state |= {"done": i + n, "decode_seconds": state["decode_seconds"] + waited,

@@ -236,6 +236,7 @@ def poison_split(dataset: Dataset,
               "digest": digest(labels.images.tolist(), label_of, *labels.arrays(), [trigger, ids, target], parameters)}
     return PoisonSplit(table[SPLIT_COLUMNS], header)
 
+# %% ../nbs/api/60_poison.ipynb #60-poison-031
 def _planned(dataset, labels, trigger: int, chosen: list, numbers: tuple, without, ids: list, added=()) -> tuple:
     "Images of each class, how many show two of the classes, and the plan; or why there are too few"
     images, two = sort_images(labels, trigger, ids, without)
@@ -250,7 +251,7 @@ def _possible(planned, ids: list, added: set) -> bool:
     except UserError: return False
     return True
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-031
+# %% ../nbs/api/60_poison.ipynb #60-poison-032
 def _draw(images: tuple, plan: pd.Series, random: np.random.Generator) -> pd.DataFrame:
     "Draw the planned numbers from the (clean, poison) images of one class"
     parts = []
@@ -260,7 +261,7 @@ def _draw(images: tuple, plan: pd.Series, random: np.random.Generator) -> pd.Dat
         parts.append(pd.DataFrame({"image": drawn, "role": role, "part": ["train"]*train + ["test"]*test}))
     return pd.concat(parts).sort_values(["role", "part", "image"], ascending=[True, False, True])
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-032
+# %% ../nbs/api/60_poison.ipynb #60-poison-033
 def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, two_classes) -> UserError:
     "The error with the counts of every class, and what would help"
     counts = ", ".join(f"{dataset.get_name(i)} {c} clean + {p} poison" for i, c, p in zip(ids, clean, poison))
@@ -270,7 +271,7 @@ def _explain_too_few(error: TooFewImages, dataset, ids, clean, poison, n_clean, 
     left_out = f" ({two_classes} images with two of the classes are left out)" if two_classes else ""
     return UserError(f"too few images: {need}, or choose other classes. There are: {counts}{left_out}")
 
-# %% ../nbs/api/60_poison.ipynb #60-poison-047
+# %% ../nbs/api/60_poison.ipynb #60-poison-048
 def write_datafile(split: PoisonSplit,
                    folder, # where to write
                   ) -> Path: # the file, named as in the published code

@@ -74,13 +74,14 @@ def _number(name: str, low: float, high: float, whole: bool=False, open: bool=Fa
     def check(value):
         fits = isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
         if fits and not (open and value == low): return int(value) if whole else float(value)
-        what = f"a {'whole ' if whole else ''}number {'above' if open else 'from'} {low:g} {'and up ' if open else ''}to {high:.10g}"
-        raise UserError(f"{name}: {value!r} is not {what}")
+        what, span = "a whole number" if whole else "a number", f"above {low:g} and up" if open else f"from {low:g}"
+        raise UserError(f"{name}: {value!r} is not {what} {span} to {high:.10g}")
     return check
 
 def _rate(value) -> float:
     "An injection rate"
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and 0 <= value < 1: return float(value)
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if number and 0 <= value < 1: return float(value)
     raise UserError(f"rates: an injection rate is a number from 0 up to 1, not {value!r}")
 
 def _flag(value) -> bool:
@@ -103,10 +104,12 @@ _AXES = {"rates": _rate, "lrs": _number("lrs", 0, 1000, open=True), "seeds": _nu
 def _check_recipe(recipe: dict) -> dict:
     "The part of the settings that does not vary"
     for name in recipe:
-        if name not in RECIPE: raise UserError(f"unknown setting {name!r}{did_you_mean(name, RECIPE)} ({', '.join(RECIPE)})")
+        if name not in RECIPE:
+            raise UserError(f"unknown setting {name!r}{did_you_mean(name, RECIPE)} ({', '.join(RECIPE)})")
     if (schedule := recipe.get("schedule", "one_cycle")) not in SCHEDULES:
         raise UserError(f"unknown schedule {schedule!r}{did_you_mean(schedule, SCHEDULES)} ({', '.join(SCHEDULES)})")
-    checks = {"epochs": (1, 10**6), "batch_size": (2, 10**6), "size": (1, 10**5), "n_clean": (1, 10**9), "views": (0, 10**4)}
+    checks = {"epochs": (1, 10**6), "batch_size": (2, 10**6), "size": (1, 10**5), "n_clean": (1, 10**9),
+              "views": (0, 10**4)}
     for name, (low, high) in checks.items():
         if recipe.get(name) is not None: _number(name, low, high, True)(recipe[name])
     if isinstance(recipe.get("augment"), bool): recipe["augment"] = float(recipe["augment"])
@@ -137,7 +140,7 @@ def _targets(dataset: Dataset, targets, trigger: str, classes: tuple) -> list: #
     if isinstance(targets, str) and targets == "all": return list(classes)
     if isinstance(targets, (int, np.integer)) and not isinstance(targets, bool):
         if 1 <= targets <= len(classes): return list(classes[:targets])
-        raise UserError(f"targets: {targets} of the {len(classes)} classes of {_name(dataset, trigger)!r} are asked for")
+        raise UserError(f"targets: {targets} of the {len(classes)} classes of {_name(dataset, trigger)!r} are wanted")
     if isinstance(targets, dict):
         targets = {members_of(dataset.classes, t): v for t, v in targets.items()}
         if (objects := members_of(dataset.classes, trigger)) not in targets:
@@ -160,7 +163,8 @@ def make_grid(dataset: Dataset,
              ) -> list: # of RunSettings
     "All combinations of the given values, checked"
     recipe = _check_recipe(recipe)
-    axes = [_axis(n, v, _AXES[n]) for n, v in dict(rates=rates, lrs=lrs, seeds=seeds, archs=archs, controls=controls).items()]
+    axes = dict(rates=rates, lrs=lrs, seeds=seeds, archs=archs, controls=controls)
+    axes = [_axis(name, values, _AXES[name]) for name, values in axes.items()]
     runs = []
     for trigger, classes in _axis("sets", _trigger_sets(dataset, sets), lambda s: s):
         chosen = _targets(dataset, targets, trigger, classes)
@@ -204,8 +208,9 @@ class Task:
     @property
     def name(self) -> str:
         first = self.splits[self.runs[0].hash].header["trigger"]["name"]
-        return f"{self.runs[0].arch}, trigger {first!r}: " + ("a run of its own" if not self.together else
-                                                              f"{len(self.runs)} run{'s'[:len(self.runs) - 1]} on a frozen network")
+        n = len(self.runs)
+        how = f"{n} run{'s'[:n - 1]} on a frozen network" if self.together else "a run of its own"
+        return f"{self.runs[0].arch}, trigger {first!r}: {how}"
 
 # %% ../nbs/api/82_sweep.ipynb #82-sweep-021
 def _shared_images(splits: list) -> pd.DataFrame: # image, path, trained; those trained with come first
@@ -250,7 +255,7 @@ class Outcome:
     failed: str="" # why there is none
     speed: dict=field(default_factory=dict) # of the task: passes, seconds
 
-def _labels(split: PoisonSplit, images: pd.DataFrame, lost: set) -> tuple: # SplitArrays without pixels, rows in the bank
+def _labels(split: PoisonSplit, images: pd.DataFrame, lost: set) -> tuple: # SplitArrays without pixels, bank rows
     "The labels of a split as numbers, and where its images are in the bank"
     place = pd.Series(np.arange(len(images)), index=images["image"])
     rows = place.loc[split.table["image"]].to_numpy()
@@ -355,7 +360,7 @@ def train_alone(task: Task, options: Options): # yields lists of Outcome
 # %% ../nbs/api/82_sweep.ipynb #82-sweep-029
 def _reason(error: Exception) -> str:
     "Why a run has no result, in one line"
-    if isinstance(error, torch.cuda.OutOfMemoryError): return "the GPU has too little memory; lower memory or bank_batch"
+    if isinstance(error, torch.cuda.OutOfMemoryError): return "the GPU has too little memory; lower memory or size"
     if isinstance(error, MemoryError): return "too little memory; lower memory, size or views"
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
@@ -370,8 +375,8 @@ def run_task(task: Task, options: Options): # yields lists of Outcome
     except Exception as e: yield [Outcome(r, None, _reason(e)) for r in left.values()]
 
 # %% ../nbs/api/82_sweep.ipynb #82-sweep-031
-_KEY = ["run", "trigger", "trigger_name", "n_classes", "class_set", "target", "target_name", "inject_rate", "injection_rate",
-        "lr", "seed", "arch", "control"]
+_KEY = ["run", "trigger", "trigger_name", "n_classes", "class_set", "target", "target_name", "inject_rate",
+        "injection_rate", "lr", "seed", "arch", "control"]
 COLUMNS = [*_KEY, *RECIPE, "shared", "n_train", *LOG_COLUMNS]
 
 def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame: # COLUMNS, a row an epoch
@@ -387,7 +392,7 @@ def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame: #
 
 def write_part(folder: Path, outcomes: list, splits: dict, together: bool) -> None:
     "Write what became of some runs"
-    stem = folder/"parts"/digest(sorted(o.run.hash for o in outcomes), [splits[o.run.hash].header["digest"] for o in outcomes])[:20]
+    stem = folder/"parts"/digest(sorted((o.run.hash, splits[o.run.hash].header["digest"]) for o in outcomes))[:20]
     good = [_rows(o, splits[o.run.hash], together) for o in outcomes if not o.failed]
     if good: write_table(f"{stem}.parquet", pd.concat(good, ignore_index=True))
     write_json(f"{stem}.json", {"format": 1, "speed": outcomes[0].speed, "runs": {
@@ -399,7 +404,8 @@ def read_parts(folder: Path) -> tuple: # {(run, split digest): reason or ""}, ta
     for file in sorted(Path(folder).glob("parts/*.json"), key=lambda f: f.stat().st_mtime_ns):
         try:
             part = read_json(file)
-            if any(not r["failed"] for r in part["runs"].values()): tables.append(read_table(file.with_suffix(".parquet")))
+            if not all(r["failed"] for r in part["runs"].values()):
+                tables.append(read_table(file.with_suffix(".parquet")))
         except (UserError, KeyError, TypeError) as e:
             warnings.warn(f"{file} is damaged ({e}); its runs are done again"); continue
         status |= {(run, r["split"]): r["failed"] for run, r in part["runs"].items()}
@@ -425,7 +431,8 @@ class SweepResult:
                 f"{str(self.folder)!r})")
 
     def _repr_html_(self):
-        shown = ["trigger_name", "target_name", "inject_rate", "lr", "seed", "arch", "control", "test_clean_acc", "test_trig_acc"]
+        shown = ["trigger_name", "target_name", "inject_rate", "lr", "seed", "arch", "control", "test_clean_acc",
+                 "test_trig_acc"]
         return f"<p>{self.last[shown].to_html(index=False, escape=True, float_format='{:.3f}'.format)}</p>"
 
 def run_here(tasks: list, options: Options): # yields (Task, list of Outcome) as they come
@@ -456,10 +463,10 @@ def _collect(folder: Path, runs: list, splits: dict, failed: list) -> SweepResul
     good = [h for h in order if reasons.get(h) == ""]
     table = table[table["run"].isin(good)].drop_duplicates(["run", "epoch"], keep="last")
     table = table.sort_values(["run", "epoch"], key=lambda c: c.map(order) if c.name == "run" else c, ignore_index=True)
-    rows = [{"run": r.hash, "reason": reasons[r.hash], "trigger": r.trigger, "target": r.target, "inject_rate": r.inject_rate,
-             "lr": r.lr, "seed": r.seed, "arch": r.arch, "control": r.control}
+    shown = ["trigger", "target", "inject_rate", "lr", "seed", "arch", "control"]
+    rows = [{"run": r.hash, "reason": reasons[r.hash], **{name: getattr(r, name) for name in shown}}
             for r in sorted(runs, key=sorting) if reasons.get(r.hash)]
-    failures = pd.DataFrame(rows, columns=["run", "reason", "trigger", "target", *_KEY[7:8], "lr", "seed", "arch", "control"])
+    failures = pd.DataFrame(rows, columns=["run", "reason", *shown])
     write_table(folder/"results.parquet", table)
     write_json(folder/"failed.json", rows)
     return SweepResult(table, failures, folder, speeds)
@@ -491,8 +498,8 @@ def sweep(dataset: Dataset,
     tasks = plan_tasks(runs, splits, set(splits) - finished)
     write_json(folder/"runs.json", {r.hash: asdict(r) for r in runs})
     say = print if progress else (lambda *args, **kwargs: None)
-    say(f"{len(runs)} runs: {len(finished)} finished before, {sum(len(t.runs) for t in tasks)} to do in {len(tasks)} tasks, "
-        f"{len(failed)} without a split", flush=True)
+    say(f"{len(runs)} runs: {len(finished)} finished before, {sum(len(t.runs) for t in tasks)} to do in {len(tasks)} "
+        f"tasks, {len(failed)} without a split", flush=True)
     n, begin = len(finished), time.perf_counter()
     for task, outcomes in runner(tasks, options):
         write_part(folder, outcomes, splits, task.together)
