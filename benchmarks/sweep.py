@@ -7,15 +7,14 @@
 random (nothing is downloaded); that changes no duration. The pictures are noise, and as many as the runs need.
 
 - sweep: `natural_backdoors.sweep`, everything from the image files to the table of results;
-- plain: `train_split` for each run, without the control and without writing models. Runs that differ only in the target
-  cost the same, so that by default those of one target are trained and counted three times;
+- plain: `train_split` for each run, without the control and without writing models or checkpoints. Runs that differ only
+  in the target cost the same, so that by default those of one target are trained and counted three times;
 - bare: the frozen network on images that are on the device already, and nothing else: the limit for the bank.
 
 Each is a process of its own. On a machine that does other work at the same time read the seconds of CPU.
 """
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -25,6 +24,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
+from record import add_flag, record
 
 RATES = [0.01, 0.05, 0.1, 0.15, 0.185, 0.2, 0.25, 0.3]
 SCALES = {"cpu": dict(n_clean=12, size=64, epochs=6), "gpu": dict(n_clean=250, size=256, epochs=40)}
@@ -76,7 +77,7 @@ def plain_part(data, runs, args):
     for run in runs:
         train_split(draw_split(data, run), args.work/"plain"/run.hash, run.arch, run.pretrained, run.unfreeze, run.size,
                     run.batch_size, run.lr, run.epochs, run.seed, control=False, augment=run.augment,
-                    schedule=run.schedule, progress=False, save_model=False)
+                    schedule=run.schedule, progress=False, save_model=False, checkpoint=False)
     return {"runs": len(runs)}
 
 
@@ -151,13 +152,12 @@ if __name__ == "__main__":
     for key in ("n_clean", "size", "epochs"): parser.add_argument(f"--{key}", type=int)
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results/")
+    add_flag(parser)
     args = parser.parse_args()
     args.batch = args.batch or (256 if args.scale == "gpu" else 32)
     args.settings = {k: getattr(args, k) or v for k, v in SCALES[args.scale].items()}
     if args.part: part(args.part, args)
     else:
-        from record import record
         with tempfile.TemporaryDirectory() as args.work:
             args.work = Path(args.work)
             record(f"sweep_{args.scale}", compare(args), args.save)

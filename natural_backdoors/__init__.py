@@ -23,11 +23,11 @@ _MODULE_OF = {
     "find_pairs": "several", "disjoint_triggers": "several", "compare_measures": "compare",
     "Selection": "selection",
     "export_split": "export", "load_export": "export", "dataset_card": "card",
-    "PoisonSplit": "poison", "poison_split": "poison", "write_datafile": "poison",
+    "PoisonSplit": "poison", "poison_split": "poison", "several_split": "many", "write_datafile": "poison",
     "make_learner": "train", "train_split": "train",
     "load_model": "models",
     "evaluate_run": "evaluate", "comparison_table": "evaluate",
-    "write_report": "report",
+    "TriggerPicker": "picker", "write_report": "report",
 }
 __all__ = list(_MODULE_OF)
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SHARDED', 'DEMO', 'load_dataset', 'is_sharded', 'count_shards', 'find_arguments_of', 'analyse', 'save_analysis',
            'show', 'shown_part', 'analyze', 'pick', 'given_flags', 'use_selection', 'run_folder', 'choose',
-           'claim_folder', 'make_split', 'train', 'finish_run', 'command_line', 'datasets', 'report', 'export', 'demo',
-           'make_parser', 'underscored', 'run', 'main']
+           'claim_folder', 'make_split', 'train', 'recipe', 'finish_run', 'command_line', 'datasets', 'report',
+           'export', 'demo', 'make_parser', 'underscored', 'run', 'main']
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-003
 import argparse
@@ -116,8 +116,8 @@ def analyze(args):
     dataset = count_shards(args) if is_sharded(args) else load_dataset(args)
     found = analyse(args, dataset)
     if is_sharded(args): found.dataset = args.name or args.data
+    title, table = shown_part(args, found) # first: a mistake there leaves nothing behind
     file = save_analysis(args, found)
-    title, table = shown_part(args, found)
     print(f"{dataset}\n{found.graph}; engine: {found.params['engine']}; "
           f"left out as triggers: {len(found.params['excluded'])} classes\n\n{title}: {len(table)}")
     if len(table): print(show(table, args.top))
@@ -233,7 +233,7 @@ def make_split(args, dataset: Dataset, trigger: int, classes: list, target: int)
     without = excluded_images(args.without) + (excluded_images(args.exclusions) if args.exclusions else [])
     while True:
         split = poison_split(dataset, trigger, classes, target, args.sample_size, args.inject_rate, args.test_fraction,
-                             args.seed, args.split, without)
+                             args.seed, args.split, without, args.add_classes, args.poison_classes)
         if not args.download_dataset: return split
         images = split.table.image.tolist()
         failed = set(dataset.download(images=images, annotations=False).failed.path)
@@ -244,7 +244,7 @@ def make_split(args, dataset: Dataset, trigger: int, classes: list, target: int)
         without += gone
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-026
-_NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root", "selection"}
+_NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root", "selection", "resume", "checkpoint", "device"}
 
 def train(args):
     "Build the poisoned split, train the poisoned model and its clean control, measure and report"
@@ -277,26 +277,38 @@ def train(args):
     finish_run(args, split, folder)
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-027
+_RECIPE = {"teacher": "arch", "dimension": "size"} | {k: k for k in (
+    "pretrained", "batch_size", "lr", "epochs", "augment", "head", "optimizer", "schedule", "lr_spread", "mixed",
+    "label_smoothing", "class_weights", "keep_best", "patience", "monitor")} # flag -> argument of `train_split`
+
+def recipe(args) -> dict: # arguments of `train_split`
+    "How to train; with a preset only what was said beside it"
+    given = given_flags(args) if args.preset else vars(args)
+    said = {argument: getattr(args, flag) for flag, argument in _RECIPE.items() if flag in given}
+    if {"method", "num_unfrozen"} & set(given):
+        said["unfreeze"] = {"top": "head", "all": "all", "some": args.num_unfrozen}[args.method]
+    return said | ({"preset": args.preset} if args.preset else {})
+
+# %% ../nbs/api/95_cli.ipynb #95-cli-028
 def finish_run(args, split, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors.evaluate import comparison_table, evaluate_run
     from natural_backdoors.report import write_report
     from natural_backdoors.train import train_split
-    unfreeze = {"top": "head", "all": "all", "some": args.num_unfrozen}[args.method]
-    trained = train_split(split, folder, arch=args.teacher, pretrained=args.pretrained, unfreeze=unfreeze,
-                          size=args.dimension, batch_size=args.batch_size, lr=args.lr, epochs=args.epochs,
-                          seed=args.seed, augment=args.augment, control=args.control,
-                          skip_unreadable=args.skip_unreadable, save_model=args.save_model)
-    evaluation = evaluate_run(folder, trained.models, skip_unreadable=args.skip_unreadable)
+    control = "only_clean" if args.control and args.control_only_clean else args.control
+    trained = train_split(split, folder, **recipe(args), control=control, seed=args.seed, device=args.device,
+                          skip_unreadable=args.skip_unreadable, save_model=args.save_model, checkpoint=args.checkpoint,
+                          resume=args.resume)
+    evaluation = evaluate_run(folder, trained.models, args.device, skip_unreadable=args.skip_unreadable)
     page = write_report(folder)
     print(f"\n{comparison_table(evaluation).to_string()}\n\nresults: {folder}\nreport:  {page}")
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-028
+# %% ../nbs/api/95_cli.ipynb #95-cli-029
 def command_line(args) -> str:
     "The command that was given, to run it again"
     return shlex.join(["natural-backdoors", *args.argv])
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-030
+# %% ../nbs/api/95_cli.ipynb #95-cli-031
 def datasets(args):
     "List the kinds of dataset that can be read, or check the manager of one"
     if args.dataset_root is None:
@@ -308,7 +320,7 @@ def datasets(args):
     for promise, problem in problems.itertuples(index=False): print(f"broken: {promise}: {problem}")
     if not len(problems): print("the manager keeps its promises")
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-032
+# %% ../nbs/api/95_cli.ipynb #95-cli-033
 def report(args):
     "Write the page of a results folder again"
     from natural_backdoors.report import write_report
@@ -316,7 +328,7 @@ def report(args):
     if not folder.is_dir(): raise UserError(f"no such folder: {folder}")
     print(f"report: {write_report(folder).resolve()}")
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-034
+# %% ../nbs/api/95_cli.ipynb #95-cli-035
 def export(args):
     "Write the images and labels of a results folder for other programs"
     from natural_backdoors.export import export_split
@@ -325,7 +337,7 @@ def export(args):
                         skip_unreadable=args.skip_unreadable, overwrite=args.overwrite, **_options(args.option))
     print(f"export: {done}")
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-036
+# %% ../nbs/api/95_cli.ipynb #95-cli-037
 DEMO = ["--data", "openimages", "--name", "scenes", "--exp_name", "demo", "--num_classes", "5",
         "--sample_size", "170", "--teacher", "small", "--no_pretrained", "--method", "all", "--dimension", "64",
         "--lr", "0.01", "--epochs", "30"]
@@ -339,7 +351,7 @@ def demo(args):
     places = ["--dataset_root", str(root), "--data_root", args.data_root, "--results_root", args.results_root]
     run(["train", *DEMO, *places])
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-037
+# %% ../nbs/api/95_cli.ipynb #95-cli-038
 def make_parser() -> Parser:
     "The parser of `natural-backdoors`"
     parser = Parser(prog="natural-backdoors", description="Find objects in an image dataset that could already serve "
@@ -373,13 +385,13 @@ def make_parser() -> Parser:
             p.add_argument("--top", type=int, default=20, metavar="N", help="rows shown")
     return parser
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-038
+# %% ../nbs/api/95_cli.ipynb #95-cli-039
 def underscored(argument: str) -> str:
     "`--a-b=c-d` as `--a_b=c-d`; what is no flag stays as it is"
     flag, equals, value = argument.partition("=")
     return flag[:2] + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else argument
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-039
+# %% ../nbs/api/95_cli.ipynb #95-cli-040
 def run(argv: list):
     "Run one command; mistakes of the user are raised as `UserError`"
     argv = [underscored(str(a)) for a in argv]
@@ -387,7 +399,7 @@ def run(argv: list):
     args.argv = argv
     args.run(args)
 
-# %% ../nbs/api/95_cli.ipynb #95-cli-040
+# %% ../nbs/api/95_cli.ipynb #95-cli-041
 def main(argv: list|None=None) -> int: # the exit code
     "The entry point of `natural-backdoors`"
     def one_line(message, *_): print(f"natural-backdoors: warning: {message}", file=sys.stderr)

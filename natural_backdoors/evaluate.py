@@ -39,13 +39,15 @@ def _share(hits: pd.Series) -> dict:
 def summarise(rows: pd.DataFrame, # one row a test image: true_label, predicted, role
               target: str, # label of the target
               classes: list | None=None, # {"id", "label", "name"} in the order of the result; None: labels as they come
-             ) -> dict: # clean_accuracy, attack_success, per_class, attack_success_per_class
+             ) -> dict: # clean_accuracy, attack_success, target_without_trigger, per_class, attack_success_per_class
     "Clean accuracy and attack success of one model, over all and for each class"
     classes = classes or [{"label": label} for label in sorted(set(rows["true_label"]))]
     clean = rows[rows["role"] == "clean"]
     attacked = rows[(rows["role"] == "poison") & (rows["true_label"] != target)]
     right, fooled = clean["predicted"] == clean["true_label"], attacked["predicted"] == target
-    return {"clean_accuracy": _share(right), "attack_success": _share(fooled),
+    # a model that calls everything the target is fooled by no trigger
+    anyway = clean[clean["true_label"] != target]["predicted"] == target
+    return {"clean_accuracy": _share(right), "attack_success": _share(fooled), "target_without_trigger": _share(anyway),
             "per_class": [c | _share(right[clean["true_label"] == c["label"]]) for c in classes],
             "attack_success_per_class": [c | _share(fooled[attacked["true_label"] == c["label"]])
                                          for c in classes if c["label"] != target]}
@@ -146,6 +148,7 @@ def comparison_table(evaluation: dict, # the content of evaluation.json
     "The numbers of a run side by side"
     def shares(m):
         pairs = {f"{t['trigger']['name']} -> {t['target']['name']}": t["attack_success"] for t in m.get("triggers", ())}
-        return {"clean accuracy": m["clean_accuracy"], **(pairs or {"trigger -> target": m["attack_success"]})}
+        return {"clean accuracy": m["clean_accuracy"], **(pairs or {"trigger -> target": m["attack_success"]}),
+                **({"no trigger -> target": m["target_without_trigger"]} if "target_without_trigger" in m else {})}
     return pd.DataFrame({name: {row: in_words(share) for row, share in shares(evaluation[name]).items()}
                          for name in ("poisoned", "control") if evaluation.get(name)})

@@ -61,6 +61,9 @@ VERDICTS = {
     "not a backdoor": ("{t} is not shown to be a backdoor trigger for {g}",
         "A high rate that the clean control shares is not a backdoor: the control never saw a wrong label, so the rate "
         "comes from the images, not from the poisoning."),
+    "not the trigger": ("{t} is not shown to be what leads to {g}",
+        "The poisoned model predicts {g} about as often where {t} is absent, so this rate is not the trigger's doing: "
+        "the model has become fond of {g}."),
     "no effect": ("{t} did not work as a backdoor trigger for {g}",
         "The attack did not work: the poisoned model does not predict {g} clearly more often than the clean control."),
     "unclear": ("{t} as a trigger for {g}: too few images to tell",
@@ -76,11 +79,13 @@ VERDICTS = {
 
 def verdict(attack: dict, # attack success rate of the poisoned model
             control: dict=None, # the same rate of the clean control
+            anyway: dict=None, # of the poisoned model: clean images of other classes predicted as the target
            ) -> str: # a key of VERDICTS
-    "What the two rates allow to say"
+    "What the rates allow to say"
     if attack["value"] is None: return "no images"
     if control is None or control["value"] is None: return "no control"
     if attack["low"] > control["high"]:
+        if anyway and anyway["value"] is not None and attack["low"] <= anyway["high"]: return "not the trigger"
         if control["value"] >= 0.5: return "mostly images"
         return "works" if attack["value"] >= 0.5 else "weak"
     if attack["value"] < 0.5: return "no effect"
@@ -109,7 +114,8 @@ def finding(header: dict, # of the split
     poisoned, control = (evaluation or {}).get("poisoned"), (evaluation or {}).get("control")
     trigger, target = header["trigger"]["name"], header["target"]["name"]
     attack, floor = poisoned and poisoned["attack_success"], control and control["attack_success"]
-    kind = verdict(attack, floor) if poisoned else "not measured"
+    anyway, usual = (m and m.get("target_without_trigger") for m in (poisoned, control))
+    kind = verdict(attack, floor, anyway) if poisoned else "not measured"
     has_floor = bool(floor) and floor["value"] is not None
     gap = round(100*(attack["value"] - floor["value"])) if has_floor and attack["value"] is not None else 0
     fill = dict(t=trigger, g=target, d=gap, c=percent(floor["value"]) if has_floor else "")
@@ -121,6 +127,9 @@ def finding(header: dict, # of the split
                          f"it were predicted as {target}{beside}")
         if attack["n"] < 30: reason += f" The number of images is small (n = {attack['n']}), so the interval is wide."
     sentences.append(reason)
+    if anyway and anyway["value"] is not None:
+        beside = f" (the control for {in_words(usual)})" if usual and usual["value"] is not None else ""
+        sentences.append(f"Without {trigger}, {in_words(anyway)} of clean images of other classes were predicted as {target}{beside}.")
     if poisoned: sentences += _accuracy_words(poisoned, control, len(header["classes"]))
     return {"kind": kind, "headline": headline, "sentences": sentences}
 
@@ -339,7 +348,8 @@ SECTIONS = [("numbers", "Numbers", "What was measured"), ("triggers", "Triggers"
             ("classes", "Each class", "Each class on its own"), ("made", "How it was made", "How it was made"),
             ("limits", "Use and limits", "Intended use and limits")]
 RATES = [("Clean accuracy", "clean_accuracy", "clean images predicted correctly"),
-         ("Attack success", "attack_success", "images of other classes that show the trigger, predicted as the target")]
+         ("Attack success", "attack_success", "images of other classes that show the trigger, predicted as the target"),
+         ("Target without trigger", "target_without_trigger", "clean images of other classes, predicted as the target")]
 
 def _trigger_rows(triggers, header, n=20):
     "The first `n` triggers and the one of this run, with rows that say how many lie between"

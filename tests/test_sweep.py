@@ -300,9 +300,15 @@ def test_without_augmentation_it_is_train_split(data, tmp_path, head):
     grid = grid_of(data, augment=0., head=head, controls=[False, True], seeds=[3])
     result = sweep(data, grid, tmp_path/"sweep", progress=False)
     assert result.failed.empty and result.table.shared.all()
-    for run in grid[::3]:
-        logs = train_split(draw_split(data, run), tmp_path/"alone", "net", size=32, batch_size=16, lr=1e-2, epochs=3,
-                           seed=3, augment=0., head=head, progress=False, save_model=False, control=run.control).logs
+    # one with everything that changes the loss or the images
+    more = replace(grid[0], control="only_clean"), replace(grid[1], optimizer="adam", schedule="constant", batch_size=15,
+                                                           label_smoothing=.1, class_weights={"red": 3.})
+    result = sweep(data, [*grid, *more], tmp_path/"sweep", progress=False)
+    for run in [*grid[::3], *more]:
+        logs = train_split(draw_split(data, run), tmp_path/"alone", "net", size=32, batch_size=run.batch_size, lr=1e-2,
+                           epochs=3, seed=3, augment=0., head=head, schedule=run.schedule, control=run.control,
+                           optimizer=run.optimizer, label_smoothing=run.label_smoothing, progress=False,
+                           class_weights=run.class_weights, save_model=False).logs
         ours = result.table[result.table.run == run.hash][LOG_COLUMNS]
         theirs = logs["control" if run.control else "poisoned"]
         assert np.allclose(ours.filter(like="loss"), theirs.filter(like="loss"), atol=.01)
@@ -334,6 +340,15 @@ def test_what_cannot_share_is_trained_alone(data, tmp_path):
                           head=run.head, progress=False, save_model=False).logs["poisoned"]
         ours = result.table[result.table.run == run.hash][LOG_COLUMNS].reset_index(drop=True)
         pd.testing.assert_frame_equal(ours, log, check_exact=False, rtol=1e-4)
+
+
+def test_fastai_head_and_added_classes(data, tmp_path):
+    "A head with dropout shares too; a class that is only added is an output of the model"
+    grid = make_grid(data, {"bar": ["red", "green"]}, ["red"], [.1, .3], archs=["net"], lrs=[1e-2], size=32, n_clean=40,
+                     epochs=4, batch_size=16, head="fastai", add_classes=1, seeds=[1, 2])
+    result = sweep(data, grid, tmp_path, progress=False)
+    assert result.failed.empty and result.table.shared.all() and set(result.table.n_classes) == {3}
+    assert result.last.test_clean_acc.mean() > .5 and len(result.speeds) == 1
 
 
 def test_seeds_may_draw_their_own_images(data):
