@@ -50,7 +50,8 @@ def printed(notebook):
 
 
 def test_output_is_real(root, index):
-    "Running the front page prints what is stored in it"
+    "Running the front page prints what is stored in it; the cell that takes a picture with a browser is left out"
+    index = {**index, "cells": [c for c in index["cells"] if "#| slow" not in "".join(c["source"])]}
     fresh = nbformat.from_dict(json.loads(json.dumps(index)))
     for cell in fresh.cells:
         # stored sources and outputs are lists of lines, nbclient works on text
