@@ -426,9 +426,13 @@ def write_part(folder: Path, outcomes: list, splits: dict, together: bool) -> No
     "Write what became of some runs"
     stem = folder/"parts"/digest(sorted((o.run.hash, splits[o.run.hash].header["digest"]) for o in outcomes))[:20]
     good = [_rows(o, splits[o.run.hash], together) for o in outcomes if not o.failed]
-    if good: write_table(f"{stem}.parquet", pd.concat(good, ignore_index=True))
-    write_json(f"{stem}.json", {"format": 1, "speed": outcomes[0].speed, "runs": {
-        o.run.hash: {"split": splits[o.run.hash].header["digest"], "failed": o.failed} for o in outcomes}})
+    runs = {o.run.hash: {"split": splits[o.run.hash].header["digest"], "failed": o.failed} for o in outcomes}
+    try:
+        if good: write_table(f"{stem}.parquet", pd.concat(good, ignore_index=True))
+        write_json(f"{stem}.json", {"format": 1, "speed": outcomes[0].speed, "runs": runs})
+    except OSError as e:
+        raise UserError(f"cannot write results into {str(folder)!r} ({e.strerror or e}); what was finished before is kept: "
+                        "make room and call the sweep again") from e
 
 def read_parts(folder: Path) -> tuple: # {(run, split digest): reason or ""}, table, list of speeds
     "Everything that is finished in `folder`"
