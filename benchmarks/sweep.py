@@ -1,21 +1,26 @@
 """A sweep on a frozen network beside the same runs one at a time: `python benchmarks/sweep.py` (some minutes).
 
     python benchmarks/sweep.py --scale gpu         10 classes x 250 images of 256 pixels, 40 epochs
-    python benchmarks/sweep.py --plain 24          train all runs one at a time, not only those of the first target
+    python benchmarks/sweep.py --plain 24          train all runs one at a time, not only some of them
+    python benchmarks/sweep.py --repeat 1          once; the least of several times is what is reported
 
 24 runs, 3 targets x 8 injection rates, ResNet50 frozen up to the paper's head, as many views as epochs. Weights are
 random (nothing is downloaded); that changes no duration. The pictures are noise, and as many as the runs need.
 
 - sweep: `natural_backdoors.sweep`, everything from the image files to the table of results;
-- plain: `train_split` for each run, without the control and without writing models or checkpoints. Runs that differ only
-  in the target cost the same, so that by default those of one target are trained and counted three times;
-- bare: the frozen network on images that are on the device already, and nothing else: the limit for the bank.
+- plain: `train_split` for each run, without the control and without writing models or checkpoints. A run costs what its
+  injection rate costs, so that by default four are trained, with rates from the lowest to the highest, and counted
+  six times;
+- the network alone: it is given images that are on the device already, right before and right after the sweep, in the
+  same process, and nothing else is done: the limit for the bank.
 
-Each is a process of its own. On a machine that does other work at the same time read the seconds of CPU.
+Both are processes of their own, and they take turns. On a machine that does other work at the same time read the
+ratios, and of these that of CPU seconds.
 """
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,7 +50,8 @@ def dataset(folder, n_clean, size):
             name = f"{c}-{i}.jpg"
             if not (Path(folder)/name).exists():
                 coarse = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(Path(folder)/name, quality=90)
+                picture = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+                picture.save(Path(folder)/name, quality=90)
             rows += [(name, f"class{c}")] + [(name, "trigger")] * (i >= n_clean)
     return TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="noise", image_root=str(folder))
 
@@ -65,15 +71,19 @@ def peak():
 
 def sweep_part(data, runs, args):
     from natural_backdoors.sweep import sweep
+    before, begin, cpu = network_alone(runs[0].size, args.batch), time.perf_counter(), time.process_time()
     result = sweep(data, runs, args.work/"sweep", bank_batch=args.batch, progress=False)
+    spent = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
     assert result.failed.empty and result.table.run.nunique() == len(runs), result.failed
-    return {"runs": len(runs), **result.speeds[0]}
+    return {"runs": len(runs), "alone": [before, network_alone(runs[0].size, args.batch)], **spent, **result.speeds[0]}
 
 
 def plain_part(data, runs, args):
     from natural_backdoors.sweep import draw_split
     from natural_backdoors.train import train_split
-    runs = runs[:args.plain] # the first rates of the first target come first
+    # sorted by rate, so that those which are taken stand for all
+    runs = sorted(runs, key=lambda run: run.inject_rate)
+    runs = [runs[i] for i in np.linspace(0, len(runs) - 1, args.plain).round().astype(int)]
     for run in runs:
         train_split(draw_split(data, run), args.work/"plain"/run.hash, run.arch, run.pretrained, run.unfreeze, run.size,
                     run.batch_size, run.lr, run.epochs, run.seed, control=False, augment=run.augment,
@@ -81,22 +91,22 @@ def plain_part(data, runs, args):
     return {"runs": len(runs)}
 
 
-def bare_part(data, runs, args):
+def network_alone(size, batch):
+    "Images/s of the frozen network"
     import torch
     from natural_backdoors.models import build_model
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, info = build_model("resnet50", N_CLASSES, False, size=runs[0].size)
-    body = model[0].eval().to(device, memory_format=torch.channels_last)
-    x = torch.rand(args.batch, 3, info["size"], info["size"], device=device).to(memory_format=torch.channels_last)
-    passes, least = 0, 2 if device == "cpu" else 20
+    device, passes = "cuda" if torch.cuda.is_available() else "cpu", 0
+    (body, _), _ = build_model("resnet50", N_CLASSES, False, size=size)
+    body = body.eval().to(device, memory_format=torch.channels_last)
+    x = torch.rand(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
     with torch.no_grad(), torch.autocast(device, enabled=device == "cuda"):
         for _ in range(2): body(x).cpu()
-        begin, cpu = time.perf_counter(), time.process_time()
-        while passes < least * args.batch or time.perf_counter() - begin < 5: body(x).cpu(); passes += len(x)
-    return {"passes": passes, "seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < 5: body(x).cpu(); passes += batch
+    return passes / (time.perf_counter() - begin)
 
 
-PARTS = {"sweep": sweep_part, "plain": plain_part, "bare": bare_part}
+PARTS = {"sweep": sweep_part, "plain": plain_part}
 
 
 def part(name, args):
@@ -126,28 +136,34 @@ def process(name, args):
 def compare(args):
     "The rows of the table"
     dataset(args.work/"images", args.settings["n_clean"], args.settings["size"])
-    bare, plain, sweep = (process(name, args) for name in ("bare", "plain", "sweep"))
+    measured = []
+    for i in range(args.repeat):
+        measured.append([process(name, args) for name in PARTS])
+        print(f"round {i + 1}:", {n: round(p["seconds"], 1) for n, p in zip(PARTS, measured[-1])}, flush=True)
+        shutil.rmtree(args.work/"sweep") # the features are to be computed again
+    sweep, plain = (min(parts, key=lambda p: p["seconds"]) for parts in zip(*measured))
     times, s = sweep["runs"] / plain["runs"], args.settings
-    bank, limit = sweep["bank_passes"] / sweep["bank_seconds"], bare["passes"] / bare["seconds"]
+    bank, limit = sweep["bank_passes"] / sweep["bank_seconds"], sum(sweep["alone"]) / 2
     what = f"{N_CLASSES} classes x {s['n_clean']} images, {s['size']} px, {s['epochs']} epochs, ResNet50"
+    memory = lambda part: {key: part[key] for key in ("MB", "GPU MB")}
     said = {"device": sweep["device"], "torch": sweep["torch"]}
-    rows = [{"what": f"{sweep['runs']} runs one at a time" + f" ({plain['runs']} measured)" * (times > 1),
-             "s": plain["seconds"] * times, "CPU s": plain["cpu"] * times, "MB": plain["MB"], "GPU MB": plain["GPU MB"]},
-            {"what": f"{sweep['runs']} runs as a sweep", "s": sweep["seconds"], "CPU s": sweep["cpu"], "MB": sweep["MB"],
-             "GPU MB": sweep["GPU MB"], "images/s": bank},
+    rows = [{"what": f"{sweep['runs']} runs one at a time" + f" ({plain['runs']} of them measured)" * (times > 1),
+             "s": plain["seconds"] * times, "CPU s": plain["cpu"] * times} | memory(plain),
+            {"what": f"{sweep['runs']} runs as a sweep", "s": sweep["seconds"], "CPU s": sweep["cpu"]} | memory(sweep),
             {"what": "  of this: features", "s": sweep["bank_seconds"], "images/s": bank},
             {"what": "  of this: heads", "s": sweep["heads_seconds"]},
             {"what": "the network alone", "images/s": limit}]
     rows[1] |= {"times faster": rows[0]["s"] / rows[1]["s"], "times less CPU": rows[0]["CPU s"] / rows[1]["CPU s"]}
     rows[2]["of the limit"] = bank / limit
-    return [{"size": what} | {k: round(v, 2 if v < 100 else 0) if isinstance(v, float) else v for k, v in row.items()} | said
-            for row in rows]
+    short = lambda v: round(v, 2 if v < 100 else 0) if isinstance(v, float) else v
+    return [{"size": what} | {k: short(v) for k, v in row.items()} | said for row in rows]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", choices=SCALES, default="cpu")
-    parser.add_argument("--plain", type=int, default=len(RATES), help="how many runs to train one at a time")
+    parser.add_argument("--plain", type=int, default=4, help="how many runs to train one at a time")
+    parser.add_argument("--repeat", type=int, default=2, help="how often")
     parser.add_argument("--batch", type=int, default=0, help="images at a time for the bank")
     for key in ("n_clean", "size", "epochs"): parser.add_argument(f"--{key}", type=int)
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
