@@ -114,6 +114,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/centrality.py --save
 	$(BIN)/python benchmarks/class_sets.py --save
 	$(BIN)/python benchmarks/run.py --save
+	$(BIN)/python benchmarks/sweep.py --scale cpu --save
 
 # The package as users get it without extras: a fresh environment, the newest numpy and pandas, an installed copy and
 # not this folder. nbdev and hypothesis are there only to run the notebooks; graph-tool, built for numpy 1, is not.

@@ -27,7 +27,7 @@ _MODULE_OF = {
     "make_learner": "train", "train_split": "train",
     "load_model": "models",
     "evaluate_run": "evaluate", "comparison_table": "evaluate",
-    "sweep": "sweep", "reproduce": "reproduce",
+    "sweep": "sweep", "make_grid": "sweep", "sweep_on": "cluster", "reproduce": "reproduce",
     "TriggerPicker": "picker", "write_report": "report",
 }
 __all__ = list(_MODULE_OF)
