@@ -1,6 +1,7 @@
 "What several test files need: the folders of the project, real data beside it, and graph-tool"
 import importlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,19 @@ def graph_tool():
     except ImportError as e:
         if os.environ.get("NB_REQUIRE_GRAPH_TOOL") == "1": pytest.fail(f"graph-tool is required here, but: {e}")
         pytest.skip("graph-tool is not installed (conda-forge has it, and Debian: apt-get install python3-graph-tool)")
+
+
+# Of a module, not of the session: while it runs, no other event loop can run in this process.
+@pytest.fixture(scope="module")
+def chromium():
+    "A browser; skips where there is none, fails there if NB_REQUIRE_BROWSER=1"
+    missing = pytest.fail if os.environ.get("NB_REQUIRE_BROWSER") == "1" else pytest.skip
+    try: from playwright.sync_api import Error, sync_playwright
+    except ImportError: missing("playwright is not installed (pip install playwright)")
+    path = os.environ.get("NB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None: missing("no chromium here (Debian: apt-get install chromium; NB_CHROMIUM names another place)")
+    with sync_playwright() as playwright:
+        try: browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as e: missing(f"{path} does not start: {e}")
+        yield browser
+        browser.close()

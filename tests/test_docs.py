@@ -160,22 +160,6 @@ def test_a_notebook_that_fails_when_it_is_run_breaks_the_build(small):
 
 # In a browser
 
-@pytest.fixture(scope="session")
-def browser():
-    "Chromium"
-    def missing(why):
-        (pytest.fail if os.environ.get("NB_REQUIRE_BROWSER") == "1" else pytest.skip)(why)
-    try: from playwright.sync_api import Error, sync_playwright
-    except ImportError: missing("playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not path: missing("no Chromium here (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        try: running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except Error as e: missing(f"{path} does not start: {e}")
-        yield running
-        running.close()
-
-
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args): pass
 
@@ -191,11 +175,11 @@ def server(site):
 
 
 @pytest.fixture
-def visit(browser, server):
+def visit(chromium, server):
     "A function that opens a page; in the end nothing may have been asked of another host, or gone wrong"
     contexts, wrong = [], []
     def open_page(path, viewport=LAPTOP, **options):
-        contexts.append(browser.new_context(viewport=viewport, **options))
+        contexts.append(chromium.new_context(viewport=viewport, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: wrong.append(str(e)))

@@ -5,7 +5,6 @@ pictures of what was seen."""
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,20 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>"
 READY = ".nbp-status[data-state=ready]"
 MINUTES = 60_000 # milliseconds: far more than it takes
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    "A browser; skips where there is none, fails there if NB_REQUIRE_BROWSER=1"
-    missing = pytest.fail if os.environ.get("NB_REQUIRE_BROWSER") == "1" else pytest.skip
-    try: from playwright.sync_api import sync_playwright
-    except ImportError: missing("playwright is not installed (pip install playwright)")
-    path = os.environ.get("NB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None: missing("no chromium here (Debian: apt-get install chromium; NB_CHROMIUM names another place)")
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

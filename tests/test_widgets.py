@@ -2,8 +2,6 @@
 
 Speeds are printed (pytest -s), and nothing here fails because a machine is slow."""
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -128,21 +126,6 @@ def large_data(n_triggers=5000, n=1000, m=21_000, seed=0):
 
 
 # --- the browser
-
-@pytest.fixture(scope="module")
-def chromium():
-    "A browser; skips where there is none, fails there if NB_REQUIRE_BROWSER=1"
-    required = os.environ.get("NB_REQUIRE_BROWSER") == "1"
-    missing = pytest.fail if required else pytest.skip
-    try: from playwright.sync_api import sync_playwright
-    except ImportError: missing("playwright is not installed (pip install playwright)")
-    path = os.environ.get("NB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None: missing("no chromium here (Debian: apt-get install chromium; NB_CHROMIUM names another place)")
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
