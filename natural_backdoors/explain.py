@@ -48,7 +48,7 @@ class Explanation:
         return f"<pre>{escape(str(self))}</pre>"
 
 # %% ../nbs/api/39_explain.ipynb #39-explain-009
-def _images(n: int, kind: str="") -> str: 
+def _images(n: int, kind: str="") -> str:
     return f"{n:,} {kind + ' ' if kind else ''}image{'' if n == 1 else 's'}"
 
 def _too_few(overlaps: Overlaps, params: dict, trigger: int, id: int, shared: int) -> list: # of Reason

@@ -281,7 +281,7 @@ def members_of(classes: pd.DataFrame, # a class table
               ) -> tuple: # class ids, ascending
     "The classes that `key` stands for: one, or several together"
     if isinstance(key, str) and JOIN in key and not (classes[["label", "name"]] == key).any(axis=None): key = key.split(JOIN)
-    keys = [key] if isinstance(key, (str, int, np.integer)) or not isinstance(key, (tuple, list, set, frozenset)) else key
+    keys = key if isinstance(key, (tuple, list, set, frozenset)) else [key]
     if not len(keys): raise UserError("no class is given")
     return tuple(sorted({resolve(classes, k) for k in keys}))
 

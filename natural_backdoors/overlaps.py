@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .core import UserError, ensure_folder, read_table, write_table
+from .core import ensure_folder, read_table, write_table
 from .labels import LabelMatrix
 from .products import cooccurrence
 
@@ -91,21 +91,23 @@ def save_overlaps(overlaps: Overlaps,
                   folder, # where to write
                  ) -> Path:
     "Write `overlaps.parquet` (kind, a, b, n; the diagonal included) and `classes.parquet` into `folder`"
-    if overlaps.members: raise UserError("overlaps of several objects together are not saved; save those of the dataset")
     folder, parts = ensure_folder(folder), []
     for kind, m in zip(_KINDS, (overlaps.counts, overlaps.poison, overlaps.clean)):
         if m is None: continue
         m = (sparse.triu(m) if kind == "overlaps" else m).tocoo()
         parts.append(pd.DataFrame({"kind": kind, "a": m.row, "b": m.col, "overlaps": m.data, "n_images": overlaps.n_images}))
     write_table(folder/"overlaps.parquet", pd.concat(parts, ignore_index=True))
-    write_table(folder/"classes.parquet", overlaps.classes)
+    # the members of several objects stand beside their names
+    members = {} if not overlaps.members else {"members": [list(overlaps.members.get(i, ())) for i in overlaps.classes.id]}
+    write_table(folder/"classes.parquet", overlaps.classes.assign(**members))
     return folder
 
 # %% ../nbs/api/28_overlaps.ipynb #28-overlaps-009
 def load_overlaps(folder) -> Overlaps:
     "The overlaps saved in `folder`"
     table, classes = (read_table(Path(folder)/f"{name}.parquet") for name in ("overlaps", "classes"))
-    n = len(classes)
+    n, ids = len(classes), classes.pop("members") if "members" in classes else ()
+    members = {i: tuple(map(int, m)) for i, m in enumerate(ids) if len(m)}
     def matrix(kind):
         t = table[table.kind == kind]
         m = sparse.csr_array((t.overlaps.to_numpy(np.int32), (t.a.to_numpy(), t.b.to_numpy())), shape=(n, n))
@@ -115,4 +117,4 @@ def load_overlaps(folder) -> Overlaps:
     counts = sparse.csr_array(upper + sparse.triu(upper, k=1).T)
     counts.sort_indices()
     others = [matrix(k) if (table.kind == k).any() else None for k in _KINDS[1:]]
-    return Overlaps(counts, classes, int(table.n_images.iloc[0]) if len(table) else 0, *others)
+    return Overlaps(counts, classes, int(table.n_images.iloc[0]) if len(table) else 0, *others, members)

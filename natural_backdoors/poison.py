@@ -85,13 +85,13 @@ def sort_images(labels, # a LabelMatrix
                 without=(), # image ids that are not to be used
                ) -> tuple: # {class id: (clean, poison)}, arrays of image ids, sorted; how many have two of the classes
     "Which images may stand for each class"
-    number = (labels.matrix[:, classes].toarray() > 0).sum(axis=1)
-    allowed = ~np.isin(labels.images, list(without)) if len(without) else True
-    found = {}
-    for c in classes:
-        alone = labels.column(c, "class") & (number == 1) & allowed
-        found[c] = tuple(np.sort(labels.images[alone & labels.column(trigger, use)].astype(str))
-                         for use in ("free", "trigger"))
+    number = np.asarray((labels.matrix[:, classes] > 0).sum(axis=1)).ravel()
+    alone = (number == 1) & ~np.isin(labels.images, list(without))
+    roles = [alone & labels.column(trigger, use) for use in ("free", "trigger")]
+    # all classes by column at once: one by one, each would go through the labels of all images
+    by_class = (labels.matrix if labels.as_class is None else labels.as_class)[:, classes].tocsc()
+    images = [by_class.indices[a:b] for a, b in zip(by_class.indptr, by_class.indptr[1:])]
+    found = {c: tuple(np.sort(labels.images[at[role[at]]].astype(str)) for role in roles) for c, at in zip(classes, images)}
     return found, int((number > 1).sum())
 
 # %% ../nbs/api/60_poison.ipynb #60-poison-017
