@@ -97,7 +97,7 @@ notebooks: setup ## run the notebooks as tests
 
 pytest: setup ## run tests/
 	@echo "== pytest"
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 benchmarks: setup ## what the main steps cost, beside named peers (minutes)
 	$(BIN)/python benchmarks/run.py

@@ -97,10 +97,11 @@ def augment_batch(x: torch.Tensor, # (n, 3, h, w), float
 class LabelledPixels:
     "Images and the labels that are to be learned from them"
     pixels: torch.Tensor # (n, size, size, 3), uint8
-    labels: torch.Tensor # (n,), int64
+    labels: torch.Tensor # (m,), int64
+    rows: torch.Tensor|None=None # (m,) which of `pixels` they belong to, so that these need not be copied; None: all
 
     def __len__(self): return len(self.labels)
-    def __getitem__(self, i): return self.pixels[i], self.labels[i]
+    def __getitem__(self, i): return self.pixels[i if self.rows is None else self.rows[i]], self.labels[i]
 
 class ArrayLoader(DataLoader):
     "Batches of scaled (and augmented) images and their labels, from arrays in memory"

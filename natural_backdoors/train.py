@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOG_COLUMNS', 'PRESETS', 'CONTROLS', 'OPTIMIZERS', 'SCHEDULES', 'MODELS', 'EpochLog', 'EpochLines', 'KeepFrozen',
-           'with_preset', 'class_weights_of', 'make_learner', 'check_plan', 'run_settings', 'fit', 'TrainRun',
-           'train_split']
+           'with_preset', 'class_weights_of', 'FusedOptimizer', 'make_learner', 'check_plan', 'run_settings', 'fit',
+           'TrainRun', 'train_split']
 
 # %% ../nbs/api/72_train.ipynb #72-train-003
 import inspect
@@ -78,8 +78,9 @@ class EpochLog(Callback):
     def measure(self) -> dict: # column -> value, NaN for an empty set
         values = {}
         for name, (positions, answers) in self.sets.items():
-            pixels = self.arrays.pixels[positions]
-            z = model_outputs(self.model, pixels, self.info["mean"], self.info["std"], mixed=self.mixed)
+            # in pieces: a copy of all images of a set would need as much memory again
+            z = torch.cat([model_outputs(self.model, self.arrays.pixels[some], self.info["mean"], self.info["std"],
+                                         mixed=self.mixed) for some in positions.split(1024)])
             values[f"{name}_acc"] = (z.argmax(1) == answers).float().mean().item() if len(z) else math.nan
             values[f"{name}_loss"] = F.cross_entropy(z, answers).item() if len(z) else math.nan
         return values
@@ -192,9 +193,9 @@ def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: float, c
     positions, answers = four_sets(arrays)["test_clean"]
     kwargs = dict(bs=batch_size, mean=info["mean"], std=info["std"], seed=seed, device=device)
     # batch norm cannot work on a last batch of a single image
-    dls = DataLoaders(ArrayLoader(LabelledPixels(arrays.pixels[train], labels[train]), shuffle=True, augment=augment,
+    dls = DataLoaders(ArrayLoader(LabelledPixels(arrays.pixels, labels[train], train), shuffle=True, augment=augment,
                                   drop_last=len(train) % batch_size == 1, **kwargs),
-                      ArrayLoader(LabelledPixels(arrays.pixels[positions], answers), **kwargs), device=device)
+                      ArrayLoader(LabelledPixels(arrays.pixels, answers, positions), **kwargs), device=device)
     dls.vocab = [c["name"] for c in arrays.classes]
     dls.c = len(dls.vocab)
     return dls
@@ -210,10 +211,18 @@ CONTROLS = {False: None, True: "poison images have their true labels", "only_cle
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
-def _fused(optimizer: str):
+class FusedOptimizer(OptimWrapper):
     "An optimizer of torch in its fused form, as fastai wants it"
+    def __init__(self, params, kind, lr): super().__init__(params, opt=kind, lr=lr, fused=True)
+
+    @property
+    def hypers(self):
+        "The numbers among the settings of each group: loggers such as TensorBoard's cannot write down a None"
+        return [{k: v for k, v in group.items() if isinstance(v, (int, float))} for group in super().hypers]
+
+def _fused(optimizer: str):
     kind = lookup("optimizer", optimizer, OPTIMIZERS)
-    return lambda params, lr: OptimWrapper(params, opt=kind, lr=lr, fused=True)
+    return lambda params, lr: FusedOptimizer(params, kind, lr)
 
 def _trained_parameters(model) -> list:
     "The parameters of each layer group that is trained"

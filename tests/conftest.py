@@ -10,6 +10,22 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("NB_REAL_DATA", ROOT.parent/"shared"/"data"))
 
 
+# Minutes each. Several processes share the files; none should be left with a long one while the others have no more.
+LONG = ("test_demo", "test_reproduce", "test_picker", "test_docs")
+
+
+def pytest_collection_modifyitems(items): items.sort(key=lambda item: item.path.stem not in LONG)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_variables():
+    "As they were before: Dask, for one, sets the number of threads of its workers in this process too, for good"
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys(): del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     "The folder of the project"

@@ -232,8 +232,24 @@ def test_control_without_poison_images(split, arrays):
     learn = train.make_learner(split, "small", False, "all", 32, 8, images=arrays, progress=False, control="only_clean",
                                device="cpu")
     clean = ~arrays.test & ~arrays.poison
-    assert torch.equal(learn.dls.train.dataset.pixels, arrays.pixels[clean])
-    assert torch.equal(learn.dls.train.dataset.labels, arrays.true[clean]) and learn.info["control"] is True
+    used = learn.dls.train.dataset
+    pixels, labels = used[torch.arange(len(used))]
+    assert torch.equal(pixels, arrays.pixels[clean]) and torch.equal(labels, arrays.true[clean])
+    assert learn.info["control"] is True
+
+
+def test_tensorboard(split, arrays, tmp_path):
+    "fastai's own callback, for each model one, finds the four accuracies as they stand in the log"
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install tensorboard")
+    from fastai.callback.tensorboard import TensorBoardCallback
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    logger = lambda name: [TensorBoardCallback(tmp_path/"board"/name, trace_model=False, log_preds=False)]
+    run = train.train_split(split, tmp_path/"run", **SETTINGS, images=arrays, cbs=logger)
+    for name, log in run.logs.items():
+        seen = EventAccumulator(str(tmp_path/"board"/name)).Reload()
+        for column in ("train_clean_acc", "test_clean_acc", "train_trig_acc", "test_trig_acc"):
+            values = [event.value for event in seen.Scalars(column)]
+            assert values == pytest.approx(log[column].tolist(), abs=1e-5) and len(values) == len(log)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "timm:resnet18"])

@@ -1,7 +1,7 @@
 // The parameters of the analysis. A change is sent at once (numbers after a short rest); what is shown stays until
 // the answer is there. An error stands beside the form and what was typed stays, to be corrected.
 
-const NBP_REST = 400; // milliseconds without a key before a number is sent
+const NBP_REST = 250; // milliseconds without a key before a number is sent
 const NBP_SUBSETS = { exact: "largest set (exact)", mis: "best of random sets (mis)", none: "all neighbours (none)" };
 const NBP_FIELDS = [
   { key: "centrality", kind: "select", label: "Centrality", hint: "ranks the candidates" },
