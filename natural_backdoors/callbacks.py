@@ -18,19 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import MissingPackage, UserError, atomic_path, ensure_folder, read_json, write_json
+from .core import UserError, atomic_path, ensure_folder, loading_torch, read_json, write_json
 
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning) # fastai still asks torch for things that torch will drop
-        import torch
-        from fastai.callback.core import Callback, CancelEpochException, CancelFitException
-        from fastai.callback.schedule import Learner # with fit_one_cycle
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file, save_file
-except ImportError as e:
-    raise MissingPackage(f"training needs torch, torchvision, fastai and safetensors ({e}); "
-                         "install them with: pip install 'natural_backdoors[train]'") from e
+with loading_torch():
+    import torch
+    from fastai.callback.core import Callback, CancelEpochException, CancelFitException
+    from fastai.callback.schedule import Learner # with fit_one_cycle
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
 
 # %% ../nbs/api/68_callbacks.ipynb #68-callbacks-006
 class ResumableLearner(Learner):
@@ -49,7 +44,8 @@ def best_epoch(rows: list, # dicts of measurements, one an epoch
     "The epoch with the lowest loss or the highest accuracy; the first of equals"
     sign = -1 if monitor.endswith("loss") else 1
     values = [-math.inf if math.isnan(row[monitor]) else sign * row[monitor] for row in rows]
-    return max(range(len(values)), key=lambda i: (values[i], -i)) if max(values, default=-math.inf) > -math.inf else None
+    if max(values, default=-math.inf) == -math.inf: return None
+    return max(range(len(values)), key=lambda i: (values[i], -i))
 
 # %% ../nbs/api/68_callbacks.ipynb #68-callbacks-012
 class KeepBest(Callback):
@@ -101,7 +97,8 @@ def _random_states(learn: Learner) -> tuple: # plain values, tensors
     device, loader = next(learn.model.parameters()).device, learn.dls.train
     plain, tensors = {}, {"torch": torch.get_rng_state()}
     if device.type == "cuda": tensors["cuda"] = torch.cuda.get_rng_state(device)
-    if isinstance(getattr(loader, "generator", None), torch.Generator): tensors["generator"] = loader.generator.get_state()
+    if isinstance(getattr(loader, "generator", None), torch.Generator):
+        tensors["generator"] = loader.generator.get_state()
     for name, (kind, words, gauss) in {"python": random.getstate(), "order": loader.rng.getstate()}.items():
         plain[name], tensors[name] = [kind, gauss], torch.tensor(words)
     kind, words, *rest = np.random.get_state()
@@ -201,18 +198,19 @@ def read_checkpoint(folder) -> tuple | None: # content of checkpoint.json, {name
     path = Path(folder)/"checkpoint.json"
     if not path.is_file(): return None
     said = read_json(path)
-    if not isinstance(said, dict) or not {"format", "file", "sha256", "state", "settings", "epochs_done"} <= said.keys():
+    keys = {"format", "file", "sha256", "state", "settings", "epochs_done"}
+    if not isinstance(said, dict) or not keys <= said.keys():
         raise UserError(f"{path} does not describe a checkpoint; remove the folder {path.parent} to start anew")
     if said["format"] > CHECKPOINT_FORMAT:
-        raise UserError(f"{path} was written by a newer version of natural_backdoors (format {said['format']}, this one "
-                        f"reads up to {CHECKPOINT_FORMAT}); update the package")
+        raise UserError(f"{path} was written by a newer version of natural_backdoors (format {said['format']}, this "
+                        f"one reads up to {CHECKPOINT_FORMAT}); update the package")
     file = path.parent/Path(said["file"]).name
     try:
         if _sha256(file) != said["sha256"]: raise ValueError("it is not the file that checkpoint.json speaks of")
         return said, load_file(file)
     except (OSError, ValueError, SafetensorError) as e:
-        raise UserError(f"the checkpoint {file} cannot be read ({getattr(e, 'strerror', None) or e}); remove the folder "
-                        f"{path.parent} to start anew") from e
+        raise UserError(f"the checkpoint {file} cannot be read ({getattr(e, 'strerror', None) or e}); remove the "
+                        f"folder {path.parent} to start anew") from e
 
 # %% ../nbs/api/68_callbacks.ipynb #68-callbacks-025
 def differences(then: dict, now: dict) -> list: # of "name old then, new now"
@@ -247,9 +245,11 @@ class Checkpoint(Callback):
     def before_fit(self):
         if not self.found: return
         (said, tensors), self.found = self.found, None
-        here = {"device": str(next(self.model.parameters()).device.type), "versions": {m: version(m) for m in said["versions"]}}
+        here = {"device": str(next(self.model.parameters()).device.type),
+                "versions": {m: version(m) for m in said["versions"]}}
         if other := differences({k: said[k] for k in here}, here):
-            warnings.warn(f"the training is continued elsewhere ({'; '.join(other)}); the result may differ in small ways")
+            warnings.warn(f"the training is continued elsewhere ({'; '.join(other)}); the result may differ in small "
+                          "ways")
         set_training_state(self.learn, said["state"], tensors)
         self.learn.first_epoch = said["epochs_done"]
         # fastai's progress bar must have been at its beginning

@@ -13,28 +13,39 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, rng
-from .datasets import Dataset
+from .datasets import BOX_COLUMNS, RELATION_COLUMNS, RELATIONS, Dataset
 
 # %% ../nbs/api/25_check.ipynb #25-check-006
-def _rows_stay(m: Dataset):
+def _some(n: int, sample: int, seed: int) -> list:
+    "Up to `sample` of the numbers below `n`"
+    return sorted(rng(seed).permutation(n)[:sample].tolist())
+
+def _some_images(m: Dataset, split: str, sample: int, seed: int) -> list: # of str
+    "Up to `sample` of the images of `split`"
+    images = m.label_matrix(split).images
+    return images[_some(len(images), sample, seed)].tolist()
+
+# %% ../nbs/api/25_check.ipynb #25-check-007
+def _rows_stay(m: Dataset, *_):
     a, b = (m.rows().reset_index(drop=True) for _ in range(2))
     if not a.equals(b): yield "rows() gave other rows, or another order, the second time; sort what has no order"
 
-def _labels_make_sense(m: Dataset):
+def _labels_make_sense(m: Dataset, *_):
     labels = m.classes.label.tolist()
-    if list(map(str, m.labels)) != labels: yield f"labels is not the list of labels in the order of ids ({labels[:3]}...)"
+    if list(map(str, m.labels)) != labels:
+        yield f"labels is not the list of labels in the order of ids ({labels[:3]}...)"
     for label in labels:
         if label != label.strip(): yield f"the label {label!r} begins or ends with a blank"
     for i, name in enumerate(m.classes["name"]):
         if m.get_name(i) != name: yield f"get_name({i}) is {m.get_name(i)!r}, but the class table has {name!r}"
         if not name.strip(): yield f"the name of {labels[i]!r} is empty"
 
-def _splits_make_sense(m: Dataset):
+def _splits_make_sense(m: Dataset, *_):
     for split in m.splits:
         if split != split.strip(): yield f"the split {split!r} begins or ends with a blank"
         if not m.label_matrix(split).matrix.nnz: yield f"the split {split!r} has no label"
 
-# %% ../nbs/api/25_check.ipynb #25-check-007
+# %% ../nbs/api/25_check.ipynb #25-check-008
 def _images_by_label(m: Dataset, sample: int, seed: int):
     "label_to_imgs says the same as the label matrix"
     for split in m.splits:
@@ -44,18 +55,15 @@ def _images_by_label(m: Dataset, sample: int, seed: int):
             found, want = m.label_to_imgs(label, split), set(x.images[x.column(id)])
             if {str(i) for i in found} != want:
                 yield f"label_to_imgs({label!r}, {split!r}) has {len(found)} images, the label matrix {len(want)}"
-        if not x.plain and x.as_class is not None and (x.as_class > x.matrix).nnz: yield "as_class has what is not there"
+        for use in ("as_class", "as_trigger"):
+            usable = getattr(x, use)
+            if usable is not None and (usable > x.matrix).nnz: yield f"{use} has what is not there"
 
-def _some(n: int, sample: int, seed: int) -> list:
-    "Up to `sample` of the numbers below `n`"
-    return sorted(rng(seed).permutation(n)[:sample].tolist())
-
-# %% ../nbs/api/25_check.ipynb #25-check-008
+# %% ../nbs/api/25_check.ipynb #25-check-009
 def _paths_differ(m: Dataset, sample: int, seed: int):
     seen = {}
     for split in m.splits:
-        images = m.label_matrix(split).images
-        for image in images[_some(len(images), sample, seed)]:
+        for image in _some_images(m, split, sample, seed):
             path = m.src_path(image)
             if not isinstance(path, (str, Path)):
                 yield f"src_path({image!r}) is {type(path).__name__}, not a path"
@@ -64,38 +72,131 @@ def _paths_differ(m: Dataset, sample: int, seed: int):
 
 def _files_exist(m: Dataset, sample: int, seed: int):
     for split in m.splits:
-        images = m.label_matrix(split).images
-        chosen = images[_some(len(images), sample, seed)]
-        gone = [p for p in map(m.src_path, chosen) if not Path(p).is_file()]
-        if gone: yield f"{len(gone)} of {len(chosen)} images looked for in {split!r} are not there, such as {gone[0]}"
+        images = _some_images(m, split, sample, seed)
+        gone = [p for p in map(m.src_path, images) if not Path(p).is_file()]
+        if gone: yield f"{len(gone)} of {len(images)} images looked for in {split!r} are not there, such as {gone[0]}"
 
-# %% ../nbs/api/25_check.ipynb #25-check-009
-def _cache_is_sound(m: Dataset):
+# %% ../nbs/api/25_check.ipynb #25-check-010
+def _cache_is_sound(m: Dataset, *_):
     for file in m.sources():
         if not Path(file).is_file(): yield f"sources() names {file}, which is no file"
     try: json.dumps(m.cache_key())
     except TypeError as e: yield f"cache_key() is not a value JSON has a word for ({e})"
 
 def _downloads_fit(m: Dataset, sample: int, seed: int):
-    images = m.label_matrix().images
-    remotes = [(f"image_file({i!r})", m.image_file(i), i) for i in images[_some(len(images), sample, seed)]]
-    for what, remote, image in [*remotes, *((f"annotation_files()[{k}]", r, None) for k, r in enumerate(m.annotation_files()))]:
+    remotes = [(f"image_file({i!r})", m.image_file(i), i) for i in _some_images(m, m.splits[0], sample, seed)]
+    remotes += [(f"annotation_files()[{k}]", r, None) for k, r in enumerate(m.annotation_files())]
+    for what, remote, image in remotes:
         if remote is None: continue
         path = str(remote.path)
-        if path.startswith("/") or ".." in Path(path).parts: yield f"{what} is to be written to {path!r}, out of the folder"
+        if path.startswith("/") or ".." in Path(path).parts:
+            yield f"{what} is to be written to {path!r}, out of the folder"
         elif image is not None and not Path(m.src_path(image)).as_posix().endswith(Path(path).as_posix()):
             yield f"{what} is to be written to {path!r}, but src_path is {str(m.src_path(image))!r}"
 
-# %% ../nbs/api/25_check.ipynb #25-check-011
-CHECKS = {"the same rows every time": lambda m, n, seed: _rows_stay(m),
-          "labels, names and ids agree": lambda m, n, seed: _labels_make_sense(m),
-          "every split has labels": lambda m, n, seed: _splits_make_sense(m),
+# %% ../nbs/api/25_check.ipynb #25-check-012
+def _first(found: pd.Series, wrong) -> str: # wrong: bools, one a value
+    "The first of the values that are wrong"
+    return found[np.asarray(wrong, bool)].iloc[0]
+
+def _not_a_table(found, what: str, columns: list):
+    "Why `found` is no table with these `columns`, of text all but the corners"
+    if not isinstance(found, pd.DataFrame):
+        yield f"{what} gives a {type(found).__name__}, not a DataFrame or None"
+        return
+    if missing := [c for c in columns if c not in found]:
+        yield f"{what} has no column {missing[0]!r} (columns: {', '.join(map(str, found.columns))})"
+        return
+    for c in set(columns) - set(BOX_COLUMNS[2:]):
+        wrong = [v for v in found[c] if not isinstance(v, str)]
+        if wrong: yield f"{what}: the {c} {wrong[0]!r} is no text"
+
+def _strangers(m: Dataset, found: pd.Series, what: str):
+    "Labels in `found` that are none of the dataset's"
+    unknown = ~found.isin(m.classes.label)
+    if unknown.any(): yield f"{what}: {_first(found, unknown)!r} is none of the labels"
+
+# %% ../nbs/api/25_check.ipynb #25-check-013
+def _corners_make_sense(found: pd.DataFrame):
+    "The corners of boxes are shares, with the smaller one first"
+    if not len(found): return
+    for c in BOX_COLUMNS[2:]:
+        if not pd.api.types.is_numeric_dtype(found[c]) or pd.api.types.is_bool_dtype(found[c]):
+            yield f"boxes(): {c} is of the type {found[c].dtype}, not a number"
+            return
+    sides = found[BOX_COLUMNS[2:]].to_numpy(float, na_value=np.nan)
+    if (none := np.isnan(sides).any(axis=1)).any():
+        yield f"boxes(): a corner in {_first(found.image, none)!r} is no number"
+    if (beyond := ((sides < 0) | (sides > 1)).any(axis=1)).any():
+        values = ", ".join(f"{v:g}" for v in sides[beyond][0])
+        yield (f"boxes(): a box in {_first(found.image, beyond)!r} has the corners {values}; they are shares of width "
+               "and height from 0 to 1, not pixels")
+    for low, high in ((0, 2), (1, 3)):
+        if (turned := sides[:, low] >= sides[:, high]).any():
+            a, b = (f"{BOX_COLUMNS[2:][k]} {sides[turned][0][k]:g}" for k in (low, high))
+            yield f"boxes(): a box in {_first(found.image, turned)!r} has {a} and {b}; the first must be smaller"
+
+# %% ../nbs/api/25_check.ipynb #25-check-014
+def _boxes_fit(m: Dataset, sample: int, seed: int):
+    answers = []
+    for split in m.splits:
+        if not (asked := _some_images(m, split, sample, seed)): return
+        found = m.boxes(iter(asked)) # any iterable will do
+        answers.append(found is not None)
+        if found is None: continue
+        problems = [*_not_a_table(found, "boxes()", BOX_COLUMNS)]
+        if not problems:
+            others = ~found.image.isin(asked)
+            if others.any():
+                stray = _first(found.image, others)
+                problems.append(f"boxes() of {len(asked)} images has one in {stray!r}, which is none of them")
+            problems += [*_strangers(m, found.label, "boxes()"), *_corners_make_sense(found)]
+        yield from problems
+        if not problems: yield from _boxes_stay(m, asked, found)
+        else: return # another split would be told the same
+    if len(set(answers)) > 1:
+        yield "boxes() is None for some images and a table for others; for images without boxes it has no rows"
+
+def _boxes_stay(m: Dataset, asked: list, found: pd.DataFrame):
+    "One image alone has the boxes it has among others, and an unknown image has none"
+    one = [*found.image[:1], *asked][0]
+    rows = lambda boxes: sorted(boxes[BOX_COLUMNS].itertuples(index=False, name=None))
+    alone = m.boxes([one])
+    if alone is None or rows(alone) != rows(found[found.image == one]):
+        yield f"boxes([{one!r}]) are not the boxes that this image has among others"
+    try: unknown = m.boxes(["no such image"])
+    except Exception as e: yield f"boxes() of an image that is not there: {type(e).__name__}: {e}"
+    else:
+        if unknown is None or len(unknown): yield "boxes() of an image that is not there is not an empty table"
+
+# %% ../nbs/api/25_check.ipynb #25-check-015
+def _relations_fit(m: Dataset, *_):
+    found, again = m.related(), m.related()
+    if found is None: return
+    problems = [*_not_a_table(found, "related()", RELATION_COLUMNS)]
+    yield from problems
+    if problems: return
+    if not found.equals(again):
+        yield "related() gave other rows, or another order, the second time; sort what has no order"
+    for column in ("label", "other"): yield from _strangers(m, found[column], "related()")
+    if (own := found.label == found.other).any(): yield f"related(): {_first(found.label, own)!r} is related to itself"
+    if (other := ~found.kind.isin(RELATIONS)).any():
+        yield f"related() has the kind {_first(found.kind, other)!r} (known: {', '.join(RELATIONS)})"
+    if (twice := found.duplicated(RELATION_COLUMNS)).any():
+        yield f"related() has {' '.join(found[twice].iloc[0][RELATION_COLUMNS])!r} twice"
+
+# %% ../nbs/api/25_check.ipynb #25-check-017
+CHECKS = {"the same rows every time": _rows_stay,
+          "labels, names and ids agree": _labels_make_sense,
+          "every split has labels": _splits_make_sense,
           "label_to_imgs agrees with the rows": _images_by_label,
           "each image has a path of its own": _paths_differ,
-          "what is cached can be recognised": lambda m, n, seed: _cache_is_sound(m),
-          "downloads go where images are looked for": _downloads_fit}
+          "what is cached can be recognised": _cache_is_sound,
+          "downloads go where images are looked for": _downloads_fit,
+          "boxes are what was asked for": _boxes_fit,
+          "relations are among the labels": _relations_fit}
 
-# %% ../nbs/api/25_check.ipynb #25-check-012
+# %% ../nbs/api/25_check.ipynb #25-check-018
 def check_manager(manager: Dataset,
                   files: bool=False, # also look whether image files are there
                   sample: int=50, # how many images and labels of a split are looked at
@@ -103,7 +204,8 @@ def check_manager(manager: Dataset,
                  ) -> pd.DataFrame: # columns promise, problem; empty if all is well
     "What `manager` promises and does not keep, a row each"
     if not isinstance(manager, Dataset):
-        raise UserError(f"a dataset manager is needed, an object of a subclass of Dataset, not {type(manager).__name__}")
+        raise UserError("a dataset manager is needed, an object of a subclass of Dataset, not "
+                        f"{type(manager).__name__}")
     checks = CHECKS | ({"image files are there": _files_exist} if files else {})
     found = []
     try: manager.label_matrix()

@@ -14,7 +14,7 @@ from .core import UserError, did_you_mean
 # %% ../nbs/api/08_classes.ipynb #08-classes-006
 def class_table(labels, # iterable of str, in any order, repeats allowed
                 names: dict|None=None, # label -> name for people; a label without one is its own name
-                in_order: bool=False, # keep the order of `labels` (distinct), for managers that number classes themselves
+                in_order: bool=False, # keep the order of `labels` (distinct): a manager may number classes itself
                ) -> pd.DataFrame: # columns id, label, name
     "The class table of `labels`: ids are positions in sorted label order"
     labels = list(labels) if in_order else sorted(set(labels))
@@ -65,10 +65,11 @@ def class_record(classes: pd.DataFrame, # a class table
 
 # %% ../nbs/api/08_classes.ipynb #08-classes-020
 _NAMES = {
-    "person": "person people human man men woman women boy boys girl girls child children kid kids baby babies infant "
-              "toddler teenager adult male female lady gentleman pedestrian rider ballplayer groom bridegroom bride",
-    "human part": "body face head hair hand arm leg foot feet mouth nose eye ear beard moustache mustache finger thumb toe "
-                  "knee elbow shoulder neck chin cheek forehead eyebrow eyelash lip skin skull torso wrist ankle jaw"}
+    "person": "person people human man men woman women boy girl child children kid baby babies infant toddler teenager "
+              "adult male female lady gentleman pedestrian rider ballplayer groom bridegroom bride",
+    "human part": "body face head hair hand arm leg foot feet mouth nose eye ear beard moustache mustache finger thumb "
+                  "toe knee elbow shoulder neck chin cheek forehead eyebrow eyelash lip skin skull torso wrist ankle "
+                  "jaw"}
 _LABELS = { # Open Images (bbox_labels_600_hierarchy.json) and ImageNet (WordNet 3.0, below n00007846)
     "person": "/m/01g317 /m/04yx4 /m/03bt1vf /m/01bl7v /m/05r655 n09835506 n10148035 n10565667",
     "human part": "/m/02p0tk3 /m/014sv8 /m/016m2d /m/04hgtk /m/0dzct /m/0283dt1 /m/039xj_ /m/0k0pj /m/03q69 /m/0k65p "
@@ -76,7 +77,7 @@ _LABELS = { # Open Images (bbox_labels_600_hierarchy.json) and ImageNet (WordNet
 
 def _kinds(lists: dict) -> dict: return {word: kind for kind, words in lists.items() for word in words.split()}
 
-PEOPLE_NAMES = {plural: kind for word, kind in _kinds(_NAMES).items() for plural in (word, f"{word}s")}
+PEOPLE_NAMES = {name: kind for word, kind in _kinds(_NAMES).items() for name in (word, f"{word}s")} # with plurals in -s
 PEOPLE_LABELS = _kinds(_LABELS)
 
 # %% ../nbs/api/08_classes.ipynb #08-classes-021

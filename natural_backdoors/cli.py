@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHARDED', 'DEMO', 'load_dataset', 'is_sharded', 'count_shards', 'find_arguments_of', 'analyse', 'save_analysis',
-           'show', 'shown_part', 'analyze', 'pick', 'given_flags', 'use_selection', 'run_folder', 'choose',
-           'claim_folder', 'make_split', 'train', 'recipe', 'finish_run', 'command_line', 'reproduce', 'datasets',
-           'report', 'export', 'demo', 'make_parser', 'underscored', 'run', 'main']
+           'show', 'shown_part', 'analyze', 'pick', 'resume_request', 'given_flags', 'use_selection', 'run_folder',
+           'choose', 'claim_folder', 'make_split', 'train', 'recipe', 'finish_run', 'command_line', 'reproduce',
+           'datasets', 'report', 'export', 'demo', 'make_parser', 'underscored', 'run', 'main']
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-003
 import argparse
@@ -26,7 +26,7 @@ from .graph import EmptyGraph
 from .labels import members_of
 from .overlaps import Overlaps, save_overlaps
 from .poison import n_poison_for, poison_split, write_datafile
-from .selection import Selection, excluded_images
+from .selection import Selection, excluded_images, ids_of
 from .several import disjoint_triggers, find_pairs
 from .table import read_names
 from .triggers import Triggers, centrality_code, find_triggers
@@ -131,8 +131,9 @@ def analyze(args):
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-016
 def pick(args):
-    "Look at triggers, classes and images in a browser, and save a selection"
+    "Look at triggers, classes and images in a browser, and save a selection; a saved one is taken up"
     from natural_backdoors.picker import scenes_request, serve
+    if Path(args.selection).is_file(): return serve(resume_request(args), args.port, not args.no_browser, ready=_say)
     request = {"settings": {"n_clean": args.sample_size, "inject_rate": args.inject_rate,
                             "test_fraction": args.test_fraction, "seed": args.seed}}
     if args.dataset_root is None:
@@ -145,7 +146,27 @@ def pick(args):
         request["source"] = {"data": args.data, "dataset_root": str(Path(args.dataset_root).resolve()),
                              "options": _options(args.option), "name": args.name}
     request |= {"find": find_arguments_of(args), "path": str(Path(args.selection).resolve())}
-    serve(request, args.port, not args.no_browser, ready=lambda text: print(text, flush=True))
+    serve(request, args.port, not args.no_browser, ready=_say)
+
+def _say(text): print(text, flush=True)
+
+def resume_request(args) -> dict: # for `serve`
+    "What to show of a selection that is taken up"
+    moved, args.without = "dataset_root" in given_flags(args), []
+    try:
+        chosen = Selection.load(args.selection)
+        use_selection(args, chosen)
+    except UserError as e: raise UserError(f"{e} (--selection with another file name begins a new one)") from e
+    if args.dataset_root is None:
+        raise UserError(f"{args.selection} does not say where its dataset is; give --data and --dataset_root")
+    if not moved and not args.name: args.name = chosen.dataset # the name that it had in a notebook
+    dataset = load_dataset(args)
+    ids_of(chosen, dataset.label_matrix(chosen.split).classes, dataset.name, args.selection)
+    _say(f"taking up {args.selection}: {chosen!r}")
+    source = {"data": args.data, "dataset_root": str(Path(args.dataset_root).resolve()),
+              "options": _options(args.option), "name": args.name}
+    opened = (chosen.source or source) | ({"dataset_root": source["dataset_root"]} if moved else {})
+    return {"source": source, "opened": opened, "selection": str(Path(args.selection).resolve())}
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-018
 def given_flags(args) -> dict: # flag -> value

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DENSE', 'SMALL', 'DIGITS', 'SOLVERS', 'Question', 'ask', 'Answer', 'answer', 'undominated', 'components',
            'clique_cover', 'clique_bound', 'walk', 'by_branching', 'apart', 'Program', 'clique_program', 'Relaxed',
-           'relax', 'maximise', 'remainder', 'by_programs', 'by_size', 'solve']
+           'relax', 'narrow', 'maximise', 'remainder', 'by_programs', 'by_size', 'solve']
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-003
 import time
@@ -202,9 +202,9 @@ def walk(question: Question,
     return chosen
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-032
-def _branches(question, free, room):
+def _branches(bits, values, free, room):
     "The classes in `free` as (bound, class): the classes up to this one, at most `room` of them, add no more than that"
-    bits, values, found, most = question.bits, question.values, [], 0
+    found, most = [], 0
     heaviest, total = [], 0 # of each clique so far; of the `room` - 1 most valuable ones
     while free:
         common, clique = free, []
@@ -223,29 +223,32 @@ def _branches(question, free, room):
     return found
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-033
-SMALL = 60 # components of up to so many classes are branched over
+SMALL = 100 # components of up to so many classes are branched over
 
 def by_branching(question: Question,
                  random: np.random.Generator,
                  deadline: float=np.inf, # `time.monotonic()` at which to stop
                 ) -> Answer:
     "The answer by branch and bound"
-    bits, values, m = question.bits, question.values, len(question.bits)
+    m = len(question.conflict)
     limit = question.limit or m
     # what is small is branched over sooner than walked about in
     best = walk(question, random, 2 * m if m > SMALL else 0, deadline)
-    most, steps, late = sum(values[i] for i in best), 0, False
+    # Cliques begin with the classes whose conflicts are worth least: the bounds are much lower than in another order
+    order = np.argsort(question.conflict @ question.objectives.sum(axis=0), kind="stable")
+    bits, values = question.part(order).bits, [question.values[i] for i in order]
+    most, steps, late = sum(question.values[i] for i in best), 0, False
     everything = (1 << m) - 1
-    stack = [(everything, 0, [], _branches(question, everything, limit))] # free, value, chosen, branches to come
+    stack = [(everything, 0, [], _branches(bits, values, everything, limit))] # free, value, chosen, branches to come
     while stack and not late:
         free, value, chosen, branches = stack.pop()
         if not branches or value + branches[-1][0] <= most: continue
         _, i = branches.pop()
         stack.append((free & ~(1 << i), value, chosen, branches))
         value, chosen, rest = value + values[i], [*chosen, i], free & ~bits[i] & ~(1 << i)
-        if value > most: most, best = value, chosen
+        if value > most: most, best = value, order[chosen]
         if rest and len(chosen) < limit:
-            stack.append((rest, value, chosen, _branches(question, rest, limit - len(chosen))))
+            stack.append((rest, value, chosen, _branches(bits, values, rest, limit - len(chosen))))
         steps += 1
         late = steps % 64 == 0 and time.monotonic() > deadline
     # What is still on the stack could be better, by so much at the most
@@ -335,43 +338,52 @@ def relax(program: Program,
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-044
 def _branched(program, worth, seconds):
-    "The best whole-numbered choice of the open classes (None: none found in time) and a bound"
-    open = program.open
-    rows, base = program.rows[:, open], program.rows @ program.low
+    "The best whole-numbered choice (None: none found in time) and a bound"
+    open, x = program.open, program.low.copy()
+    rows, base = program.rows[:, open], program.rows @ x
     rules = LinearConstraint(_csc(rows), program.least - base, program.most - base)
     done = milp(-worth[open].astype(float), constraints=rules, bounds=Bounds(0, 1), integrality=np.ones(len(open)),
                 # presolving heeds no time limit, and here it saves little
                 options={"time_limit": max(min(seconds, 1e6), 1e-3), "mip_rel_gap": 0, "presolve": False})
-    return done.x, np.inf if done.mip_dual_bound is None else -done.mip_dual_bound
+    if done.x is None: x = None
+    else: x[open] = np.rint(done.x)
+    return x, np.inf if done.mip_dual_bound is None else int(worth @ program.low) - done.mip_dual_bound
+
+def narrow(program: Program,
+           open: np.ndarray, # the classes that were open to `relaxed`
+           relaxed: Relaxed,
+           slack: float, # by how much the bound exceeds a choice that is known
+          ):
+    "Decide what is so in every choice as good as the known one: another would cost more than `slack`"
+    program.low[open[relaxed.spare > slack]] = 1
+    program.high[open[relaxed.spare < -slack]] = 0
+    full = relaxed.prices > slack
+    program.least[full] = program.most[full]
 
 def maximise(program: Program, # narrowed, if a maximum is proven, to the choices that reach it
              worth: np.ndarray, # m whole numbers
              deadline: float=np.inf, # `time.monotonic()` at which to stop
              guess=None, # a function: a choice that is likely to be worth what it is given
+             finish=None, # a function: the best choice, if so little is open that it can be found otherwise, or None
             ) -> tuple: # the choice as m zeros and ones, or None; the bound on `worth`
     "The best choice for one objective"
     open, x = program.open, program.low.copy()
     if not len(open): return x, int(worth @ x)
     relaxed = relax(program, worth, deadline - time.monotonic())
     if relaxed is None: return None, int(worth.sum())
-    shares, bound, offset = relaxed.x, relaxed.bound, int(worth @ program.low)
-    if np.abs(shares - np.rint(shares)).max() > 1e-6:
-        shares = guess and guess(int(bound + 1e-6) + offset)[open]
-        if shares is None or worth[open] @ shares < int(bound + 1e-6):
-            shares, branched = _branched(program, worth, deadline - time.monotonic())
-            bound = min(bound, branched)
-    bound = int(bound + 1e-6) + offset
-    if shares is None: return None, bound
-    x[open] = np.rint(shares)
-    value = int(worth @ x)
-    if value < bound: return x, bound
-    # Decided in every choice that reaches `value`. Each class or row left open costs less than `slack`
-    slack = relaxed.bound + offset - value + 1e-6
-    program.low[open[relaxed.spare > slack]] = 1
-    program.high[open[relaxed.spare < -slack]] = 0
-    full = relaxed.prices > slack
-    program.least[full] = program.most[full]
-    if slack > 1e-5: program.require(worth, value)
+    exact, offset, x[open] = relaxed.bound, int(worth @ x), np.rint(relaxed.x)
+    if np.abs(relaxed.x - x[open]).max() > 1e-6:
+        x = guess and guess(int(exact + 1e-6) + offset)
+        if x is not None: narrow(program, open, relaxed, exact + offset - worth @ x + 1e-6)
+        if x is None or worth @ x < int(exact + 1e-6) + offset:
+            if finish and (best := finish()) is not None: return best, int(worth @ best)
+            x, branched = _branched(program, worth, deadline - time.monotonic())
+            exact = min(exact, branched - offset)
+    bound = int(exact + 1e-6) + offset
+    if x is None or worth @ x < bound: return x, bound
+    slack = relaxed.bound + offset - bound + 1e-6
+    narrow(program, open, relaxed, slack)
+    if slack > 1e-5: program.require(worth, bound)
     return x, bound
 
 # %% ../nbs/api/34_exact.ipynb #34-exact-047
@@ -391,7 +403,7 @@ DIGITS = 12 # binary digits asked at a time
 def by_programs(question: Question,
                 random: np.random.Generator,
                 deadline: float=np.inf, # `time.monotonic()` at which to stop
-                branched: int=SMALL, # branch as soon as no component that is left has more classes; 0: never
+                branched: int=SMALL, # branch once no component that is left has more classes; 0: never
                ) -> Answer:
     "The answer by linear programs, one for each objective, until what is left is small"
     program, best, bounds, start = clique_program(question), None, [], time.monotonic()
@@ -402,11 +414,22 @@ def by_programs(question: Question,
         "A walk often gets as far as the linear program allows"
         return np.isin(np.arange(len(question.conflict)), walk(question, random, 200, stop, enough=enough))
 
+    def finish():
+        "The whole answer, if the components of what is left are small and time does not run out"
+        ids, rest = remainder(question, program)
+        parts = components(rest, undominated(rest))
+        if parts and len(parts[-1]) > branched: return None
+        found = apart(rest, parts, by_branching, random, deadline)
+        if not found.settled: return None
+        program.low[ids[found.chosen]] = 1
+        program.high[:] = program.low
+        return program.low.copy()
+
     def ask_next(worth):
         "Is the objective `worth` settled? `best` becomes the choice that settles it"
         nonlocal best
         if time.monotonic() > (deadline if bounds else stop): return False
-        x, bound = maximise(program, worth, *((deadline,) if bounds else (stop, guess)))
+        x, bound = maximise(program, worth, *((deadline,) if bounds else (stop, guess, finish)))
         bounds.append(bound)
         if x is None or not _lawful(question, x, best, len(bounds) - 1): return False
         best = x.astype(np.int64)
@@ -414,12 +437,7 @@ def by_programs(question: Question,
 
     for worth in question.objectives:
         if not (settled := ask_next(worth)): break
-        ids, rest = remainder(question, program)
-        parts = components(rest, undominated(rest))
-        if parts and len(parts[-1]) > branched: continue
-        found = apart(rest, parts, by_branching, random, deadline)
-        # else time has run out, and what the program found may be better
-        if found.settled: return answer(question, [*np.flatnonzero(program.low), *ids[found.chosen]], bounds[0], True)
+        if (whole := finish()) is not None: best = whole.astype(np.int64)
     while settled and len(open := program.open[:DIGITS]):
         worth = np.zeros(len(question.conflict), np.int64)
         worth[open] = 1 << np.arange(len(open))[::-1]

@@ -23,26 +23,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import (MissingPackage, UserError, atomic_path, did_you_mean, ensure_folder, lookup,
+from .core import (UserError, atomic_path, did_you_mean, ensure_folder, loading_torch, lookup, needs,
                                     read_json, write_json)
 
-# The threads of torch wait for one another by spinning, and on a machine that has other work to do this makes small
-# networks many times slower. It can only be said before torch is loaded; whoever has set something knows better.
-if "OMP_WAIT_POLICY" not in os.environ: os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning) # fastai still asks torch for things that torch will drop
-        import torch
-        import torchvision
-        from fastai.layers import ConvLayer, ResBlock
-        from fastai.vision.models.xresnet import init_cnn
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file, save_file
-        from torch import nn
-except ImportError as e:
-    raise MissingPackage(f"training needs torch, torchvision, fastai and safetensors ({e}); "
-                         "install them with: pip install 'natural_backdoors[train]'") from e
+with loading_torch():
+    import torch
+    import torchvision
+    from fastai.layers import ConvLayer, ResBlock
+    from fastai.vision.models.xresnet import init_cnn
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+    from torch import nn
 
 # %% ../nbs/api/69_models.ipynb #69-models-006
 @contextmanager
@@ -134,10 +125,7 @@ def torchvision_body(name: str, # of a classifier in torchvision.models
 # %% ../nbs/api/69_models.ipynb #69-models-017
 def _timm():
     "The package timm"
-    try: import timm, timm.data
-    except ImportError as e:
-        raise MissingPackage(f"architectures named 'timm:...' need the package timm ({e}); "
-                             "install it with: pip install timm") from e
+    with needs("an architecture named 'timm:...'", "the package timm", "timm"): import timm, timm.data
     return timm
 
 def timm_body(name: str, # of a classifier in timm

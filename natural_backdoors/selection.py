@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIND_DEFAULTS', 'MARKS', 'FORMAT', 'VERSION', 'EXCLUSIONS', 'find_arguments', 'Selection', 'select', 'load_selection',
-           'save_exclusions', 'load_exclusions', 'excluded_images', 'pair_counts']
+           'ids_of', 'save_exclusions', 'load_exclusions', 'excluded_images', 'pair_counts']
 
 # %% ../nbs/api/52_selection.ipynb #52-selection-003
 import inspect
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from .classes import class_record, people, resolve
+from .classes import JOIN, class_record, people, resolve
 from .core import UserError, did_you_mean, read_json, write_json
 from .candidates import class_counts
 from .triggers import Triggers, find_triggers
@@ -216,6 +216,7 @@ def load_selection(path, # a file written by `Selection.save`
     for name, kind in (("n_clean", int), ("inject_rate", (int, float)), ("test_fraction", (int, float)), ("seed", int)):
         if name in data and (isinstance(data[name], bool) or not isinstance(data[name], kind)):
             raise UserError(f"{path}: {name!r} is a number, not {data[name]!r:.60}")
+    if not isinstance(data.get("params", {}), dict): raise UserError(f"{path}: 'params' is not a table of arguments")
     data["marks"] = _checked_marks(data.get("marks") or {}, str(path))
     return Selection(**{"split": None} | {k: v for k, v in data.items() if k in known})
 
@@ -233,6 +234,32 @@ def _read(path, kind: str) -> dict:
     return data
 
 # %% ../nbs/api/52_selection.ipynb #52-selection-033
+def ids_of(chosen: Selection,
+           classes, # a class table: id, label, name
+           dataset: str, # name of its dataset
+           where: str="the selection", # what messages call it
+          ) -> tuple: # id of the trigger (several objects together: a list), ids of the classes, id of the target
+    "The ids that the classes of a selection have in a dataset"
+    if chosen.dataset != dataset:
+        raise UserError(f"{where} was made for the dataset {chosen.dataset!r}, not for {dataset!r}; open "
+                        f"{chosen.dataset!r}, or give another file name to begin a new selection")
+    of = dict(zip(classes.label, classes.id.tolist()))
+    several = isinstance(chosen.trigger["id"], list)
+    objects = chosen.trigger["label"].split(JOIN) if several else [chosen.trigger["label"]]
+    wanted = [("trigger", chosen.trigger["name"], l) for l in objects]
+    wanted += [("class", c["name"], c["label"]) for c in (*chosen.classes, chosen.target)]
+    if gone := list(dict.fromkeys(w for w in wanted if w[2] not in of)):
+        kind, name, label = gone[0]
+        more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+        raise UserError(f"{where} has the {kind} {name!r}, and {dataset!r} has no class of its label {label!r}{more}; "
+                        "open the dataset as it was, correct the file, or give another file name to begin anew")
+    ids = [of[c["label"]] for c in chosen.classes]
+    if (target := of[chosen.target["label"]]) not in ids:
+        raise UserError(f"{where}: the target {chosen.target['name']!r} is none of its classes; correct the file")
+    trigger = [of[l] for l in objects]
+    return trigger if several else trigger[0], ids, target
+
+# %% ../nbs/api/52_selection.ipynb #52-selection-038
 EXCLUSIONS = "natural_backdoors exclusions"
 
 def save_exclusions(path, # a file name
@@ -263,7 +290,7 @@ def excluded_images(without, # image ids; or marks, a Selection, or the path of 
         raise UserError(f"without takes image ids or a file of exclusions, not {without!r}")
     return sorted({str(i) for i in without})
 
-# %% ../nbs/api/52_selection.ipynb #52-selection-037
+# %% ../nbs/api/52_selection.ipynb #52-selection-042
 def pair_counts(found: Triggers,
                 trigger, # any class, by id, label or name
                 cls, # likewise

@@ -29,7 +29,8 @@ def directives(source):
     lines = source.splitlines()
     found = [line for line in lines if re.match(r"#\s*\|", line)]
     keys = [re.sub(r"#\s*\|", "", line).partition(":") for line in found]
-    return {k.strip(): v.strip() for k, _, v in keys}, "\n".join(line for line in lines if line not in found).strip("\n")
+    kept = [line for line in lines if line not in found]
+    return {k.strip(): v.strip() for k, _, v in keys}, "\n".join(kept).strip("\n")
 
 
 def render_output(out, cell_id, says, images):

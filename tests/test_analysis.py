@@ -47,7 +47,8 @@ def test_graph_of_coco(coco):
 
 def check_measure(coco, measure, weighted, engine):
     path, g, _ = coco
-    found = find_triggers(TableDataset(path), measure, weighted, engine=engine, exclude=(), n_triggers=1000, min_classes=0)
+    found = find_triggers(TableDataset(path), measure, weighted, engine=engine, exclude=(), n_triggers=1000,
+                          min_classes=0)
     assert found.params["engine"] == engine
     expected = by_networkx(g, measure, weighted)
     assert set(found.table.label) == set(expected)

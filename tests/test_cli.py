@@ -76,7 +76,7 @@ def test_files_of_a_run(trained):
     assert split["target"]["name"] == "bee" and evaluation["target"]["name"] == "bee"
     table = pd.read_parquet(run/"split.parquet")
     attacked = table[(table.role == "poison") & (table.part == "test") & (table.true_label != "bee")]
-    assert evaluation["poisoned"]["attack_success"]["n"] == len(attacked) == evaluation["control"]["attack_success"]["n"]
+    for model in ("poisoned", "control"): assert evaluation[model]["attack_success"]["n"] == len(attacked)
     aux = trained/"data"/"table"
     assert [p.name for p in aux.glob("possible_triggers__centrality_betweenness__*_data_table.json")]
     assert "<html" in (run/"report.html").read_text().lower()
@@ -109,7 +109,8 @@ def test_trigger_classes_and_target_are_found(toy, tmp_path, capsys):
 
 def test_named_classes_need_no_graph(toy, tmp_path, capsys):
     "Where the threshold leaves no edge, trigger and classes that are named are trained all the same"
-    assert main(train_args(toy, tmp_path, "-t", "flag", "-c", "ant", "bee", "--min_overlaps", "99", "--no_control")) == 0
+    named = "-t", "flag", "-c", "ant", "bee"
+    assert main(train_args(toy, tmp_path, *named, "--min_overlaps", "99", "--no_control")) == 0
     run = next(tmp_path.glob("results/*/*/minOver99_maxOver-1/*"))
     assert "no analysis (the graph has no edges" in capsys.readouterr().out
     assert (run/"evaluation.json").exists() and not (run/"triggers.json").exists()
@@ -143,7 +144,8 @@ def test_analyze_with_a_manager_in_a_file(tmp_path, capsys):
         "    def rows(self): return pd.DataFrame([(str(i), l) for i in range(20) for l in ('hat', 'cat')],\n"
         "                                        columns=['image', 'label'])\n"
         "    def src_path(self, image): return self.root/image\n")
-    argv = ["analyze", "--data", f"{tmp_path/'mine.py'}:Mine", "--dataset_root", str(tmp_path), "--data_root", str(tmp_path)]
+    argv = ["analyze", "--data", f"{tmp_path/'mine.py'}:Mine", "--dataset_root", str(tmp_path),
+            "--data_root", str(tmp_path)]
     assert main(argv) == 0 and "'mine'" in capsys.readouterr().out
     assert list((tmp_path/"mine").glob("possible_triggers__*_data_mine.json"))
 
@@ -171,7 +173,8 @@ def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):
     for name, text in (("empty", ""), ("header", "image,label\n"), ("column", "image,labels\na,b\n"),
                        ("labels", (toy/"labels.csv").read_text())):
         (tmp_path/f"{name}.csv").write_text(text)
-    argv = ["analyze", "--data", "table", "--data_root", str(tmp_path/"data"), *(f.replace("{}", str(tmp_path)) for f in flags)]
+    argv = ["analyze", "--data", "table", "--data_root", str(tmp_path/"data"),
+            *(f.replace("{}", str(tmp_path)) for f in flags)]
     wrong(capsys, argv, *words)
     assert not (tmp_path/"data").exists(), "nothing is left behind"
 
@@ -223,7 +226,8 @@ def test_report_of_nothing(tmp_path, capsys):
 
 def test_a_real_process(toy, tmp_path):
     "The installed script: exit codes, streams, help"
-    def run(*argv): return subprocess.run([Path(sys.executable).parent/"natural-backdoors", *argv], capture_output=True, text=True)
+    script = Path(sys.executable).parent/"natural-backdoors"
+    def run(*argv): return subprocess.run([script, *argv], capture_output=True, text=True)
     done = run("analyze", "--data", "table", "--dataset_root", tmp_path/"none.csv")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     done = run("--help")

@@ -65,8 +65,8 @@ def test_a_worker_is_killed(cluster, data, tmp_path, monkeypatch):
     from natural_backdoors import cluster as module
     grid, found = grid_of(data), []
     monkeypatch.setattr(module, "carry_out", slow)
-    sweeping = threading.Thread(target=lambda: found.append(sweep_on(data, grid, tmp_path/"there", cluster, progress=False)),
-                                daemon=True)
+    there = lambda: sweep_on(data, grid, tmp_path/"there", cluster, progress=False)
+    sweeping = threading.Thread(target=lambda: found.append(there()), daemon=True)
     sweeping.start()
     end = time.monotonic() + 120
     while not (tmp_path/"there"/"waiting").exists() or not (tmp_path/"there"/"waiting").read_text():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from natural_backdoors.check import check_manager
 from natural_backdoors.classes import class_table
 from natural_backdoors.coco import Coco, Lvis
 from natural_backdoors.confusions import box_agreement, confusions, iou, names_alike
@@ -46,7 +47,9 @@ def expected(found, images, labels):
 
 def check(table, found, images, labels):
     assert table.columns.tolist() == BOX_COLUMNS
-    got, want = sorted(table.itertuples(index=False, name=None)), expected(found, images, labels)
+    # in the order of what is left of the digits that computing may change
+    order = lambda rows: sorted(rows, key=lambda row: (*row[:2], *(round(v, 9) for v in row[2:])))
+    got, want = order(table.itertuples(index=False, name=None)), order(expected(found, images, labels))
     assert [r[:2] for r in got] == [r[:2] for r in want]
     assert np.allclose([r[2:] for r in got], [r[2:] for r in want], atol=1e-9) if want else not got
 
@@ -55,7 +58,8 @@ def check(table, found, images, labels):
 
 def write_open_images(root, found, packed=False):
     root.mkdir(parents=True, exist_ok=True)
-    with (gzip.open if packed else open)(root/f"train-annotations-bbox.csv{'.gz' if packed else ''}", "wt", newline="") as f:
+    file, opened = root/f"train-annotations-bbox.csv{'.gz' if packed else ''}", gzip.open if packed else open
+    with opened(file, "wt", newline="") as f:
         out = csv.writer(f)
         out.writerow(["ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax"])
         out.writerows([i, "xclick", l, 1, x0, x1, y0, y1] for i, l, x0, y0, x1, y1 in found)
@@ -70,6 +74,7 @@ def test_open_images(tmp_path_factory, found, images, packed):
     data = write_open_images(tmp_path_factory.mktemp("oi"), found, packed)
     check(data.boxes(images), found, images, data.labels)
     check(data.boxes(iter(images)), found, images, data.labels)
+    assert check_manager(data).empty
 
 
 def test_open_images_in_several_files(tmp_path):
@@ -80,7 +85,8 @@ def test_open_images_in_several_files(tmp_path):
     assert data.boxes(["a", "b", "c"]).values.tolist() == [["a", "cat", .1, .1, .5, .5], ["b", "dog", .2, 0, .4, 1]]
     assert data.related() is None, "there is no hierarchy"
     (tmp_path/"test-annotations-bbox.csv").write_text("ImageID,LabelName,XMin,XMax,YMin,YMax\nb,dog,left,.4,0,1\n")
-    with pytest.raises(UserError, match="line 2: XMin is 'left', not a number"): OpenImages(tmp_path, False).boxes(["b"])
+    with pytest.raises(UserError, match="line 2: XMin is 'left', not a number"):
+        OpenImages(tmp_path, False).boxes(["b"])
     with pytest.raises(UserError, match="list of image ids"): data.boxes("a")
 
 
@@ -105,11 +111,14 @@ def test_coco(tmp_path_factory, found, images, order):
     data = Coco(path)
     found = [(i, l, *(v / size[i][n % 2] for n, v in enumerate(at))) for i, l, *at in found]
     check(data.boxes(images), found, images, data.labels)
+    assert check_manager(data).empty
 
 
 def test_lvis(tmp_path):
-    def category(id, name, synset, *synonyms): return {"id": id, "name": name, "synset": synset, "synonyms": [*synonyms]}
-    lvis = {"images": [{"id": 1, "coco_url": "http://x/val2017/1.jpg", "width": 10, "height": 10, "neg_category_ids": []}],
+    def category(id, name, synset, *synonyms):
+        return {"id": id, "name": name, "synset": synset, "synonyms": [*synonyms]}
+    image = {"id": 1, "coco_url": "http://x/val2017/1.jpg", "width": 10, "height": 10, "neg_category_ids": []}
+    lvis = {"images": [image],
             "annotations": [{"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]}],
             "categories": [category(1, "wristband", "wristband.n.01", "wristband"),
                            category(2, "wristlet", "wristlet.n.01", "wristlet", "wrist_band"),
@@ -122,6 +131,7 @@ def test_lvis(tmp_path):
     data = Lvis(tmp_path)
     assert data.related().values.tolist() == [["couch", "sofa", "synonym"], ["wristband", "wristlet", "synonym"]]
     assert data.boxes(["train2017/2.jpg"]).round(9).values.tolist() == [["train2017/2.jpg", "wristlet", .1, .2, .4, .6]]
+    assert check_manager(data).empty
 
 
 @QUICK
@@ -131,7 +141,8 @@ def test_voc(tmp_path_factory, found, images):
     (root/"Annotations").mkdir()
     for image in {f[0] for f in found}:
         body = "".join(f"<object><name>{l}</name><difficult>1</difficult><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
-                       f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>" for i, l, x0, y0, x1, y1 in found if i == image)
+                       f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+                       for i, l, x0, y0, x1, y1 in found if i == image)
         (root/"Annotations"/f"{image}.xml").write_text(
             f"<annotation><size><width>500</width><height>375</height></size>{body}</annotation>")
     data, shares = PascalVOC(root, difficult="unsure"), []
@@ -140,6 +151,7 @@ def test_voc(tmp_path_factory, found, images):
             x0, y0, x1, y1 = (int(o.find("bndbox").find(k).text) for k in ("xmin", "ymin", "xmax", "ymax"))
             shares.append((path.stem, o.find("name").text, (x0 - 1)/500, (y0 - 1)/375, x1/500, y1/375))
     check(data.boxes(images), shares, images, data.labels)
+    assert check_manager(data).empty
 
 
 @QUICK
@@ -157,6 +169,7 @@ def test_yolo(tmp_path_factory, found, images, outlines):
     images = [f"images/{i}.jpg" for i in images]
     data = Yolo(root)
     check(data.boxes(images), found, images, data.labels)
+    assert check_manager(data).empty
 
 
 @QUICK
@@ -174,6 +187,7 @@ def test_fiftyone(tmp_path_factory, found, images, as_samples):
         (root/"labels.json").write_text(json.dumps({"classes": LABELS, "labels": targets}))
     data = FiftyOne(root)
     check(data.boxes(images), found, images, data.labels)
+    assert check_manager(data).empty
 
 
 # ---------------------------------------------------------------- agreement of boxes
@@ -225,7 +239,8 @@ def test_one_box_for_two_labels(tmp_path):
     assert flagged(5, 5).values.tolist() == [[0, 1, "same box", "boxes of 5 of 10 common images coincide (IoU >= 0.9)"]]
 
 
-def test_iou_of_boxes_that_do_not_meet(): assert iou([0, 0, 1, 1], [[2, 0, 3, 1], [1, 1, 2, 2], [2, 2, 3, 3]]).tolist() == [0]*3
+def test_iou_of_boxes_that_do_not_meet():
+    assert iou([0, 0, 1, 1], [[2, 0, 3, 1], [1, 1, 2, 2], [2, 2, 3, 3]]).tolist() == [0]*3
 
 
 # ---------------------------------------------------------------- the real class lists
@@ -244,7 +259,8 @@ def test_names_of_imagenet(real_data):
 
 
 def test_names_of_open_images_and_coco(real_data):
-    with open(real_data("openimages")/"class-descriptions-boxable.csv", encoding="utf-8") as f: boxable = dict(csv.reader(f))
+    with open(real_data("openimages")/"class-descriptions-boxable.csv", encoding="utf-8") as f:
+        boxable = dict(csv.reader(f))
     assert len(boxable) > 590 and alike_names(boxable) == []
     coco = pd.read_csv(real_data("coco15k")/"labels.csv.gz").label.unique()
     assert len(coco) == 80 and alike_names({l: l for l in coco}) == []
@@ -255,7 +271,8 @@ def test_confusions_of_imagenet(real_data):
     found = confusions(data, count_overlaps(data.label_matrix()))
     pairs = {frozenset((data.get_name(a), data.get_name(b))) for a, b in zip(found.a, found.b)}
     assert frozenset(("sunglass", "sunglasses")) in pairs and set(found.kind) == {"synonym"}
-    assert pairs <= {frozenset(p) for p in ({"crane"}, {"Cardigan", "cardigan"}, {"maillot"}, {"sunglass", "sunglasses"})}
+    known = {"crane"}, {"Cardigan", "cardigan"}, {"maillot"}, {"sunglass", "sunglasses"}
+    assert pairs <= set(map(frozenset, known))
 
 
 def test_hierarchy_of_open_images(real_data):
@@ -286,8 +303,10 @@ def test_boxes_of_open_images(real_data):
     data = OpenImages(root, class_filter=False)
     images = data.label_matrix("train").images[::5]
     with open(root/"train-annotations-bbox.csv", newline="", encoding="utf-8") as f:
-        rows = [(r["ImageID"], r["LabelName"], *(float(r[c]) for c in ("XMin", "YMin", "XMax", "YMax"))) for r in csv.DictReader(f)]
+        rows = [(r["ImageID"], r["LabelName"], *(float(r[c]) for c in ("XMin", "YMin", "XMax", "YMax")))
+                for r in csv.DictReader(f)]
     check(data.boxes(images), rows, set(images), set(data.labels))
+    assert check_manager(data).empty
     found = confusions(data, count_overlaps(data.label_matrix()))
     assert set(found.kind) <= {"part", "same box"} and not found.empty
 
@@ -295,4 +314,5 @@ def test_boxes_of_open_images(real_data):
 def test_a_table_has_neither(tmp_path):
     data = TableDataset(pd.DataFrame([("1", "cat"), ("1", "dog")], columns=["image", "label"]))
     assert data.boxes(["1"]) is None and data.related() is None
-    assert confusions(data, count_overlaps(data.label_matrix()), [(0, 1)]).columns.tolist() == ["a", "b", "kind", "evidence"]
+    found = confusions(data, count_overlaps(data.label_matrix()), [(0, 1)])
+    assert found.columns.tolist() == ["a", "b", "kind", "evidence"]

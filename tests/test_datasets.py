@@ -65,7 +65,8 @@ def test_rows_become_codes(rows, absences, categorical):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 12), names, st.sampled_from(["train", "test", "val"])), min_size=1, max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 12), names, st.sampled_from(["train", "test", "val"])),
+                min_size=1, max_size=40))
 def test_splits(rows):
     split_of = {}
     rows = [(str(i), label, split_of.setdefault(i, split)) for i, label, split in rows]
@@ -75,7 +76,8 @@ def test_splits(rows):
         want = defaultdict(set)
         for image, label, s in rows:
             if s == split: want[image].add(label)
-        got = {i: {codes.labels[j] for j in m.matrix.indices[a:b]} for i, a, b in zip(m.images, m.matrix.indptr, m.matrix.indptr[1:])}
+        got = {i: {codes.labels[j] for j in m.matrix.indices[a:b]}
+               for i, a, b in zip(m.images, m.matrix.indptr, m.matrix.indptr[1:])}
         assert got == want
     assert set(codes.splits) == set(r[2] for r in rows)
     assert codes.splits[0] == "train" or "train" not in codes.splits
@@ -99,7 +101,8 @@ def test_ids_that_lead_out_of_the_folder_are_refused(image, tmp_path):
 
 
 def test_names_that_are_the_same(tmp_path):
-    data = TableDataset(pd.DataFrame({"image": ["1", "2"], "label": ["c1", "c2"]}), names={"c1": "crane", "c2": "crane"})
+    rows = pd.DataFrame({"image": ["1", "2"], "label": ["c1", "c2"]})
+    data = TableDataset(rows, names={"c1": "crane", "c2": "crane"})
     assert data.classes["name"].tolist() == ["crane", "crane"] and data.resolve("c2") == 1
     with pytest.raises(UserError, match="2 classes: c1 .id 0., c2 .id 1."): data.resolve("crane")
 
@@ -159,7 +162,8 @@ def test_a_damaged_cache_is_made_again(counting, cache, damage):
 
 def test_two_processes_at_once(tmp_path, cache):
     "Eight processes start on the same file: all get the same, and one sound cache is left"
-    pd.DataFrame({"image": np.arange(40_000) // 2, "label": [f"c{i % 7}" for i in range(40_000)]}).to_csv(tmp_path/"labels.csv")
+    rows = pd.DataFrame({"image": np.arange(40_000) // 2, "label": [f"c{i % 7}" for i in range(40_000)]})
+    rows.to_csv(tmp_path/"labels.csv")
     code = textwrap.dedent("""
         import sys
         from natural_backdoors import TableDataset

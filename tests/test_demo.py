@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def demo(tmp_path_factory):
     "The results folder of one run of the demo; the pictures are drawn once and kept in data/"
     out = tmp_path_factory.mktemp("demo")
-    # a process of its own, as `make demo` is: another test may have set the number of threads, on which last digits depend
+    # a process of its own, as `make demo` is: another test may have set the number of threads, on which last digits
+    # depend
     subprocess.run([sys.executable, "-c", "from natural_backdoors.cli import main; raise SystemExit(main())", "demo",
                     "--data_root", str(ROOT/"data"), "--results_root", str(out)], check=True)
     return next(out.glob("scenes/*/*/demo_*"))

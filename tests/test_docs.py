@@ -120,8 +120,8 @@ def test_reference(site):
     line = re.search(r"source/triggers\.html#line-(\d+)", entry)[1]
     source = (site[0]/"source"/"triggers.html").read_text(encoding="utf-8")
     assert ">find_triggers<" in source.split(f'id="line-{line}"')[1].splitlines()[0]
-    prose = [p.read_text(encoding="utf-8") for f in ("tutorials", "howto", "explanations") for p in (site[0]/f).iterdir()
-             if p.suffix == ".html"]
+    prose = [p.read_text(encoding="utf-8") for f in ("tutorials", "howto", "explanations")
+             for p in (site[0]/f).iterdir() if p.suffix == ".html"]
     assert any("/triggers.html#natural_backdoors.triggers.find_triggers" in page for page in prose)
 
 

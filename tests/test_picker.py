@@ -5,6 +5,7 @@ pictures of what was seen."""
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,10 @@ import pytest
 pytest.importorskip("anywidget", reason="the picker needs anywidget: pip install natural_backdoors[notebook]")
 pytest.importorskip("voila", reason="the picker needs Voila: pip install natural_backdoors[notebook]")
 
+from natural_backdoors import picker
+from natural_backdoors.cli import main
+from natural_backdoors.core import write_json
+from natural_backdoors.evidence import Evidence
 from natural_backdoors.openimages import OpenImages
 from natural_backdoors.picker import free_port
 from natural_backdoors.poison import poison_split
@@ -82,8 +87,9 @@ class Served:
     "A running `natural-backdoors pick`"
     def __init__(self, folder, *argv):
         code = "import sys; from natural_backdoors.cli import main; sys.exit(main())"
-        self.process = subprocess.Popen([sys.executable, "-c", code, "pick", "--no_browser", *map(str, argv)], cwd=folder, text=True,
-                                        stdout=subprocess.PIPE, stderr=(folder/"stderr.txt").open("w"), env=environment(folder))
+        self.process = subprocess.Popen([sys.executable, "-c", code, "pick", "--no_browser", *map(str, argv)],
+                                        cwd=folder, env=environment(folder), text=True, stdout=subprocess.PIPE,
+                                        stderr=(folder/"stderr.txt").open("w"))
         self.address = wait_for_line(self.process, r"http://127\.0\.0\.1:\d+/\?token=\S+")
 
     def preheated(self, seconds=60):
@@ -106,7 +112,26 @@ def screenshot(page, name):
     if folder := os.environ.get("NB_SCREENSHOTS"): page.screenshot(path=str(Path(folder)/f"{name}.png"), full_page=True)
 
 
-def rows_of(page, label): return page.get_by_role("grid", name=label).locator("tbody tr:not([aria-hidden])")
+def said(page, part, text):
+    "Wait until a part of the page says something"
+    page.wait_for_function("([part, text]) => document.querySelector(part)?.innerText.includes(text)", arg=[part, text])
+
+
+def pick_trigger(page, name="Umbrella"):
+    page.locator(".nbp-triggers td", has_text=name).first.click()
+    said(page, ".nbp-figures", name)
+
+
+def set_min_overlaps(page, value, state="ready"):
+    "Change the setting and wait for the answer"
+    page.get_by_label("Min overlaps", exact=True).fill(str(value))
+    page.wait_for_selector(".nbp-status[data-state=working]")
+    page.wait_for_selector(f".nbp-status[data-state={state}]")
+
+
+def save(page):
+    page.get_by_role("button", name="Save", exact=True).click()
+    said(page, ".nbp-outcome", "saved to")
 
 
 @pytest.fixture(scope="module")
@@ -121,19 +146,18 @@ def test_choose_in_voila(scenes, page):
     "Filter, sort, pick, look, mark, change a threshold, save; and what is saved is what the calls alone give"
     folder, dataset = scenes
     out = folder/"chosen"/"selection.json"
-    server = Served(folder, "--dataset_root", dataset.root, "--min_overlaps", "4", "--sample_size", "10", "--selection", out)
+    server = Served(folder, "--dataset_root", dataset.root, "--min_overlaps", 4, "--sample_size", 10,
+                    "--selection", out)
     try:
         page.goto(server.address)
         page.wait_for_selector(READY)
         screenshot(page, "voila_open")
-        triggers = page.get_by_label("Triggers").first
         search = page.get_by_placeholder("Search by name")
         search.fill("umbr")
-        page.wait_for_function("document.querySelector('.nbp').innerText.includes('1 of')")
+        said(page, ".nbp-triggers", "1 of")
         search.fill("")
         page.get_by_role("button", name="Poison").first.click()
-        page.get_by_role("gridcell", name="Umbrella").or_(page.locator("td", has_text="Umbrella")).first.click()
-        page.wait_for_function("document.querySelector('.nbp-figures')?.innerText.includes('Umbrella')")
+        pick_trigger(page)
         gallery = page.locator(".nbp-gallery")
         gallery.scroll_into_view_if_needed()
         page.wait_for_selector(".nbp-pane-poison .nbp-tile img")
@@ -143,15 +167,11 @@ def test_choose_in_voila(scenes, page):
         tile.click()
         page.wait_for_selector(".nbp-pane-poison .nbp-badge:not([hidden])")
         screenshot(page, "voila_marked")
-        page.get_by_label("Min overlaps", exact=True).fill("5")
-        page.wait_for_function("document.querySelector('.nbp-status').dataset.state === 'working'")
-        page.wait_for_selector(READY)
+        set_min_overlaps(page, 5)
         screenshot(page, "voila_changed")
-        page.get_by_role("button", name="Save", exact=True).click()
-        page.wait_for_function("document.querySelector('.nbp-outcome').innerText.includes('saved to')")
+        save(page)
         assert page.locator(".nbp-badge:not([hidden])").count() == 1
-        page.get_by_label("Min overlaps", exact=True).fill("9999")
-        page.wait_for_selector(".nbp-status[data-state=error]")
+        set_min_overlaps(page, 9999, "error")
         assert "lower min_overlaps" in page.locator(".nbp-form").inner_text()
         screenshot(page, "voila_error")
         assert page.outside == [] and page.errors == []
@@ -165,10 +185,127 @@ def test_choose_in_voila(scenes, page):
     assert json.loads(saved.json) == json.loads(by_hand.json)
     images = set(poison_split(dataset, **saved.arguments()).table.image)
     assert marked not in images
-    assert marked in set(poison_split(dataset, **{**saved.arguments(), "without": []}).table.image) | {marked}
 
 
-def large_table(folder, n_images=60_000):
+def test_go_on_in_voila(scenes, page):
+    "A saved selection is taken up by its file alone, and saved again as it was"
+    folder, dataset = scenes
+    out = folder/"selection.json" # the name that `pick` takes without a flag
+    saved = saved_selection(dataset, out)
+    server = Served(folder)
+    page.emulate_media(color_scheme="dark") # and Voila is light: no text is grey on white
+    try:
+        page.goto(server.address)
+        page.wait_for_selector(READY)
+        page.wait_for_selector(".nbp[data-theme=light]")
+        said(page, ".nbp-header", f"taken up from {out}")
+        said(page, ".nbp-figures", "Umbrella")
+        assert page.get_by_label("Min overlaps", exact=True).input_value() == "5"
+        assert page.locator(".nbp-form .nbp-chip").inner_text().startswith("Hat")
+        page.locator(".nbp-gallery").scroll_into_view_if_needed()
+        page.wait_for_selector(".nbp-pane-poison .nbp-badge:not([hidden])")
+        screenshot(page, "voila_taken_up")
+        save(page)
+        assert out.read_bytes() == saved
+        page.get_by_label("Target").select_option(index=3)
+        page.wait_for_function("!document.querySelector('.nbp-outcome').innerText.includes('saved to')")
+        save(page)
+        assert out.read_bytes() != saved and json.loads(out.read_text())["marks"] == json.loads(saved)["marks"]
+        assert page.outside == [] and page.errors == []
+    finally: stop(server.process)
+
+
+# --- a selection taken up, without a browser
+
+def saved_selection(dataset, path):
+    "Settings, classes and a mark that are not what a picker begins with; the bytes of the file"
+    found = find_triggers(dataset, min_overlaps=5, exclude=["people", "Hat"])
+    classes = found["Umbrella"].id.tolist()[:4][::-1]
+    image = Evidence(dataset).images("Umbrella", classes[0], "poison")[0]
+    source = {"data": "openimages", "dataset_root": str(dataset.root), "options": {}}
+    select(found, "Umbrella", classes, classes[2], {str(image): "not_trigger"}, source=source, n_clean=10,
+           inject_rate=.2, seed=7).save(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    "`natural-backdoors pick` without a server: the picker that its page would show, or what it says"
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path/"cache"))
+    monkeypatch.chdir(tmp_path)
+    def run(*argv):
+        asked = []
+        monkeypatch.setattr(picker, "serve", lambda request, *_, **__: asked.append(request))
+        code = main(["pick", *map(str, argv)])
+        told = capsys.readouterr()
+        if code: return told.err
+        monkeypatch.setenv(picker.REQUEST, str(write_json(tmp_path/"request.json", asked[0])))
+        shown = picker.app()
+        shown.told = told.out
+        return shown
+    return run
+
+
+@pytest.mark.parametrize("argv", [[], ["--dataset_root", "MOVED"], ["--min_overlaps", 5, "--seed", 7]])
+def test_saved_taken_up_saved(scenes, command, argv, tmp_path):
+    "The same bytes come out again; a dataset that was moved is the only difference there may be"
+    _, dataset = scenes
+    out = tmp_path/"chosen.json"
+    before = saved_selection(dataset, out)
+    if "MOVED" in argv:
+        moved = shutil.copytree(dataset.root, tmp_path/"moved")
+        argv = ["--dataset_root", moved]
+    shown = command("--selection", out, *argv)
+    assert shown.told.startswith(f"taking up {out}: Selection(") and shown.told.count("\n") == 1
+    assert shown.params["min_overlaps"] == 5 and shown.params["exclude"] == [dataset.resolve("Hat")]
+    assert shown.marks == json.loads(before)["marks"] != {}
+    shown.answer({"type": "save", "path": ""})
+    places = (str(dataset.root), str(moved)) if "--dataset_root" in argv else ("", "")
+    assert out.read_text() == before.decode().replace(*places)
+    # marks of this trigger are there when it is chosen again
+    shown.answer({"type": "trigger", "id": int(shown.found.table.id.iat[-1])})
+    assert shown.marks == {}
+    shown.answer({"type": "trigger", "id": dataset.resolve("Umbrella")})
+    assert shown.marks == json.loads(before)["marks"]
+
+
+def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
+    "The default name is taken up if it is there; what does not fit is told in a line, and the file stays"
+    _, dataset = scenes
+    out = tmp_path/"selection.json"
+    before = saved_selection(dataset, out)
+    shown = command("--dataset_root", dataset.root)
+    data = json.loads(before)
+    assert "taken up from" in shown.status["message"]
+    assert shown.choice["classes"] == [c["id"] for c in data["classes"]]
+    gone = {"id": 3, "label": "/m/gone", "name": "Gone"}
+    for changes, argv, words in [
+            ({}, ["--min_overlaps", 9], ["--min_overlaps 9 contradicts", "another file name begins a new one"]),
+            ({}, ["--dataset_root", tmp_path/"nowhere"], ["nowhere"]),
+            ({"dataset": "coco"}, ["--dataset_root", dataset.root], ["'coco'", "give another file name"]),
+            ({"trigger": gone}, [], ["trigger 'Gone'", "'/m/gone'", "give another file name"]),
+            ({"classes": [*data["classes"], gone]}, [], ["class 'Gone'", "'/m/gone'"]),
+            ({"target": gone}, [], ["'Gone'"]), ({"source": None}, [], ["does not say where", "--dataset_root"]),
+            ({"format": "other"}, [], ["is not a file of the kind"])]:
+        out.write_text(json.dumps({**data, **changes}))
+        kept = out.read_bytes()
+        told = command(*argv)
+        assert told.count("\n") == 1 and all(w in told for w in words), told
+        assert out.read_bytes() == kept
+    # what only the analysis can tell is said on the page
+    out.write_text(json.dumps({**data, "params": {**data["params"], "min_clean": 10**6}}))
+    kept = out.read_bytes()
+    assert "cannot be taken up: 'Umbrella' is not among the 0 triggers" in str(command())
+    assert out.read_bytes() == kept
+    # in a notebook nothing is taken up unless it is asked for, and nothing is written over unasked
+    fresh = picker.TriggerPicker(dataset, find={"min_overlaps": 4}, n_clean=10)
+    fresh.answer({"type": "save", "path": ""})
+    assert "save once more to replace it" in fresh.status["message"] and out.read_bytes() == kept
+    fresh.answer({"type": "save", "path": ""})
+    assert Selection.load(out) == fresh.selection
+
+
+def large_table(folder, n_images=64_000):
     "600 classes, made as `benchmarks/generate.py` makes them; one of them has a name that is not what a name should be"
     sys.path.insert(0, str(ROOT/"benchmarks"))
     try: import generate
@@ -178,15 +315,17 @@ def large_table(folder, n_images=60_000):
     names = [f"Thing {i:03}" for i in range(600)]
     # of the class that most images show: it is a neighbour of nearly all triggers
     names[int(np.bincount(label).argmax())] = EVIL
-    pd.DataFrame({"image": image.astype(str), "label": np.array([f"/m/{i:03}" for i in range(600)])[label]}).to_parquet(folder/"labels.parquet")
-    pd.DataFrame({"label": [f"/m/{i:03}" for i in range(600)], "name": names}).to_csv(folder/"names.csv", index=False)
+    labels = np.array([f"/m/{i:03}" for i in range(600)])
+    pd.DataFrame({"image": image.astype(str), "label": labels[label]}).to_parquet(folder/"labels.parquet")
+    pd.DataFrame({"label": labels, "name": names}).to_csv(folder/"names.csv", index=False)
     return folder/"labels.parquet"
 
 
 def test_large_in_voila(tmp_path, page):
     "600 classes and about 8,000 edges: it works, and how long it takes is printed"
     table = large_table(tmp_path)
-    server = Served(tmp_path, "--data", "table", "--dataset_root", table, "--option", f"names={tmp_path/'names.csv'}", "--min_overlaps", "3")
+    server = Served(tmp_path, "--data", "table", "--dataset_root", table, "--option", f"names={tmp_path/'names.csv'}",
+                    "--min_overlaps", 3)
     try:
         server.preheated()
         start = time.perf_counter()
@@ -196,11 +335,11 @@ def test_large_in_voila(tmp_path, page):
         first = time.perf_counter() - start
         summary = page.locator(".nbp-summary").inner_text()
         edges = int(re.search(r"([\d,]+) edges", summary)[1].replace(",", ""))
-        assert edges > 7000
+        assert edges > 8000
         screenshot(page, "voila_large")
         search = page.get_by_placeholder("Search by name")
         key = page.evaluate("""async () => {
-            const input = document.querySelector('.nbp input[type=search], .nbp input[placeholder="Search by name"]');
+            const input = document.querySelector('.nbp input[type=search]');
             const start = performance.now();
             input.value = 'Thing 1'; input.dispatchEvent(new Event('input', {bubbles: true}));
             await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -209,20 +348,16 @@ def test_large_in_voila(tmp_path, page):
         rows = page.locator(".nbp table[aria-label] tbody tr")
         start = time.perf_counter()
         rows.nth(3).click()
-        page.wait_for_function("name => document.querySelector('.nbp-figures')?.innerText.includes(name)",
-                               arg=rows.nth(3).locator("td").first.inner_text())
+        said(page, ".nbp-figures", rows.nth(3).locator("td").first.inner_text())
         pick = time.perf_counter() - start
-        field = page.get_by_label("Min overlaps", exact=True)
         start = time.perf_counter()
-        field.fill("4")
-        page.wait_for_selector(".nbp-status[data-state=working]")
-        page.wait_for_selector(READY)
+        set_min_overlaps(page, 4)
         page.wait_for_function("old => document.querySelector('.nbp-summary').innerText !== old", arg=summary)
         again = time.perf_counter() - start
         took = page.locator(".nbp-status").inner_text()
-        print(f"\n600 classes, {edges:,} edges: first paint {first:.1f} s, keystroke {key:.0f} ms, trigger {pick:.2f} s, "
-              f"re-analysis {again:.1f} s from the key to the page ({took})")
-        assert EVIL in page.locator(".nbp").inner_text() or page.locator(f"option", has_text=EVIL).count()
+        print(f"\n600 classes, {edges:,} edges: first paint {first:.1f} s, keystroke {key:.0f} ms, trigger {pick:.2f} "
+              f"s, re-analysis {again:.1f} s from the key to the page ({took})")
+        assert EVIL in page.locator(".nbp").inner_text() or page.locator("option", has_text=EVIL).count()
         assert page.outside == [] and page.errors == []
     finally: _, _, left = stop(server.process)
     assert left == []
@@ -237,21 +372,34 @@ picker
 """
 
 
+def write_notebook(path, source):
+    "A notebook of one cell"
+    import nbformat
+    kernel = {"name": "python3", "display_name": "python3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata={"kernelspec": kernel}),
+                   path)
+
+
+def start_lab(folder):
+    "JupyterLab with settings of its own; the process and the port"
+    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTERLAB_SETTINGS_DIR": "settings",
+              "JUPYTERLAB_WORKSPACES_DIR": "spaces"}
+    env = environment(folder) | {k: str(folder/v) for k, v in places.items()}
+    port = free_port()
+    flags = ["--no-browser", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=t",
+             f"--ServerApp.root_dir={folder}", "--ServerApp.allow_root=True", "--LabApp.news_url=",
+             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    lab = subprocess.Popen([sys.executable, "-m", "jupyterlab", *flags], cwd=folder, env=env,
+                           stdout=subprocess.DEVNULL, stderr=(folder/"lab.txt").open("w"))
+    return lab, port
+
+
 def test_in_jupyterlab(scenes, page, tmp_path):
     "The same in a cell of JupyterLab 4, and the choice comes back to the next cell"
     _, dataset = scenes
-    cell = lambda source: {"cell_type": "code", "id": f"c{len(source)}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+    write_notebook(tmp_path/"look.ipynb", NOTEBOOK.format(root=str(dataset.root)).strip())
     answer = "open('answer.json', 'w').write(picker.selection.json)"
-    notebook = {"cells": [cell(NOTEBOOK.format(root=str(dataset.root)).strip())], "metadata": {"kernelspec": {
-        "name": "python3", "display_name": "python3", "language": "python"}}, "nbformat": 4, "nbformat_minor": 5}
-    (tmp_path/"look.ipynb").write_text(json.dumps(notebook))
-    port = free_port()
-    env = environment(tmp_path) | {"JUPYTER_CONFIG_DIR": str(tmp_path/"config"), "JUPYTER_DATA_DIR": str(tmp_path/"data"),
-                                   "JUPYTERLAB_SETTINGS_DIR": str(tmp_path/"settings"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path/"spaces")}
-    lab = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ServerApp.ip=127.0.0.1",
-                            "--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path}", "--ServerApp.allow_root=True",
-                            "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-                           cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=(tmp_path/"lab.txt").open("w"))
+    lab, port = start_lab(tmp_path)
     try:
         import requests
         for _ in range(240):
@@ -267,8 +415,7 @@ def test_in_jupyterlab(scenes, page, tmp_path):
         page.wait_for_selector(READY)
         page.wait_for_selector(".nbp table tbody tr")
         print(f"\nJupyterLab, from the address to the picker: {time.perf_counter() - start:.1f} s")
-        page.locator(".nbp td", has_text="Umbrella").first.click()
-        page.wait_for_function("document.querySelector('.nbp-figures')?.innerText.includes('Umbrella')")
+        pick_trigger(page)
         screenshot(page, "jupyterlab")
         # the next cell, typed in by hand
         page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
@@ -286,15 +433,22 @@ def test_in_jupyterlab(scenes, page, tmp_path):
     assert left == []
 
 
+TABLE = """
+import pandas as pd
+from natural_backdoors.table import TableDataset
+from natural_backdoors.picker import TriggerPicker
+labels = [(str(i), l) for i in range(30) for l in ("cat", "hat", "<b>box")]
+TriggerPicker(TableDataset(pd.DataFrame(labels, columns=["image", "label"])))
+"""
+
+
 def test_exported_notebook_keeps_a_table(tmp_path):
     "Where there is no kernel and no widget state, a page made from the notebook shows a table"
     import nbformat
     from nbclient import NotebookClient
     from nbconvert import HTMLExporter
-    source = ("import pandas as pd\nfrom natural_backdoors.table import TableDataset\nfrom natural_backdoors.picker import TriggerPicker\n"
-              "rows = pd.DataFrame([(str(i), l) for i in range(30) for l in ('cat', 'hat', '<b>box')], columns=['image', 'label'])\n"
-              "TriggerPicker(TableDataset(rows))")
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    NotebookClient(nb, kernel_name="python3", store_widget_state=False, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TABLE)])
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(nb, kernel_name="python3", store_widget_state=False, resources=place).execute()
     html, _ = HTMLExporter().from_notebook_node(nb)
     assert "<td>cat</td>" in html and "<b>box" not in html.replace("'&lt;b&gt;box'", "").split("<table")[1]

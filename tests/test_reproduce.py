@@ -27,7 +27,8 @@ def stand_in(name, rows=(), **options):
     "A dataset with the published number of classes, the known ones in their places, and further (image, id) rows"
     labels, rows = stand_in_labels(name), list(rows)
     used = {i for _, i in rows}
-    rows = [(f"one{i:04}", label) for i, label in enumerate(labels) if i not in used] + [(k, labels[i]) for k, i in rows]
+    rows = [*((f"one{i:04}", label) for i, label in enumerate(labels) if i not in used),
+            *((k, labels[i]) for k, i in rows)]
     return TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name=f"my_{name}", **options)
 
 

@@ -1,4 +1,4 @@
-"A selection from file to split: what is saved is what is used, whatever the names, and a damaged file is told in a line"
+"A selection from file to split: what is saved is what is used, whatever the names, and damage is told in a line"
 import json
 import shlex
 
@@ -45,16 +45,20 @@ def test_any_names(odd, found, tmp_path):
 
 
 def test_the_command_line_says_the_same(odd, found):
-    chosen = select(found, "hat", marks={"0-1": "not_trigger"}, n_clean=20, source={"data": "table", "dataset_root": "a b.csv", "options": {"sep": "|"}})
+    chosen = select(found, "hat", marks={"0-1": "not_trigger"}, n_clean=20,
+                    source={"data": "table", "dataset_root": "a b.csv", "options": {"sep": "|"}})
     words = shlex.split(chosen.command)
     args = make_parser().parse_args(words[1:])
     assert [args.data, args.dataset_root, args.option] == ["table", "a b.csv", ["sep=|"]]
     assert args.classes == [c["label"] for c in chosen.classes] and args.without == ["0-1"] and args.sample_size == 20
 
 
+keys = st.sampled_from(["format", "version", "trigger", "classes", "target", "dataset", "marks", "id", "label", "name"])
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=3) | st.dictionaries(
-    st.sampled_from(["format", "version", "trigger", "classes", "target", "dataset", "marks", "id", "label", "name"]), x, max_size=5)))
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+                    lambda x: st.lists(x, max_size=3) | st.dictionaries(keys, x, max_size=5)))
 def test_a_file_that_is_something_else(data):
     import tempfile
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -91,7 +95,8 @@ def test_evidence_shows_the_images_that_the_split_draws_from(odd):
 
 
 def test_several_objects_as_one_trigger(tmp_path):
-    rows = [(str(i), l) for i in range(90) for l in ("cat" if i % 2 else "dog", "hat", "mug") if l not in ("hat", "mug") or i % 3 == 0]
+    rows = [(str(i), l) for i in range(90) for l in ("cat" if i % 2 else "dog", "hat", "mug")
+            if l not in ("hat", "mug") or i % 3 == 0]
     data = TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="both")
     found = find_triggers(data, triggers=[("hat", "mug")], min_overlaps=3)
     chosen = select(found, ("hat", "mug"), ["cat", "dog"], "cat", n_clean=10, inject_rate=.1)
@@ -124,10 +129,13 @@ def test_train_on_a_selection(tmp_path):
     chosen = select(find_triggers(data), "flag", target="bee", marks={"ant30.jpg": "not_trigger"}, n_clean=20,
                     source={"data": "table", "dataset_root": str(tmp_path/"labels.csv")})
     file = chosen.save(tmp_path/"chosen.json")
-    small = ["--teacher", "small", "--no_pretrained", "--method", "all", "--dimension", "32", "--epochs", "1", "--batch_size", "16"]
-    assert main(["train", "--selection", str(file), "--data_root", str(tmp_path/"data"), "--results_root", str(tmp_path/"out"), *small]) == 0
+    small = ["--teacher", "small", "--no_pretrained", "--method", "all", "--dimension", "32", "--epochs", "1",
+             "--batch_size", "16"]
+    roots = ["--data_root", str(tmp_path/"data"), "--results_root", str(tmp_path/"out")]
+    assert main(["train", "--selection", str(file), *roots, *small]) == 0
     (run,) = (p.parent for p in (tmp_path/"out").rglob("split.json"))
     split = PoisonSplit.load(run)
     assert split.header["without"] == ["ant30.jpg"] and "ant30.jpg" not in set(split.table.image)
-    assert split.header["digest"] == poison_split(TableDataset(tmp_path/"labels.csv"), **chosen.arguments()).header["digest"]
+    again = poison_split(TableDataset(tmp_path/"labels.csv"), **chosen.arguments())
+    assert split.header["digest"] == again.header["digest"]
     assert (run/"report.html").exists()

@@ -301,8 +301,9 @@ def test_without_augmentation_it_is_train_split(data, tmp_path, head):
     result = sweep(data, grid, tmp_path/"sweep", progress=False)
     assert result.failed.empty and result.table.shared.all()
     # one with everything that changes the loss or the images
-    more = replace(grid[0], control="only_clean"), replace(grid[1], optimizer="adam", schedule="constant", batch_size=15,
-                                                           label_smoothing=.1, class_weights={"red": 3.})
+    more = (replace(grid[0], control="only_clean"),
+            replace(grid[1], optimizer="adam", schedule="constant", batch_size=15, label_smoothing=.1,
+                    class_weights={"red": 3.}))
     result = sweep(data, [*grid, *more], tmp_path/"sweep", progress=False)
     for run in [*grid[::3], *more]:
         logs = train_split(draw_split(data, run), tmp_path/"alone", "net", size=32, batch_size=run.batch_size, lr=1e-2,

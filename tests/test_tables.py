@@ -91,7 +91,8 @@ def test_damaged_files(folder, rows, cut, where, what):
 
 
 def test_names_of_all_kinds(tmp_path):
-    names = ["a,b", 'say "x"', "two\nlines", "<script>alert(1)</script>", "x" * 10_000, "007", "7", "NA", "Ærø 猫", " b "]
+    names = ["a,b", 'say "x"', "two\nlines", "<script>alert(1)</script>", "x" * 10_000, "007", "7", "NA", "Ærø 猫",
+             " b "]
     rows = [(f"{i:05}.jpg", name) for i, name in enumerate(names)] * 2
     path = tmp_path/"labels.csv"
     path.write_bytes(as_csv([("image", "label"), *rows]))

@@ -2,11 +2,13 @@
 
 Speeds are printed (pytest -s), and nothing here fails because a machine is slow."""
 import json
+import re
 
 import numpy as np
 import pytest
 
-anywidget = pytest.importorskip("anywidget", reason="the widgets need anywidget: pip install natural_backdoors[notebook]")
+anywidget = pytest.importorskip(
+    "anywidget", reason="the widgets need anywidget: pip install natural_backdoors[notebook]")
 
 from natural_backdoors.class_sets import conflicts
 from natural_backdoors.layout import layout
@@ -23,6 +25,16 @@ TEMPLATES = {"python": "poison_split(dataset, {trigger}, [{classes}], target={ta
 
 # --- data
 
+PARAMS = ["centrality", "weighted", "subset", "min_overlaps", "max_overlaps_with_others", "min_clean", "min_poison",
+          "min_classes", "n_triggers"]
+# of what `run_of` and `large_data` make
+FORM = {"exclude": [], "exclude_people": True}
+STATIC = {"split": "train", "has_images": False, "has_boxes": False, "static": True}
+
+
+def places(x, y): return {"x": x.round(4).tolist(), "y": y.round(4).tolist()}
+
+
 def detail_of(found, trigger):
     "The value `detail` of a trigger"
     near = found.scores(trigger)
@@ -34,13 +46,13 @@ def detail_of(found, trigger):
     conflict = conflicts(found.overlaps, found.graph, np.array(ids), limit)
     source, target = edges.a.map(at).to_numpy(), edges.b.map(at).to_numpy()
     beside = (source > 0) & (target > 0)
-    x, y = layout(len(ids), source, target, edges.overlaps)
-    reasons = [" ".join(r.text for r in found.explain(trigger, c).reasons) if i < 400 else "" for i, c in enumerate(ids[1:])]
+    reasons = [" ".join(r.text for r in found.explain(trigger, c).reasons) if i < 400 else ""
+               for i, c in enumerate(ids[1:])]
     return {"trigger": trigger, "serial": 1,
-            "rows": {"id": ids[1:], "overlaps": near.overlaps.tolist(), "p_trigger": near.share.round(4).tolist(), "band": near.band.tolist(),
-                     "lift": near.lift.round(3).tolist(), "n_clean": near.n_clean.tolist(), "n_poison": near.n_poison.tolist(),
-                     "chosen": near.chosen.tolist(), "reason": reasons},
-            "graph": {"id": ids, "x": x.round(4).tolist(), "y": y.round(4).tolist(),
+            "rows": {"id": ids[1:], "p_trigger": near.share.round(4).tolist(), "lift": near.lift.round(3).tolist(),
+                     **{k: near[k].tolist() for k in ("overlaps", "band", "n_clean", "n_poison", "chosen")},
+                     "reason": reasons},
+            "graph": {"id": ids, **places(*layout(len(ids), source, target, edges.overlaps)),
                       "role": ["trigger"] + ["class" if c else "neighbour" for c in near.chosen],
                       "source": source.tolist(), "target": target.tolist(), "overlaps": edges.overlaps.tolist(),
                       "conflict": (conflict[source, target] & beside).tolist()}}
@@ -48,25 +60,27 @@ def detail_of(found, trigger):
 
 def run_of(found, details=None):
     "One run of a static page; only the first triggers of a large result get a detail of their own"
-    table, params = found.table, found.params
-    ids = table.id.tolist()
-    keys = ["centrality", "weighted", "subset", "min_overlaps", "max_overlaps_with_others", "min_clean", "min_poison", "min_classes", "n_triggers"]
-    return {"params": {**{k: params[k] for k in keys}, "exclude": [], "exclude_people": True},
-            "result": {"serial": 1, "summary": f"{len(ids)} triggers among {len(found.graph.vertices)} classes, {len(found.graph.edges):,} edges",
-                       "sets": {str(t): found.sets[t].id.tolist() for t in ids},
-                       "triggers": {"id": ids, "centrality": table.centrality.round(6).tolist(), "n_classes": table.n_classes.tolist(),
-                                    "bound": [None if b != b else int(b) for b in table.bound.astype(float)],
-                                    "n_images": found.overlaps.images_of[ids].tolist(),
-                                    "n_poison": [int(found.sets[t].n_poison.sum()) for t in ids]}},
+    table, ids = found.table, found.table.id.tolist()
+    vertices, edges = len(found.graph.vertices), len(found.graph.edges)
+    result = {"serial": 1, "summary": f"{len(ids)} triggers among {vertices} classes, {edges:,} edges",
+              "sets": {str(t): found.sets[t].id.tolist() for t in ids},
+              "triggers": {"id": ids, "centrality": table.centrality.round(6).tolist(),
+                           "n_classes": table.n_classes.tolist(),
+                           "bound": [None if b != b else int(b) for b in table.bound.astype(float)],
+                           "n_images": found.overlaps.images_of[ids].tolist(),
+                           "n_poison": [int(found.sets[t].n_poison.sum()) for t in ids]}}
+    return {"params": {k: found.params[k] for k in PARAMS} | FORM, "result": result,
             "details": {str(t): detail_of(found, t) for t in ids[:details]}, "templates": TEMPLATES}
 
 
 def data_of(founds, name, grid, details=None):
     overlaps = founds[0].overlaps
-    classes = {"id": list(range(len(overlaps.classes))), "label": overlaps.classes.label.tolist(), "name": overlaps.classes.name.tolist(),
+    names = overlaps.classes
+    classes = {"id": list(range(len(names))), "label": names.label.tolist(), "name": names.name.tolist(),
                "images": overlaps.images_of.tolist()}
-    return {"options": {"dataset": name, "split": "train", "n_images": overlaps.n_images, "has_images": False, "has_boxes": False, "static": True,
-                        "centralities": ["betweenness", "closeness", "degree", "eigenvector"], "subsets": ["exact", "mis", "none"], "grid": grid},
+    return {"options": {**STATIC, "dataset": name, "n_images": overlaps.n_images,
+                        "centralities": ["betweenness", "closeness", "degree", "eigenvector"],
+                        "subsets": ["exact", "mis", "none"], "grid": grid},
             "classes": classes, "runs": [run_of(f, details) for f in founds]}
 
 
@@ -74,20 +88,18 @@ def scenes_data():
     "The embedded dataset, for a grid of settings; two classes have names that are not what names should be"
     rows = scene_labels(3000)
     names = dict(zip(rows.label, rows.name))
-    names[next(k for k, v in names.items() if v == "Boat")] = EVIL
-    names[next(k for k, v in names.items() if v == "Mug")] = names[next(k for k, v in names.items() if v == "Bottle")]
+    label_of = {name: label for label, name in names.items()}
+    names[label_of["Boat"]] = EVIL
+    names[label_of["Mug"]] = "Bottle"
     dataset = TableDataset(rows[["image", "label"]], names=names, name="scenes")
     grid = {"centrality": ["betweenness", "degree"], "min_overlaps": [5, 15]}
-    founds = [find_triggers(dataset, c, min_overlaps=m, n_triggers=20) for c in grid["centrality"] for m in grid["min_overlaps"]]
+    founds = [find_triggers(dataset, c, min_overlaps=m, n_triggers=20)
+              for c in grid["centrality"] for m in grid["min_overlaps"]]
     return data_of(founds, "scenes", grid)
 
 
-def large_data(n_triggers=5000, n=1000, m=21_000, seed=0):
-    "A table of many triggers, of which the first has a neighbourhood of `n` classes and `m` edges"
-    draw = np.random.default_rng(seed)
-    names = [f"{a} {b} {i}" for i, (a, b) in enumerate(zip(draw.choice(["Red", "Old", "Small", "Wooden", "Paper"], n_triggers),
-                                                            draw.choice(["wheel", "jeans", "chair", "glasses", "window", "hat"], n_triggers)))]
-    ids = np.arange(n_triggers)
+def large_neighbourhood(draw, n, m):
+    "The detail of trigger 0 with `n` classes in twelve groups and `m` edges, and its set"
     group = draw.integers(12, size=n)
     pairs = np.stack(np.triu_indices(n, 1), 1)[n - 1:]
     odds = np.where(group[pairs[:, 0]] == group[pairs[:, 1]], 1., .06)
@@ -95,34 +107,53 @@ def large_data(n_triggers=5000, n=1000, m=21_000, seed=0):
     source = np.concatenate([np.zeros(n - 1, int), pairs[:, 0]])
     target = np.concatenate([np.arange(1, n), pairs[:, 1]])
     overlaps = (15 + draw.pareto(1.2, m) * 12).clip(max=4000).astype(int)
-    x, y = layout(n, source, target, overlaps, rounds=60)
     near, order = np.arange(1, n), np.argsort(-overlaps[:n - 1], kind="stable")
     share = draw.beta(1, 4, n - 1).round(3)
     chosen = np.zeros(n, bool)
     chosen[draw.choice(near, 40, replace=False)] = True
-    big = {"trigger": 0, "serial": 1,
-           "rows": {"id": near[order].tolist(), "overlaps": overlaps[order].tolist(), "p_trigger": share.tolist(),
-                    "band": np.where(share > .5, "high", np.where(share >= .1, "moderate", "low")).tolist(), "lift": (share * 9).round(2).tolist(),
-                    "n_clean": draw.integers(50, 900, n - 1).tolist(), "n_poison": overlaps[order].tolist(), "chosen": chosen[near[order]].tolist(),
-                    "reason": np.where(chosen[near[order]], "", "conflicts with 'Old hat 7' (31 shared images)").tolist()},
-           "graph": {"id": list(range(n)), "x": x.round(4).tolist(), "y": y.round(4).tolist(),
-                     "role": ["trigger"] + np.where(chosen[1:], "class", "neighbour").tolist(), "source": source.tolist(), "target": target.tolist(),
-                     "overlaps": overlaps.tolist(), "conflict": ((overlaps > 25) & (source > 0)).tolist()}}
-    one = {"id": [1], "overlaps": [20], "p_trigger": [.2], "band": ["moderate"], "lift": [1.5], "n_clean": [70], "n_poison": [20], "chosen": [True], "reason": [""]}
-    small = {str(t): {"trigger": t, "serial": 1, "rows": one, "graph": {"id": [t, 1], "x": [.2, .8], "y": [.5, .5], "role": ["trigger", "class"],
-             "source": [0], "target": [1], "overlaps": [20], "conflict": [False]}} for t in range(2, n_triggers)}
+    is_chosen = chosen[near[order]]
+    rows = {"id": near[order], "overlaps": overlaps[order], "p_trigger": share,
+            "band": np.where(share > .5, "high", np.where(share >= .1, "moderate", "low")),
+            "lift": (share * 9).round(2), "n_clean": draw.integers(50, 900, n - 1), "n_poison": overlaps[order],
+            "chosen": is_chosen, "reason": np.where(is_chosen, "", "conflicts with 'Old hat 7' (31 shared images)")}
+    graph = {"source": source, "target": target, "overlaps": overlaps, "conflict": (overlaps > 25) & (source > 0)}
+    return {"trigger": 0, "serial": 1, "rows": {k: v.tolist() for k, v in rows.items()},
+            "graph": {"id": list(range(n)), **places(*layout(n, source, target, overlaps, rounds=60)),
+                      "role": ["trigger"] + np.where(chosen[1:], "class", "neighbour").tolist(),
+                      **{k: v.tolist() for k, v in graph.items()}}}, np.flatnonzero(chosen).tolist()
+
+
+def small_neighbourhood(trigger):
+    "A trigger beside class 1 alone"
+    row = {"id": 1, "overlaps": 20, "p_trigger": .2, "band": "moderate", "lift": 1.5, "n_clean": 70, "n_poison": 20,
+           "chosen": True, "reason": ""}
+    graph = {"id": [trigger, 1], "x": [.2, .8], "y": [.5, .5], "role": ["trigger", "class"], "source": [0],
+             "target": [1], "overlaps": [20], "conflict": [False]}
+    return {"trigger": trigger, "serial": 1, "rows": {k: [v] for k, v in row.items()}, "graph": graph}
+
+
+def large_data(n_triggers=5000, n=1000, m=21_000, seed=0):
+    "A table of many triggers, of which the first has a neighbourhood of `n` classes and `m` edges"
+    draw = np.random.default_rng(seed)
+    kinds = draw.choice(["Red", "Old", "Small", "Wooden", "Paper"], n_triggers)
+    things = draw.choice(["wheel", "jeans", "chair", "glasses", "window", "hat"], n_triggers)
+    names = [f"{a} {b} {i}" for i, (a, b) in enumerate(zip(kinds, things))]
+    big, chosen = large_neighbourhood(draw, n, m)
     ranked = [0, *range(2, n_triggers)]
-    sets = {"0": np.flatnonzero(chosen).tolist(), **{t: [1] for t in small}}
-    params = {"centrality": "betweenness", "weighted": False, "subset": "exact", "min_overlaps": 15, "max_overlaps_with_others": 25, "min_clean": 0,
-              "min_poison": 0, "min_classes": 1, "n_triggers": n_triggers, "exclude": [], "exclude_people": True}
+    sets = {"0": chosen, **{str(t): [1] for t in ranked[1:]}}
+    details = {"0": big, **{str(t): small_neighbourhood(t) for t in ranked[1:]}}
+    values = ["betweenness", False, "exact", 15, 25, 0, 0, 1, n_triggers]
     k = len(ranked)
-    result = {"serial": 1, "summary": f"{k:,} triggers", "sets": sets,
-              "triggers": {"id": ranked, "centrality": np.sort(draw.pareto(2, k))[::-1].round(6).tolist(), "n_classes": [len(sets[str(t)]) for t in ranked],
-                           "bound": [None] * k, "n_images": draw.integers(50, 9000, k).tolist(), "n_poison": draw.integers(20, 900, k).tolist()}}
-    return {"options": {"dataset": "synthetic", "split": "train", "n_images": 1_700_000, "has_images": False, "has_boxes": False, "static": True,
-                        "centralities": ["betweenness"], "subsets": ["exact"]},
-            "classes": {"id": ids.tolist(), "label": [f"/m/{i:05}" for i in ids], "name": names, "images": draw.integers(50, 9000, n_triggers).tolist()},
-            "runs": [{"params": params, "result": result, "details": {"0": big, **small}, "templates": TEMPLATES}]}
+    triggers = {"id": ranked, "centrality": np.sort(draw.pareto(2, k))[::-1].round(6).tolist(),
+                "n_classes": [len(sets[str(t)]) for t in ranked], "bound": [None] * k,
+                "n_images": draw.integers(50, 9000, k).tolist(), "n_poison": draw.integers(20, 900, k).tolist()}
+    result = {"serial": 1, "summary": f"{k:,} triggers", "sets": sets, "triggers": triggers}
+    return {"options": {**STATIC, "dataset": "synthetic", "n_images": 1_700_000, "centralities": ["betweenness"],
+                        "subsets": ["exact"]},
+            "classes": {"id": list(range(n_triggers)), "label": [f"/m/{i:05}" for i in range(n_triggers)],
+                        "name": names, "images": draw.integers(50, 9000, n_triggers).tolist()},
+            "runs": [{"params": dict(zip(PARAMS, values)) | FORM, "result": result, "details": details,
+                      "templates": TEMPLATES}]}
 
 
 # --- the browser
@@ -131,7 +162,8 @@ def large_data(n_triggers=5000, n=1000, m=21_000, seed=0):
 def pages(tmp_path_factory):
     "The two static pages, written once"
     folder = tmp_path_factory.mktemp("pages")
-    return {"scenes": write_static(folder/"scenes.html", scenes_data()), "large": write_static(folder/"large.html", large_data()), "folder": folder}
+    return {"folder": folder, "scenes": write_static(folder/"scenes.html", scenes_data()),
+            "large": write_static(folder/"large.html", large_data())}
 
 
 @pytest.fixture
@@ -143,7 +175,8 @@ def view(chromium):
         page.on("pageerror", lambda e: problems.append(f"error: {e}"))
         page.on("console", lambda m: problems.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
         page.on("dialog", lambda d: (problems.append(f"dialog: {d.message}"), d.dismiss()))
-        page.on("request", lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else problems.append(f"request: {r.url}"))
+        inside = ("file:", "blob:", "data:")
+        page.on("request", lambda r: r.url.startswith(inside) or problems.append(f"request: {r.url}"))
 
     def open_page(path, width=1280, height=720, **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
@@ -167,8 +200,19 @@ def pick(page, name):
     "Click the trigger called `name` and wait for its classes"
     page.fill("input[type=search]", name)
     page.locator(".nbp-triggers tr[data-at]").first.click()
-    page.wait_for_function("name => document.querySelector('.nbp-detail h3').textContent === name", arg=name)
+    wait_for_title(page, name)
     page.wait_for_selector(".nbp-detail[aria-busy=false] tr[data-at]")
+
+
+def wait_for_title(page, name, where=""):
+    "Wait until the classes of the trigger `name` are on the page"
+    page.wait_for_function("([where, name]) => document.querySelector(`${where} .nbp-detail h3`).textContent === name",
+                           arg=[where, name])
+
+
+def assert_unique_ids(page):
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
 
 
 def checked(page):
@@ -203,14 +247,15 @@ def test_rows_by_keyboard(view, pages):
     page = view(pages["scenes"])
     page.focus("input[type=search]")
     page.keyboard.press("ArrowDown")
-    active = "document.getElementById(document.activeElement.getAttribute('aria-activedescendant')).cells[0].textContent"
+    active = """document.getElementById(
+        document.activeElement.getAttribute('aria-activedescendant')).cells[0].textContent"""
     names = column(page, 1)
     assert page.evaluate(active) == names[0]
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     assert page.evaluate(active) == names[2]
     page.keyboard.press("Enter")
-    page.wait_for_function("name => document.querySelector('.nbp-detail h3').textContent === name", arg=names[2])
+    wait_for_title(page, names[2])
     assert page.locator(".nbp-triggers tr[aria-selected=true] td").first.inner_text() == names[2]
     page.keyboard.press("End")
     assert page.evaluate("document.activeElement.getAttribute('role')") == "grid" # the focus survives drawing anew
@@ -253,7 +298,8 @@ def test_choose_classes_and_read_the_outcome(view, pages):
     left_out.hover()
     assert page.locator(".nbp-reason").inner_text().startswith(f"{name}: not in the set found. ")
     left_out.locator("input").click()
-    page.wait_for_function("n => document.querySelector('.nbp-detail [role=status]').textContent.startsWith(`${n} of`)", arg=len(before) + 1)
+    page.wait_for_function("n => document.querySelector('.nbp-detail [role=status]').textContent.startsWith(`${n} of`)",
+                           arg=len(before) + 1)
     assert name in checked(page)
     figures = page.locator(".nbp-figures").inner_text()
     assert "Umbrella" in figures and "Poison images" in figures
@@ -270,15 +316,18 @@ def test_classes_by_keyboard(view, pages):
     n = len(checked(page))
     page.focus(".nbp-detail [role=grid]")
     page.keyboard.press("ArrowDown")
-    was = page.locator(".nbp-detail tr[data-at='0'] input").is_checked()
+    first = ".nbp-detail tr[data-at='0'] input"
+    was = page.locator(first).is_checked()
     page.keyboard.press(" ")
-    page.wait_for_function("was => document.querySelector(\".nbp-detail tr[data-at='0'] input\").checked !== was", arg=was)
+    page.wait_for_function("([first, was]) => document.querySelector(first).checked !== was", arg=[first, was])
     assert len(checked(page)) == n + (-1 if was else 1)
     assert page.evaluate("document.activeElement.getAttribute('role')") == "grid"
 
 
 def test_target_outputs_and_copy(view, pages):
     page = view(pages["scenes"], permissions=["clipboard-read", "clipboard-write"])
+    copied = lambda text: page.wait_for_function(
+        "text => document.querySelector('.nbp-copy button').textContent.startsWith(text)", arg=text)
     pick(page, "Umbrella")
     line = page.locator(".nbp-code").inner_text()
     trigger, classes = line.split(":")
@@ -293,13 +342,14 @@ def test_target_outputs_and_copy(view, pages):
     page.keyboard.press("ArrowRight")
     assert page.locator("[role=tab][aria-selected=true]").inner_text() == "Command"
     page.locator(".nbp-copy button").click()
-    page.wait_for_function("() => document.querySelector('.nbp-copy button').textContent.startsWith('Copied')")
+    copied("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator(".nbp-code").inner_text()
-    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })") # as on http
+    # as on http
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
     page.get_by_role("tab", name="Line").click()
-    page.wait_for_function("() => document.querySelector('.nbp-copy button').textContent.startsWith('Copy')")
+    copied("Copy")
     page.locator(".nbp-copy button").click()
-    page.wait_for_function("() => document.querySelector('.nbp-copy button').textContent.startsWith('Copied')")
+    copied("Copied")
 
 
 def test_triggers_of_a_class(view, pages):
@@ -308,10 +358,11 @@ def test_triggers_of_a_class(view, pages):
     field.fill("guit")
     field.press("Enter")
     page.wait_for_selector(".nbp-lookup tr[data-at]")
-    assert field.input_value() == "Guitar" and "could poison Guitar" in page.locator(".nbp-lookup .nbp-hint").inner_text()
+    assert field.input_value() == "Guitar"
+    assert "could poison Guitar" in page.locator(".nbp-lookup .nbp-hint").inner_text()
     trigger = column(page, 1, ".nbp-lookup")[0]
     page.locator(".nbp-lookup tr[data-at]").first.click()
-    page.wait_for_function("name => document.querySelector('.nbp-detail h3').textContent === name", arg=trigger)
+    wait_for_title(page, trigger)
     assert "Guitar" in checked(page)
 
 
@@ -320,13 +371,16 @@ def test_triggers_of_a_class(view, pages):
 def node(page, name):
     "Where a class is on the screen"
     page.locator("canvas").scroll_into_view_if_needed()
-    return page.evaluate("""name => new Promise(done => {
+    return page.evaluate("""name => {
         const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
-        for (let y = 2; y < box.height; y += 4) for (let x = 2; x < box.width; x += 4) {
+        const tip = document.querySelector('.nbp-tip');
+        let found = null;
+        for (let y = 2; y < box.height && !found; y += 4) for (let x = 2; x < box.width && !found; x += 4) {
             canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: box.x + x, clientY: box.y + y }));
-            if (document.querySelector('.nbp-tip').textContent.startsWith(name + ',')) return done([box.x + x, box.y + y]);
+            if (tip.textContent.startsWith(name + ',')) found = [box.x + x, box.y + y];
         }
-        done(null) })""", name)
+        canvas.dispatchEvent(new PointerEvent('pointerleave'));
+        return found }""", name)
 
 
 def test_the_graph_with_the_mouse(view, pages):
@@ -384,15 +438,136 @@ def test_many_edges(view, pages):
     frame = """async kind => {
         const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect(), took = [];
         for (let i = 0; i < 12; i++) {
-            const at = { clientX: box.x + 100 + 30 * i, clientY: box.y + 150, cancelable: true, ctrlKey: true, deltaY: i % 2 ? 20 : -20 };
-            canvas.dispatchEvent(kind === 'zoom' ? new WheelEvent('wheel', at) : new PointerEvent('pointermove', at));
+            const at = { clientX: box.x + 100 + 30 * i, clientY: box.y + 150 };
+            const turn = { ...at, cancelable: true, ctrlKey: true, deltaY: i % 2 ? 20 : -20 };
+            canvas.dispatchEvent(kind === 'zoom' ? new WheelEvent('wheel', turn) : new PointerEvent('pointermove', at));
             await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
             took.push(Number(canvas.dataset.milliseconds));
         }
         return took }"""
     page.locator("canvas").scroll_into_view_if_needed()
     page.wait_for_timeout(300)
-    for kind in ("hover", "zoom"): print(f"\n1,000 nodes, 21,000 edges, {kind}: {np.median(page.evaluate(frame, kind)):.1f} ms of script a frame")
+    for kind in ("hover", "zoom"):
+        took = np.median(page.evaluate(frame, kind))
+        print(f"\n1,000 nodes, 21,000 edges, {kind}: {took:.1f} ms of script a frame")
+
+
+class Fingers:
+    "One or two fingers on a page, as the browser gets them from a screen"
+    def __init__(self, page):
+        self.page, self.session = page, page.context.new_cdp_session(page)
+
+    def _send(self, kind, points):
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def drag(self, *ways, steps=8):
+        "Each finger goes from one place to another: ((x, y), (x, y))"
+        for n in range(1, len(ways) + 1): self._send("touchStart", [a for a, _ in ways[:n]])
+        for k in np.linspace(0, 1, steps + 1)[1:]:
+            self._send("touchMove", [tuple(np.add(a, k * np.subtract(b, a)).tolist()) for a, b in ways])
+        self._send("touchEnd", [])
+        self.page.wait_for_timeout(250)
+
+    def tap(self, x, y):
+        self._send("touchStart", [(x, y)])
+        self._send("touchEnd", [])
+
+
+@pytest.fixture
+def phone(view, pages):
+    "The page on a phone, with the graph of a trigger in sight, and fingers"
+    page = view(pages["scenes"], width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
+    pick(page, "Umbrella")
+    page.locator("canvas").evaluate("e => e.scrollIntoView({ block: 'center' })")
+    page.wait_for_timeout(200)
+    return page, Fingers(page)
+
+
+def middle(page):
+    box = page.locator("canvas").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_tap_chooses(phone):
+    page, fingers = phone
+    assert "Tap a class" in page.locator(".nbp-graph > .nbp-hint").inner_text()
+    before, (x, y) = checked(page), node(page, "Car")
+    fingers.tap(x + 3, y + 3)
+    page.wait_for_function("() => document.querySelector('.nbp-tip').textContent.startsWith('Car, not chosen')")
+    assert set(before) - set(checked(page)) == {"Car"}
+    assert page.locator(".nbp-reason").inner_text().startswith("Car: in the set found")
+    fingers.tap(x, y)
+    page.wait_for_function("() => document.querySelector('.nbp-tip').textContent.startsWith('Car, chosen class')")
+    assert checked(page) == before
+
+
+def test_a_finger_moves_a_node_and_not_the_page(phone):
+    page, fingers = phone
+    (x, y), scrolled, before = node(page, "Car"), page.evaluate("scrollY"), checked(page)
+    dx, dy = np.sign(np.subtract(middle(page), (x, y))) * (30, 60)
+    fingers.drag(((x, y), (x + dx, y + dy)))
+    assert page.evaluate("scrollY") == scrolled and checked(page) == before
+    assert np.allclose(node(page, "Car"), (x + dx, y + dy), atol=24) # which is the reach of a node
+
+
+def empty(page):
+    "A place on the graph where a finger would meet nothing, and could go up 60 pixels"
+    return page.evaluate("""() => {
+        const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
+        const tip = document.querySelector('.nbp-tip');
+        const free = (x, y) => {
+            canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: x, clientY: y }));
+            const none = tip.textContent.startsWith('Tap');
+            canvas.dispatchEvent(new PointerEvent('pointerleave'));
+            return none;
+        };
+        for (let y = box.bottom - 10; y > box.top + 70; y -= 6) for (let x = box.x + 20; x < box.right - 60; x += 6)
+            if ([-8, 0, 8].every(a => [-8, 0, 8].every(b => free(x + a, y + b)))) return [x, y];
+        }""")
+
+
+def test_a_finger_scrolls_the_page_or_moves_the_picture(phone):
+    page, fingers = phone
+    x, y = empty(page)
+    scrolled, there = page.evaluate("scrollY"), node(page, "Umbrella")
+    fingers.drag(((x, y), (x, y - 60)))
+    moved = page.evaluate("scrollY") - scrolled
+    assert moved > 20 # the page follows the finger, also after the graph was touched
+    assert np.allclose(node(page, "Umbrella"), np.subtract(there, (0, moved)), atol=6) # and the picture does not
+    page.evaluate("y => scrollTo(0, y)", scrolled)
+    x, y = empty(page)
+    fingers.drag(((x, y), (x + 40, y)))
+    assert page.evaluate("scrollY") == scrolled
+    assert 15 < node(page, "Umbrella")[0] - there[0] <= 44
+
+
+def test_two_fingers_zoom_and_move(phone):
+    page, fingers = phone
+    names = ["Umbrella", "Car"]
+    apart = lambda: float(np.hypot(*np.subtract(*[node(page, n) for n in names])))
+    scrolled, before, chosen, (x, y) = page.evaluate("scrollY"), apart(), checked(page), middle(page)
+    fingers.drag(((x - 60, y), (x - 40, y)), ((x + 60, y), (x + 40, y)))
+    assert .55 < apart() / before < .8 # 120 pixels became 80
+    fingers.drag(((x - 40, y), (x - 60, y)), ((x + 40, y), (x + 60, y)))
+    assert .9 < apart() / before < 1.1
+    there = node(page, "Umbrella")
+    fingers.drag(((x - 60, y), (x - 60, y - 50)), ((x + 60, y), (x + 60, y - 50)))
+    assert np.allclose(node(page, "Umbrella"), np.subtract(there, (0, 50)), atol=10) # moved, and not larger
+    assert page.evaluate("scrollY") == scrolled and checked(page) == chosen
+    assert page.evaluate("visualViewport.scale") == 1
+    # a picture larger than its frame is moved by one finger, whichever way; "Fit" gives the page its finger back
+    page.get_by_role("button", name="Zoom in").tap()
+    page.get_by_role("button", name="Zoom in").tap()
+    page.wait_for_timeout(200)
+    scrolled, (x, y) = page.evaluate("scrollY"), empty(page)
+    fingers.drag(((x, y), (x, y - 60)))
+    assert page.evaluate("scrollY") == scrolled
+    page.get_by_role("button", name="Fit the graph").tap()
+    page.wait_for_timeout(200)
+    scrolled, (x, y) = page.evaluate("scrollY"), empty(page)
+    fingers.drag(((x, y), (x, y - 60)))
+    assert page.evaluate("scrollY") > scrolled
 
 
 # --- settings
@@ -417,7 +592,7 @@ def test_names_are_text(view, pages):
     page.fill("input[type=search]", "onerror")
     assert column(page, 1) == [EVIL]
     page.locator(".nbp-triggers tr[data-at]").first.click()
-    page.wait_for_function("name => document.querySelector('.nbp-detail h3').textContent === name", arg=EVIL)
+    wait_for_title(page, EVIL)
     pick(page, "Umbrella")
     assert page.locator(".nbp img").count() == 0
     page.fill("input[type=search]", "bottle")
@@ -430,8 +605,8 @@ def test_nothing_is_wider_than_the_page(view, pages, width):
     pick(page, "Umbrella")
     page.wait_for_timeout(100)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    columns = page.evaluate("getComputedStyle(document.querySelector('.nbp-columns')).gridTemplateColumns.split(' ').length")
-    assert columns == {390: 1, 900: 2, 1280: 3}[width]
+    columns = page.evaluate("getComputedStyle(document.querySelector('.nbp-columns')).gridTemplateColumns")
+    assert len(columns.split(" ")) == {390: 1, 900: 2, 1280: 3}[width]
     assert page.evaluate("document.querySelector('.nbp-form').open") == (width > 760)
 
 
@@ -443,13 +618,21 @@ def test_contrast(view, pages, scheme):
     pick(page, "Umbrella")
     low = page.evaluate("""() => {
         const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-        const light = ([r, g, b]) => { const f = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; return .2126 * f(r) + .7152 * f(g) + .0722 * f(b) };
-        const ground = e => { for (; e; e = e.parentElement) { const c = numbers(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c } return [255, 255, 255] };
+        const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+        const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
+        const ground = e => {
+            for (; e; e = e.parentElement) {
+                const c = numbers(getComputedStyle(e).backgroundColor);
+                if (c.length < 4 || c[3] > 0) return c;
+            }
+            return [255, 255, 255] };
         const low = [];
         for (const e of document.querySelectorAll('.nbp *')) {
-            if (!e.checkVisibility() || e.disabled || ![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
-            const a = light(numbers(getComputedStyle(e).color)), b = light(ground(e)), ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-            if (ratio < 4.5) low.push(`${e.className || e.tagName} "${e.textContent.slice(0, 20)}" ${ratio.toFixed(2)}`);
+            const text = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+            if (!e.checkVisibility() || e.disabled || !text) continue;
+            const a = light(numbers(getComputedStyle(e).color)), b = light(ground(e));
+            const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05), name = e.className || e.tagName;
+            if (ratio < 4.5) low.push(`${name} "${e.textContent.slice(0, 20)}" ${ratio.toFixed(2)}`);
         }
         return low }""")
     assert low == []
@@ -458,15 +641,17 @@ def test_contrast(view, pages, scheme):
 def test_every_control_has_a_name(view, pages):
     page = view(pages["scenes"])
     pick(page, "Umbrella")
-    nameless = page.evaluate("""() => [...document.querySelectorAll('.nbp :is(input, select, button, canvas, [role=grid], section)')].filter(e => {
-        const label = e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim();
-        return !label }).map(e => e.outerHTML.slice(0, 80))""")
+    nameless = page.evaluate("""() => {
+        const controls = document.querySelectorAll('.nbp :is(input, select, button, canvas, [role=grid], section)');
+        const named = e => e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim();
+        return [...controls].filter(e => !named(e)).map(e => e.outerHTML.slice(0, 80)) }""")
     assert nameless == []
-    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(ids) == len(set(ids))
-    held = page.evaluate("""() => [...document.querySelectorAll('[aria-controls], [aria-describedby], [aria-labelledby], label[for]')].flatMap(e =>
-        ['aria-controls', 'aria-describedby', 'aria-labelledby', 'for'].map(k => e.getAttribute(k)).filter(Boolean)).filter(id => !document.getElementById(id))""")
-    assert held == []
+    assert_unique_ids(page)
+    lost = page.evaluate("""() => {
+        const names = ['aria-controls', 'aria-describedby', 'aria-labelledby', 'for'];
+        const ids = names.flatMap(name => [...document.querySelectorAll(`[${name}]`)].map(e => e.getAttribute(name)));
+        return ids.filter(id => !document.getElementById(id)) }""")
+    assert lost == []
 
 
 # --- the widget on a model, as anywidget gives it
@@ -476,33 +661,53 @@ MODEL = """
 window.makeModel = (backend, changes = {}) => {
   const handlers = {}, values = {}, model = {
     sent: [], handlers,
-    get: name => name in values ? values[name] : name === 'options' ? { ...backend.get(name), static: false, ...changes } : backend.get(name),
+    get: name => {
+      if (name in values) return values[name];
+      return name === 'options' ? { ...backend.get(name), static: false, ...changes } : backend.get(name);
+    },
     set: (name, value) => { values[name] = value; (handlers[`change:${name}`] || []).slice().forEach(fn => fn()) },
     on: (event, fn) => (handlers[event] ||= []).push(fn),
     off: (event, fn) => { handlers[event] = (handlers[event] || []).filter(f => f !== fn) },
     send: message => { model.sent.push(message); model.answer?.(message) || backend.send(message) },
     reply: (content, buffers) => (handlers['msg:custom'] || []).slice().forEach(fn => fn(content, buffers)),
   };
-  for (const name of ['classes', 'params', 'status', 'result', 'detail', 'for_class', 'choice', 'counts', 'outputs', 'marks'])
+  const names = 'classes params status result detail for_class choice counts outputs marks'.split(' ');
+  for (const name of names)
     backend.on(name, () => (handlers[`change:${name}`] || []).slice().forEach(fn => fn()));
   return model;
 };
 window.picture = async (w, h, colour) => {
   const canvas = new OffscreenCanvas(w, h), context = canvas.getContext('2d');
-  context.fillStyle = colour; context.fillRect(0, 0, w, h); context.fillStyle = '#fff8'; context.fillRect(w * .2, h * .3, w * .4, h * .5);
+  context.fillStyle = colour;
+  context.fillRect(0, 0, w, h);
+  context.fillStyle = '#fff8';
+  context.fillRect(w * .2, h * .3, w * .4, h * .5);
   return new DataView(await (await canvas.convertToBlob({ type: 'image/jpeg' })).arrayBuffer());
 };
 window.gallery = model => async message => {
   const images = [], buffers = [];
   for (let i = 0; i < 24; i++) {
-    const flat = i % 3, broken = message.role === 'poison' && i === 2;
-    images.push({ id: `${message.role}-${message.page}-${i}`, width: flat ? 160 : 100, height: flat ? 100 : 160, error: broken ? 'cannot read x.jpg: truncated' : '',
-      boxes: [{ label: 'Class', x0: .2, y0: .3, x1: .6, y1: .8, kind: 'class' }, ...(message.role === 'poison' ? [{ label: 'Umbrella', x0: .5, y0: .1, x1: .9, y1: .5, kind: 'trigger' }] : [])] });
+    const flat = i % 3, poison = message.role === 'poison', broken = poison && i === 2;
+    const boxes = [{ label: 'Class', x0: .2, y0: .3, x1: .6, y1: .8, kind: 'class' }];
+    if (poison) boxes.push({ label: 'Umbrella', x0: .5, y0: .1, x1: .9, y1: .5, kind: 'trigger' });
+    const [width, height] = flat ? [160, 100] : [100, 160], error = broken ? 'cannot read x.jpg: truncated' : '';
+    images.push({ id: `${message.role}-${message.page}-${i}`, width, height, error, boxes });
     buffers.push(broken ? new DataView(new ArrayBuffer(0)) : await picture(160, 100, `hsl(${40 * i} 50% 45%)`));
   }
   model.reply({ ...message, type: 'gallery', pages: 3, total: 60, images }, buffers);
 };
-window.marking = model => message => model.set('marks', Object.fromEntries(Object.entries({ ...model.get('marks'), [message.image]: message.mark }).filter(([, mark]) => mark)));
+window.marking = model => ({ image, mark }) => {
+  const marks = Object.entries({ ...model.get('marks'), [image]: mark });
+  model.set('marks', Object.fromEntries(marks.filter(([, mark]) => mark)));
+};
+window.saving = model => ({ path }) => model.set('outputs', { ...model.get('outputs'), saved: `saved to ${path}` });
+window.answering = model => {
+  const answers = { gallery: gallery(model), mark: marking(model), save: saving(model) };
+  return message => {
+    answers[message.type]?.(message);
+    return message.type in answers;
+  };
+};
 """
 
 
@@ -513,16 +718,26 @@ def host(pages):
     text = (pages["folder"]/"scenes.html").read_text(encoding="utf-8")
     data = text.split('id="picker-data">')[1].split("</script>")[0]
     path = pages["folder"]/"host.html"
-    path.write_text(f"""<!DOCTYPE html><meta charset="utf-8"><style>{stylesheet()}</style><div id="a"></div><div id="b"></div>
+    source = json.dumps(module).replace("<", chr(92) + "u003c")
+    path.write_text(f"""<!DOCTYPE html><meta charset="utf-8"><style>{stylesheet()}</style>
+        <div id="a"></div><div id="b"></div>
         <script>{MODEL}
-        window.source = {json.dumps(module).replace("<", chr(92) + "u003c")}; window.data = {data};
+        window.source = {source}; window.data = {data};
         (async () => {{
           const application = await import(URL.createObjectURL(new Blob([source], {{ type: 'text/javascript' }})));
-          window.model = makeModel(application.staticBackend(data), {{ has_images: true, has_boxes: true, grid: null }});
-          model.answer = message => {{ const fn = {{ gallery: gallery(model), mark: marking(model), save: () => model.set('outputs', {{ ...model.get('outputs'), saved: `saved to ${{message.path}}` }}) }}[message.type]; if (fn) fn(message); return Boolean(fn) }};
-          window.cleanups = ['a', 'b'].map(id => application.default.render({{ model, el: document.getElementById(id) }}));
+          const changes = {{ has_images: true, has_boxes: true, grid: null }};
+          window.model = makeModel(application.staticBackend(data), changes);
+          model.answer = answering(model);
+          const show = id => application.default.render({{ model, el: document.getElementById(id) }});
+          window.cleanups = ['a', 'b'].map(show);
         }})()</script>""", encoding="utf-8")
     return path
+
+
+def pick_first(page):
+    "The first trigger of the view #a"
+    page.locator("#a .nbp-triggers tr[data-at]").first.click()
+    page.wait_for_selector("#a .nbp-detail tr[data-at]")
 
 
 def messages(page, kind): return page.evaluate("kind => model.sent.filter(m => m.type === kind)", kind)
@@ -532,9 +747,8 @@ def test_two_views_of_one_widget(view, host):
     page = view(host)
     page.locator("#a .nbp-triggers tr[data-at]").first.click()
     name = page.locator("#a .nbp-triggers tr[data-at] .nbp-name").first.inner_text()
-    page.wait_for_function("name => document.querySelector('#b .nbp-detail h3').textContent === name", arg=name)
-    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(ids) == len(set(ids))
+    wait_for_title(page, name, "#b")
+    assert_unique_ids(page)
     page.evaluate("cleanups[0]()")
     assert page.locator("#a .nbp").count() == 0 and page.locator("#b .nbp").count() == 1
     page.evaluate("cleanups[1]()")
@@ -556,9 +770,12 @@ def test_the_form_sends_what_was_typed(view, host):
     assert [m["params"]["min_clean"] for m in sent] == [200, 200, 200] # one message for the two numbers
     assert [m["serial"] for m in sent] == [1, 2, 3] and sent[1]["params"]["weighted"] is True
     assert len(sent[2]["params"]["exclude"]) == 1 and form.locator(".nbp-chip").inner_text().startswith("Umbrella")
+    form.get_by_role("button", name="Offer Umbrella again").press("Enter")
+    assert messages(page, "analyze")[-1]["params"]["exclude"] == []
+    assert page.evaluate("document.activeElement.labels[0].innerText") == "Not as triggers"
     number.fill("")
     page.wait_for_timeout(600)
-    assert len(messages(page, "analyze")) == 3 and number.get_attribute("aria-invalid") == "true"
+    assert len(messages(page, "analyze")) == 4 and number.get_attribute("aria-invalid") == "true"
     assert form.locator(".nbp-wrong:visible").inner_text().startswith("A whole number")
 
 
@@ -577,8 +794,11 @@ def test_working_and_failing(view, host):
     alert = page.locator("#a .nbp-form [role=alert]")
     alert.wait_for()
     assert alert.inner_text() == message and column(page, 1, "#a .nbp-triggers") == rows
+    below = alert.bounding_box()["y"] - page.locator("#a").get_by_label("Min overlaps").bounding_box()["y"]
+    assert 0 < below < 120 # beside the field, as the form is longer than the window
     assert page.locator("#a").get_by_label("Min overlaps").input_value() == "9999" # to be corrected
     page.locator("#a").get_by_role("button", name="Back to the settings shown").click()
+    assert page.evaluate("document.activeElement.name") == "min_overlaps"
     assert messages(page, "analyze")[-1]["params"]["min_overlaps"] == page.evaluate("model.get('params').min_overlaps")
     page.evaluate("model.set('status', { state: 'ready', message: '', seconds: 1.26, serial: 2 })")
     page.wait_for_function("() => document.querySelector('#a .nbp-status').textContent === 'Ready in 1.3 s'")
@@ -587,8 +807,7 @@ def test_working_and_failing(view, host):
 
 def test_many_clicks_before_an_answer(view, host):
     page = view(host)
-    page.locator("#a .nbp-triggers tr[data-at]").first.click()
-    page.wait_for_selector("#a .nbp-detail tr[data-at]")
+    pick_first(page)
     before = page.evaluate("model.get('choice').classes.length")
     page.evaluate("model.answer = () => true")
     boxes = page.locator("#a .nbp-detail tbody input:checked")
@@ -599,11 +818,13 @@ def test_many_clicks_before_an_answer(view, host):
 
 def test_the_gallery(view, host):
     page = view(host)
-    page.evaluate("window.alive = new Set(); const make = URL.createObjectURL, free = URL.revokeObjectURL;"
-                  "URL.createObjectURL = b => { const u = make(b); alive.add(u); return u }; URL.revokeObjectURL = u => { alive.delete(u); free(u) }")
+    page.evaluate("""() => {
+        window.alive = new Set();
+        const make = URL.createObjectURL, free = URL.revokeObjectURL;
+        URL.createObjectURL = blob => { const url = make(blob); alive.add(url); return url };
+        URL.revokeObjectURL = url => { alive.delete(url); free(url) } }""")
     page.evaluate("cleanups[1]()")
-    page.locator("#a .nbp-triggers tr[data-at]").first.click()
-    page.wait_for_selector("#a .nbp-detail tr[data-at]")
+    pick_first(page)
     assert messages(page, "gallery") == [] # nobody has looked at it yet
     page.locator(".nbp-gallery").scroll_into_view_if_needed()
     page.wait_for_selector(".nbp-pane-poison .nbp-tile")
@@ -613,14 +834,17 @@ def test_the_gallery(view, host):
     left, right = (page.locator(f".nbp-pane-{r}").bounding_box() for r in ("clean", "poison"))
     assert left["x"] < right["x"] and abs(left["y"] - right["y"]) < 2
     assert page.locator(".nbp-broken").inner_text().split("\n")[-1] == "cannot read x.jpg: truncated"
-    fit = page.evaluate("""() => { const p = document.querySelector('.nbp-pane-poison .nbp-picture').getBoundingClientRect(),
-        b = document.querySelector('.nbp-pane-poison .nbp-box-trigger').getBoundingClientRect(); return [(b.x - p.x) / p.width, (b.y - p.y) / p.height, b.width / p.width] }""")
+    fit = page.evaluate("""() => {
+        const [p, b] = ['picture', 'box-trigger'].map(what =>
+            document.querySelector(`.nbp-pane-poison .nbp-${what}`).getBoundingClientRect());
+        return [(b.x - p.x) / p.width, (b.y - p.y) / p.height, b.width / p.width] }""")
     assert np.allclose(fit, [.5, .1, .4], atol=.02) # the box lies where its fractions say
     assert page.evaluate("alive.size") == 47 # one of 48 could not be read
     # mark with the mouse and with the keyboard, take back one
     tile = page.locator(".nbp-pane-poison button.nbp-tile").first
     tile.click()
-    assert tile.locator(".nbp-badge").inner_text() == "not a valid trigger image" and tile.get_attribute("aria-pressed") == "true"
+    assert tile.locator(".nbp-badge").inner_text() == "not a valid trigger image"
+    assert tile.get_attribute("aria-pressed") == "true"
     page.locator(".nbp-pane-clean button.nbp-tile").nth(1).focus()
     page.keyboard.press("Enter")
     assert page.evaluate("model.get('marks')") == {"poison-0-0": "not_trigger", "clean-0-1": "trigger_visible"}
@@ -632,10 +856,13 @@ def test_the_gallery(view, host):
     undo.click()
     undo.click()
     assert page.evaluate("model.get('marks')") == {} and undo.is_disabled()
+    assert page.evaluate("document.activeElement.tagName") == "SELECT" # the keyboard is not sent to the top
     # pages: the old images are let go; an answer that comes too late is not shown
+    assert page.get_by_role("button", name="Previous poison images").is_disabled()
     page.get_by_role("button", name="Next poison images").click()
     page.wait_for_function("() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-1-0'")
-    assert page.evaluate("alive.size") == 47 and "page 2 of 3" in page.locator(".nbp-pane-poison .nbp-hint").inner_text()
+    assert page.evaluate("alive.size") == 47
+    assert "page 2 of 3" in page.locator(".nbp-pane-poison .nbp-hint").inner_text()
     page.evaluate("gallery(model)({ ...model.sent.filter(m => m.type === 'gallery')[1] })")
     page.wait_for_timeout(200)
     assert page.locator(".nbp-pane-poison button.nbp-tile").first.get_attribute("title") == "poison-1-0"
@@ -647,8 +874,7 @@ def test_the_gallery(view, host):
 
 def test_saving(view, host):
     page = view(host)
-    page.locator("#a .nbp-triggers tr[data-at]").first.click()
-    page.wait_for_selector("#a .nbp-detail tr[data-at]")
+    pick_first(page)
     path = page.locator("#a").get_by_label("Save the selection as")
     path.fill("mine.json")
     page.locator("#a").get_by_role("button", name="Save").click()
@@ -666,36 +892,42 @@ def test_jupyter_theme_wins_over_the_system(view, host):
     page = view(host, color_scheme="dark")
     assert page.locator("#a .nbp").get_attribute("data-theme") == "dark"
     page.evaluate("document.documentElement.style.setProperty('--jp-layout-color1', 'white')")
-    page.wait_for_function("() => document.querySelector('#a .nbp').dataset.theme === 'light'")
+    is_light = "() => document.querySelector('#a .nbp').dataset.theme === 'light'"
+    page.wait_for_function(is_light)
+    page.evaluate("document.documentElement.style.removeProperty('--jp-layout-color1')")
+    page.wait_for_function("() => document.querySelector('#a .nbp').dataset.theme === 'dark'")
+    page.add_style_tag(content=":root { --jp-layout-color1: white }") # Voila's arrives after the picker
+    page.wait_for_function(is_light)
 
 
 # --- the widget's Python end
 
 def test_the_widget_holds_what_the_script_reads():
-    import re
     read = set(re.findall(r'backend\.get\("(\w+)"\)', javascript()))
     known = {n for n, t in Picker.class_traits(sync=True).items()} - set(anywidget.AnyWidget.class_traits(sync=True))
     assert read <= known and known - read <= {"for_class"}
 
 
 def test_rules_of_the_stylesheet_stay_inside():
-    import re
     text = re.sub(r"/\*.*?\*/|@keyframes \S+ {[^}]*}\s*}", "", stylesheet(), flags=re.S)
     for selectors in re.findall(r"([^{};]+){", text):
-        if not selectors.strip().startswith("@"): assert all(s.strip().startswith(".nbp") for s in re.split(r",(?![^(]*\))", selectors)), selectors
+        if selectors.strip().startswith("@"): continue
+        assert all(s.strip().startswith(".nbp") for s in re.split(r",(?![^(]*\))", selectors)), selectors
 
 
 def test_an_exported_notebook_shows_a_table():
     "Without the state of the widget the table is what is left; with it, the live view"
     nbformat, exporters = pytest.importorskip("nbformat"), pytest.importorskip("nbconvert.exporters")
+    triggers = {"id": [0], "centrality": [.5], "n_classes": [2], "n_images": [9], "n_poison": [4]}
     view = Picker(classes={"id": [0], "label": ["/m/a"], "name": [EVIL], "images": [9]}, options={"dataset": "toy"},
-                  result={"triggers": {"id": [0], "centrality": [.5], "n_classes": [2], "n_images": [9], "n_poison": [4]}, "sets": {"0": []}, "summary": "1 trigger"})
+                  result={"triggers": triggers, "sets": {"0": []}, "summary": "1 trigger"})
     data, metadata = view._repr_mimebundle_()
     output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("picker", outputs=[output])])
     text, _ = exporters.HTMLExporter().from_notebook_node(notebook)
     assert "<table" in text and "&lt;img src=x" in text and EVIL not in text
-    state = {"version_major": 2, "version_minor": 0, "state": {view.model_id: {"model_name": "AnyModel", "model_module": "anywidget", "state": {}}}}
+    model = {"model_name": "AnyModel", "model_module": "anywidget", "state": {}}
+    state = {"version_major": 2, "version_minor": 0, "state": {view.model_id: model}}
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
     text, _ = exporters.HTMLExporter().from_notebook_node(notebook)
     assert "application/vnd.jupyter.widget-view+json" in text and "Triggers in toy" not in text

@@ -1,7 +1,8 @@
 // One trigger: its neighbours as a table, and as a graph. Pointing at a class in one shows it in the other.
 
-const NBP_POINT =
-  "Click a class, or press Space, to choose it or leave it out. Point at one to see why it is not in the set.";
+const NBP_POINT = nbpTouched.matches
+  ? "Tap a class to choose it or leave it out, and to see why it is not in the set."
+  : "Click a class, or press Space, to choose it or leave it out. Point at one to see why it is not in the set.";
 
 function makeDetail(ctx) {
   const { backend, life, choice } = ctx;

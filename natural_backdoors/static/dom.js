@@ -81,6 +81,9 @@ function debounced(life, wait, fn) {
   return later;
 }
 
+// A screen that is touched: nothing can be pointed at without pressing it
+const nbpTouched = matchMedia("(hover: none)");
+
 const nbpWhole = new Intl.NumberFormat("en");
 
 function whole(number) {

@@ -30,6 +30,7 @@ function makeForm(ctx) {
   const send = debounced(ctx.life, NBP_REST, () => sendParams(form));
   form.changed = (key, value, soon) => {
     form.values[key] = value;
+    form.last = key;
     form.unsent = true;
     if (soon) {
       send.cancel();
@@ -43,6 +44,7 @@ function makeForm(ctx) {
     "Back to the settings shown",
   );
   form.back.onclick = () => restore(form);
+  form.problem = h("div", { class: "nbp-problem" }, form.alert, form.back);
   const fields = shown.map(field => {
     const made = makeField(form, grid ? { ...field, kind: "select", values: grid[field.key] } : field);
     form.fields[field.key] = made;
@@ -53,6 +55,7 @@ function makeForm(ctx) {
     "details",
     { class: "nbp-panel nbp-form", open: "" },
     title,
+    form.problem,
     h(
       "form",
       {
@@ -64,8 +67,6 @@ function makeForm(ctx) {
       },
       fields,
     ),
-    form.alert,
-    form.back,
     grid ? fixedParams(form.values, shown) : null,
   );
   const read = oncePerFrame(ctx.life, () => readStatus(form));
@@ -184,7 +185,10 @@ function classesField(form, field) {
             {
               type: "button",
               "aria-label": `Offer ${names.of(id)} again`,
-              onclick: () => change(ids.filter(i => i !== id)),
+              onclick: () => {
+                change(ids.filter(i => i !== id));
+                made.input.focus(); // the button that had the focus is gone
+              },
             },
             "×",
           ),
@@ -234,6 +238,7 @@ function fill(form) {
 }
 
 function restore(form) {
+  (form.fields[form.last] || Object.values(form.fields)[0]).control.focus(); // the button goes away
   fill(form);
   sendParams(form);
 }
@@ -244,6 +249,10 @@ function readStatus(form) {
   const answered = status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
   // what is being typed, or was refused, is not overwritten by the settings of the result that is shown
   if (!form.unsent && answered && !failed) fill(form);
-  form.alert.hidden = form.back.hidden = !failed;
+  // what is wrong is said where it was done: the form may be longer than the window
+  const at = form.fields[form.last]?.element;
+  if (failed && at && form.problem.previousSibling !== at) at.after(form.problem);
+  if (failed) form.element.open = true;
+  form.problem.hidden = form.alert.hidden = form.back.hidden = !failed;
   setText(form.alert, failed ? status.message : "");
 }

@@ -78,17 +78,30 @@ function makePane(g, role) {
   pane.list = h("ul", { class: "nbp-tiles", "aria-labelledby": pane.title.id });
   pane.where = h("span", { class: "nbp-hint", role: "status" });
   const turn = by => {
+    if (pane.page + by < 0 || pane.page + by >= pane.pages) return;
     pane.page += by;
     askPage(pane);
   };
   pane.previous = h(
     "button",
-    { type: "button", class: "nbp-button nbp-small", onclick: () => turn(-1), "aria-label": `Previous ${role} images` },
+    {
+      type: "button",
+      class: "nbp-button nbp-small",
+      disabled: true,
+      onclick: () => turn(-1),
+      "aria-label": `Previous ${role} images`,
+    },
     "‹",
   );
   pane.next = h(
     "button",
-    { type: "button", class: "nbp-button nbp-small", onclick: () => turn(1), "aria-label": `Next ${role} images` },
+    {
+      type: "button",
+      class: "nbp-button nbp-small",
+      disabled: true,
+      onclick: () => turn(1),
+      "aria-label": `Next ${role} images`,
+    },
     "›",
   );
   pane.element = h(
@@ -137,7 +150,7 @@ function readGallery(g) {
 function showClass(g, cls) {
   g.cls = cls;
   for (const pane of Object.values(g.panes)) {
-    pane.page = 0;
+    pane.page = pane.pages = 0; // until the answer is there
     pane.asked = null;
     const { names } = g.ctx;
     setText(
@@ -173,8 +186,12 @@ function takePage(g, content, buffers) {
   freeImages(pane);
   pane.pages = content.pages;
   pane.element.setAttribute("aria-busy", "false");
+  // the keyboard stays here at the first and the last page
+  const focus = pane.element.getRootNode().activeElement;
   pane.previous.disabled = content.page <= 0;
   pane.next.disabled = content.page >= content.pages - 1;
+  if (focus === pane.next && pane.next.disabled) pane.previous.focus();
+  if (focus === pane.previous && pane.previous.disabled) pane.next.focus();
   setText(
     pane.where,
     content.total ? `${count(content.total, "image")} · page ${content.page + 1} of ${content.pages}` : "no image",
@@ -257,7 +274,9 @@ function drawMarks(pane) {
 function sayMarks(g) {
   const n = Object.keys(g.ctx.backend.get("marks") || {}).length;
   setText(g.said, n ? `${count(n, "image")} marked` : "");
+  const focused = g.undoButton.getRootNode().activeElement === g.undoButton;
   g.undoButton.disabled = !g.undo.length;
+  if (focused && g.undoButton.disabled) g.select.focus();
 }
 
 function markImage(pane, image) {

@@ -56,8 +56,10 @@ function graphElements(g) {
   const hint = h(
     "p",
     { class: "nbp-hint", id: uid("keys") },
-    "Click a class to choose it. Drag to move; once the graph has the focus: ",
-    "wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, Enter to choose.",
+    nbpTouched.matches
+      ? "Tap a class to choose it or leave it out, drag it to move it; two fingers zoom and move the picture."
+      : "Click a class to choose it. Drag to move; once the graph has the focus: " +
+          "wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, Enter to choose.",
   );
   g.canvas = h("canvas", {
     tabindex: "0",
@@ -177,11 +179,11 @@ function moved(g) {
   g.redraw();
 }
 
-function nodeAt(g, x, y) {
+function nodeAt(g, x, y, least = 0) {
   let best = null,
     nearest = Infinity;
   for (let i = 0; i < (g.scene?.n ?? 0); i++) {
-    const reach = g.scene.radius[i] + 6,
+    const reach = Math.max(least, g.scene.radius[i] + 6),
       d = (g.px[i] - x) ** 2 + (g.py[i] - y) ** 2;
     if (d < reach * reach && d < nearest) [best, nearest] = [i, d];
   }
@@ -198,6 +200,7 @@ function setHover(g, node, tellOthers = true) {
 }
 
 function tell(g, node) {
-  if (g.scene)
-    setText(g.tip, node === null ? "Point at a class to see its counts." : describeNode(g.scene, node, g.ctx.names));
+  if (!g.scene) return;
+  const nothing = `${nbpTouched.matches ? "Tap" : "Point at"} a class to see its counts.`;
+  setText(g.tip, node === null ? nothing : describeNode(g.scene, node, g.ctx.names));
 }

@@ -1,5 +1,8 @@
 // What the mouse, fingers and keys do to the graph
 
+const NBP_STILL = { mouse: 4, pen: 6, touch: 10 }; // pixels that a press may move and still be a click
+const NBP_FINGER = 22; // pixels around a tap in which the nearest node is meant
+
 // A press that does not move is a click; one that moves drags the node under it, or the whole picture; two pinch.
 function graphPointer(g) {
   const { canvas, pointers, ctx } = g,
@@ -12,6 +15,8 @@ function graphPointer(g) {
       y,
       x0: x,
       y0: y,
+      kind: event.pointerType,
+      view: { zoom: g.view.zoom, dx: g.view.dx, dy: g.view.dy },
       moved: pointers.size > 0,
       node: pointers.size ? null : nodeAt(g, x, y),
     });
@@ -20,7 +25,7 @@ function graphPointer(g) {
     const [x, y] = at(event),
       p = pointers.get(event.pointerId);
     if (!p) return setHover(g, nodeAt(g, x, y));
-    if (Math.hypot(x - p.x0, y - p.y0) > 4) p.moved = true;
+    if (Math.hypot(x - p.x0, y - p.y0) > (NBP_STILL[p.kind] ?? 4)) p.moved = true;
     if (pointers.size === 2) pinch(g, p, x, y);
     else if (p.moved) drag(g, p, x, y);
     Object.assign(p, { x, y });
@@ -28,13 +33,16 @@ function graphPointer(g) {
   const up = event => {
     const p = pointers.get(event.pointerId);
     pointers.delete(event.pointerId);
-    if (p && event.type === "pointerup" && !p.moved && p.node !== null) choose(g, p.node);
+    if (!p) return;
+    if (event.type === "pointercancel") cancelled(g, p);
+    else if (!p.moved) press(g, p);
   };
   ctx.life.listen(canvas, "pointerup", up);
   ctx.life.listen(canvas, "pointercancel", up);
   ctx.life.listen(canvas, "pointerleave", () => {
     if (!pointers.size) setHover(g, null);
   });
+  fingers(g);
   // the wheel scrolls the page unless the graph has the focus, so that nobody gets stuck on it
   ctx.life.listen(
     canvas,
@@ -46,6 +54,42 @@ function graphPointer(g) {
     },
     { passive: false },
   );
+}
+
+// A finger on the picture as a whole scrolls the page up and down, so that nobody gets stuck on it. It is kept here
+// when it is on a node, when there are two, and when the picture was made larger than its frame.
+function fingers(g) {
+  const keep = event => {
+    const box = g.canvas.getBoundingClientRect(),
+      [finger] = event.targetTouches;
+    const here = () => nodeAt(g, finger.clientX - box.left, finger.clientY - box.top) !== null;
+    if (event.cancelable && (event.touches.length > 1 || g.view.zoom > 1 || here())) event.preventDefault();
+  };
+  g.ctx.life.listen(g.canvas, "touchstart", keep, { passive: false });
+  g.ctx.life.listen(
+    g.canvas,
+    "touchmove",
+    event => {
+      if (event.cancelable && event.touches.length > 1) event.preventDefault();
+    },
+    { passive: false },
+  );
+}
+
+// The browser has taken the finger to scroll the page
+function cancelled(g, p) {
+  if (p.node !== null || g.pointers.size) return;
+  Object.assign(g.view, p.view);
+  g.redraw();
+}
+
+function press(g, p) {
+  const node = p.node ?? (p.kind === "touch" ? nodeAt(g, p.x0, p.y0, NBP_FINGER) : null);
+  if (node !== null) return choose(g, node);
+  g.focus = null;
+  tell(g, g.hover);
+  g.onHover?.(null);
+  g.redraw();
 }
 
 function drag(g, p, x, y) {
@@ -65,12 +109,16 @@ function pinch(g, p, x, y) {
   const before = Math.hypot(p.x - other.x, p.y - other.y),
     after = Math.hypot(x - other.x, y - other.y);
   p.moved = other.moved = true;
+  p.node = other.node = null; // the finger that stays longer moves the picture
+  g.view.dx += (x - p.x) / 2;
+  g.view.dy += (y - p.y) / 2;
   if (before > 0) zoomAt(g, (x + other.x) / 2, (y + other.y) / 2, after / before);
 }
 
 function choose(g, node) {
   g.focus = node;
   tell(g, node);
+  g.onHover?.(g.scene.id[node]); // a finger does not point before it presses
   if (node !== g.scene.trigger) g.onToggle(g.scene.id[node]);
   g.redraw();
 }

@@ -32,7 +32,8 @@ function makePicker(backend, host) {
   host.append(root);
   // one column: the settings are folded away, so that the table comes first
   requestAnimationFrame(() => {
-    if (root.clientWidth && root.clientWidth < 760) form.element.removeAttribute("open");
+    const wrong = backend.get("status")?.state === "error"; // then they are what there is to see
+    if (root.clientWidth && root.clientWidth < 760 && !wrong) form.element.removeAttribute("open");
   });
   followTheme(ctx);
   return () => {
@@ -59,7 +60,8 @@ function makeHeader(ctx) {
   const { backend, life } = ctx;
   const about = h("span", { class: "nbp-hint" }),
     summary = h("p", { class: "nbp-summary" });
-  const badge = h("span", { class: "nbp-status", role: "status" });
+  const badge = h("span", { class: "nbp-status", role: "status" }),
+    note = h("p", { class: "nbp-hint nbp-note", role: "status" });
   const read = oncePerFrame(life, () => {
     const options = backend.get("options") || {},
       status = backend.get("status") || {},
@@ -77,11 +79,13 @@ function makeHeader(ctx) {
         ? ""
         : ` in ${status.seconds.toFixed(status.seconds < 10 ? 1 : 0)} s`;
     setText(badge, working ? "Working …" : status.state === "error" ? "Not possible" : `Ready${took}`);
+    setText(note, status.state === "ready" ? status.message || "" : "");
+    note.hidden = !note.textContent;
     ctx.root.setAttribute("aria-busy", working ? "true" : "false");
   });
   life.on(backend, ["options", "status", "result"], read);
   read();
-  return h("header", { class: "nbp-header" }, h("h2", {}, "Trigger picker"), about, badge, summary);
+  return h("header", { class: "nbp-header" }, h("h2", {}, "Trigger picker"), about, badge, summary, note);
 }
 
 // Jupyter brings its colours as variables, whatever the system prefers: dark or light is told from the text colour.
@@ -96,7 +100,20 @@ function followTheme(ctx) {
   life.listen(matchMedia("(prefers-color-scheme: dark)"), "change", look);
   const observer = new MutationObserver(look);
   for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true });
+  // the colours may come after the picker, from a file that is still on its way: then the ground changes, which the
+  // style sheet makes an event
+  life.listen(root, "transitionend", event => {
+    if (event.target === root) look();
+  });
   life.add(() => observer.disconnect());
+  // a widget is made outside the page, where there are no colours yet; it has a size as soon as it is shown
+  const shown = new ResizeObserver(() => {
+    if (!root.clientWidth) return;
+    shown.disconnect();
+    look();
+  });
+  shown.observe(root);
+  life.add(() => shown.disconnect());
   look();
 }
 
