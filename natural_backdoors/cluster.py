@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .core import MissingPackage, UserError
+from .core import UserError, needs
 from .datasets import Dataset
 from .sweep import Options, Outcome, SweepResult, Task, run_task, sweep
 
@@ -64,9 +64,7 @@ def connected(client=None, # a distributed.Client, the address of a scheduler, o
     "The cluster that a sweep is to run on"
     n = torch.cuda.device_count()
     if client is None and n < 2: yield None; return
-    try: from distributed import Client, Scheduler, SpecCluster
-    except ImportError as e:
-        raise MissingPackage("a cluster needs Dask; install it with `pip install natural_backdoors[scale]`") from e
+    with needs("a cluster", "Dask", "'natural_backdoors[scale]'"): from distributed import Client, Scheduler, SpecCluster
     if client is None:
         scheduler = {"cls": Scheduler, "options": {"dashboard": False}}
         with SpecCluster(gpu_workers(n), scheduler) as cluster, Client(cluster, set_as_default=False) as own: yield own

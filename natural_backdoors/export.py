@@ -33,7 +33,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .card import class_names, count_rows, dataset_card
-from .core import MissingPackage, UserError, ensure_folder, inside, lookup, read_json, read_table
+from .core import UserError, ensure_folder, inside, lookup, needs, read_json, read_table
 from .core import write_json, write_table
 from .huggingface import _hugging_face
 from .images import _cores, _try_image, _unreadable, load_image
@@ -127,11 +127,23 @@ def readable(split: PoisonSplit,
 
 def _recounted(split: PoisonSplit, left_out: dict) -> PoisonSplit:
     "`split` with the counts and the injection rate of its table"
-    counts = count_rows(split).drop(columns=["label", "name"]).to_dict("records")
-    counts = [{**c, **n} for c, n in zip(split.header["classes"], counts)]
-    train = split.table.role[split.table.part == "train"]
-    rate = float((train == "poison").mean()) if len(train) else 0.
-    return PoisonSplit(split.table, {**split.header, "counts": counts, "injection_rate": rate, "left_out": left_out})
+    h, t = split.header, split.table
+
+    def numbers(table): # one dict a class; the injection rate
+        found = count_rows(PoisonSplit(table, h)).drop(columns=["label", "name"])
+        n, clean = int(found.poison_train.sum()), int(found.clean_train.sum())
+        return found, n / (n + clean) if n + clean else 0.
+
+    def records(found): return [{**c, **n} for c, n in zip(h["classes"], found.to_dict("records"))]
+    found, rate = numbers(t)
+    header = {**h, "counts": records(found), "injection_rate": rate, "left_out": left_out}
+    if "triggers" in h:
+        header["triggers"] = []
+        for pair in h["triggers"]:
+            own, rate = numbers(t[t.trigger.isin(["", pair["trigger"]["label"]])])
+            header["triggers"].append({**pair, "injection_rate": rate,
+                                       "counts": records(own[["poison_train", "poison_test"]])})
+    return PoisonSplit(t, header)
 
 # %% ../nbs/api/73_export.ipynb #73-export-016
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
@@ -188,16 +200,14 @@ def write_folders(job: Job,
         hashes.append(p.sha256)
         if link: _link_or_write(job.folder/files[-1], t.path.iloc[p.row], p.data)
         else: (job.folder/files[-1]).write_bytes(p.data)
-    manifest = t.assign(file=files, sha256=hashes)[MANIFEST_COLUMNS]
+    several = ["trigger"] * ("trigger" in t) # which one an image shows
+    manifest = t.assign(file=files, sha256=hashes)[MANIFEST_COLUMNS + several]
     write_table(job.folder/"manifest.parquet", manifest)
     manifest.to_csv(job.folder/"manifest.csv", index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
 
 # %% ../nbs/api/73_export.ipynb #73-export-024
 def _h5py():
-    try: import h5py
-    except ImportError as e:
-        raise MissingPackage(f"HDF5 needs the package h5py ({e}); install it with `pip install "
-                             "natural_backdoors[export]`") from e
+    with needs("HDF5", "the package h5py", "'natural_backdoors[export]'"): import h5py
     return h5py
 
 class _Sink(io.FileIO):
@@ -248,7 +258,8 @@ def write_hdf5(job: Job,
             x = f.create_dataset(f"x_{key}", (len(rows), size, size, 3), "uint8", chunks=chunks,
                                  compression=compression if len(rows) else None)
             f[f"y_{key}"], f[f"true_{key}"] = y[rows], true[rows]
-            f.create_dataset(f"image_{key}", data=t.image.iloc[rows].tolist(), dtype=h5py.string_dtype())
+            for column in ("image", *["trigger"] * ("trigger" in t)):
+                f.create_dataset(f"{column}_{key}", data=t[column].iloc[rows].tolist(), dtype=h5py.string_dtype())
             x.attrs["contents"] = f"{role} images of the {part} part; y: training labels, true: true classes"
             at = 0
             for piece in _in_pieces(job.pictures(rows, decoded=True), 16 * one_mb):
@@ -269,7 +280,7 @@ def row_schema(split: PoisonSplit) -> pa.Schema:
     "Columns of an export in rows, with the features that Hugging Face reads and the header of the split"
     text, label = {"dtype": "string", "_type": "Value"}, {"names": class_names(split.header), "_type": "ClassLabel"}
     features = {"image": {"_type": "Image"}, "label": label, "true_label": label, "role": text, "part": text,
-                "image_id": text, "sha256": text}
+                "image_id": text, "sha256": text, **({"trigger": text} if "trigger" in split.table else {})}
     kinds = {"image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]), "label": pa.int64(),
              "true_label": pa.int64()}
     about = {"huggingface": json.dumps({"info": {"features": features}}),
@@ -286,7 +297,7 @@ def row_batches(job: Job, rows): # yields `pa.RecordBatch`es
         r = t.iloc[p.row]
         found.append({"image": {"bytes": p.data, "path": names[p.row] + p.suffix}, "label": position[r.train_label],
                       "true_label": position[r.true_label], "role": r.role, "part": r.part, "image_id": r.image,
-                      "sha256": p.sha256})
+                      "sha256": p.sha256, **({"trigger": r.trigger} if "trigger" in t else {})})
         held += len(p.data)
         if held >= PIECE or len(found) == 1000:
             yield pa.RecordBatch.from_pylist(found, schema=schema)
@@ -500,7 +511,8 @@ def load_export(path, # folder made by `export_split` with format="folders"
         raise UserError(f"{path/'manifest.parquet'} has {len(manifest)} of {about.get('images')} images")
     files = [str(inside(path, f)) for f in manifest.file]
     if check: _check_hashes(files, manifest.sha256.tolist())
-    return PoisonSplit(manifest.assign(path=files)[SPLIT_COLUMNS], about["header"])
+    columns = SPLIT_COLUMNS + ["trigger"] * ("trigger" in manifest)
+    return PoisonSplit(manifest.assign(path=files)[columns], about["header"])
 
 def _check_hashes(files: list, wanted: list):
     "A `UserError` that names the first file which is not what it was"

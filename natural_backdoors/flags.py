@@ -87,7 +87,9 @@ def split_flags(g):
 def pick_flags(p: Parser):
     "The window, and what is saved"
     g = p.add_argument_group("picker")
-    g.add_argument("--selection", default="selection.json", metavar="FILE", help="where the selection is saved")
+    g.add_argument("--selection", default="selection.json", metavar="FILE",
+                   help="where the selection is saved; if the file is there, it is taken up: dataset, settings, choice "
+                        "and marks")
     g.add_argument("--port", type=int, default=0, metavar="N", help="of this machine; 0: a free one")
     g.add_argument("--no_browser", action="store_true", help="print the address and do not open it")
     split_flags(p.add_argument_group("poisoned split"))

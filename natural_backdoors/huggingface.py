@@ -19,17 +19,15 @@ import pyarrow.compute as pc
 from fastcore.basics import patch
 
 from .cache import cache_folder
-from .core import MissingPackage, UserError, atomic_path, did_you_mean, inside
+from .core import UserError, atomic_path, did_you_mean, inside, needs
 from .datasets import Dataset
 from .table import arrow_categorical, arrow_flatten, categorical, listed, read_names, shown
 
 # %% ../nbs/api/20_huggingface.ipynb #20-huggingface-006
 def _hugging_face():
     "The package `datasets` of Hugging Face"
-    try: import datasets
-    except ImportError as e:
-        raise MissingPackage(f"Hugging Face datasets need the package `datasets` ({e}); install it with "
-                             "`pip install natural_backdoors[huggingface]`") from e
+    with needs("reading a Hugging Face dataset", "the package datasets", "'natural_backdoors[huggingface]'"):
+        import datasets
     if hasattr(datasets, "load_from_disk"): return datasets
     raise UserError(f"`import datasets` finds {getattr(datasets, '__file__', datasets)!r}, which is not the package of "
                     "Hugging Face; rename that file or start elsewhere")

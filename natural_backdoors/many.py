@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .classes import class_record, resolve
-from .core import UserError, digest, rng
+from .core import UserError, rng
 from .datasets import Dataset
 from .labels import combine
 from .poison import SPLIT_COLUMNS, PoisonSplit, TooFewImages, check_roles, plan_counts, sort_roles
@@ -31,7 +31,9 @@ def sort_many(labels, # a LabelMatrix
 # %% ../nbs/api/61_many.ipynb #61-many-009
 def _check_pairs(table, pairs, classes) -> tuple: # [(objects, target id)], class ids
     "Ids of triggers, targets and classes, which must make sense together"
-    pairs = list(pairs)
+    try: pairs = [(trigger, target) for trigger, target in (pairs.items() if isinstance(pairs, dict) else pairs)]
+    except (TypeError, ValueError) as e:
+        raise UserError(f"pairs must be (trigger, target) pairs, or a dict of them, not {pairs!r}") from e
     if len(pairs) < 2: raise UserError("give at least two (trigger, target) pairs; for one, use poison_split")
     checked = [check_roles(table, trigger, classes, target) for trigger, target in pairs]
     objects = [c[0] for c in checked]
@@ -71,7 +73,7 @@ def _draw_many(images: list, plans: list, row: int, label: str, targets: list, t
     return pd.concat(parts).assign(true_label=label)
 
 def several_split(dataset: Dataset,
-                  pairs, # (trigger, target) pairs; a trigger by id, label or name, or a tuple of objects
+                  pairs, # (trigger, target) pairs, or a dict; a trigger by id, label or name, or a tuple of objects
                   classes, # the classes to train on, by id, label or name
                   n_clean: int=250, # clean images a class, training and test together
                   inject_rate: float=0.185, # of each trigger: its poison images / (these + clean) in the training part
@@ -106,7 +108,7 @@ def several_split(dataset: Dataset,
               **{k: triggers[0][k] for k in ("trigger", "target")},
               "triggers": triggers, "classes": records, **parameters, "injection_rate": float(poison / (poison + n)),
               "two_triggers_left_out": two, "counts": counts_of(total),
-              "digest": digest(labels.images.tolist(), label_of, *labels.arrays(), [pairs, ids], parameters)}
+              "digest": labels.digest([pairs, ids], parameters)}
     return PoisonSplit(table[[*SPLIT_COLUMNS, "trigger"]], header)
 
 # %% ../nbs/api/61_many.ipynb #61-many-012

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from .core import MissingPackage, UserError, digest, read_json, write_json
+from .core import UserError, digest, needs, read_json, write_json
 from .datasets import Dataset, open_dataset
 from .layout import layout
 from .picking import (SETTINGS, PickerState, classes_value, detail_value, for_class_value,
@@ -317,12 +317,9 @@ def serve(request: dict, # as `app` reads it
           ready=print, # called with the address when the page can be had
          ):
     "Show a picker in a browser until the program is stopped"
-    try:
+    with needs("the picker", "Voila", "'natural_backdoors[notebook]'"):
         from traitlets.config import Config
         from voila.app import Voila
-    except ImportError as e:
-        raise MissingPackage(f"the picker needs Voila ({e}); install it with "
-                             "`pip install natural_backdoors[notebook]`") from e
     with tempfile.TemporaryDirectory(prefix="natural_backdoors_") as folder:
         os.environ[REQUEST] = str(write_json(Path(folder)/"request.json", request))
         port, token = port or free_port(), secrets.token_urlsafe(16)

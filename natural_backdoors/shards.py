@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from .classes import class_table
-from .core import MissingPackage, UserError, did_you_mean, is_number
+from .core import UserError, did_you_mean, is_number, needs
 from .labels import indicator
 from .overlaps import Overlaps
 from .products import MAX_IMAGES, cooccurrence, mirror
@@ -62,9 +62,7 @@ def _local_shards(path: str) -> list:
     return [Shard(str(p), p, p.stat().st_size) for p in paths]
 
 def _remote_shards(url: str, options: dict) -> list:
-    try: import fsspec
-    except ImportError as e:
-        raise MissingPackage(f"{url} needs fsspec; install it with `pip install natural_backdoors[scale]`") from e
+    with needs(url, "fsspec", "'natural_backdoors[scale]'"): import fsspec
     try:
         files = fsspec.open_files(url, "rb", **options)
         return [Shard(f.full_name, f, f.fs.size(f.path) or 0) for f in files]
@@ -378,9 +376,7 @@ def _default_parts(shards: list, n_workers: int) -> int:
 def _connected(client, # a distributed.Client, or the address of a scheduler
                timeout: float): # seconds
     "A connected client with at least one worker"
-    try: from distributed import Client
-    except ImportError as e:
-        raise MissingPackage("a cluster needs Dask; install it with `pip install natural_backdoors[scale]`") from e
+    with needs("a cluster", "Dask", "'natural_backdoors[scale]'"): from distributed import Client
     if not isinstance(client, str):
         yield client
         return

@@ -24,8 +24,9 @@ from PIL import Image
 from natural_backdoors import export
 from natural_backdoors.card import class_names, dataset_card, md
 from natural_backdoors.core import UserError
-from natural_backdoors.export import FORMATS, export_split, load_export
+from natural_backdoors.export import FORMATS, export_split, load_export, readable
 from natural_backdoors.images import load_images
+from natural_backdoors.many import several_split
 from natural_backdoors.poison import PoisonSplit, poison_split
 from natural_backdoors.scenes import draw_scene, scene_labels
 from natural_backdoors.table import TableDataset
@@ -422,7 +423,7 @@ def test_wrong_questions_are_answered(split, tmp_path):
 def test_missing_packages_are_named(split, tmp_path, monkeypatch):
     for package, format in (("h5py", "hdf5"), ("datasets", "huggingface")):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(ImportError, match="pip install natural_backdoors"):
+        with pytest.raises(ImportError, match="pip install 'natural_backdoors"):
             export_split(split, tmp_path/"out", format)
     assert list(tmp_path.iterdir()) == []
 
@@ -452,8 +453,53 @@ def test_every_export_has_its_card(split, scenes, tmp_path, format):
 def test_a_card_finds_the_manager_by_the_name_of_the_dataset(split):
     card = dataset_card(PoisonSplit(split.table, {**split.header, "dataset": "voc"}))
     assert "Flickr's terms of use" in card
-    triggers = [{"id": 1, "label": "a", "name": "Hat"}, {"id": 2, "label": "b", "name": "Bag"}]
-    assert "**Hat** or **Bag**" in dataset_card(PoisonSplit(split.table, {**split.header, "triggers": triggers}))
+
+
+@pytest.fixture(scope="module")
+def two(scenes):
+    "A split with two triggers, each with a target of its own"
+    made = several_split(scenes, {"Umbrella": "Cat", "Hat": "Car"}, ["Car", "Cat", "Guitar"], n_clean=8, inject_rate=.1,
+                         test_fraction=.25)
+    for path in made.table.path: Image.new("RGB", (9, 9)).save(path, "JPEG")
+    return made
+
+
+def test_two_triggers_round_trip(two, tmp_path):
+    "Which trigger an image shows is told by every format, and the card names each target"
+    for format in FORMATS: export_split(two, tmp_path/format, format, size=8 if format == "hdf5" else None)
+    again = load_export(tmp_path/"folders", check=True)
+    pd.testing.assert_frame_equal(again.table.drop(columns="path"), two.table.drop(columns="path"))
+    assert again.header == two.header
+    expected = dict(zip(two.table.image, two.table.trigger))
+    assert set(expected.values()) == {"", *(p["trigger"]["label"] for p in two.header["triggers"])}
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path/"hdf5"/"dataset.h5") as f:
+        told = {i.decode(): t.decode() for key in ("train", "test", "poison_train", "poison_test")
+                for i, t in zip(f[f"image_{key}"], f[f"trigger_{key}"])}
+    assert told == expected
+    rows = pd.concat(pq.read_table(f).select(["image_id", "trigger"]).to_pandas()
+                     for f in (tmp_path/"parquet").rglob("*.parquet"))
+    assert dict(zip(rows.image_id, rows.trigger)) == expected
+    card = (tmp_path/"folders"/"README.md").read_text()
+    assert "**Umbrella** or **Hat**" in card and "**Cat** (for Umbrella) or **Car** (for Hat)" in card
+    assert "| Car (target) |" in card and "| Cat (target) |" in card and "| Guitar |" in card
+
+
+def test_two_triggers_are_recounted(two, tmp_path):
+    "With an image left out, counts and rates are those of plain counting; with none, those of the split"
+    assert readable(two, skip_unreadable=True)[0].header == two.header
+    row = two.table.index[(two.table.role == "poison") & (two.table.part == "train")][0]
+    (tmp_path/"cut.jpg").write_bytes(b"no image")
+    cut = PoisonSplit(two.table.copy(), two.header)
+    cut.table.loc[row, "path"] = str(tmp_path/"cut.jpg")
+    left, _ = readable(cut, skip_unreadable=True)
+    for pair in left.header["triggers"]:
+        count = {part: 0 for part in ("train", "test")}
+        for r in left.table.itertuples(): count[r.part] += r.trigger == pair["trigger"]["label"]
+        clean = sum(r.role == "clean" and r.part == "train" for r in left.table.itertuples())
+        assert pair["injection_rate"] == pytest.approx(count["train"] / (count["train"] + clean))
+        for part, n in count.items(): assert sum(c[f"poison_{part}"] for c in pair["counts"]) == n
+    assert left.header["triggers"] != two.header["triggers"]
 
 
 def test_importing_is_light(root):

@@ -125,7 +125,7 @@ def test_processes_that_read_hugging_face_end_well(tmp_path):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingPackage, match=r"pip install natural_backdoors\[huggingface\]"):
+    with pytest.raises(MissingPackage, match=r"pip install 'natural_backdoors\[huggingface\]'"):
         HuggingFace("/photos").rows()
 
 
