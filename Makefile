@@ -24,7 +24,7 @@ export PYTHONUNBUFFERED := 1
 # kernels and console scripts of the environment come first, wherever they are looked up by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest docs benchmarks benchmarks-full core readme \
+.PHONY: help demo test setup graph-tool export check-export check-clean notebooks pytest docs benchmarks benchmarks-full benchmarks-gpu core readme \
         constraints clean distclean
 
 help: ## list the targets
@@ -105,6 +105,8 @@ benchmarks: setup ## what the main steps cost, beside named peers (minutes)
 	$(BIN)/python benchmarks/centrality.py --quick
 	$(BIN)/python benchmarks/overlaps.py --scale 0.1
 	$(BIN)/python benchmarks/openimages.py --labels --share 0.1
+	$(BIN)/python benchmarks/training.py --repeat 1
+	$(BIN)/python benchmarks/sweep.py --repeat 1
 
 # writes 5 GB of label files into the folder for temporary files, and removes them again
 benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for the page that shows them (long)
@@ -114,7 +116,13 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/centrality.py --save
 	$(BIN)/python benchmarks/class_sets.py --save
 	$(BIN)/python benchmarks/run.py --save
+	$(BIN)/python benchmarks/training.py --save
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save
+
+benchmarks-gpu: setup ## training and sweeps on the GPU of this machine, kept in benchmarks/results/
+	$(BIN)/python -c 'import torch; torch.cuda.is_available() or exit("PyTorch sees no GPU here")'
+	$(BIN)/python benchmarks/training.py --scale gpu --save
+	$(BIN)/python benchmarks/sweep.py --scale gpu --save
 
 # The package as users get it without extras: a fresh environment, the newest numpy and pandas, an installed copy and
 # not this folder. nbdev and hypothesis are there only to run the notebooks; graph-tool, built for numpy 1, is not.

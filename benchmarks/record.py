@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 RESULTS = Path(__file__).resolve().parent/"results"
-PACKAGES = ("numpy", "scipy", "pandas", "polars", "networkx")
+PACKAGES = ("numpy", "scipy", "pandas", "polars", "networkx", "torch")
 
 
 def machine():
