@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SHARDED', 'DEMO', 'load_dataset', 'is_sharded', 'count_shards', 'find_arguments_of', 'analyse', 'save_analysis',
            'show', 'shown_part', 'analyze', 'pick', 'resume_request', 'given_flags', 'use_selection', 'run_folder',
-           'choose', 'claim_folder', 'make_split', 'train', 'recipe', 'finish_run', 'command_line', 'reproduce',
-           'datasets', 'report', 'export', 'demo', 'make_parser', 'underscored', 'run', 'main']
+           'choose', 'claim_folder', 'excluded', 'make_split', 'train', 'recipe', 'finish_run', 'train_grid',
+           'command_line', 'reproduce', 'datasets', 'report', 'export', 'demo', 'make_parser', 'underscored', 'run',
+           'main']
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-003
 import argparse
@@ -188,6 +189,7 @@ def use_selection(args, chosen: Selection):
     if source.get("options"): says["option"] = [f"{k}={v}" for k, v in source["options"].items()]
     find.pop("seed", None)
     says |= {_FLAG_OF.get(k, k): v for k, v in find.items() if k in _FIND and k != "split"}
+    for flag in getattr(args, "varied", {}): says.pop(flag, None) # several values vary what was selected
     given, same = given_flags(args), {"trigger": {r: chosen.trigger[r] for r in ("id", "label", "name")}}
     same |= {"target": chosen.target, "classes": chosen.classes}
     for flag, value in says.items():
@@ -249,9 +251,13 @@ def claim_folder(folder: Path, record: dict) -> Path:
     return folder
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-025
+def excluded(args) -> list: # of image ids
+    "The images that flags leave out"
+    return excluded_images(args.without) + (excluded_images(args.exclusions) if args.exclusions else [])
+
 def make_split(args, dataset: Dataset, trigger: int, classes: list, target: int):
     "The poisoned split; with `--download_dataset` of images that could be had"
-    without = excluded_images(args.without) + (excluded_images(args.exclusions) if args.exclusions else [])
+    without = excluded(args)
     while True:
         split = poison_split(dataset, trigger, classes, target, args.sample_size, args.inject_rate, args.test_fraction,
                              args.seed, args.split, without, args.add_classes, args.poison_classes)
@@ -265,10 +271,14 @@ def make_split(args, dataset: Dataset, trigger: int, classes: list, target: int)
         without += gone
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-026
-_NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root", "selection", "resume", "checkpoint", "device"}
+_NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root", "selection", "resume", "checkpoint", "device",
+                "varied"}
 
 def train(args):
     "Build the poisoned split, train the poisoned model and its clean control, measure and report"
+    args.varied = {k: v for k in ("target", "inject_rate", "lr") if isinstance(v := getattr(args, k), list)}
+    # the analysis asks for as many images as the highest rate needs
+    for flag, values in args.varied.items(): setattr(args, flag, max(values) if flag == "inject_rate" else values[0])
     if args.selection: use_selection(args, Selection.load(args.selection))
     if args.dataset_root is None: raise UserError("train needs --dataset_root, or a --selection that names the dataset")
     dataset = load_dataset(args)
@@ -283,6 +293,7 @@ def train(args):
         print(f"no analysis ({e}); going on with the classes given")
         found = None
     trigger, classes, target = choose(args, dataset, found)
+    if args.varied: return train_grid(args, dataset, trigger, classes, target)
     split = make_split(args, dataset, trigger, classes, target)
     parameters = {k: v for k, v in vars(args).items() if k not in _NOT_RESULTS}
     parameters |= {"trigger": trigger, "classes": classes, "target": target}
@@ -323,6 +334,34 @@ def finish_run(args, split, folder: Path):
     evaluation = evaluate_run(folder, trained.models, args.device, skip_unreadable=args.skip_unreadable)
     page = write_report(folder)
     print(f"\n{comparison_table(evaluation).to_string()}\n\nresults: {folder}\nreport:  {page}")
+
+_OF_ONE = {"keep_best": False, "patience": None, "monitor": "test_clean_acc"} # what only a single run can do
+
+def train_grid(args, dataset: Dataset, trigger, classes: list, target: int):
+    "Train all combinations of the values of flags that have several, and their clean controls"
+    from natural_backdoors.reproduce import find_images
+    from natural_backdoors.sweep import make_grid, sweep
+    said, flags = recipe(args), " and ".join(f"--{flag}" for flag in args.varied)
+    for name, default in _OF_ONE.items():
+        if said.pop(name, default) != default: raise UserError(f"--{name} is for a single run; give {flags} one value")
+    controls = [False] + [args.control_only_clean and "only_clean" or True] * args.control
+    lrs, archs = ([said.pop(name)] if name in said else None for name in ("lr", "arch"))
+    poison_classes = {} if args.poison_classes is None else {"poison_classes": args.poison_classes}
+    grid = make_grid(dataset, [(trigger, classes)], args.varied.get("target", [target]),
+                     args.varied.get("inject_rate", [args.inject_rate]), args.varied.get("lr", lrs), [args.seed], archs,
+                     controls, args.split, n_clean=args.sample_size, test_fraction=args.test_fraction,
+                     split_seed=args.seed, add_classes=args.add_classes, **poison_classes, **said)
+    without = excluded(args)
+    if args.download_dataset or not args.skip_unreadable:
+        without = find_images(dataset, grid, args.split, without, args.download_dataset)
+    folder = Path(f"{run_folder(args, dataset.name, trigger, classes)}_sweep")
+    write_json(ensure_folder(folder)/"run.json", {"command": command_line(args)})
+    done = sweep(dataset, grid, folder, args.split, without, device=args.device, skip_unreadable=args.skip_unreadable,
+                 save_models=args.save_model and "save_model" in given_flags(args), retry_failed=args.resume)
+    columns = ["target_name", "inject_rate", "lr", "control", "test_clean_acc", "test_trig_acc"]
+    print(f"\n{done.last[columns].round(4).to_string(index=False)}\n\nresults: {folder/'results.parquet'}")
+    if len(done.failed): raise UserError(f"{len(done.failed)} of {len(grid)} runs failed, the first: "
+                                         f"{done.failed.reason[0]}; --resume tries them again")
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-029
 def command_line(args) -> str:

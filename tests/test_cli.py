@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,25 @@ def wrong(capsys, argv, *words):
     assert err.count("\n") == 1 and err.startswith("natural-backdoors: ") and "Traceback" not in err
     for word in words: assert str(word) in err, err
     return err
+
+
+def test_several_values_are_a_sweep(toy, trained, tmp_path, capsys):
+    "All combinations in one table; each is what a run of its own gives; the same command again trains nothing"
+    command = train_args(toy, tmp_path, "-t", "flag", "-c", "ant", "bee", "cow", "--target", "bee", "cow",
+                         "--inject_rate", .185, .3)
+    assert main(command) == 0
+    folder = tmp_path/"results"/"table"/"betweenness_exact"/"minOver15_maxOver-1"/"test_trig3_cl0-1-2_sweep"
+    last = pd.read_parquet(folder/"results.parquet").groupby("run").tail(1)
+    assert sorted(zip(last.target_name, last.inject_rate, last.control)) == sorted(
+        product(["bee", "cow"], [.185, .3], [False, True]))
+    assert "8 runs: 0 finished before" in capsys.readouterr().out
+    single = next((trained/"results").rglob("poisoned/log.csv"))
+    mine = last[(last.target_name == "bee") & (last.inject_rate == .185) & ~last.control.astype(bool)]
+    for column, value in pd.read_csv(single).iloc[-1].items(): assert mine[column].item() == pytest.approx(value, abs=1e-5)
+    assert main(command) == 0 and "8 runs: 8 finished before" in capsys.readouterr().out
+    wrong(capsys, [*command, "--keep_best"], "--keep_best is for a single run", "--target and --inject_rate")
+    wrong(capsys, [*command[:-2], .2, .2], "0.2 is given twice")
+    wrong(capsys, [*command[:-2], .2, 1.5], "1.5")
 
 
 def test_files_of_a_run(trained):
