@@ -306,9 +306,10 @@ def model_outputs(model: nn.Module,
     try:
         with torch.autocast(device.type, enabled=mixed and device.type == "cuda"):
             for batch in pixels.split(batch_size):
-                outputs.append(model(to_input(batch.to(device), mean, std)).float().cpu())
+                outputs.append(model(to_input(batch.to(device), mean, std)).float())
     finally: model.train(training)
-    return torch.cat(outputs) if outputs else torch.zeros(0, 0)
+    # fetched at the end: fetching each would let the device wait
+    return torch.cat(outputs).cpu() if outputs else torch.zeros(0, 0)
 
 # %% ../nbs/api/69_models.ipynb #69-models-052
 MODEL_FORMAT = 1

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOG_COLUMNS', 'PRESETS', 'CONTROLS', 'OPTIMIZERS', 'SCHEDULES', 'MODELS', 'EpochLog', 'EpochLines', 'KeepFrozen',
-           'with_preset', 'class_weights_of', 'FusedOptimizer', 'make_learner', 'check_plan', 'run_settings', 'fit',
-           'TrainRun', 'train_split']
+           'with_preset', 'class_weights_of', 'where_used', 'FusedOptimizer', 'make_learner', 'check_plan',
+           'run_settings', 'fit', 'TrainRun', 'train_split']
 
 # %% ../nbs/api/72_train.ipynb #72-train-003
 import inspect
@@ -185,6 +185,16 @@ def _loss(weights: list | None, label_smoothing: float) -> CrossEntropyLossFlat:
     return CrossEntropyLossFlat(weight=weights and torch.tensor(weights), label_smoothing=label_smoothing)
 
 # %% ../nbs/api/72_train.ipynb #72-train-022
+def where_used(pixels: torch.Tensor, # (n, size, size, 3), uint8
+               device, # of the model
+               free: int | None=None, # bytes of memory there; None: ask
+              ) -> torch.Tensor:
+    "`pixels` on the device of the model, unless they take more than a quarter of its free memory"
+    device = torch.device(device)
+    if device.type == "cpu": return pixels
+    if free is None: free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    return pixels.to(device) if pixels.nbytes <= free / 4 else pixels
+
 def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: float, control, seed: int,
              device) -> DataLoaders:
     "Training batches of all training images, and the clean test images for fastai's own validation"
@@ -192,10 +202,11 @@ def _loaders(arrays: SplitArrays, info: dict, batch_size: int, augment: float, c
     train, labels = torch.where(used)[0], arrays.true if control else arrays.train
     positions, answers = four_sets(arrays)["test_clean"]
     kwargs = dict(bs=batch_size, mean=info["mean"], std=info["std"], seed=seed, device=device)
+    pixels = where_used(arrays.pixels, device) # batches of them would keep a fast device waiting
     # batch norm cannot work on a last batch of a single image
-    dls = DataLoaders(ArrayLoader(LabelledPixels(arrays.pixels, labels[train], train), shuffle=True, augment=augment,
+    dls = DataLoaders(ArrayLoader(LabelledPixels(pixels, labels[train], train), shuffle=True, augment=augment,
                                   drop_last=len(train) % batch_size == 1, **kwargs),
-                      ArrayLoader(LabelledPixels(arrays.pixels, answers, positions), **kwargs), device=device)
+                      ArrayLoader(LabelledPixels(pixels, answers, positions), **kwargs), device=device)
     dls.vocab = [c["name"] for c in arrays.classes]
     dls.c = len(dls.vocab)
     return dls

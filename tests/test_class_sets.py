@@ -6,7 +6,8 @@ from natural_backdoors import TableDataset, UserError
 from natural_backdoors.centrality import centrality
 from natural_backdoors.class_sets import FINDERS, best_of_draws, conflicts, maximum_set
 from natural_backdoors.core import rng
-from natural_backdoors.exact import SOLVERS, ask, clique_bound, clique_program, components, relax, solve, undominated
+from natural_backdoors.exact import (SOLVERS, ask, by_branching, by_programs, clique_bound, clique_program, components,
+                                     maximise, relax, remainder, solve, undominated)
 from natural_backdoors.graph import co_graph
 from natural_backdoors.overlaps import count_overlaps
 from natural_backdoors.triggers import class_counts, rank_candidates
@@ -149,6 +150,24 @@ def test_solvers_agree():
         for a in answers: check(conflict, a, options["weights"], options["max_classes"])
         assert all(a.optimal and a.settled for a in answers)
         assert len({tuple(a.chosen) for a in answers}) == 1, seed
+
+
+@pytest.mark.parametrize("branched", [0, 3, 10, 25, 100])
+def test_programs_hand_over_to_branching(branched):
+    "Wherever linear programs stop and branching goes on, the answer is that of branching alone"
+    handed_over = 0
+    for seed in range(12):
+        draw = rng(seed, 1)
+        m = int(draw.integers(30, 60))
+        conflict = topical_conflicts(draw, m, 10) if seed % 2 else random_conflicts(draw, m, draw.uniform(.1, .4))
+        question = ask(conflict, draw.integers(1, 9, m) if seed % 3 == 0 else None, draw.integers(0, 50, m),
+                       7 if seed % 4 == 0 else None)
+        a, b = by_branching(question, rng(seed)), by_programs(question, rng(seed), branched=branched)
+        assert a.settled and b.settled and a.chosen.tolist() == b.chosen.tolist() and a.value == b.value == b.bound, seed
+        program = clique_program(question)
+        maximise(program, question.objectives[0])
+        handed_over += 0 < len(remainder(question, program)[0]) < m
+    assert handed_over > 3, "some questions are left with a part of their classes"
 
 
 @EACH

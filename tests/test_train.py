@@ -252,6 +252,14 @@ def test_tensorboard(split, arrays, tmp_path):
             assert values == pytest.approx(log[column].tolist(), abs=1e-5) and len(values) == len(log)
 
 
+def test_pixels_go_to_the_device_if_there_is_room(arrays):
+    "With `meta` in the place of a GPU"
+    room = 4 * arrays.pixels.nbytes
+    assert train.where_used(arrays.pixels, "cpu") is arrays.pixels
+    assert train.where_used(arrays.pixels, "meta", free=room).device.type == "meta"
+    assert train.where_used(arrays.pixels, "meta", free=room - 1) is arrays.pixels
+
+
 @pytest.mark.parametrize("name", ["resnet18", "timm:resnet18"])
 def test_a_network_of_timm(name, tmp_path):
     "The real timm, where it is installed: built, saved, and built again from the files"
