@@ -25,9 +25,9 @@ SETTINGS = dict(arch="small", pretrained=False, unfreeze=3, size=32, batch_size=
                 progress=False, device="cpu", keep_best=True, monitor="test_clean_loss")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    "The networks are small, and other tests may be running"
+    "The networks are small, and other tests may be running; how many threads there are shows in the last digits"
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
