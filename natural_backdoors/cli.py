@@ -344,13 +344,14 @@ def train_grid(args, dataset: Dataset, trigger, classes: list, target: int):
     said, flags = recipe(args), " and ".join(f"--{flag}" for flag in args.varied)
     for name, default in _OF_ONE.items():
         if said.pop(name, default) != default: raise UserError(f"--{name} is for a single run; give {flags} one value")
-    controls = [False] + [args.control_only_clean and "only_clean" or True] * args.control
+    control = "only_clean" if args.control_only_clean else True
     lrs, archs = ([said.pop(name)] if name in said else None for name in ("lr", "arch"))
     poison_classes = {} if args.poison_classes is None else {"poison_classes": args.poison_classes}
     grid = make_grid(dataset, [(trigger, classes)], args.varied.get("target", [target]),
                      args.varied.get("inject_rate", [args.inject_rate]), args.varied.get("lr", lrs), [args.seed], archs,
-                     controls, args.split, n_clean=args.sample_size, test_fraction=args.test_fraction,
-                     split_seed=args.seed, add_classes=args.add_classes, **poison_classes, **said)
+                     [False, control] if args.control else [False], args.split, n_clean=args.sample_size,
+                     test_fraction=args.test_fraction, split_seed=args.seed, add_classes=args.add_classes,
+                     **poison_classes, **said)
     without = excluded(args)
     if args.download_dataset or not args.skip_unreadable:
         without = find_images(dataset, grid, args.split, without, args.download_dataset)
