@@ -252,6 +252,30 @@ def test_tensorboard(split, arrays, tmp_path):
             assert values == pytest.approx(log[column].tolist(), abs=1e-5) and len(values) == len(log)
 
 
+def test_mixed_precision_is_continued(split, arrays, tmp_path, monkeypatch):
+    "fastai's mixed precision with a real gradient scaler, on the CPU: interrupted and continued, the same bytes"
+    from fastai.callback import fp16
+    monkeypatch.setattr(fp16, "autocast", lambda device, dtype: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr(fp16, "GradScaler", lambda device, **kwargs: torch.amp.GradScaler(
+        "cpu", init_scale=2.**127, **kwargs))
+    scales = []
+
+    class Watch(Callback):
+        order = fp16.MixedPrecision.order + 1
+        def after_batch(self): self.training and scales.append(self.learn.scaler.get_scale())
+
+    def train_mixed(name, *more, **kwargs):
+        return train.train_split(split, tmp_path/name, images=arrays, **SETTINGS, control=False, **kwargs,
+                                 cbs=[fp16.MixedPrecision(), Watch(), *more])
+    run = train_mixed("whole")
+    assert 1 < min(scales) < 2.**127, "the scale was too high at first: steps are left out until it is not"
+    with pytest.raises(KeyboardInterrupt): train_mixed("cut", Stop(2, 1, KeyboardInterrupt()))
+    train_mixed("cut", resume=True)
+    for file in ("log.csv", "model.safetensors"):
+        assert (tmp_path/"whole"/"poisoned"/file).read_bytes() == (tmp_path/"cut"/"poisoned"/file).read_bytes()
+    assert run.logs["poisoned"].test_clean_acc.iloc[-1] > .8
+
+
 def test_pixels_go_to_the_device_if_there_is_room(arrays):
     "With `meta` in the place of a GPU"
     room = 4 * arrays.pixels.nbytes
