@@ -84,7 +84,7 @@ def find_file(root: Path, # the dataset's folder
             if path.is_file(): return path
     if not required: return None
     raise UserError(f"no {' or '.join(file_names(files[kind]))} in {root}; the first one is at "
-                    f"{ANNOTATIONS}/{files[kind][0]}, and download() fetches it")
+                    f"{ANNOTATIONS}/{files[kind][0]}, and download() (--download_dataset) fetches it")
 
 # %% ../nbs/api/12_openimages.ipynb #12-openimages-014
 def read_descriptions(path: Path, # `label,name` rows, with or without a header

@@ -535,7 +535,7 @@ def sweep(dataset: Dataset,
     write_json(folder/"runs.json", {r.hash: asdict(r) for r in runs})
     say = print if progress else (lambda *args, **kwargs: None)
     say(f"{len(runs)} runs: {len(finished)} finished before, {sum(len(t.runs) for t in tasks)} to do in {len(tasks)} "
-        f"tasks, {len(failed)} without a split", flush=True)
+        f"task{'s' * (len(tasks) != 1)}, {len(failed)} without a split", flush=True)
     n, begin = len(finished), time.perf_counter()
     for task, outcomes in runner(tasks, options):
         write_part(folder, outcomes, splits, task.together)
