@@ -80,22 +80,19 @@ def decoding(paths, size):
     return ours, len(paths) / (time.perf_counter() - begin)
 
 
-class Clock:
-    "How long the training part of each epoch takes"
-    def __init__(self, device): self.device, self.seconds = device, []
+def clock(device, seconds):
+    "A callback that adds to the list `seconds` how long the training part of an epoch took"
+    from fastai.callback.core import Callback
 
-    def callback(self):
-        from fastai.callback.core import Callback
-        clock = self
-        class Timed(Callback):
-            order = -100
-            def before_train(self):
-                wait(clock.device)
-                self.begin = time.perf_counter()
-            def after_train(self):
-                wait(clock.device)
-                clock.seconds.append(time.perf_counter() - self.begin)
-        return Timed()
+    class Clock(Callback):
+        def before_train(self):
+            wait(device)
+            self.begin = time.perf_counter()
+
+        def after_train(self):
+            wait(device)
+            seconds.append(time.perf_counter() - self.begin)
+    return Clock()
 
 
 def training(split, arrays, args, unfreeze):
@@ -104,9 +101,9 @@ def training(split, arrays, args, unfreeze):
     import torch.nn.functional as F
     from natural_backdoors.train import make_learner
     torch.manual_seed(0)
-    clock = Clock(args.device)
+    seconds = []
     learn = make_learner(split, "resnet50", False, unfreeze, args.size, args.batch, images=arrays, device=args.device,
-                         progress=False, cbs=[clock.callback()])
+                         progress=False, cbs=[clock(args.device, seconds)])
     model, half = learn.model, args.device.type == "cuda"
     x = torch.rand(args.batch, 3, args.size, args.size, device=args.device).to(memory_format=torch.channels_last)
     y = torch.zeros(args.batch, dtype=torch.int64, device=args.device)
@@ -118,16 +115,18 @@ def training(split, arrays, args, unfreeze):
 
     def limit():
         model.train()
+        for layer in model.modules(): # frozen ones keep their statistics in training, which is less work
+            if isinstance(layer, torch.nn.BatchNorm2d) and not layer.weight.requires_grad: layer.eval()
         return rate(args.device, args.batch, forward_backward)
 
     before, state = limit(), {k: v.clone() for k, v in model.state_dict().items()}
-    with learn.no_bar(): learn.fit(3)
+    with learn.no_bar(): learn.fit(3) # epochs, of which the one in the middle counts
     n = sum(len(y) for _, y in learn.dls.train)
     model.load_state_dict(state)
-    return n / min(clock.seconds), (before + limit()) / 2
+    return n / sorted(seconds)[1], (before + limit()) / 2
 
 
-def evaluation(split, arrays, args):
+def evaluation(arrays, args):
     "Images/s of `model_outputs`, and of the bare network forward before and after"
     import torch
     from natural_backdoors.models import build_model, model_outputs
@@ -155,7 +154,7 @@ def compare(args):
     parts = {"decoding, all cores": lambda: decoding(paths, args.size),
              "training the head": lambda: training(split, arrays, args, "head"),
              "training everything": lambda: training(split, arrays, args, "all"),
-             "evaluation": lambda: evaluation(split, arrays, args)}
+             "evaluation": lambda: evaluation(arrays, args)}
     beside = ["Pillow on one core", *["the network alone, forward and backward"] * 2, "the network alone, forward"]
     measured = {name: [] for name in parts}
     for i in range(args.repeat):

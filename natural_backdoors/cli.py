@@ -179,7 +179,9 @@ def given_flags(args) -> dict: # flag -> value
     return {k: v for k, v in found.items() if k not in ("command", "run")}
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-020
-def use_selection(args, chosen: Selection):
+def use_selection(args, chosen: Selection,
+                  varied=(), # flags with several values, which vary what was selected
+                 ):
     "Set the flags to what the selection says"
     source, find = chosen.source or {}, dict(chosen.params)
     says = {"data": source.get("data"), "name": source.get("name"), "split": chosen.split,
@@ -189,7 +191,7 @@ def use_selection(args, chosen: Selection):
     if source.get("options"): says["option"] = [f"{k}={v}" for k, v in source["options"].items()]
     find.pop("seed", None)
     says |= {_FLAG_OF.get(k, k): v for k, v in find.items() if k in _FIND and k != "split"}
-    for flag in getattr(args, "varied", {}): says.pop(flag, None) # several values vary what was selected
+    says = {flag: value for flag, value in says.items() if flag not in varied}
     given, same = given_flags(args), {"trigger": {r: chosen.trigger[r] for r in ("id", "label", "name")}}
     same |= {"target": chosen.target, "classes": chosen.classes}
     for flag, value in says.items():
@@ -271,15 +273,14 @@ def make_split(args, dataset: Dataset, trigger: int, classes: list, target: int)
         without += gone
 
 # %% ../nbs/api/95_cli.ipynb #95-cli-026
-_NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root", "selection", "resume", "checkpoint", "device",
-                "varied"}
+_NOT_RESULTS = {"command", "run", "argv", "data_root", "results_root", "selection", "resume", "checkpoint", "device"}
 
 def train(args):
     "Build the poisoned split, train the poisoned model and its clean control, measure and report"
-    args.varied = {k: v for k in ("target", "inject_rate", "lr") if isinstance(v := getattr(args, k), list)}
+    varied = {k: v for k in ("target", "inject_rate", "lr") if isinstance(v := getattr(args, k), list)}
     # the analysis asks for as many images as the highest rate needs
-    for flag, values in args.varied.items(): setattr(args, flag, max(values) if flag == "inject_rate" else values[0])
-    if args.selection: use_selection(args, Selection.load(args.selection))
+    for flag, values in varied.items(): setattr(args, flag, max(values) if flag == "inject_rate" else values[0])
+    if args.selection: use_selection(args, Selection.load(args.selection), varied)
     if args.dataset_root is None: raise UserError("train needs --dataset_root, or a --selection that names the dataset")
     dataset = load_dataset(args)
     # Where classes are not named, only those are chosen that can give their share of the images
@@ -293,7 +294,7 @@ def train(args):
         print(f"no analysis ({e}); going on with the classes given")
         found = None
     trigger, classes, target = choose(args, dataset, found)
-    if args.varied: return train_grid(args, dataset, trigger, classes, target)
+    if varied: return train_grid(args, dataset, trigger, classes, varied | {"target": varied.get("target", [target])})
     split = make_split(args, dataset, trigger, classes, target)
     parameters = {k: v for k, v in vars(args).items() if k not in _NOT_RESULTS}
     parameters |= {"trigger": trigger, "classes": classes, "target": target}
@@ -337,18 +338,20 @@ def finish_run(args, split, folder: Path):
 
 _OF_ONE = {"keep_best": False, "patience": None, "monitor": "test_clean_acc"} # what only a single run can do
 
-def train_grid(args, dataset: Dataset, trigger, classes: list, target: int):
-    "Train all combinations of the values of flags that have several, and their clean controls"
+def train_grid(args, dataset: Dataset, trigger, classes: list,
+               varied: dict, # flag -> its values: "target", and of "inject_rate" and "lr" those with several
+              ):
+    "Train all combinations of these values, and their clean controls"
     from natural_backdoors.reproduce import find_images
     from natural_backdoors.sweep import make_grid, sweep
-    said, flags = recipe(args), " and ".join(f"--{flag}" for flag in args.varied)
+    said, flags = recipe(args), " and ".join(f"--{flag}" for flag, values in varied.items() if len(values) > 1)
     for name, default in _OF_ONE.items():
         if said.pop(name, default) != default: raise UserError(f"--{name} is for a single run; give {flags} one value")
     control = "only_clean" if args.control_only_clean else True
     lrs, archs = ([said.pop(name)] if name in said else None for name in ("lr", "arch"))
     poison_classes = {} if args.poison_classes is None else {"poison_classes": args.poison_classes}
-    grid = make_grid(dataset, [(trigger, classes)], args.varied.get("target", [target]),
-                     args.varied.get("inject_rate", [args.inject_rate]), args.varied.get("lr", lrs), [args.seed], archs,
+    grid = make_grid(dataset, [(trigger, classes)], varied["target"],
+                     varied.get("inject_rate", [args.inject_rate]), varied.get("lr", lrs), [args.seed], archs,
                      [False, control] if args.control else [False], args.split, n_clean=args.sample_size,
                      test_fraction=args.test_fraction, split_seed=args.seed, add_classes=args.add_classes,
                      **poison_classes, **said)

@@ -371,7 +371,7 @@ def maximise(program: Program, # narrowed, if a maximum is proven, to the choice
     if not len(open): return x, int(worth @ x)
     relaxed = relax(program, worth, deadline - time.monotonic())
     if relaxed is None: return None, int(worth.sum())
-    exact, offset, x[open] = relaxed.bound, int(worth @ x), np.rint(relaxed.x)
+    exact, offset, x[open] = relaxed.bound, int(worth @ x), np.rint(relaxed.x) + 0. # no -0
     if np.abs(relaxed.x - x[open]).max() > 1e-6:
         x = guess and guess(int(exact + 1e-6) + offset)
         if x is not None: narrow(program, open, relaxed, exact + offset - worth @ x + 1e-6)
