@@ -480,6 +480,8 @@ def test_two_triggers_round_trip(two, tmp_path):
     rows = pd.concat(pq.read_table(f).select(["image_id", "trigger"]).to_pandas()
                      for f in (tmp_path/"parquet").rglob("*.parquet"))
     assert dict(zip(rows.image_id, rows.trigger)) == expected
+    read = pytest.importorskip("datasets").load_from_disk(str(tmp_path/"huggingface"))
+    assert {i: t for part in read.values() for i, t in zip(part["image_id"], part["trigger"])} == expected
     card = (tmp_path/"folders"/"README.md").read_text()
     assert "**Umbrella** or **Hat**" in card and "**Cat** (for Umbrella) or **Car** (for Hat)" in card
     assert "| Car (target) |" in card and "| Cat (target) |" in card and "| Guitar |" in card
