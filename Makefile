@@ -9,8 +9,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Debian's graph-tool is not on PyPI; where the distribution has it, its folder (and no other) is linked into .venv
 GRAPH_TOOL ?= /usr/lib/python3/dist-packages/graph_tool
-# The notebooks that need neither torch nor the notebook stack: up to the poisoned split, and the report
-CORE_NOTEBOOKS := ^([0-5][0-9]|60|90)_
+# The folders of notebooks that need neither torch nor the notebook stack
+CORE_FOLDERS := $(shell sed -n 's/^core_folders = //p' settings.ini)
 WORKERS ?= 2
 
 SHELL := bash
@@ -141,7 +141,8 @@ core: ## run the notebooks up to the poisoned split with the core package only
 	  assert not there, f"not part of the core package, but installed with it: {there}"; \
 	  assert int(numpy.__version__.split(".")[0]) >= 2, "the core package holds numpy back"; \
 	  assert "site-packages" in n.__file__, "the installed copy is what is to be tested"'
-	cd $(CORE)/tree && env -u NB_REQUIRE_GRAPH_TOOL ../bin/nbdev_test --path nbs/api --file_re '$(CORE_NOTEBOOKS)' --n_workers $(WORKERS) --timing --do_print
+	cd $(CORE)/tree && for folder in $(CORE_FOLDERS); do \
+	  env -u NB_REQUIRE_GRAPH_TOOL ../bin/nbdev_test --path nbs/api/$$folder --n_workers $(WORKERS) --timing --do_print; done
 
 readme: setup ## run nbs/index.ipynb and write README.md from it
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/index.ipynb

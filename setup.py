@@ -1,4 +1,5 @@
 """Install from `settings.ini`, the one place where names, versions and requirements are kept."""
+
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -15,7 +16,10 @@ def requirements(key):
     return cfg.get(key, "").split()
 
 
-extras = {name: requirements(f"{name}_requirements") for name in ("train", "scale", "huggingface", "export", "notebook", "docs", "dev")}
+extras = {
+    name: requirements(f"{name}_requirements")
+    for name in ("train", "scale", "huggingface", "export", "notebook", "docs", "dev")
+}
 readme = here / "README.md"
 
 setup(
@@ -45,6 +49,7 @@ setup(
         "Topic :: Security",
     ],
     include_package_data=True,
-    package_data={cfg["lib_path"]: ["static/*"]}, # the picker: scripts, styles, and the page that Voila serves
+    # the picker (scripts, styles, the page that Voila serves), and facts of the published experiments
+    package_data={f"{cfg['lib_path']}.pick": ["static/*"], f"{cfg['lib_path']}.paper": ["*.json"]},
     zip_safe=False,
 )

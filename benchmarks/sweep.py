@@ -17,6 +17,7 @@ random (nothing is downloaded); that changes no duration. The pictures are noise
 Both are processes of their own, and they take turns. On a machine that does other work at the same time read the
 ratios, and of these that of CPU seconds.
 """
+
 import argparse
 import json
 import resource
@@ -29,7 +30,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-
 from record import add_flag, record
 
 RATES = [0.01, 0.05, 0.1, 0.15, 0.185, 0.2, 0.25, 0.3]
@@ -41,68 +41,115 @@ def dataset(folder, n_clean, size):
     "Pictures of noise: `n_clean` of each class without the trigger, and with it what the highest rate needs"
     import pandas as pd
     from PIL import Image
-    from natural_backdoors.core import rng
-    from natural_backdoors.table import TableDataset
+
+    from natural_backdoors.base.random import rng
+    from natural_backdoors.data.table import TableDataset
+
     n_poison, rows, draw = int(0.6 * n_clean) + 3, [], rng(0)
     Path(folder).mkdir(exist_ok=True)
     for c in range(N_CLASSES):
         for i in range(n_clean + n_poison):
             name = f"{c}-{i}.jpg"
-            if not (Path(folder)/name).exists():
+            if not (Path(folder) / name).exists():
                 coarse = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
                 picture = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
-                picture.save(Path(folder)/name, quality=90)
+                picture.save(Path(folder) / name, quality=90)
             rows += [(name, f"class{c}")] + [(name, "trigger")] * (i >= n_clean)
-    return TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="noise", image_root=str(folder))
+    return TableDataset(
+        pd.DataFrame(rows, columns=["image", "label"]), name="noise", image_root=str(folder)
+    )
 
 
 def runs_of(data, settings):
-    from natural_backdoors.sweep import make_grid
-    return make_grid(data, {"trigger": [f"class{c}" for c in range(N_CLASSES)]}, TARGETS, RATES, archs=["resnet50"],
-                     pretrained=False, **settings)
+    from natural_backdoors.train.sweeps import make_grid
+
+    return make_grid(
+        data,
+        {"trigger": [f"class{c}" for c in range(N_CLASSES)]},
+        TARGETS,
+        RATES,
+        archs=["resnet50"],
+        pretrained=False,
+        **settings,
+    )
 
 
 def peak():
     "Highest memory of this process, and of its GPU, in MB"
     import torch
+
     gpu = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else 0
-    return {"MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), "GPU MB": round(gpu)}
+    return {
+        "MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "GPU MB": round(gpu),
+    }
 
 
 def sweep_part(data, runs, args):
-    from natural_backdoors.sweep import sweep
-    before, begin, cpu = network_alone(runs[0].size, args.batch), time.perf_counter(), time.process_time()
-    result = sweep(data, runs, args.work/"sweep", bank_batch=args.batch, progress=False)
+    from natural_backdoors.train.sweeps import sweep
+
+    before, begin, cpu = (
+        network_alone(runs[0].size, args.batch),
+        time.perf_counter(),
+        time.process_time(),
+    )
+    result = sweep(data, runs, args.work / "sweep", bank_batch=args.batch, progress=False)
     spent = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
     assert result.failed.empty and result.table.run.nunique() == len(runs), result.failed
-    return {"runs": len(runs), "alone": [before, network_alone(runs[0].size, args.batch)], **spent, **result.speeds[0]}
+    return {
+        "runs": len(runs),
+        "alone": [before, network_alone(runs[0].size, args.batch)],
+        **spent,
+        **result.speeds[0],
+    }
 
 
 def plain_part(data, runs, args):
-    from natural_backdoors.sweep import draw_split
-    from natural_backdoors.train import train_split
+    from natural_backdoors.train.learner import train_split
+    from natural_backdoors.train.sweeps import draw_split
+
     # sorted by rate, so that those which are taken stand for all
     runs = sorted(runs, key=lambda run: run.inject_rate)
     runs = [runs[i] for i in np.linspace(0, len(runs) - 1, args.plain).round().astype(int)]
     for run in runs:
-        train_split(draw_split(data, run), args.work/"plain"/run.hash, run.arch, run.pretrained, run.unfreeze, run.size,
-                    run.batch_size, run.lr, run.epochs, run.seed, control=False, augment=run.augment,
-                    schedule=run.schedule, progress=False, save_model=False, checkpoint=False)
+        train_split(
+            draw_split(data, run),
+            args.work / "plain" / run.hash,
+            run.arch,
+            run.pretrained,
+            run.unfreeze,
+            run.size,
+            run.batch_size,
+            run.lr,
+            run.epochs,
+            run.seed,
+            control=False,
+            augment=run.augment,
+            schedule=run.schedule,
+            progress=False,
+            save_model=False,
+            checkpoint=False,
+        )
     return {"runs": len(runs)}
 
 
 def network_alone(size, batch):
     "Images/s of the frozen network"
     import torch
-    from natural_backdoors.models import build_model
+
+    from natural_backdoors.train.models import build_model
+
     device, passes = "cuda" if torch.cuda.is_available() else "cpu", 0
     (body, _), _ = build_model("resnet50", N_CLASSES, False, size=size)
     body = body.eval().to(device, memory_format=torch.channels_last)
     x = torch.rand(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
     with torch.no_grad(), torch.autocast(device, enabled=device == "cuda"):
-        for _ in range(2): body(x).cpu()
+        for _ in range(2):
+            body(x).cpu()
         begin = time.perf_counter()
-        while time.perf_counter() - begin < 5: body(x).cpu(); passes += batch
+        while time.perf_counter() - begin < 5:
+            body(x).cpu()
+            passes += batch
     return passes / (time.perf_counter() - begin)
 
 
@@ -112,48 +159,83 @@ PARTS = {"sweep": sweep_part, "plain": plain_part}
 def part(name, args):
     "Carry out one part in this process and print what it took"
     import torch
-    warnings.simplefilter("ignore") # only the head is trained, on random weights: it is meant
-    data = dataset(args.work/"images", args.settings["n_clean"], args.settings["size"])
+
+    warnings.simplefilter("ignore")  # only the head is trained, on random weights: it is meant
+    data = dataset(args.work / "images", args.settings["n_clean"], args.settings["size"])
     runs = runs_of(data, args.settings)
-    if torch.cuda.is_available(): torch.zeros(1).cuda() # starting CUDA is not what is measured
+    if torch.cuda.is_available():
+        torch.zeros(1).cuda()  # starting CUDA is not what is measured
     begin, cpu = time.perf_counter(), time.process_time()
     done = PARTS[name](data, runs, args)
     spent = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
     print(json.dumps({**spent, **done, **peak(), "device": device, "torch": torch.__version__}))
 
 
 def process(name, args):
     "What a process of its own prints about a part"
-    command = [sys.executable, __file__, "--part", name, "--scale", args.scale, "--work", str(args.work), "--plain",
-               str(args.plain), "--batch", str(args.batch)]
-    for key, value in args.settings.items(): command += [f"--{key}", str(value)]
+    command = [
+        sys.executable,
+        __file__,
+        "--part",
+        name,
+        "--scale",
+        args.scale,
+        "--work",
+        str(args.work),
+        "--plain",
+        str(args.plain),
+        "--batch",
+        str(args.batch),
+    ]
+    for key, value in args.settings.items():
+        command += [f"--{key}", str(value)]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode: sys.exit(done.stderr)
+    if done.returncode:
+        sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare(args):
     "The rows of the table"
-    dataset(args.work/"images", args.settings["n_clean"], args.settings["size"])
+    dataset(args.work / "images", args.settings["n_clean"], args.settings["size"])
     measured = []
     for i in range(args.repeat):
         measured.append([process(name, args) for name in PARTS])
-        print(f"round {i + 1}:", {n: round(p["seconds"], 1) for n, p in zip(PARTS, measured[-1])}, flush=True)
-        shutil.rmtree(args.work/"sweep") # the features are to be computed again
+        print(
+            f"round {i + 1}:",
+            {n: round(p["seconds"], 1) for n, p in zip(PARTS, measured[-1])},
+            flush=True,
+        )
+        shutil.rmtree(args.work / "sweep")  # the features are to be computed again
     sweep, plain = (min(parts, key=lambda p: p["seconds"]) for parts in zip(*measured))
     times, s = sweep["runs"] / plain["runs"], args.settings
     bank, limit = sweep["bank_passes"] / sweep["bank_seconds"], sum(sweep["alone"]) / 2
     what = f"{N_CLASSES} classes x {s['n_clean']} images, {s['size']} px, {s['epochs']} epochs, ResNet50"
     memory = lambda part: {key: part[key] for key in ("MB", "GPU MB")}
     said = {"device": sweep["device"], "torch": sweep["torch"]}
-    rows = [{"what": f"{sweep['runs']} runs one at a time" + f" ({plain['runs']} of them measured)" * (times > 1),
-             "s": plain["seconds"] * times, "CPU s": plain["cpu"] * times} | memory(plain),
-            {"what": f"{sweep['runs']} runs as a sweep", "s": sweep["seconds"], "CPU s": sweep["cpu"]} | memory(sweep),
-            {"what": "  of this: features", "s": sweep["bank_seconds"], "images/s": bank},
-            {"what": "  of this: heads", "s": sweep["heads_seconds"]},
-            {"what": "the network alone", "images/s": limit}]
-    rows[1] |= {"times faster": rows[0]["s"] / rows[1]["s"], "times less CPU": rows[0]["CPU s"] / rows[1]["CPU s"]}
+    rows = [
+        {
+            "what": f"{sweep['runs']} runs one at a time"
+            + f" ({plain['runs']} of them measured)" * (times > 1),
+            "s": plain["seconds"] * times,
+            "CPU s": plain["cpu"] * times,
+        }
+        | memory(plain),
+        {"what": f"{sweep['runs']} runs as a sweep", "s": sweep["seconds"], "CPU s": sweep["cpu"]}
+        | memory(sweep),
+        {"what": "  of this: features", "s": sweep["bank_seconds"], "images/s": bank},
+        {"what": "  of this: heads", "s": sweep["heads_seconds"]},
+        {"what": "the network alone", "images/s": limit},
+    ]
+    rows[1] |= {
+        "times faster": rows[0]["s"] / rows[1]["s"],
+        "times less CPU": rows[0]["CPU s"] / rows[1]["CPU s"],
+    }
     rows[2]["of the limit"] = bank / limit
     short = lambda v: round(v, 2 if v < 100 else 0) if isinstance(v, float) else v
     return [{"size": what} | {k: short(v) for k, v in row.items()} | said for row in rows]
@@ -165,14 +247,16 @@ if __name__ == "__main__":
     parser.add_argument("--plain", type=int, default=4, help="how many runs to train one at a time")
     parser.add_argument("--repeat", type=int, default=2, help="how often")
     parser.add_argument("--batch", type=int, default=0, help="images at a time for the bank")
-    for key in ("n_clean", "size", "epochs"): parser.add_argument(f"--{key}", type=int)
+    for key in ("n_clean", "size", "epochs"):
+        parser.add_argument(f"--{key}", type=int)
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     add_flag(parser)
     args = parser.parse_args()
     args.batch = args.batch or (256 if args.scale == "gpu" else 32)
     args.settings = {k: getattr(args, k) or v for k, v in SCALES[args.scale].items()}
-    if args.part: part(args.part, args)
+    if args.part:
+        part(args.part, args)
     else:
         with tempfile.TemporaryDirectory() as args.work:
             args.work = Path(args.work)

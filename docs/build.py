@@ -5,6 +5,7 @@ pages in _docs/ by Sphinx. Stored outputs are shown, unless --execute is given. 
 `- run_at_build: true` is always run: so a page can write files into `_static/` beside it, which go to the same place
 of the site, and show them with IPython's `IFrame("_static/picker.html", ...)`; widgets that it shows stay alive.
 """
+
 import argparse
 import ast
 import json
@@ -23,97 +24,163 @@ from adapt import Site, directives, text
 def problems(notebook, flags):
     "Outputs that are errors, and cells that show something when they are run but have no output"
     for cell in notebook["cells"]:
-        if cell["cell_type"] != "code": continue
+        if cell["cell_type"] != "code":
+            continue
         says, code = directives(text(cell["source"]))
         for out in cell["outputs"]:
-            if out["output_type"] == "error": yield f"{out['ename']}: {out['evalue']}"
-        if cell["outputs"] or says.keys() & {"hide", *flags} or says.get("eval") == "false": continue
-        try: last = ast.parse(code).body[-1:]
-        except SyntaxError: continue # a magic
-        shows = last and isinstance(last[0], ast.Expr) and (isinstance(last[0].value, ast.Name) or
-                isinstance(last[0].value, ast.Call) and getattr(last[0].value.func, "id", "") in ("print", "display"))
-        if shows: yield f"never executed: {code.splitlines()[-1]}"
+            if out["output_type"] == "error":
+                yield f"{out['ename']}: {out['evalue']}"
+        if cell["outputs"] or says.keys() & {"hide", *flags} or says.get("eval") == "false":
+            continue
+        try:
+            last = ast.parse(code).body[-1:]
+        except SyntaxError:
+            continue  # a magic
+        shows = (
+            last
+            and isinstance(last[0], ast.Expr)
+            and (
+                isinstance(last[0].value, ast.Name)
+                or isinstance(last[0].value, ast.Call)
+                and getattr(last[0].value.func, "id", "") in ("print", "display")
+            )
+        )
+        if shows:
+            yield f"never executed: {code.splitlines()[-1]}"
 
 
 def execute(path, flags):
     "Run a notebook in its own folder and store the outputs and the state of its widgets in it"
     import nbformat
     from nbclient import NotebookClient
+
     class Client(NotebookClient):
         async def async_execute_cell(self, cell, *args, **kwargs):
             says = directives(cell.source)[0] if cell.cell_type == "code" else {}
-            if says.keys() & set(flags) or says.get("eval") == "false": return cell
+            if says.keys() & set(flags) or says.get("eval") == "false":
+                return cell
             return await super().async_execute_cell(cell, *args, **kwargs)
+
     notebook = nbformat.read(path, 4)
-    Client(notebook, timeout=900, extra_arguments=["--log-level=ERROR"],
-           resources={"metadata": {"path": str(path.parent)}}).execute()
+    Client(
+        notebook,
+        timeout=900,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
     for cell in notebook.cells:
-        if cell.cell_type == "code": cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     nbformat.write(notebook, path)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--execute", action="store_true", help="run all notebooks instead of showing stored outputs")
-    parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent,
-                        help="folder with nbs/ and settings.ini")
+    parser.add_argument(
+        "--execute", action="store_true", help="run all notebooks instead of showing stored outputs"
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(__file__).parent.parent,
+        help="folder with nbs/ and settings.ini",
+    )
     args = parser.parse_args()
     root = args.root.resolve()
     sys.path.insert(0, str(root))
-    npm.main(Path(sys.prefix)/"npm")
-    work, out = root/"build"/"site", root/"_docs"
-    tree, src = work/"tree", work/"src"
-    for folder in (work, out): shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(root/"nbs", tree/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", ".*"))
+    npm.main(Path(sys.prefix) / "npm")
+    work, out = root / "build" / "site", root / "_docs"
+    tree, src = work / "tree", work / "src"
+    for folder in (work, out):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(
+        root / "nbs",
+        tree / "nbs",
+        ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", ".*"),
+    )
     # a notebook that is run finds what lies beside nbs/ where it always is
     for path in root.iterdir():
-        if path.name not in ("nbs", "settings.ini", "build", "_docs", "_proc") and not path.name.startswith("."):
-            (tree/path.name).symlink_to(path)
-    settings = (root/"settings.ini").read_text(encoding="utf-8")
+        if path.name not in (
+            "nbs",
+            "settings.ini",
+            "build",
+            "_docs",
+            "_proc",
+        ) and not path.name.startswith("."):
+            (tree / path.name).symlink_to(path)
+    settings = (root / "settings.ini").read_text(encoding="utf-8")
     # what exec_show_docs would run is written by symbols.entry
-    (tree/"settings.ini").write_text(settings + "\nskip_procs = exec_show_docs\n", encoding="utf-8")
+    (tree / "settings.ini").write_text(
+        settings + "\nskip_procs = exec_show_docs\n", encoding="utf-8"
+    )
     flags = re.search(r"^tst_flags *= *(.*)$", settings, re.M)[1].split()
 
     wrong = []
-    for path in sorted((tree/"nbs").rglob("*.ipynb")):
-        name = path.relative_to(tree/"nbs").as_posix()
+    for path in sorted((tree / "nbs").rglob("*.ipynb")):
+        name = path.relative_to(tree / "nbs").as_posix()
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        if args.execute or re.search("^- run_at_build: *true", text(notebook["cells"][0]["source"]), re.M):
+        if args.execute or re.search(
+            "^- run_at_build: *true", text(notebook["cells"][0]["source"]), re.M
+        ):
             print(f"running {name}", flush=True)
             execute(path, flags)
             notebook = json.loads(path.read_text(encoding="utf-8"))
         wrong += [f"nbs/{name}: {p}" for p in problems(notebook, flags)]
         # nbdev trips over the state of linked widgets
-        (tree/"states"/name).parent.mkdir(parents=True, exist_ok=True)
-        (tree/"states"/name).write_text(json.dumps(notebook["metadata"].pop("widgets", {})))
+        (tree / "states" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / "states" / name).write_text(json.dumps(notebook["metadata"].pop("widgets", {})))
         path.write_text(json.dumps(notebook), encoding="utf-8")
-    if wrong: sys.exit("\n".join(wrong))
+    if wrong:
+        sys.exit("\n".join(wrong))
 
     # numpydoc sections that fastcore does not know are read as text
     warnings.filterwarnings("ignore", module="fastcore.docscrape")
     os.chdir(tree)
     from nbdev.serve import proc_nbs
+
     proc_nbs(force=True, n_workers=0)
     src.mkdir()
-    shutil.copytree(tree/"nbs", src, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.ipynb", "*.yml"))
+    shutil.copytree(
+        tree / "nbs", src, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.ipynb", "*.yml")
+    )
     Site(root, tree, src).write()
 
     from sphinx.cmd.build import build_main
-    html = work/"html"
-    failed = build_main(["-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", str(work/"doctrees"),
-                         str(src), str(html)])
-    shutil.copytree(root/"nbs", html/"notebooks", ignore=shutil.ignore_patterns("*.yml", ".*"))
-    for static in (tree/"nbs").rglob("_static"):
-        shutil.copytree(static, html/static.relative_to(tree/"nbs"), dirs_exist_ok=True)
-    shutil.copy(Path(sys.prefix)/"share/jupyter/nbextensions/anywidget/index.js", html/"_static"/"anywidget.js")
+
+    html = work / "html"
+    failed = build_main(
+        [
+            "-q",
+            "-W",
+            "--keep-going",
+            "-c",
+            str(Path(__file__).parent),
+            "-d",
+            str(work / "doctrees"),
+            str(src),
+            str(html),
+        ]
+    )
+    shutil.copytree(root / "nbs", html / "notebooks", ignore=shutil.ignore_patterns("*.yml", ".*"))
+    for static in (tree / "nbs").rglob("_static"):
+        shutil.copytree(static, html / static.relative_to(tree / "nbs"), dirs_exist_ok=True)
+    shutil.copy(
+        Path(sys.prefix) / "share/jupyter/nbextensions/anywidget/index.js",
+        html / "_static" / "anywidget.js",
+    )
     n, broken, outside = links.check(html)
-    if broken: print("broken links:", *broken, sep="\n")
-    if broken or failed: sys.exit(1)
-    (work/"outside_links.txt").write_text("\n".join(outside) + "\n")
+    if broken:
+        print("broken links:", *broken, sep="\n")
+    if broken or failed:
+        sys.exit(1)
+    (work / "outside_links.txt").write_text("\n".join(outside) + "\n")
     html.rename(out)
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
-    print(f"{out}: {len(list(out.rglob('*.html')))} pages, {size/1e6:.0f} MB, {n} links followed; "
-          f"{len(outside)} lead elsewhere: {work/'outside_links.txt'}")
+    print(
+        f"{out}: {len(list(out.rglob('*.html')))} pages, {size / 1e6:.0f} MB, {n} links followed; "
+        f"{len(outside)} lead elsewhere: {work / 'outside_links.txt'}"
+    )
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

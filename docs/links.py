@@ -1,4 +1,5 @@
 "Follow every link, script and picture of the built pages: what lies on the site must be there, with its anchor"
+
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,34 +8,44 @@ from urllib.parse import unquote, urlsplit
 
 class Page(HTMLParser):
     "The addresses a page names, and the anchors it has"
+
     def __init__(self, path):
         super().__init__()
         self.addresses, self.anchors = set(), set()
-        # most tags are colours of code, which say nothing here
+        # most tags are colors of code, which say nothing here
         self.feed(re.sub(r'<span class="[^"]*">|</span>', "", path.read_text(encoding="utf-8")))
 
     def handle_starttag(self, tag, attributes):
         for key, value in attributes:
-            if key == "id" or (tag, key) == ("a", "name"): self.anchors.add(value)
-            elif key in ("href", "src", "poster", "data-src") and value: self.addresses.add(value)
+            if key == "id" or (tag, key) == ("a", "name"):
+                self.anchors.add(value)
+            elif key in ("href", "src", "poster", "data-src") and value:
+                self.addresses.add(value)
 
 
 def check(folder):
     "(number of links on the site, list of broken ones, sorted list of addresses outside of it)"
     folder = Path(folder).resolve()
-    pages = {path: Page(path) for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts}
+    pages = {
+        path: Page(path) for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts
+    }
     n, broken, outside = 0, [], set()
     for path, page in pages.items():
         for address in page.addresses:
             parts = urlsplit(address)
             if parts.scheme or parts.netloc:
-                if parts.scheme not in ("data", "javascript", "mailto", "blob"): outside.add(address)
+                if parts.scheme not in ("data", "javascript", "mailto", "blob"):
+                    outside.add(address)
                 continue
             n += 1
-            to = (path.parent/unquote(parts.path)).resolve() if parts.path else path
-            if to.is_dir(): to = to/"index.html"
+            to = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if to.is_dir():
+                to = to / "index.html"
             anchor = unquote(parts.fragment)
-            if not to.is_relative_to(folder) or not to.is_file() or \
-                    (anchor and to in pages and anchor not in pages[to].anchors):
+            if (
+                not to.is_relative_to(folder)
+                or not to.is_file()
+                or (anchor and to in pages and anchor not in pages[to].anchors)
+            ):
                 broken.append(f"{path.relative_to(folder)}: {address}")
     return n, broken, sorted(outside)

@@ -3,6 +3,7 @@
 Which files of which packages is written in npm.json, with the checksum of each archive. Nothing is fetched if FOLDER
 has them already, so that building needs no network after the installation.
 """
+
 import base64
 import hashlib
 import io
@@ -25,8 +26,10 @@ mirror (NPM_CONFIG_REGISTRY=https://... make docs), or copy .venv/npm/ from a ma
 def fetch(package, version, integrity):
     "The archive of a package as bytes, checked"
     url = f"{REGISTRY}/{package}/-/{package.split('/')[-1]}-{version}.tgz"
-    try: data = urllib.request.urlopen(url, timeout=60).read()
-    except OSError as e: raise SystemExit(HELP.format(url=url, error=e))
+    try:
+        data = urllib.request.urlopen(url, timeout=60).read()
+    except OSError as e:
+        raise SystemExit(HELP.format(url=url, error=e))
     if "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode() != integrity:
         raise SystemExit(f"{url} is not the file that docs/npm.json names: its sha512 differs")
     return data
@@ -37,26 +40,38 @@ def unpack(data, files, folder):
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar.getmembers():
             name = member.name.partition("/")[2]
-            to = next((to for pattern, to in files.items() if member.isfile() and fnmatch(name, pattern)), None)
-            if to is None: continue
-            path = folder/(to if to and not to.endswith("/") else to + Path(name).name)
+            to = next(
+                (to for pattern, to in files.items() if member.isfile() and fnmatch(name, pattern)),
+                None,
+            )
+            if to is None:
+                continue
+            path = folder / (to if to and not to.endswith("/") else to + Path(name).name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(tar.extractfile(member).read())
 
 
 def main(folder):
-    done = folder/"npm.json"
-    if done.exists() and done.read_bytes() == LIST.read_bytes(): return
+    done = folder / "npm.json"
+    if done.exists() and done.read_bytes() == LIST.read_bytes():
+        return
     shutil.rmtree(folder, ignore_errors=True)
     for entry in json.loads(LIST.read_text()):
         files = entry.pop("files")
         unpack(fetch(**entry), files, folder)
     # its icons lie beside it, wherever the page lies
-    script = folder/"embed-amd.js"
-    script.write_text(script.read_text(encoding="utf-8").replace(
-        '.p=""', '.p=document.documentElement.dataset.content_root+"_static/"'), encoding="utf-8")
+    script = folder / "embed-amd.js"
+    script.write_text(
+        script.read_text(encoding="utf-8").replace(
+            '.p=""', '.p=document.documentElement.dataset.content_root+"_static/"'
+        ),
+        encoding="utf-8",
+    )
     shutil.copy(LIST, done)
-    print(f"{folder}: {sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())/1e6:.1f} MB of scripts")
+    print(
+        f"{folder}: {sum(p.stat().st_size for p in folder.rglob('*') if p.is_file()) / 1e6:.1f} MB of scripts"
+    )
 
 
-if __name__ == "__main__": main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

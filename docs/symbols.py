@@ -1,4 +1,5 @@
 "Reference entries of what the package exports: signature, docstring and a table of the parameters, as MyST Markdown"
+
 import functools
 import inspect
 import re
@@ -26,15 +27,21 @@ def line(module, name):
 
 def signature(obj, skip_first):
     "The parameters and their defaults; types are in the table"
-    try: parameters = list(inspect.signature(obj).parameters.values())[skip_first:]
-    except (TypeError, ValueError): return "()"
-    return str(inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters]))
+    try:
+        parameters = list(inspect.signature(obj).parameters.values())[skip_first:]
+    except (TypeError, ValueError):
+        return "()"
+    return str(
+        inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters])
+    )
 
 
 def type_name(annotation):
     "A type as people write it, without modules"
-    if annotation in (inspect.Parameter.empty, type(None), None): return ""
-    if isinstance(annotation, inspect._ParameterKind): return "" # *args
+    if annotation in (inspect.Parameter.empty, type(None), None):
+        return ""
+    if isinstance(annotation, inspect._ParameterKind):
+        return ""  # *args
     return re.sub(r"\b(\w+\.)+(?=\w)", "", inspect.formatannotation(annotation)).strip("'")
 
 
@@ -50,12 +57,25 @@ def table(obj, known, linked):
     rows, absent = [], inspect.Parameter.empty
     for name, p in docments(obj, full=True).items():
         kinds = [k for k in type_name(p["anno"]).split(" | ") if k]
-        if name in ("self", "cls") or name == "return" and not (kinds or p["docment"]): continue
-        rows.append(["*returns*" if name == "return" else f"`{name}`",
-                     " \\| ".join(f"{{py:obj}}`{k} <{known[k]}>`" if k in known else cell(f"`{k}`") for k in kinds),
-                     "" if p["default"] is absent else cell(f"`{p['default']!r}`"), linked(cell(p["docment"]))])
-    if not rows: return ""
-    columns = [c for c in zip(["parameter", "type", "default", "meaning"], ["---"]*4, *rows) if any(c[2:])]
+        if name in ("self", "cls") or name == "return" and not (kinds or p["docment"]):
+            continue
+        rows.append(
+            [
+                "*returns*" if name == "return" else f"`{name}`",
+                " \\| ".join(
+                    f"{{py:obj}}`{k} <{known[k]}>`" if k in known else cell(f"`{k}`") for k in kinds
+                ),
+                "" if p["default"] is absent else cell(f"`{p['default']!r}`"),
+                linked(cell(p["docment"])),
+            ]
+        )
+    if not rows:
+        return ""
+    columns = [
+        c
+        for c in zip(["parameter", "type", "default", "meaning"], ["---"] * 4, *rows)
+        if any(c[2:])
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in zip(*columns))
 
 
@@ -63,8 +83,10 @@ def entry(module, name, known, linked):
     "The entry of one symbol; `known` maps names to full names, `linked` turns names in prose into links"
     obj, owner = find(module, name), name.rpartition(".")[0]
     function, options, kind = unwrapped(obj), [f":module: {module}"], "function"
-    if isinstance(obj, type): kind = "exception" if issubclass(obj, BaseException) else "class"
-    elif isinstance(obj, property): kind = "property"
+    if isinstance(obj, type):
+        kind = "exception" if issubclass(obj, BaseException) else "class"
+    elif isinstance(obj, property):
+        kind = "property"
     elif owner:
         static = inspect.getattr_static(find(module, owner), name.rpartition(".")[2])
         kind = "method"
@@ -72,13 +94,20 @@ def entry(module, name, known, linked):
     # how an object of a class is made is told where we say it, not for what is only inherited from others
     ours = not isinstance(obj, type) or getattr(obj.__init__, "__module__", "").startswith(PACKAGE)
     silent = kind == "property" or not ours
-    shown = "" if silent else signature(function, kind == "method" and ":staticmethod:" not in options)
+    shown = (
+        "" if silent else signature(function, kind == "method" and ":staticmethod:" not in options)
+    )
     own = vars(obj).get("__doc__") if isinstance(obj, type) else function.__doc__
     doc = linked(inspect.cleandoc(own or ""))
     parameters = "" if silent else table(function, known, linked)
     parts = [f"````{{py:{kind}}} {name}{shown}\n" + "\n".join(options), doc, parameters, "````"]
     if isinstance(obj, type):
-        inner = [m for m, v in vars(obj).items() if not m.startswith("_") and inspect.isfunction(unwrapped(v))
-                 and f"{module}.{name}.{m}" not in known.values()]
+        inner = [
+            m
+            for m, v in vars(obj).items()
+            if not m.startswith("_")
+            and inspect.isfunction(unwrapped(v))
+            and f"{module}.{name}.{m}" not in known.values()
+        ]
         parts += [entry(module, f"{name}.{m}", known, linked) for m in inner]
     return "\n\n".join(part for part in parts if part)

@@ -1,4 +1,5 @@
 "What several test files need: the folders of the project, real data beside it, and graph-tool"
+
 import importlib
 import os
 import shutil
@@ -7,14 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-REAL_DATA = Path(os.environ.get("NB_REAL_DATA", ROOT.parent/"shared"/"data"))
+REAL_DATA = Path(os.environ.get("NB_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
 # Minutes each. Several processes share the files; none should be left with a long one while the others have no more.
 LONG = ("test_demo", "test_reproduce", "test_picker", "test_docs")
 
 
-def pytest_collection_modifyitems(items): items.sort(key=lambda item: item.path.stem not in LONG)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,7 +24,8 @@ def environment_variables():
     "As they were before: Dask, for one, sets the number of threads of its workers in this process too, for good"
     before = dict(os.environ)
     yield
-    for name in os.environ.keys() - before.keys(): del os.environ[name]
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
     os.environ.update(before)
 
 
@@ -35,10 +38,13 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def real_data():
     "A function: the path of a file or folder of real data that is not part of the project; skips where it is absent"
+
     def find(name):
-        path = REAL_DATA/name
-        if not path.exists(): pytest.skip(f"no {path} here (NB_REAL_DATA names the folder of the real data)")
+        path = REAL_DATA / name
+        if not path.exists():
+            pytest.skip(f"no {path} here (NB_REAL_DATA names the folder of the real data)")
         return path
+
     return find
 
 
@@ -49,8 +55,11 @@ def graph_tool():
         importlib.import_module("graph_tool.centrality")
         return importlib.import_module("graph_tool")
     except ImportError as e:
-        if os.environ.get("NB_REQUIRE_GRAPH_TOOL") == "1": pytest.fail(f"graph-tool is required here, but: {e}")
-        pytest.skip("graph-tool is not installed (conda-forge has it, and Debian: apt-get install python3-graph-tool)")
+        if os.environ.get("NB_REQUIRE_GRAPH_TOOL") == "1":
+            pytest.fail(f"graph-tool is required here, but: {e}")
+        pytest.skip(
+            "graph-tool is not installed (conda-forge has it, and Debian: apt-get install python3-graph-tool)"
+        )
 
 
 # Of a module, not of the session: while it runs, no other event loop can run in this process.
@@ -58,12 +67,23 @@ def graph_tool():
 def chromium():
     "A browser; skips where there is none, fails there if NB_REQUIRE_BROWSER=1"
     missing = pytest.fail if os.environ.get("NB_REQUIRE_BROWSER") == "1" else pytest.skip
-    try: from playwright.sync_api import Error, sync_playwright
-    except ImportError: missing("playwright is not installed (pip install playwright)")
-    path = os.environ.get("NB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None: missing("no chromium here (Debian: apt-get install chromium; NB_CHROMIUM names another place)")
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        missing("playwright is not installed (pip install playwright)")
+    path = (
+        os.environ.get("NB_CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
+    )
+    if path is None:
+        missing(
+            "no chromium here (Debian: apt-get install chromium; NB_CHROMIUM names another place)"
+        )
     with sync_playwright() as playwright:
-        try: browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except Error as e: missing(f"{path} does not start: {e}")
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as e:
+            missing(f"{path} does not start: {e}")
         yield browser
         browser.close()

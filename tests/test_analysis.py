@@ -1,6 +1,7 @@
 "The analysis on real labels, against counts and centralities computed another way"
-import gzip
+
 import csv
+import gzip
 from collections import Counter
 from itertools import combinations
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from natural_backdoors import TableDataset, UserError, find_triggers
-from natural_backdoors.classes import PEOPLE_NAMES
+from natural_backdoors.data.classes import PEOPLE_NAMES
 
 COCO = "coco15k/labels.csv.gz"
 
@@ -20,19 +21,26 @@ def coco(real_data):
     path = real_data(COCO)
     labels_of = {}
     with gzip.open(path, "rt", encoding="utf-8") as f:
-        for row in csv.DictReader(f): labels_of.setdefault(row["image"], set()).add(row["label"])
-    shared = Counter(pair for labels in labels_of.values() for pair in combinations(sorted(labels), 2))
+        for row in csv.DictReader(f):
+            labels_of.setdefault(row["image"], set()).add(row["label"])
+    shared = Counter(
+        pair for labels in labels_of.values() for pair in combinations(sorted(labels), 2)
+    )
     g = nx.Graph()
     for (a, b), n in shared.items():
-        if n >= 15: g.add_edge(a, b, overlap=n, distance=1 / n)
+        if n >= 15:
+            g.add_edge(a, b, overlap=n, distance=1 / n)
     return path, g, labels_of
 
 
 def by_networkx(g, measure, weighted):
     distance = "distance" if weighted else None
-    if measure == "betweenness": return nx.betweenness_centrality(g, weight=distance)
-    if measure == "closeness": return nx.closeness_centrality(g, distance=distance)
-    if measure == "degree": return dict(g.degree(weight="overlap")) if weighted else nx.degree_centrality(g)
+    if measure == "betweenness":
+        return nx.betweenness_centrality(g, weight=distance)
+    if measure == "closeness":
+        return nx.closeness_centrality(g, distance=distance)
+    if measure == "degree":
+        return dict(g.degree(weight="overlap")) if weighted else nx.degree_centrality(g)
     return nx.eigenvector_centrality_numpy(g, weight="overlap" if weighted else None)
 
 
@@ -47,8 +55,15 @@ def test_graph_of_coco(coco):
 
 def check_measure(coco, measure, weighted, engine):
     path, g, _ = coco
-    found = find_triggers(TableDataset(path), measure, weighted, engine=engine, exclude=(), n_triggers=1000,
-                          min_classes=0)
+    found = find_triggers(
+        TableDataset(path),
+        measure,
+        weighted,
+        engine=engine,
+        exclude=(),
+        n_triggers=1000,
+        min_classes=0,
+    )
     assert found.params["engine"] == engine
     expected = by_networkx(g, measure, weighted)
     assert set(found.table.label) == set(expected)
@@ -79,7 +94,8 @@ def test_people_are_left_out_unless_asked_for(coco):
     assert not {n.lower() for n in find_triggers(data).table["name"]} & PEOPLE_NAMES.keys()
     everyone = find_triggers(data, exclude=())
     assert everyone.table["name"][0] == "person"
-    with pytest.raises(UserError, match="excluded as a trigger"): find_triggers(data)["person"]
+    with pytest.raises(UserError, match="excluded as a trigger"):
+        find_triggers(data)["person"]
 
 
 def test_candidates_are_those_of_networkx_in_the_same_order(coco):
@@ -99,7 +115,9 @@ def test_class_sets_hold_on_real_labels(coco):
         assert not any(g.has_edge(a, b) for a, b in combinations(chosen.label, 2))
         for row in chosen.itertuples():
             both = sum({trigger, row.label} <= labels for labels in labels_of.values())
-            only = sum(row.label in labels and trigger not in labels for labels in labels_of.values())
+            only = sum(
+                row.label in labels and trigger not in labels for labels in labels_of.values()
+            )
             assert (row.overlaps, row.n_poison, row.n_clean) == (both, both, only)
             assert only >= 200 and both >= 20
 
@@ -120,19 +138,32 @@ def test_same_seed_same_sets(coco):
     assert any(not first.sets[t].equals(other.sets[t]) for t in first.sets)
     # what is proven does not depend on it
     one, two = (find_triggers(data, seed=s) for s in (3, 4))
-    assert all(one.sets[t].equals(two.sets[t]) for t in one.sets) and (one.table.bound == one.table.n_classes).all()
+    assert (
+        all(one.sets[t].equals(two.sets[t]) for t in one.sets)
+        and (one.table.bound == one.table.n_classes).all()
+    )
 
 
 def test_file_of_the_published_schema(coco, tmp_path):
     import json
+
     found = find_triggers(TableDataset(coco[0], name="coco"), weighted=True)
     file = found.to_json(tmp_path)
-    assert file.name == ("possible_triggers__centrality_betweenness_WT__numTrigs_50__subset_exact__minOverlap_15"
-                         "__maxOtherOverlap_-1__data_coco.json")
+    assert file.name == (
+        "possible_triggers__centrality_betweenness_WT__numTrigs_50__subset_exact__minOverlap_15"
+        "__maxOtherOverlap_-1__data_coco.json"
+    )
     records = json.loads(file.read_text())
     assert [set(r) for r in records] == [{"trigger", "centrality", "classes"}] * len(records)
     assert set(records[0]["trigger"]) == {"id", "label", "name"}
-    assert set(records[0]["classes"][0]) == {"id", "label", "name", "weight", "num_clean", "num_poison"}
+    assert set(records[0]["classes"][0]) == {
+        "id",
+        "label",
+        "name",
+        "weight",
+        "num_clean",
+        "num_poison",
+    }
     scores = [r["centrality"] for r in records]
     assert scores == sorted(scores, reverse=True)
     assert all(np.diff([c["weight"] for c in r["classes"]]).max(initial=0) <= 0 for r in records)

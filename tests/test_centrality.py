@@ -1,4 +1,5 @@
 "The engines against one another, and against networkx called apart, with exact lengths"
+
 import math
 from functools import cache
 
@@ -6,15 +7,19 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from natural_backdoors import UserError, paths
-from natural_backdoors.centrality import COMPAT, ENGINES, MEASURES, centrality, pick_engine
-from natural_backdoors.graph import CoGraph
+from natural_backdoors import UserError
+from natural_backdoors.graph import paths
+from natural_backdoors.graph.centrality import COMPAT, ENGINES, MEASURES, centrality, pick_engine
+from natural_backdoors.graph.cograph import CoGraph
 
 # unit fractions of these often sum to the same: 1/10 + 1/15 = 1/6
 TIED = st.sampled_from([2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60])
-ASKED = [(measure, compat) for compat, table in [(None, MEASURES), *COMPAT.items()] for measure in table]
+ASKED = [
+    (measure, compat) for compat, table in [(None, MEASURES), *COMPAT.items()] for measure in table
+]
 by_engine = pytest.mark.parametrize("engine", ENGINES)
 by_weight = pytest.mark.parametrize("weighted", [False, True])
 by_asked = pytest.mark.parametrize("measure, compat", ASKED)
@@ -51,17 +56,26 @@ def expected(graph, measure, weighted, compat):
     g.add_nodes_from(range(len(graph.classes)) if compat else graph.vertices.tolist())
     whole = math.lcm(*graph.edges.overlaps.tolist())
     for a, b, n in graph.edges.itertuples(index=False):
-        g.add_edge(a, b, overlap=n, whole=n if compat else whole // n, distance=n if compat else 1 / n)
-    if measure == "betweenness": values = nx.betweenness_centrality(g, weight="whole" if weighted else None)
+        g.add_edge(
+            a, b, overlap=n, whole=n if compat else whole // n, distance=n if compat else 1 / n
+        )
+    if measure == "betweenness":
+        values = nx.betweenness_centrality(g, weight="whole" if weighted else None)
     if measure == "closeness":
-        values = nx.closeness_centrality(g, distance="distance" if weighted else None, wf_improved=compat is None)
-    if measure == "harmonic": values = nx.harmonic_centrality(g, distance="distance" if weighted else None)
+        values = nx.closeness_centrality(
+            g, distance="distance" if weighted else None, wf_improved=compat is None
+        )
+    if measure == "harmonic":
+        values = nx.harmonic_centrality(g, distance="distance" if weighted else None)
     if measure == "degree":
         values = dict(g.degree(weight="overlap" if weighted else None))
-        if not weighted and compat is None: values = nx.degree_centrality(g)
+        if not weighted and compat is None:
+            values = nx.degree_centrality(g)
     if measure == "pagerank":
         values = nx.pagerank(g, weight="overlap" if weighted else None, tol=1e-14, max_iter=10_000)
-    if measure == "eigenvector": # nearest to "all equal" among the leading ones, if several components tie
+    if (
+        measure == "eigenvector"
+    ):  # nearest to "all equal" among the leading ones, if several components tie
         m = nx.to_numpy_array(g, nodelist=list(g), weight="overlap" if weighted else None)
         values, vectors = np.linalg.eigh(m)
         vectors = vectors[:, values > values.max() * (1 - 1e-9)]
@@ -74,12 +88,14 @@ def check(graph, measure, weighted, engine, compat, within, wanted=None):
     values = centrality(graph, measure, weighted, engine, compat)
     assert values.attrs["engine"] == engine and values.name == measure
     assert values.index.tolist() == graph.vertices.tolist()
-    if wanted is None: wanted = expected(graph, measure, weighted, compat)
+    if wanted is None:
+        wanted = expected(graph, measure, weighted, compat)
     assert np.abs(values.to_numpy() - wanted).max() <= within * max(1, np.abs(wanted).max())
 
 
 def needs(engine, request):
-    if engine == "graph-tool": request.getfixturevalue("graph_tool")
+    if engine == "graph-tool":
+        request.getfixturevalue("graph_tool")
 
 
 @by_engine
@@ -92,10 +108,13 @@ def test_random_graphs(measure, compat, weighted, engine, request):
 
     @settings(max_examples=25, deadline=None, derandomize=True)
     @given(graphs(st.one_of(TIED, st.integers(1, 300))))
-    def run(graph): check(graph, measure, weighted, engine, compat, within)
-    if measure != "eigenvector": return run()
-    for seed in range(6): # dense enough for the gap that a power iteration needs
-        check(random_graph(12, .5, range(1, 60), seed), measure, weighted, engine, compat, within)
+    def run(graph):
+        check(graph, measure, weighted, engine, compat, within)
+
+    if measure != "eigenvector":
+        return run()
+    for seed in range(6):  # dense enough for the gap that a power iteration needs
+        check(random_graph(12, 0.5, range(1, 60), seed), measure, weighted, engine, compat, within)
 
 
 @by_engine
@@ -104,7 +123,9 @@ def test_ties_of_small_overlaps(engine, request):
 
     @settings(max_examples=120, deadline=None, derandomize=True)
     @given(graphs(TIED, most=12))
-    def run(graph): check(graph, "betweenness", True, engine, None, 1e-9)
+    def run(graph):
+        check(graph, "betweenness", True, engine, None, 1e-9)
+
     run()
 
 
@@ -121,7 +142,7 @@ def larger_graph(overlaps, density, measure, weighted):
 def test_larger_graphs(overlaps, weighted, engine, request):
     "More vertices than a batch and than there are hubs; few overlaps make ties everywhere"
     needs(engine, request)
-    for density in (.03, .25):
+    for density in (0.03, 0.25):
         for measure in ("betweenness", "closeness", "harmonic", "pagerank"):
             graph, wanted = larger_graph(overlaps, density, measure, weighted)
             check(graph, measure, weighted, engine, None, 1e-9, wanted)
@@ -131,7 +152,7 @@ def test_a_tie_that_floats_do_not_see():
     "Three ways of length 1/6 from 0 to 3, which a comparison with == takes for one"
     graph = graph_of([(0, 3, 6), (0, 1, 10), (1, 3, 15), (0, 2, 15), (2, 3, 10)])
     naive = nx.betweenness_centrality(graph.to_networkx(), weight="distance")
-    assert abs(naive[1] - naive[2]) < 1e-9 and abs(naive[1] - 1 / 9) > .01
+    assert abs(naive[1] - naive[2]) < 1e-9 and abs(naive[1] - 1 / 9) > 0.01
     for engine in ("scipy", "networkx"):
         found = centrality(graph, "betweenness", True, engine)
         assert found[[1, 2]].tolist() == pytest.approx([1 / 9, 1 / 9], abs=1e-9)
@@ -142,8 +163,10 @@ def test_graph_tool_is_misled_without_help(graph_tool):
     graph = graph_of([(0, 3, 6), (0, 1, 10), (1, 3, 15), (0, 2, 15), (2, 3, 10)])
     g = graph_tool.Graph(directed=False)
     g.add_edge_list(np.column_stack(graph.ends))
-    naive, _ = graph_tool.centrality.betweenness(g, weight=g.new_edge_property("double", vals=graph.distance))
-    assert abs(naive.a[1] - 1 / 9) > .01
+    naive, _ = graph_tool.centrality.betweenness(
+        g, weight=g.new_edge_property("double", vals=graph.distance)
+    )
+    assert abs(naive.a[1] - 1 / 9) > 0.01
     assert centrality(graph, "betweenness", True, "graph-tool")[1] == pytest.approx(1 / 9, abs=1e-9)
 
 
@@ -154,7 +177,7 @@ def test_smallest_graphs(measure, compat, weighted, engine, request):
     needs(engine, request)
     nothing = centrality(graph_of([], 3), measure, weighted, engine, compat)
     assert len(nothing) == 0 and nothing.dtype == float and nothing.attrs["engine"] == engine
-    for edges in ([(0, 1, 5)], [(0, 1, 5), (2, 3, 5)]): # the second: two components alike
+    for edges in ([(0, 1, 5)], [(0, 1, 5), (2, 3, 5)]):  # the second: two components alike
         values = centrality(graph_of(edges), measure, weighted, engine, compat)
         assert np.isfinite(values).all() and values.nunique() == 1
     middle = centrality(graph_of([(0, 2, 7), (1, 2, 7)]), measure, weighted, engine, compat)
@@ -174,7 +197,7 @@ def test_pagerank_is_a_distribution_and_ignores_classes_without_an_edge(weighted
 @by_asked
 def test_same_values_every_time(measure, compat, weighted, engine, request):
     needs(engine, request)
-    graph = random_graph(120, .2, range(10, 200), 3)
+    graph = random_graph(120, 0.2, range(10, 200), 3)
     first = centrality(graph, measure, weighted, engine, compat)
     for _ in range(3):
         again = centrality(graph, measure, weighted, engine, compat)
@@ -183,8 +206,8 @@ def test_same_values_every_time(measure, compat, weighted, engine, request):
 
 def test_original_is_what_the_published_calls_give(graph_tool):
     "A graph of all classes, overlaps as an integer property, and the functions with their defaults"
-    graph = random_graph(40, .15, range(15, 90), 5)
-    graph = graph_of(graph.edges.to_numpy(), 46) # six classes without an edge
+    graph = random_graph(40, 0.15, range(15, 90), 5)
+    graph = graph_of(graph.edges.to_numpy(), 46)  # six classes without an edge
     g = graph_tool.Graph(directed=False)
     g.add_vertex(46)
     g.add_edge_list(graph.edges[["a", "b"]].to_numpy())
@@ -192,42 +215,61 @@ def test_original_is_what_the_published_calls_give(graph_tool):
     c = graph_tool.centrality
     for weighted in (False, True):
         kw = {"weight": overlaps} if weighted else {}
-        wanted = {"betweenness": c.betweenness(g, **kw)[0], "closeness": c.closeness(g, **kw),
-                  "eigenvector": c.eigenvector(g, **kw)[1], "degree": g.degree_property_map("total", **kw)}
+        wanted = {
+            "betweenness": c.betweenness(g, **kw)[0],
+            "closeness": c.closeness(g, **kw),
+            "eigenvector": c.eigenvector(g, **kw)[1],
+            "degree": g.degree_property_map("total", **kw),
+        }
         assert set(wanted) == set(COMPAT["original"])
         for measure, values in wanted.items():
             ours = centrality(graph, measure, weighted, compat="original")
-            within = 1e-5 if measure == "eigenvector" else 1e-9 # its iteration stops early
+            within = 1e-5 if measure == "eigenvector" else 1e-9  # its iteration stops early
             theirs = np.nan_to_num(values.a)[graph.vertices]
             assert np.abs(ours.to_numpy() - theirs).max() <= within * max(1, ours.max())
 
 
 def test_original_differs_from_ours_where_it_should():
-    graph = random_graph(30, .3, range(15, 90), 6)
+    graph = random_graph(30, 0.3, range(15, 90), 6)
     for measure, weighted in (("betweenness", True), ("closeness", True), ("degree", False)):
-        assert not centrality(graph, measure, weighted).equals(centrality(graph, measure, weighted, compat="original"))
+        assert not centrality(graph, measure, weighted).equals(
+            centrality(graph, measure, weighted, compat="original")
+        )
     assert centrality(graph, "eigenvector").equals(centrality(graph, "evector", compat="original"))
 
 
 def test_auto_takes_the_first_that_is_there_and_says_so():
     graph = graph_of([(0, 1, 5), (1, 2, 6)])
     for measure, engines in MEASURES.items():
-        assert pick_engine("auto", measure) == centrality(graph, measure).attrs["engine"] == next(iter(engines))
+        assert (
+            pick_engine("auto", measure)
+            == centrality(graph, measure).attrs["engine"]
+            == next(iter(engines))
+        )
 
 
-@pytest.mark.parametrize("kw, message", [
-    ({"measure": "betweeness"}, "did you mean 'betweenness'"), ({"engine": "igraph"}, "unknown engine 'igraph'"),
-    ({"compat": "published"}, "unknown compat 'published'"), ({"compat": ""}, "unknown compat"),
-    ({"measure": "pagerank", "compat": "original"}, "'pagerank' has no form compat='original'")])
+@pytest.mark.parametrize(
+    "kw, message",
+    [
+        ({"measure": "betweeness"}, "did you mean 'betweenness'"),
+        ({"engine": "igraph"}, "unknown engine 'igraph'"),
+        ({"compat": "published"}, "unknown compat 'published'"),
+        ({"compat": ""}, "unknown compat"),
+        ({"measure": "pagerank", "compat": "original"}, "'pagerank' has no form compat='original'"),
+    ],
+)
 def test_mistakes(kw, message):
-    with pytest.raises(UserError, match=message): centrality(graph_of([(0, 1, 5)]), **kw)
+    with pytest.raises(UserError, match=message):
+        centrality(graph_of([(0, 1, 5)]), **kw)
 
 
 def test_useless_edges_only_are_left_out():
     for seed in range(5):
-        graph = random_graph(100, .3, range(10, 1000), seed)
+        graph = random_graph(100, 0.3, range(10, 1000), seed)
         n, (a, b), length = len(graph.vertices), graph.ends, graph.distance
-        far = nx.floyd_warshall_numpy(nx.Graph([(i, j, {"weight": w}) for i, j, w in zip(a, b, length)]), range(n))
+        far = nx.floyd_warshall_numpy(
+            nx.Graph([(i, j, {"weight": w}) for i, j, w in zip(a, b, length)]), range(n)
+        )
         keep = paths.useful_edges(n, a, b, length)
-        assert keep.sum() < .8 * len(a)
+        assert keep.sum() < 0.8 * len(a)
         assert keep[length <= far[a, b] * (1 + 1e-12)].all()

@@ -1,16 +1,29 @@
 "Exact class sets: against every set there is, against each other, and on real labels"
+
 import numpy as np
 import pytest
 
 from natural_backdoors import TableDataset, UserError
-from natural_backdoors.centrality import centrality
-from natural_backdoors.class_sets import FINDERS, best_of_draws, conflicts, maximum_set
-from natural_backdoors.core import rng
-from natural_backdoors.exact import (SOLVERS, ask, by_branching, by_programs, clique_bound, clique_program, components,
-                                     maximise, relax, remainder, solve, undominated)
-from natural_backdoors.graph import co_graph
-from natural_backdoors.overlaps import count_overlaps
-from natural_backdoors.triggers import class_counts, rank_candidates
+from natural_backdoors.base.random import rng
+from natural_backdoors.graph.centrality import centrality
+from natural_backdoors.graph.cograph import co_graph
+from natural_backdoors.graph.overlaps import count_overlaps
+from natural_backdoors.sets.class_sets import FINDERS, best_of_draws, conflicts, maximum_set
+from natural_backdoors.sets.independent_sets import (
+    SOLVERS,
+    ask,
+    by_branching,
+    by_programs,
+    clique_bound,
+    clique_program,
+    components,
+    maximize,
+    relax,
+    remainder,
+    solve,
+    undominated,
+)
+from natural_backdoors.sets.triggers import class_counts, rank_candidates
 
 EACH = pytest.mark.parametrize("solver", SOLVERS)
 
@@ -20,10 +33,10 @@ def random_conflicts(draw, m, p):
     return upper | upper.T
 
 
-def topical_conflicts(draw, m, n_topics, p=.8):
+def topical_conflicts(draw, m, n_topics, p=0.8):
     "As objects have them: classes conflict if they are at home in the same place"
     topics = draw.integers(0, n_topics, (m, 2))
-    topics[draw.random(m) < .5, 1] = -1 # many are at home in one only
+    topics[draw.random(m) < 0.5, 1] = -1  # many are at home in one only
     topics[topics[:, 1] < 0, 1] = topics[topics[:, 1] < 0, 0]
     alike = (topics[:, None, :, None] == topics[None, :, None, :]).any(axis=(2, 3))
     upper = np.triu(alike & (draw.random((m, m)) < p), 1)
@@ -44,21 +57,26 @@ def brute_force(conflict, weights, ties, max_classes):
     "The one right answer, by looking at every set"
     m = len(conflict)
     sets = every_set(conflict)
-    if max_classes is not None: sets = sets[sets.sum(axis=1) <= max_classes]
-    keys = [sets[:, i] for i in range(m)] # lowest positions
-    if ties is not None: keys.insert(0, sets @ ties)
+    if max_classes is not None:
+        sets = sets[sets.sum(axis=1) <= max_classes]
+    keys = [sets[:, i] for i in range(m)]  # lowest positions
+    if ties is not None:
+        keys.insert(0, sets @ ties)
     keys.insert(0, sets.sum(axis=1))
-    if weights is not None: keys.insert(0, sets @ weights)
+    if weights is not None:
+        keys.insert(0, sets @ weights)
     return np.flatnonzero(sets[np.lexsort(keys[::-1])[-1]])
 
 
 def one_case(seed):
     draw = rng(seed)
     m = int(draw.integers(0, 19))
-    conflict = random_conflicts(draw, m, draw.random()) if seed % 3 else topical_conflicts(draw, m, 4)
-    weights = draw.integers(0, 6, m) if draw.random() < .5 else None
-    ties = draw.integers(0, 4, m) if draw.random() < .5 else None
-    max_classes = int(draw.integers(1, 6)) if draw.random() < .4 else None
+    conflict = (
+        random_conflicts(draw, m, draw.random()) if seed % 3 else topical_conflicts(draw, m, 4)
+    )
+    weights = draw.integers(0, 6, m) if draw.random() < 0.5 else None
+    ties = draw.integers(0, 4, m) if draw.random() < 0.5 else None
+    max_classes = int(draw.integers(1, 6)) if draw.random() < 0.4 else None
     return conflict, weights, ties, max_classes
 
 
@@ -83,7 +101,8 @@ def test_leaving_out_the_dominated_changes_nothing():
         assert set(expected) <= set(left), seed
         parts = components(q, left)
         assert sorted(np.concatenate([np.zeros(0, int), *parts])) == sorted(left)
-        for a, b in zip(parts, parts[1:]): assert not conflict[np.ix_(a, b)].any()
+        for a, b in zip(parts, parts[1:]):
+            assert not conflict[np.ix_(a, b)].any()
         assert clique_bound(q) >= q.objectives[0, expected].sum()
         if len(conflict):
             relaxed = relax(clique_program(q), q.objectives[0])
@@ -95,12 +114,17 @@ def check(conflict, found, weights=None, max_classes=None):
     chosen = found.chosen
     assert (np.diff(chosen) > 0).all() and not conflict[np.ix_(chosen, chosen)].any(), "independent"
     assert found.value == (len(chosen) if weights is None else weights[chosen].sum())
-    assert found.bound >= found.value and found.gap == found.bound - found.value and found.optimal == (found.gap == 0)
+    assert (
+        found.bound >= found.value
+        and found.gap == found.bound - found.value
+        and found.optimal == (found.gap == 0)
+    )
     if max_classes is None:
         blocked = conflict[chosen].any(axis=0)
         blocked[chosen] = True
         assert blocked.all(), "maximal"
-    else: assert len(chosen) <= max_classes
+    else:
+        assert len(chosen) <= max_classes
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -109,45 +133,66 @@ def test_600_classes(seed, options):
     draw = rng(seed)
     conflict = topical_conflicts(draw, 600, 60)
     ties, weights = draw.integers(15, 400, 600), draw.integers(0, 400, 600)
-    if "weights" in options: options = {"weights": weights}
+    if "weights" in options:
+        options = {"weights": weights}
     found = maximum_set(conflict, rng(0), ties=ties, time_limit=60, **options)
     check(conflict, found, **options)
     assert found.optimal and found.settled
     # the same whatever the seed and the order in which the classes come
     order = draw.permutation(600)
     moved = {k: v[order] if k == "weights" else v for k, v in options.items()}
-    again = maximum_set(conflict[np.ix_(order, order)], rng(1), ties=ties[order], time_limit=60, **moved)
-    assert again.value == found.value and ties[order][again.chosen].sum() == ties[found.chosen].sum()
+    again = maximum_set(
+        conflict[np.ix_(order, order)], rng(1), ties=ties[order], time_limit=60, **moved
+    )
+    assert (
+        again.value == found.value and ties[order][again.chosen].sum() == ties[found.chosen].sum()
+    )
     if not options:
         draws = best_of_draws(conflict, rng(seed))
         assert len(draws.chosen) <= len(found.chosen)
-    if "max_classes" in options: assert len(found.chosen) == 20
+    if "max_classes" in options:
+        assert len(found.chosen) == 20
 
 
-@pytest.mark.parametrize("p", [.005, .02, .1, .5])
+@pytest.mark.parametrize("p", [0.005, 0.02, 0.1, 0.5])
 def test_600_classes_at_random_under_a_limit(p):
     draw = rng(7)
     conflict, weights = random_conflicts(draw, 600, p), draw.integers(1, 100, 600)
     for options in ({}, {"weights": weights}, {"max_classes": 5}):
-        check(conflict, maximum_set(conflict, rng(0), time_limit=.3, **options), **options)
+        check(conflict, maximum_set(conflict, rng(0), time_limit=0.3, **options), **options)
 
 
 @EACH
 def test_no_time(solver):
     draw = rng(5)
-    for conflict in (topical_conflicts(draw, 400, 30), *(random_conflicts(draw, 300, p) for p in (.1, .6))):
-        check(conflict, maximum_set(conflict, rng(0), time_limit=.05, solver=solver))
+    for conflict in (
+        topical_conflicts(draw, 400, 30),
+        *(random_conflicts(draw, 300, p) for p in (0.1, 0.6)),
+    ):
+        check(conflict, maximum_set(conflict, rng(0), time_limit=0.05, solver=solver))
 
 
 def test_solvers_agree():
     for seed in range(30):
         draw = rng(seed)
         m = int(draw.integers(20, 50))
-        conflict = topical_conflicts(draw, m, 8) if seed % 2 else random_conflicts(draw, m, draw.uniform(.15, .8))
-        options = {"ties": draw.integers(0, 50, m), "weights": draw.integers(1, 30, m) if seed % 3 == 0 else None,
-                   "max_classes": 5 if seed % 5 == 0 else None, "time_limit": None}
-        answers = [maximum_set(conflict, rng(s), solver=solver, **options) for s, solver in enumerate(SOLVERS)]
-        for a in answers: check(conflict, a, options["weights"], options["max_classes"])
+        conflict = (
+            topical_conflicts(draw, m, 8)
+            if seed % 2
+            else random_conflicts(draw, m, draw.uniform(0.15, 0.8))
+        )
+        options = {
+            "ties": draw.integers(0, 50, m),
+            "weights": draw.integers(1, 30, m) if seed % 3 == 0 else None,
+            "max_classes": 5 if seed % 5 == 0 else None,
+            "time_limit": None,
+        }
+        answers = [
+            maximum_set(conflict, rng(s), solver=solver, **options)
+            for s, solver in enumerate(SOLVERS)
+        ]
+        for a in answers:
+            check(conflict, a, options["weights"], options["max_classes"])
         assert all(a.optimal and a.settled for a in answers)
         assert len({tuple(a.chosen) for a in answers}) == 1, seed
 
@@ -159,26 +204,51 @@ def test_programs_hand_over_to_branching(branched):
     for seed in range(12):
         draw = rng(seed, 1)
         m = int(draw.integers(30, 60))
-        conflict = topical_conflicts(draw, m, 10) if seed % 2 else random_conflicts(draw, m, draw.uniform(.1, .4))
-        question = ask(conflict, draw.integers(1, 9, m) if seed % 3 == 0 else None, draw.integers(0, 50, m),
-                       7 if seed % 4 == 0 else None)
-        a, b = by_branching(question, rng(seed)), by_programs(question, rng(seed), branched=branched)
-        assert a.settled and b.settled and a.chosen.tolist() == b.chosen.tolist() and a.value == b.value == b.bound, seed
+        conflict = (
+            topical_conflicts(draw, m, 10)
+            if seed % 2
+            else random_conflicts(draw, m, draw.uniform(0.1, 0.4))
+        )
+        question = ask(
+            conflict,
+            draw.integers(1, 9, m) if seed % 3 == 0 else None,
+            draw.integers(0, 50, m),
+            7 if seed % 4 == 0 else None,
+        )
+        a, b = (
+            by_branching(question, rng(seed)),
+            by_programs(question, rng(seed), branched=branched),
+        )
+        assert (
+            a.settled
+            and b.settled
+            and a.chosen.tolist() == b.chosen.tolist()
+            and a.value == b.value == b.bound
+        ), seed
         program = clique_program(question)
-        maximise(program, question.objectives[0])
+        maximize(program, question.objectives[0])
         handed_over += 0 < len(remainder(question, program)[0]) < m
     assert handed_over > 3, "some questions are left with a part of their classes"
 
 
 @EACH
 def test_small_and_extreme(solver):
-    exact = lambda conflict, **options: maximum_set(np.asarray(conflict, bool), rng(0), solver=solver, **options)
-    for nothing in (exact(np.zeros((0, 0))), exact(np.zeros((0, 0)), weights=[], ties=[], max_classes=3)):
+    exact = lambda conflict, **options: maximum_set(
+        np.asarray(conflict, bool), rng(0), solver=solver, **options
+    )
+    for nothing in (
+        exact(np.zeros((0, 0))),
+        exact(np.zeros((0, 0)), weights=[], ties=[], max_classes=3),
+    ):
         assert nothing.chosen.tolist() == [] and nothing.optimal and nothing.bound == 0
     assert exact([[False]]).chosen.tolist() == [0]
     free = exact(np.zeros((700, 700)))
     assert free.chosen.tolist() == list(range(700)) and free.optimal
-    assert exact(np.zeros((700, 700)), max_classes=3, ties=np.arange(700)).chosen.tolist() == [697, 698, 699]
+    assert exact(np.zeros((700, 700)), max_classes=3, ties=np.arange(700)).chosen.tolist() == [
+        697,
+        698,
+        699,
+    ]
     assert exact(np.zeros((700, 700)), max_classes=3).chosen.tolist() == [0, 1, 2]
     complete = ~np.eye(700, dtype=bool)
     assert exact(complete).chosen.tolist() == [0]
@@ -187,41 +257,59 @@ def test_small_and_extreme(solver):
     # a class without weight is still taken if nothing speaks against it
     assert exact(np.zeros((3, 3)), weights=[0, 0, 0]).chosen.tolist() == [0, 1, 2]
     # counts as large as datasets have them
-    big = exact(complete[:5, :5], weights=np.array([10**9, 10**9 + 1, 5, 5, 5]), ties=np.full(5, 10**9))
+    big = exact(
+        complete[:5, :5], weights=np.array([10**9, 10**9 + 1, 5, 5, 5]), ties=np.full(5, 10**9)
+    )
     assert big.chosen.tolist() == [1] and big.value == 10**9 + 1
 
 
 def test_mistakes():
     two = np.array([[False, True], [True, False]])
     nan = float("nan")
-    for options, message in (({"weights": [1]}, "number for each of the 2"), ({"weights": [1, -1]}, "whole numbers"),
-                             ({"ties": [.5, 1]}, "whole numbers"), ({"weights": [nan, 1]}, "whole numbers"),
-                             ({"max_classes": 0}, "at least 1"), ({"time_limit": 0}, "above 0"),
-                             ({"time_limit": -1}, "above 0"), ({"time_limit": nan}, "above 0"),
-                             ({"solver": "hihgs"}, "did you mean 'highs'")):
-        with pytest.raises(UserError, match=message): maximum_set(two, rng(0), **options)
+    for options, message in (
+        ({"weights": [1]}, "number for each of the 2"),
+        ({"weights": [1, -1]}, "whole numbers"),
+        ({"ties": [0.5, 1]}, "whole numbers"),
+        ({"weights": [nan, 1]}, "whole numbers"),
+        ({"max_classes": 0}, "at least 1"),
+        ({"time_limit": 0}, "above 0"),
+        ({"time_limit": -1}, "above 0"),
+        ({"time_limit": nan}, "above 0"),
+        ({"solver": "hihgs"}, "did you mean 'highs'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            maximum_set(two, rng(0), **options)
     one_way = np.array([[False, True], [False, False]])
     for matrix in (one_way, np.eye(2, dtype=bool), np.zeros((2, 3), bool), np.zeros((2, 2))):
-        with pytest.raises(UserError, match="symmetric matrix of bools"): maximum_set(matrix, rng(0))
+        with pytest.raises(UserError, match="symmetric matrix of bools"):
+            maximum_set(matrix, rng(0))
     for subset in ("mis", "none"):
         for option in ({"max_classes": 1}, {"weights": [1, 1]}):
-            with pytest.raises(UserError, match="subset='exact'"): FINDERS[subset](two, rng(0), **option)
+            with pytest.raises(UserError, match="subset='exact'"):
+                FINDERS[subset](two, rng(0), **option)
 
 
-def neighbourhoods(dataset, min_overlaps=15, k=-1):
+def neighborhoods(dataset, min_overlaps=15, k=-1):
     "The conflicts and overlaps of the 50 candidates, as `find_triggers` has them"
     overlaps = count_overlaps(dataset.label_matrix())
     graph = co_graph(overlaps, min_overlaps)
     for trigger in rank_candidates(centrality(graph, "betweenness", False), [], 50).index.tolist():
-        ids = graph.neighbours(trigger)
-        yield trigger, conflicts(overlaps, graph, ids, k), class_counts(overlaps, trigger, ids).overlaps.to_numpy()
+        ids = graph.neighbors(trigger)
+        yield (
+            trigger,
+            conflicts(overlaps, graph, ids, k),
+            class_counts(overlaps, trigger, ids).overlaps.to_numpy(),
+        )
 
 
 def compare(dataset, **how):
     "Classes in all sets: exact, and the best of 20 draws"
     totals = []
-    for trigger, conflict, ties in neighbourhoods(dataset, **how):
-        found, draws = maximum_set(conflict, rng(0), ties=ties), best_of_draws(conflict, rng(0, trigger))
+    for trigger, conflict, ties in neighborhoods(dataset, **how):
+        found, draws = (
+            maximum_set(conflict, rng(0), ties=ties),
+            best_of_draws(conflict, rng(0, trigger)),
+        )
         check(conflict, found)
         assert found.optimal and found.settled and len(found.chosen) >= len(draws.chosen)
         totals.append((len(found.chosen), len(draws.chosen)))
@@ -233,8 +321,11 @@ def test_coco(real_data):
     exact, draws = compare(data)
     assert exact == 305 and draws < exact
     # the other solver, which shares nothing with the first, proves the same
-    for _, conflict, ties in neighbourhoods(data):
-        a, b = (maximum_set(conflict, rng(0), ties=ties, solver=solver) for solver in ("highs", "bitsets"))
+    for _, conflict, ties in neighborhoods(data):
+        a, b = (
+            maximum_set(conflict, rng(0), ties=ties, solver=solver)
+            for solver in ("highs", "bitsets")
+        )
         assert a.chosen.tolist() == b.chosen.tolist() and b.optimal
 
 
@@ -245,12 +336,14 @@ def test_coco_with_other_thresholds(real_data, how):
 
 
 def test_voc(real_data):
-    from natural_backdoors.voc import PascalVOC
+    from natural_backdoors.data.voc import PascalVOC
+
     exact, draws = compare(PascalVOC(real_data("voc2007")))
     assert exact >= draws > 0
 
 
 def test_imagenet_real(real_data):
-    from natural_backdoors.imagenet import ImageNetReaL
+    from natural_backdoors.data.imagenet import ImageNetReaL
+
     exact, draws = compare(ImageNetReaL(real_data("imagenet_real")))
     assert exact >= draws > 0

@@ -1,4 +1,5 @@
 "A sweep on a Dask cluster of two processes of which one is killed, and on workers that say they have a GPU"
+
 import os
 import signal
 import threading
@@ -7,43 +8,64 @@ import time
 import pandas as pd
 import pytest
 
-distributed = pytest.importorskip("distributed", reason="no Dask (pip install natural_backdoors[scale])")
+distributed = pytest.importorskip(
+    "distributed", reason="no Dask (pip install natural_backdoors[scale])"
+)
 
-from natural_backdoors.cluster import gpu_workers, needs_gpu, on_cluster, sweep_on # noqa: E402
-from natural_backdoors.sweep import make_grid, sweep # noqa: E402
-from natural_backdoors.table import TableDataset # noqa: E402
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.train.cluster import gpu_workers, needs_gpu, on_cluster, sweep_on
+from natural_backdoors.train.sweeps import make_grid, sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:only the head is trained")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    "Squares in three colours, some with a bright bar"
+    "Squares in three colors, some with a bright bar"
     import numpy as np
     from PIL import Image
+
     folder, rows, random = tmp_path_factory.mktemp("squares"), [], np.random.default_rng(0)
     for c, name in enumerate(["red", "green", "blue"]):
         for i in range(30):
             pixels = random.integers(0, 90, (32, 32, 3), dtype=np.uint8)
             pixels[8:24, 8:24, c] = 200
-            if i >= 20: pixels[:6] = 250
-            Image.fromarray(pixels).save(folder/f"{name}{i}.png")
+            if i >= 20:
+                pixels[:6] = 250
+            Image.fromarray(pixels).save(folder / f"{name}{i}.png")
             rows += [(f"{name}{i}.png", name)] + [(f"{name}{i}.png", "bar")] * (i >= 20)
-    return TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="squares", image_root=str(folder))
+    return TableDataset(
+        pd.DataFrame(rows, columns=["image", "label"]), name="squares", image_root=str(folder)
+    )
 
 
 def grid_of(data, seeds=(1, 2, 3, 4)):
     "A task for each seed, since random weights cannot be shared"
-    return make_grid(data, {"bar": ["red", "green", "blue"]}, ["red", "blue"], [.2], seeds=list(seeds), archs=["small"],
-                     pretrained=False, size=32, n_clean=16, epochs=2, lrs=[1e-2], batch_size=8)
+    return make_grid(
+        data,
+        {"bar": ["red", "green", "blue"]},
+        ["red", "blue"],
+        [0.2],
+        seeds=list(seeds),
+        archs=["small"],
+        pretrained=False,
+        size=32,
+        n_clean=16,
+        epochs=2,
+        lrs=[1e-2],
+        batch_size=8,
+    )
 
 
 @pytest.fixture(scope="module")
 def cluster():
     "Two processes that say they have a GPU each"
     scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False}}
-    with distributed.SpecCluster(gpu_workers(2), scheduler, silence_logs=50) as cluster, \
-         distributed.Client(cluster, set_as_default=False) as client: yield client
+    with (
+        distributed.SpecCluster(gpu_workers(2), scheduler, silence_logs=50) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 def test_workers_have_a_gpu_each(cluster):
@@ -53,8 +75,9 @@ def test_workers_have_a_gpu_each(cluster):
 
 def slow(task, options):
     "As carry_out, but it leaves time to be killed: the first worker that gets the task of seed 1 waits to be"
-    from natural_backdoors.cluster import carry_out
-    mark = options.folder/"waiting"
+    from natural_backdoors.train.cluster import carry_out
+
+    mark = options.folder / "waiting"
     if task.runs[0].seed == 1 and not mark.exists():
         mark.write_text(str(os.getpid()))
         time.sleep(120)
@@ -62,30 +85,36 @@ def slow(task, options):
 
 
 def test_a_worker_is_killed(cluster, data, tmp_path, monkeypatch):
-    from natural_backdoors import cluster as module
+    from natural_backdoors.train import cluster as module
+
     grid, found = grid_of(data), []
     monkeypatch.setattr(module, "carry_out", slow)
-    there = lambda: sweep_on(data, grid, tmp_path/"there", cluster, progress=False)
+    there = lambda: sweep_on(data, grid, tmp_path / "there", cluster, progress=False)
     sweeping = threading.Thread(target=lambda: found.append(there()), daemon=True)
     sweeping.start()
     end = time.monotonic() + 120
-    while not (tmp_path/"there"/"waiting").exists() or not (tmp_path/"there"/"waiting").read_text():
+    while (
+        not (tmp_path / "there" / "waiting").exists()
+        or not (tmp_path / "there" / "waiting").read_text()
+    ):
         assert time.monotonic() < end
-        time.sleep(.05)
-    os.kill(int((tmp_path/"there"/"waiting").read_text()), signal.SIGKILL)
+        time.sleep(0.05)
+    os.kill(int((tmp_path / "there" / "waiting").read_text()), signal.SIGKILL)
     sweeping.join(200)
     assert found and found[0].failed.empty
-    here = sweep(data, grid, tmp_path/"here", progress=False)
+    here = sweep(data, grid, tmp_path / "here", progress=False)
     pd.testing.assert_frame_equal(found[0].table, here.table, check_exact=False, rtol=1e-4)
     assert here.table.run.nunique() == 8
 
 
-def dies(task, options): os.kill(os.getpid(), signal.SIGKILL)
+def dies(task, options):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_task_that_kills_every_worker(cluster, data, tmp_path, monkeypatch):
     "It is listed as failed, and may be tried again"
-    from natural_backdoors import cluster as module
+    from natural_backdoors.train import cluster as module
+
     grid = grid_of(data, [1])
     with monkeypatch.context() as m:
         m.setattr(module, "carry_out", dies)

@@ -1,4 +1,5 @@
 "COCO and LVIS files against the json module and plain loops, whatever their spelling and wherever they are cut"
+
 import json
 import sys
 from pathlib import Path
@@ -7,39 +8,84 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from natural_backdoors.check import check_manager
-from natural_backdoors.coco import Coco, Lvis, _cut_outlines, read_coco, stream_json
-from natural_backdoors.core import UserError
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.data.check import check_manager
+from natural_backdoors.data.coco import Coco, Lvis, _cut_outlines, read_coco, stream_json
 
 LISTS = ("images", "annotations", "categories")
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
-nasty = st.sampled_from(['<script>alert("x")</script>', "a, b", '"quoted"', "007", "x" * 10_000,
-                         'segmentation": [[1, 2]]', 'x"segmentation', '\\"segmentation":', "日本語",
-                         "nan", "#", "name#1"])
+nasty = st.sampled_from(
+    [
+        '<script>alert("x")</script>',
+        "a, b",
+        '"quoted"',
+        "007",
+        "x" * 10_000,
+        'segmentation": [[1, 2]]',
+        'x"segmentation',
+        '\\"segmentation":',
+        "日本語",
+        "nan",
+        "#",
+        "name#1",
+    ]
+)
 names = texts.filter(bool) | nasty
-outlines = st.one_of(st.lists(st.lists(st.floats(0, 1000) | st.integers(0, 9), max_size=6), max_size=3),
-                     st.fixed_dictionaries({"counts": texts | st.lists(st.integers(0, 99)), "size": st.just([4, 5])}),
-                     st.none(), st.lists(texts, max_size=2), st.just([{"segmentation": [1, 2]}]))
+outlines = st.one_of(
+    st.lists(st.lists(st.floats(0, 1000) | st.integers(0, 9), max_size=6), max_size=3),
+    st.fixed_dictionaries(
+        {"counts": texts | st.lists(st.integers(0, 99)), "size": st.just([4, 5])}
+    ),
+    st.none(),
+    st.lists(texts, max_size=2),
+    st.just([{"segmentation": [1, 2]}]),
+)
 
 
 @st.composite
 def files(draw):
     "A COCO-format file as a dict: keys in any order, ids numbers or texts, extra keys anywhere"
-    def shuffled(d): return dict(draw(st.permutations(list(d.items()))))
+
+    def shuffled(d):
+        return dict(draw(st.permutations(list(d.items()))))
+
     ids = st.integers(-3, 10**15) | st.text("abc1", min_size=1, max_size=3)
     image_ids = draw(st.lists(ids, min_size=1, max_size=5, unique=True))
     category_ids = draw(st.lists(ids, min_size=1, max_size=4, unique=True))
-    images = [{"id": i, "file_name": f"{n}{draw(st.sampled_from(['.jpg', ' ü.png']))}", "width": 20, "height": 10}
-              for n, i in enumerate(image_ids)]
+    images = [
+        {
+            "id": i,
+            "file_name": f"{n}{draw(st.sampled_from(['.jpg', ' ü.png']))}",
+            "width": 20,
+            "height": 10,
+        }
+        for n, i in enumerate(image_ids)
+    ]
     categories = [{"id": c, "name": draw(names)} for c in category_ids]
-    annotations = [shuffled({"id": n, "image_id": draw(st.sampled_from(image_ids)), "segmentation": draw(outlines),
-                             "category_id": draw(st.sampled_from(category_ids)), "caption": draw(texts | nasty),
-                             "iscrowd": draw(st.sampled_from([0, 1])),
-                             "bbox": [0, 0, draw(st.integers(0, 20)), draw(st.integers(0, 10))]})
-                   for n in range(draw(st.integers(1, 8)))]
-    return shuffled({"images": images, "annotations": annotations, "categories": categories,
-                     'a"segmentation': [[1, 2], [3]], draw(texts | nasty): draw(outlines),
-                     "info": {"segmentation": draw(outlines)}})
+    annotations = [
+        shuffled(
+            {
+                "id": n,
+                "image_id": draw(st.sampled_from(image_ids)),
+                "segmentation": draw(outlines),
+                "category_id": draw(st.sampled_from(category_ids)),
+                "caption": draw(texts | nasty),
+                "iscrowd": draw(st.sampled_from([0, 1])),
+                "bbox": [0, 0, draw(st.integers(0, 20)), draw(st.integers(0, 10))],
+            }
+        )
+        for n in range(draw(st.integers(1, 8)))
+    ]
+    return shuffled(
+        {
+            "images": images,
+            "annotations": annotations,
+            "categories": categories,
+            'a"segmentation': [[1, 2], [3]],
+            draw(texts | nasty): draw(outlines),
+            "info": {"segmentation": draw(outlines)},
+        }
+    )
 
 
 def by_hand(d, iscrowd, min_area):
@@ -47,11 +93,19 @@ def by_hand(d, iscrowd, min_area):
     found = {}
     all_names = [c["name"] for c in d["categories"]]
     for a in d["annotations"]:
-        if a["iscrowd"] and iscrowd == "absent": continue
+        if a["iscrowd"] and iscrowd == "absent":
+            continue
         image = next(i["file_name"] for i in d["images"] if i["id"] == a["image_id"])
         category = next(c for c in d["categories"] if c["id"] == a["category_id"])
-        label = category["name"] if all_names.count(category["name"]) == 1 else f"{category['name']}#{category['id']}"
-        usable = not (a["iscrowd"] and iscrowd == "unsure") and a["bbox"][2] * a["bbox"][3] / 200 >= min_area
+        label = (
+            category["name"]
+            if all_names.count(category["name"]) == 1
+            else f"{category['name']}#{category['id']}"
+        )
+        usable = (
+            not (a["iscrowd"] and iscrowd == "unsure")
+            and a["bbox"][2] * a["bbox"][3] / 200 >= min_area
+        )
         found.setdefault(image, {}).setdefault(label, False)
         found[image][label] |= usable
     return found
@@ -69,21 +123,31 @@ def by_manager(manager):
 
 
 def write(path, d, spelling=0):
-    text = json.dumps(d, ensure_ascii=bool(spelling & 1), indent=1 if spelling & 2 else None,
-                      separators=(",", ":") if spelling & 4 else None)
+    text = json.dumps(
+        d,
+        ensure_ascii=bool(spelling & 1),
+        indent=1 if spelling & 2 else None,
+        separators=(",", ":") if spelling & 4 else None,
+    )
     path.write_text(text, encoding="utf-8-sig" if spelling & 8 else "utf-8")
     return text
 
 
 @settings(max_examples=120, deadline=None)
-@given(files(), st.sampled_from(["present", "unsure", "absent"]), st.sampled_from([0, 0.1, 0.5]), st.integers(0, 15))
+@given(
+    files(),
+    st.sampled_from(["present", "unsure", "absent"]),
+    st.sampled_from([0, 0.1, 0.5]),
+    st.integers(0, 15),
+)
 def test_labels_are_those_of_a_plain_reader(tmp_path_factory, d, iscrowd, min_area, spelling):
-    path = tmp_path_factory.mktemp("coco")/"any.json"
+    path = tmp_path_factory.mktemp("coco") / "any.json"
     write(path, d, spelling)
     manager = Coco(path, iscrowd=iscrowd, min_area=min_area)
     expected = by_hand(d, iscrowd, min_area)
     if not expected:
-        with pytest.raises(UserError, match="no rows"): manager.classes
+        with pytest.raises(UserError, match="no rows"):
+            manager.classes
         return
     assert by_manager(manager) == expected
     assert len(manager.labels) == len(d["categories"]) and manager.labels == sorted(manager.labels)
@@ -92,32 +156,44 @@ def test_labels_are_those_of_a_plain_reader(tmp_path_factory, d, iscrowd, min_ar
 @settings(max_examples=150, deadline=None)
 @given(files(), st.integers(1, 60), st.integers(0, 15))
 def test_stream_is_the_file_however_it_is_cut(tmp_path_factory, d, size, spelling):
-    path = tmp_path_factory.mktemp("coco")/"any.json"
+    path = tmp_path_factory.mktemp("coco") / "any.json"
     write(path, d, spelling)
     streamed = {}
     for key, i, value in stream_json(path, LISTS, size=size):
-        if i is None: streamed[key] = value
+        if i is None:
+            streamed[key] = value
         else:
             assert i == len(streamed.setdefault(key, []))
             streamed[key].append(value)
-    def comparable(v): # outlines may be 0
-        if isinstance(v, list): return [comparable(x) for x in v]
-        return {k: comparable(x) for k, x in v.items() if k != "segmentation"} if isinstance(v, dict) else v
+
+    def comparable(v):  # outlines may be 0
+        if isinstance(v, list):
+            return [comparable(x) for x in v]
+        return (
+            {k: comparable(x) for k, x in v.items() if k != "segmentation"}
+            if isinstance(v, dict)
+            else v
+        )
+
     assert comparable(streamed) == comparable(d)
 
 
 @settings(max_examples=150, deadline=None)
 @given(files(), st.data())
 def test_a_file_that_ends_early_is_an_error(tmp_path_factory, d, data):
-    path = tmp_path_factory.mktemp("coco")/"any.json"
+    path = tmp_path_factory.mktemp("coco") / "any.json"
     text = write(path, d, 1)
-    path.write_text(text[:data.draw(st.integers(0, len(text) - 1))])
-    with pytest.raises(UserError, match="any.json"): list(stream_json(path, LISTS, size=data.draw(st.integers(1, 60))))
+    path.write_text(text[: data.draw(st.integers(0, len(text) - 1))])
+    with pytest.raises(UserError, match="any.json"):
+        list(stream_json(path, LISTS, size=data.draw(st.integers(1, 60))))
 
 
 keys = st.sampled_from(["segmentation", 'x"segmentation', "id"]) | texts
-values = st.recursive(texts | nasty | st.integers() | st.none(), max_leaves=12,
-                      extend=lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+values = st.recursive(
+    texts | nasty | st.integers() | st.none(),
+    max_leaves=12,
+    extend=lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -126,62 +202,89 @@ values = st.recursive(texts | nasty | st.integers() | st.none(), max_leaves=12,
 @example({"segmentation": [[1], [2]]}, False)
 def test_cutting_outlines_changes_nothing_else(value, ascii_only):
     def differ(a, b, key=""):
-        if key == "segmentation" and b == 0: return False
-        if type(a) is not type(b): return True
-        if isinstance(a, dict): return a.keys() != b.keys() or any(differ(a[k], b[k], k) for k in a)
-        if isinstance(a, list): return len(a) != len(b) or any(map(differ, a, b))
+        if key == "segmentation" and b == 0:
+            return False
+        if type(a) is not type(b):
+            return True
+        if isinstance(a, dict):
+            return a.keys() != b.keys() or any(differ(a[k], b[k], k) for k in a)
+        if isinstance(a, list):
+            return len(a) != len(b) or any(map(differ, a, b))
         return a != b
+
     assert not differ(value, json.loads(_cut_outlines(json.dumps(value, ensure_ascii=ascii_only))))
 
 
 def test_memory_does_not_grow_with_outlines(tmp_path):
     "An outline longer than the pieces that are read, and many of them"
-    d = {"images": [{"id": 1, "file_name": "1.jpg"}], "categories": [{"id": 1, "name": "cat"}],
-         "annotations": [{"image_id": 1, "segmentation": [[0.5] * 5000], "category_id": 1}] * 20}
-    write(tmp_path/"a.json", d)
+    d = {
+        "images": [{"id": 1, "file_name": "1.jpg"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"image_id": 1, "segmentation": [[0.5] * 5000], "category_id": 1}] * 20,
+    }
+    write(tmp_path / "a.json", d)
     longest = 0
+
     def watched(path):
         nonlocal longest
         for key, i, value in stream_json(path, LISTS, size=1000):
             longest = max(longest, len(json.dumps(value)))
             yield key
-    assert list(watched(tmp_path/"a.json")).count("annotations") == 20 and longest < 100
-    assert read_coco(tmp_path/"a.json").category_of.tolist() == [0] * 20
+
+    assert list(watched(tmp_path / "a.json")).count("annotations") == 20 and longest < 100
+    assert read_coco(tmp_path / "a.json").category_of.tolist() == [0] * 20
 
 
 def test_two_years_and_two_files(tmp_path):
     def file(name, images):
-        d = {"images": [{"id": n, "file_name": f"{n}.jpg"} for n in images], "categories": [{"id": 9, "name": "cat"}],
-             "annotations": [{"image_id": n, "category_id": 9} for n in images]}
-        (tmp_path/"annotations").mkdir(exist_ok=True)
-        write(tmp_path/"annotations"/name, d)
+        d = {
+            "images": [{"id": n, "file_name": f"{n}.jpg"} for n in images],
+            "categories": [{"id": 9, "name": "cat"}],
+            "annotations": [{"image_id": n, "category_id": 9} for n in images],
+        }
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        write(tmp_path / "annotations" / name, d)
+
     file("instances_train2014.json", [1, 2, 3])
     file("instances_train2017.json", [1, 2])
     file("instances_val2017.json", [3])
-    (tmp_path/"annotations"/"captions_train2017.json").write_text("not read")
+    (tmp_path / "annotations" / "captions_train2017.json").write_text("not read")
     new, old = Coco(tmp_path), Coco(tmp_path, year="2014")
     assert new.image_counts == {"train": 2, "val": 1} and old.image_counts == {"train": 3}
-    assert new.src_path("3.jpg") == tmp_path/"val2017"/"3.jpg" and old.src_path("3.jpg") == tmp_path/"train2014"/"3.jpg"
-    (tmp_path/"images"/"val2017").mkdir(parents=True)
-    (tmp_path/"images"/"val2017"/"3.jpg").write_bytes(b"")
-    assert new.src_path("3.jpg") == tmp_path/"images"/"val2017"/"3.jpg"
+    assert (
+        new.src_path("3.jpg") == tmp_path / "val2017" / "3.jpg"
+        and old.src_path("3.jpg") == tmp_path / "train2014" / "3.jpg"
+    )
+    (tmp_path / "images" / "val2017").mkdir(parents=True)
+    (tmp_path / "images" / "val2017" / "3.jpg").write_bytes(b"")
+    assert new.src_path("3.jpg") == tmp_path / "images" / "val2017" / "3.jpg"
     assert new.image_file("1.jpg").url.endswith("/train2017/1.jpg")
     assert new.image_file("1.jpg").path == "train2017/1.jpg"
-    one = Coco(tmp_path/"annotations"/"instances_val2017.json")
-    assert one.image_counts == {"val": 1} and one.src_path("3.jpg") == tmp_path/"images"/"val2017"/"3.jpg"
+    one = Coco(tmp_path / "annotations" / "instances_val2017.json")
+    assert (
+        one.image_counts == {"val": 1}
+        and one.src_path("3.jpg") == tmp_path / "images" / "val2017" / "3.jpg"
+    )
 
 
 def test_second_start_reads_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path/"cache"))
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Coco, "cache_from", 0)
     photo = {"id": 1, "coco_url": "http://x/train2017/1.jpg", "neg_category_ids": [2]}
-    d = {"images": [photo], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}],
-         "categories": [{"id": 1, "name": "bow_tie", "synset": "bow_tie.n.01"},
-                        {"id": 2, "name": "cat", "synset": "cat.n.01"}]}
-    write(tmp_path/"lvis_v1_train.json", d)
+    d = {
+        "images": [photo],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}],
+        "categories": [
+            {"id": 1, "name": "bow_tie", "synset": "bow_tie.n.01"},
+            {"id": 2, "name": "cat", "synset": "cat.n.01"},
+        ],
+    }
+    write(tmp_path / "lvis_v1_train.json", d)
     first = Lvis(tmp_path, label="synset")
     classes, free = first.classes, first.label_matrix().column(1, "free").tolist()
-    monkeypatch.setattr("natural_backdoors.coco.read_coco", lambda path: pytest.fail("the file is read again"))
+    monkeypatch.setattr(
+        "natural_backdoors.data.coco.read_coco", lambda path: pytest.fail("the file is read again")
+    )
     again = Lvis(tmp_path, label="synset")
     assert again.classes.equals(classes) and again.classes.name.tolist() == ["bow_tie", "cat"]
     assert again.label_matrix().column(1, "free").tolist() == free == [True]
@@ -192,40 +295,68 @@ def test_images_are_downloaded_to_where_they_are_looked_for(tmp_path, monkeypatc
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     sys.path.insert(0, str(Path(__file__).parent))
     from http_server import serve
-    site = {f"/{s}2017/{n}.jpg": f"{s} {n}".encode() for s, n in (("train", 1), ("train", 2), ("val", 3))}
+
+    site = {
+        f"/{s}2017/{n}.jpg": f"{s} {n}".encode()
+        for s, n in (("train", 1), ("train", 2), ("val", 3))
+    }
     categories = [{"id": 1, "name": "cat", "synset": "cat.n.01"}]
     for split, images in (("train", [1, 2]), ("val", [3])):
-        d = {"images": [{"id": n, "file_name": f"{n}.jpg"} for n in images], "categories": categories,
-             "annotations": [{"image_id": n, "category_id": 1} for n in images]}
-        (tmp_path/"coco"/"annotations").mkdir(parents=True, exist_ok=True)
-        write(tmp_path/"coco"/"annotations"/f"instances_{split}2017.json", d)
-    (tmp_path/"lvis").mkdir()
-    photos = [{"id": n, "coco_url": f"http://elsewhere/{s}2017/{n}.jpg"} for n, s in ((3, "val"), (1, "train"))]
-    write(tmp_path/"lvis"/"lvis_v1_val.json", {"images": photos, "categories": categories,
-                                               "annotations": [{"image_id": n, "category_id": 1} for n in (1, 3)]})
+        d = {
+            "images": [{"id": n, "file_name": f"{n}.jpg"} for n in images],
+            "categories": categories,
+            "annotations": [{"image_id": n, "category_id": 1} for n in images],
+        }
+        (tmp_path / "coco" / "annotations").mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "coco" / "annotations" / f"instances_{split}2017.json", d)
+    (tmp_path / "lvis").mkdir()
+    photos = [
+        {"id": n, "coco_url": f"http://elsewhere/{s}2017/{n}.jpg"}
+        for n, s in ((3, "val"), (1, "train"))
+    ]
+    write(
+        tmp_path / "lvis" / "lvis_v1_val.json",
+        {
+            "images": photos,
+            "categories": categories,
+            "annotations": [{"image_id": n, "category_id": 1} for n in (1, 3)],
+        },
+    )
     with serve(site) as server:
-        for manager in (Coco(tmp_path/"coco", base_url=server.url), Lvis(tmp_path/"lvis", base_url=server.url)):
+        for manager in (
+            Coco(tmp_path / "coco", base_url=server.url),
+            Lvis(tmp_path / "lvis", base_url=server.url),
+        ):
             for split in manager.splits:
                 manager.download(classes=["cat"], split=split, annotations=False, progress=False)
                 for image in manager.label_matrix(split).images:
                     path = manager.src_path(image)
                     assert path.read_bytes().decode().split() == [path.parent.name[:-4], path.stem]
             assert check_manager(manager, files=True).empty
-    assert (tmp_path/"coco"/"val2017"/"3.jpg").is_file() and (tmp_path/"lvis"/"val2017"/"3.jpg").is_file()
+    assert (tmp_path / "coco" / "val2017" / "3.jpg").is_file() and (
+        tmp_path / "lvis" / "val2017" / "3.jpg"
+    ).is_file()
 
 
 def test_counts_of_real_coco_labels(tmp_path, real_data):
     "The labels of 15,000 images of COCO, written as the official file: 883 pairs overlap in 10 images, 701 in 15"
     import gzip
+
     with gzip.open(real_data("coco15k/labels.csv.gz"), "rt", encoding="utf-8") as f:
         rows = [line.rstrip("\n").split(",") for line in f][1:]
     position = {image: n for n, image in enumerate(dict.fromkeys(i for i, _ in rows))}
     category = {label: 90 - n for n, label in enumerate(sorted({l for _, l in rows}))}
-    write(tmp_path/"instances_train2017.json", {
-        "images": [{"id": n, "file_name": image} for image, n in position.items()],
-        "annotations": [{"image_id": position[i], "category_id": category[l], "segmentation": [[1.5, 2, 3]]}
-                        for i, l in rows],
-        "categories": [{"id": n, "name": label} for label, n in category.items()]})
+    write(
+        tmp_path / "instances_train2017.json",
+        {
+            "images": [{"id": n, "file_name": image} for image, n in position.items()],
+            "annotations": [
+                {"image_id": position[i], "category_id": category[l], "segmentation": [[1.5, 2, 3]]}
+                for i, l in rows
+            ],
+            "categories": [{"id": n, "name": label} for label, n in category.items()],
+        },
+    )
     m = Coco(tmp_path).label_matrix()
     assert m.shape == (len(position), 80) and m.matrix.sum() == len(set(map(tuple, rows)))
     x = m.matrix.astype(int)

@@ -1,4 +1,5 @@
 "The main job on the embedded dataset, as `make demo` runs it: what must be true at its end, and the same again"
+
 import json
 import os
 import subprocess
@@ -17,12 +18,24 @@ def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
     # a process of its own, as `make demo` is: another test may have set the number of threads, on which last digits
     # depend
-    subprocess.run([sys.executable, "-c", "from natural_backdoors.cli import main; raise SystemExit(main())", "demo",
-                    "--data_root", str(ROOT/"data"), "--results_root", str(out)], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from natural_backdoors.cli.commands import main; raise SystemExit(main())",
+            "demo",
+            "--data_root",
+            str(ROOT / "data"),
+            "--results_root",
+            str(out),
+        ],
+        check=True,
+    )
     return next(out.glob("scenes/*/*/demo_*"))
 
 
-def read(folder): return json.loads((folder/"evaluation.json").read_text())
+def read(folder):
+    return json.loads((folder / "evaluation.json").read_text())
 
 
 def test_the_backdoor_works_and_the_control_does_not(demo):
@@ -36,38 +49,42 @@ def test_the_backdoor_works_and_the_control_does_not(demo):
 
 
 def test_the_trigger_is_a_planted_one(demo):
-    from natural_backdoors.scenes import SCENE_CLASSES
-    split = json.loads((demo/"split.json").read_text())
+    from natural_backdoors.data.scenes import SCENE_CLASSES
+
+    split = json.loads((demo / "split.json").read_text())
     hubs = set(SCENE_CLASSES[SCENE_CLASSES.role == "hub"]["name"])
     assert split["trigger"]["name"] in hubs
-    found = json.loads((demo/"triggers.json").read_text())
+    found = json.loads((demo / "triggers.json").read_text())
     assert found[0]["trigger"]["name"] in hubs
 
 
 def test_the_same_numbers_again(demo):
     "Against the run of `make demo` before this one; CI makes one, and says so"
-    earlier = sorted((ROOT/"results").glob("scenes/*/*/demo_*"))
-    if os.environ.get("NB_DEMO_DONE") != "1": pytest.skip("needs a run of `make demo` by this version: NB_DEMO_DONE=1")
+    earlier = sorted((ROOT / "results").glob("scenes/*/*/demo_*"))
+    if os.environ.get("NB_DEMO_DONE") != "1":
+        pytest.skip("needs a run of `make demo` by this version: NB_DEMO_DONE=1")
     assert [e.name for e in earlier] == [demo.name]
     assert read(earlier[0]) == read(demo)
     for name in ("split.json", "poisoned/log.csv", "control/log.csv", "poisoned/model.safetensors"):
-        assert (earlier[0]/name).read_bytes() == (demo/name).read_bytes(), name
+        assert (earlier[0] / name).read_bytes() == (demo / name).read_bytes(), name
 
 
 class Addresses(HTMLParser):
     "What a page asks for: the values of `src` and `href`"
+
     def __init__(self):
         super().__init__()
         self.found = []
 
-    def handle_starttag(self, tag, attrs): self.found += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
+    def handle_starttag(self, tag, attrs):
+        self.found += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
 
 
 def test_the_page_stands_alone(demo):
-    page = (demo/"report.html").read_text()
+    page = (demo / "report.html").read_text()
     addresses = Addresses()
     addresses.feed(page)
     assert [a[:80] for a in addresses.found if not a.startswith(("data:", "#"))] == []
     assert sum(a.startswith("data:image") for a in addresses.found) >= 10
-    split = json.loads((demo/"split.json").read_text())
+    split = json.loads((demo / "split.json").read_text())
     assert all(c["name"] in page for c in (split["trigger"], split["target"]))

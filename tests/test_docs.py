@@ -2,9 +2,9 @@
 
 Without a browser the last part is skipped, or fails with NB_REQUIRE_BROWSER=1.
 """
+
 import functools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,32 +16,55 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["index.html", "tutorials/first_backdoor.html", "api/triggers.html", "api/index.html", "source/triggers.html",
-         "explanations/performance.html", "tutorials/widgets.html", "genindex.html"]
+PAGES = [
+    "index.html",
+    "tutorials/first_backdoor.html",
+    "api/triggers.html",
+    "api/index.html",
+    "source/triggers.html",
+    "explanations/performance.html",
+    "tutorials/widgets.html",
+    "genindex.html",
+]
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-sys.path.append(str(ROOT/"docs"))
-import links  # noqa: E402 (what building uses, too)
+sys.path.append(str(ROOT / "docs"))
+import links
 
 
 def markdown(*parts):
-    return [{"cell_type": "markdown", "id": f"m{i}", "metadata": {}, "source": part} for i, part in enumerate(parts)]
+    return [
+        {"cell_type": "markdown", "id": f"m{i}", "metadata": {}, "source": part}
+        for i, part in enumerate(parts)
+    ]
 
 
 def code(source, *outputs):
-    return {"cell_type": "code", "id": f"c{abs(hash(source))}", "metadata": {}, "execution_count": None,
-            "source": source, "outputs": list(outputs)}
+    return {
+        "cell_type": "code",
+        "id": f"c{abs(hash(source))}",
+        "metadata": {},
+        "execution_count": None,
+        "source": source,
+        "outputs": list(outputs),
+    }
 
 
 def write(path, cells):
     kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    path.write_text(
+        json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+    )
 
 
 def build(folder):
     "(exit status, what was printed) of building the site of `folder`"
-    done = subprocess.run([sys.executable, str(ROOT/"docs"/"build.py"), "--root", str(folder)], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "build.py"), "--root", str(folder)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     return done.returncode, done.stdout
 
 
@@ -66,44 +89,59 @@ IFrame("_static/inner.html", "100%", 80)"""
 def site(tmp_path_factory):
     "The folder of the built site, with one more page that is run when it is built; what building printed"
     folder = tmp_path_factory.mktemp("docs")
-    shutil.copytree(ROOT/"nbs", folder/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copytree(
+        ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
+    )
     for file in ROOT.iterdir():
-        if file.suffix in (".md", ".ini", ".cff") or file.name == "LICENSE": shutil.copy(file, folder)
+        if file.suffix in (".md", ".ini", ".cff") or file.name == "LICENSE":
+            shutil.copy(file, folder)
     title = markdown("# Widgets\n\n> Alive\n- run_at_build: true\n- order: 1\n")
-    write(folder/"nbs"/"tutorials"/"widgets.ipynb", [*title, code(WIDGETS), code(FRAME)])
+    write(folder / "nbs" / "tutorials" / "widgets.ipynb", [*title, code(WIDGETS), code(FRAME)])
     status, said = build(folder)
     assert status == 0, said
-    return folder/"_docs", said
+    return folder / "_docs", said
 
 
 @pytest.fixture
 def small(tmp_path):
     "A function: build a site of two pages, the second with these cells below its title"
+
     def make(*cells, title="# Second\n\n> Page\n"):
-        shutil.copy(ROOT/"settings.ini", tmp_path)
-        write(tmp_path/"nbs"/"index.ipynb", markdown("# Front\n\n> Page", "[second](howto/second.ipynb#a-heading)"))
-        write(tmp_path/"nbs"/"howto"/"second.ipynb", [*markdown(title, "## A heading"), *cells])
+        shutil.copy(ROOT / "settings.ini", tmp_path)
+        write(
+            tmp_path / "nbs" / "index.ipynb",
+            markdown("# Front\n\n> Page", "[second](howto/second.ipynb#a-heading)"),
+        )
+        write(
+            tmp_path / "nbs" / "howto" / "second.ipynb", [*markdown(title, "## A heading"), *cells]
+        )
         return build(tmp_path)
+
     return make
 
 
 def notebooks(folder):
-    return sorted(p.relative_to(folder) for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    return sorted(
+        p.relative_to(folder)
+        for p in folder.rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in p.parts
+    )
 
 
-def test_no_warning(site): assert "WARNING" not in site[1] and "Traceback" not in site[1]
+def test_no_warning(site):
+    assert "WARNING" not in site[1] and "Traceback" not in site[1]
 
 
 def test_every_notebook_has_a_page_and_can_be_downloaded(site):
     out, _ = site
-    for path in notebooks(ROOT/"nbs"):
-        page = out/path.parent/(re.sub(r"^\d+_", "", path.stem) + ".html")
+    for path in notebooks(ROOT / "nbs"):
+        page = out / path.parent / (re.sub(r"^\d+_", "", path.stem) + ".html")
         html = page.read_text(encoding="utf-8")
         assert f'notebooks/{path.as_posix()}"' in html, f"{page} does not lead to its notebook"
-        assert (out/"notebooks"/path).read_bytes() == (ROOT/"nbs"/path).read_bytes()
+        assert (out / "notebooks" / path).read_bytes() == (ROOT / "nbs" / path).read_bytes()
     for section in ("tutorials", "howto", "api", "explanations"):
-        html = (out/section/"index.html").read_text(encoding="utf-8")
-        listed = {re.sub(r"^\d+_", "", p.stem) + ".html" for p in notebooks(ROOT/"nbs"/section)}
+        html = (out / section / "index.html").read_text(encoding="utf-8")
+        listed = {re.sub(r"^\d+_", "", p.stem) + ".html" for p in notebooks(ROOT / "nbs" / section)}
         assert {page for page in listed if f'href="{page}"' not in html} == set()
 
 
@@ -114,38 +152,67 @@ def test_links_and_anchors_resolve(site):
 
 def test_reference(site):
     "Signature, parameters and source of a function; names in prose lead to it"
-    api = (site[0]/"api"/"triggers.html").read_text(encoding="utf-8")
-    entry = api.split('id="natural_backdoors.triggers.find_triggers"')[1].split("</dl>")[0]
-    assert "min_overlaps" in entry and "two classes are joined if they share at least so many images" in entry
+    api = (site[0] / "api" / "triggers.html").read_text(encoding="utf-8")
+    entry = api.split('id="natural_backdoors.sets.triggers.find_triggers"')[1].split("</dl>")[0]
+    assert (
+        "min_overlaps" in entry
+        and "two classes are joined if they share at least so many images" in entry
+    )
     line = re.search(r"source/triggers\.html#line-(\d+)", entry)[1]
-    source = (site[0]/"source"/"triggers.html").read_text(encoding="utf-8")
+    source = (site[0] / "source" / "triggers.html").read_text(encoding="utf-8")
     assert ">find_triggers<" in source.split(f'id="line-{line}"')[1].splitlines()[0]
-    prose = [p.read_text(encoding="utf-8") for f in ("tutorials", "howto", "explanations")
-             for p in (site[0]/f).iterdir() if p.suffix == ".html"]
-    assert any("/triggers.html#natural_backdoors.triggers.find_triggers" in page for page in prose)
+    prose = [
+        p.read_text(encoding="utf-8")
+        for f in ("tutorials", "howto", "explanations")
+        for p in (site[0] / f).iterdir()
+        if p.suffix == ".html"
+    ]
+    assert any(
+        "/triggers.html#natural_backdoors.sets.triggers.find_triggers" in page for page in prose
+    )
 
 
 def test_small_site(small):
     "What the next two tests break builds without them"
-    status, said = small(*markdown("[up](../index.ipynb) [here](#a-heading)"), code("print(1)", stream("1\n")))
+    status, said = small(
+        *markdown("[up](../index.ipynb) [here](#a-heading)"), code("print(1)", stream("1\n"))
+    )
     assert status == 0, said
 
 
-def stream(text): return {"output_type": "stream", "name": "stdout", "text": text}
+def stream(text):
+    return {"output_type": "stream", "name": "stdout", "text": text}
 
 
 def test_broken_links_break_the_build(small):
     frame = {"text/html": '<iframe src="_static/gone.html"></iframe>'}
     broken = ["gone.ipynb", "../index.ipynb#gone-anchor", "../../GONE.md", "#gone-here"]
-    status, said = small(*markdown(" ".join(f"[a link]({to})" for to in broken) + '\n\n<a href="raw.html">raw</a>'),
-                         code("show()", {"output_type": "display_data", "metadata": {}, "data": frame}))
+    status, said = small(
+        *markdown(" ".join(f"[a link]({to})" for to in broken) + '\n\n<a href="raw.html">raw</a>'),
+        code("show()", {"output_type": "display_data", "metadata": {}, "data": frame}),
+    )
     assert status != 0
-    assert [to for to in ("gone.ipynb", "gone-anchor", "GONE.md", "gone-here", "raw.html", "_static/gone.html")
-            if to not in said] == []
+    assert [
+        to
+        for to in (
+            "gone.ipynb",
+            "gone-anchor",
+            "GONE.md",
+            "gone-here",
+            "raw.html",
+            "_static/gone.html",
+        )
+        if to not in said
+    ] == []
 
 
 def test_notebooks_that_failed_or_never_ran_break_the_build(small):
-    error = {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": []}
+    error = {
+        "output_type": "error",
+        "ename": "ZeroDivisionError",
+        "evalue": "division by zero",
+        "traceback": [],
+    }
     status, said = small(code("1/0", error), code("print('never')"))
     assert status != 0
     assert "nbs/howto/second.ipynb: ZeroDivisionError: division by zero" in said
@@ -153,21 +220,28 @@ def test_notebooks_that_failed_or_never_ran_break_the_build(small):
 
 
 def test_a_notebook_that_fails_when_it_is_run_breaks_the_build(small):
-    status, said = small(code("#| data\nraise OSError('left out')"), code("1/0"),
-                         title="# Second\n\n> Page\n- run_at_build: true")
+    status, said = small(
+        code("#| data\nraise OSError('left out')"),
+        code("1/0"),
+        title="# Second\n\n> Page\n- run_at_build: true",
+    )
     assert status != 0 and "ZeroDivisionError" in said and "OSError" not in said
 
 
 # In a browser
 
+
 class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args): pass
+    def log_message(self, *args):
+        pass
 
 
 @pytest.fixture(scope="session")
 def server(site):
     "The address of the site, served on this machine"
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site[0])))
+    listener = ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site[0]))
+    )
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{listener.server_port}/"
     listener.shutdown()
@@ -178,17 +252,25 @@ def server(site):
 def visit(chromium, server):
     "A function that opens a page; in the end nothing may have been asked of another host, or gone wrong"
     contexts, wrong = [], []
+
     def open_page(path, viewport=LAPTOP, **options):
         contexts.append(chromium.new_context(viewport=viewport, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: wrong.append(str(e)))
-        page.on("request", lambda r: None if r.url.startswith((server, "data:", "blob:")) else wrong.append(r.url))
-        page.on("response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((server, "data:", "blob:")) else wrong.append(r.url),
+        )
+        page.on(
+            "response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status >= 400 else None
+        )
         page.goto(server + path, wait_until="load")
         return page
+
     yield open_page
-    for context in contexts: context.close()
+    for context in contexts:
+        context.close()
     assert wrong == []
 
 
@@ -205,7 +287,9 @@ def test_search_finds_a_function(visit):
     page.locator("input[type=search]:visible").first.fill("find_triggers")
     page.keyboard.press("Enter")
     page.wait_for_selector("#search-results li a")
-    hits = page.locator("#search-results li a").evaluate_all("found => found.map(a => a.getAttribute('href'))")
+    hits = page.locator("#search-results li a").evaluate_all(
+        "found => found.map(a => a.getAttribute('href'))"
+    )
     assert any("api/triggers.html" in hit for hit in hits)
 
 
@@ -213,7 +297,9 @@ def test_navigation_and_source(visit):
     page = visit("index.html")
     page.locator(".bd-header .navbar-nav a", has_text="Reference").first.click()
     page.locator("article a", has_text=re.compile("^triggers$")).first.click()
-    page.locator("dt[id='natural_backdoors.triggers.find_triggers'] a", has_text="[source]").click()
+    page.locator(
+        "dt[id='natural_backdoors.sets.triggers.find_triggers'] a", has_text="[source]"
+    ).click()
     assert page.locator("span:target").inner_text().startswith("def find_triggers(")
 
 
@@ -254,6 +340,9 @@ def test_formulas(visit):
 
 def test_download(visit, tmp_path):
     page = visit("tutorials/first_backdoor.html")
-    with page.expect_download() as download: page.locator("a.notebook-link").click()
-    download.value.save_as(tmp_path/"got.ipynb")
-    assert (tmp_path/"got.ipynb").read_bytes() == (ROOT/"nbs"/"tutorials"/"first_backdoor.ipynb").read_bytes()
+    with page.expect_download() as download:
+        page.locator("a.notebook-link").click()
+    download.value.save_as(tmp_path / "got.ipynb")
+    assert (tmp_path / "got.ipynb").read_bytes() == (
+        ROOT / "nbs" / "tutorials" / "first_backdoor.ipynb"
+    ).read_bytes()

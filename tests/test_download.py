@@ -1,4 +1,5 @@
 "Downloads against a real server on the loopback address, which answers badly in every way there is; archives"
+
 import errno
 import gzip
 import hashlib
@@ -22,38 +23,54 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from natural_backdoors import archives, download
-from natural_backdoors.archives import extract
-from natural_backdoors.core import UserError, read_json
-from natural_backdoors.datasets import Dataset
-from natural_backdoors.download import Remote, Report, choose_images, download_dataset, estimate_size, fetch
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.files import read_json
+from natural_backdoors.data import archives, download
+from natural_backdoors.data.archives import extract
+from natural_backdoors.data.datasets import Dataset
+from natural_backdoors.data.download import (
+    Remote,
+    Report,
+    choose_images,
+    download_dataset,
+    estimate_size,
+    fetch,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
-from http_server import serve # noqa: E402
+from http_server import serve
 
 ROOT = Path(__file__).resolve().parent.parent
-BIG = np.random.default_rng(0).bytes(3 * 2**20 + 17) # large enough to be resumed by another run
+BIG = np.random.default_rng(0).bytes(3 * 2**20 + 17)  # large enough to be resumed by another run
 QUICK = dict(progress=False, backoff=0.01, timeout=5)
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch): monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture
 def server():
-    with serve({"/a.jpg": b"\xff\xd8a", "/b.jpg": b"\xff\xd8bb", "/big.bin": BIG}) as running: yield running
+    with serve({"/a.jpg": b"\xff\xd8a", "/b.jpg": b"\xff\xd8bb", "/big.bin": BIG}) as running:
+        yield running
 
 
-def remotes(server, *paths, **kwargs): return [Remote(f"{server.url}/{p}", p, **kwargs) for p in paths]
+def remotes(server, *paths, **kwargs):
+    return [Remote(f"{server.url}/{p}", p, **kwargs) for p in paths]
 
 
-def get(server, path, root, **options): return fetch(remotes(server, path), root, **{**QUICK, **options})
+def get(server, path, root, **options):
+    return fetch(remotes(server, path), root, **{**QUICK, **options})
 
 
 def only(root):
     "Names of all files below `root`, hidden ones too, apart from info.json"
-    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p.name != "info.json")
+    return sorted(
+        p.relative_to(root).as_posix()
+        for p in root.rglob("*")
+        if p.is_file() and p.name != "info.json"
+    )
 
 
 def reason(report):
@@ -63,16 +80,26 @@ def reason(report):
 
 # -- what is downloaded, and what is not
 
+
 def test_files_report_and_info(server, tmp_path):
-    report = fetch(remotes(server, "a.jpg", "b.jpg", "gone.jpg", "a.jpg"), tmp_path/"new"/"root", **QUICK)
-    root = tmp_path/"new"/"root"
-    assert only(root) == ["a.jpg", "b.jpg"] and (root/"a.jpg").read_bytes() == b"\xff\xd8a"
+    report = fetch(
+        remotes(server, "a.jpg", "b.jpg", "gone.jpg", "a.jpg"), tmp_path / "new" / "root", **QUICK
+    )
+    root = tmp_path / "new" / "root"
+    assert only(root) == ["a.jpg", "b.jpg"] and (root / "a.jpg").read_bytes() == b"\xff\xd8a"
     assert sorted(report.done.path) == ["a.jpg", "b.jpg"] and report.bytes == 7
     assert report.failed[["path", "reason"]].values.tolist() == [["gone.jpg", "404 Not Found"]]
     assert report.failed.url[0] == server.url + "/gone.jpg"
-    info = read_json(root/"info.json")
-    assert info["files"]["b.jpg"] | {"when": 0} == {"url": server.url + "/b.jpg", "when": 0, "size": 4}
-    assert set(info["files"]) == {"a.jpg", "b.jpg"} and info["failed"]["gone.jpg"]["reason"] == "404 Not Found"
+    info = read_json(root / "info.json")
+    assert info["files"]["b.jpg"] | {"when": 0} == {
+        "url": server.url + "/b.jpg",
+        "when": 0,
+        "size": 4,
+    }
+    assert (
+        set(info["files"]) == {"a.jpg", "b.jpg"}
+        and info["failed"]["gone.jpg"]["reason"] == "404 Not Found"
+    )
     assert len(server.asked("/gone.jpg")) == 1, "what is gone is not asked for again"
 
 
@@ -83,45 +110,56 @@ def test_second_run_asks_only_for_what_is_missing(server, tmp_path):
     server.files["/gone.jpg"] = b"back"
     report = fetch(files, tmp_path, **QUICK)
     assert [a.path for a in server.log] == ["/gone.jpg"] and list(report.skipped.path) == ["a.jpg"]
-    assert read_json(tmp_path/"info.json")["failed"] == {}
+    assert read_json(tmp_path / "info.json")["failed"] == {}
     assert len(fetch(files, tmp_path, overwrite=True, **QUICK).done) == 2
 
 
 def test_wrong_size_on_disk_is_replaced(server, tmp_path):
-    (tmp_path/"a.jpg").write_bytes(b"half")
-    (tmp_path/"b.jpg").write_bytes(b"mine")
-    report = fetch([*remotes(server, "a.jpg", size=3), *remotes(server, "b.jpg")], tmp_path, **QUICK)
-    assert list(report.done.path) == ["a.jpg"] and (tmp_path/"a.jpg").read_bytes() == b"\xff\xd8a"
-    assert (tmp_path/"b.jpg").read_bytes() == b"mine", "without a known size, what is there counts"
-    (tmp_path/"a.jpg").write_bytes(b"cut")
-    (tmp_path/"b.jpg").write_bytes(b"cut")
-    assert list(fetch(remotes(server, "b.jpg"), tmp_path, **QUICK).done.path) == ["b.jpg"], "info.json knows the size"
+    (tmp_path / "a.jpg").write_bytes(b"half")
+    (tmp_path / "b.jpg").write_bytes(b"mine")
+    report = fetch(
+        [*remotes(server, "a.jpg", size=3), *remotes(server, "b.jpg")], tmp_path, **QUICK
+    )
+    assert list(report.done.path) == ["a.jpg"] and (tmp_path / "a.jpg").read_bytes() == b"\xff\xd8a"
+    assert (tmp_path / "b.jpg").read_bytes() == b"mine", (
+        "without a known size, what is there counts"
+    )
+    (tmp_path / "a.jpg").write_bytes(b"cut")
+    (tmp_path / "b.jpg").write_bytes(b"cut")
+    assert list(fetch(remotes(server, "b.jpg"), tmp_path, **QUICK).done.path) == ["b.jpg"], (
+        "info.json knows the size"
+    )
 
 
 def test_checksums(server, tmp_path):
-    good, bad = hashlib.sha256(b"\xff\xd8a").hexdigest(), "0"*64
+    good, bad = hashlib.sha256(b"\xff\xd8a").hexdigest(), "0" * 64
     assert len(fetch(remotes(server, "a.jpg", sha256=good.upper()), tmp_path, **QUICK).done) == 1
-    assert read_json(tmp_path/"info.json")["files"]["a.jpg"]["sha256"] == good
+    assert read_json(tmp_path / "info.json")["files"]["a.jpg"]["sha256"] == good
     assert len(fetch(remotes(server, "a.jpg", sha256=good), tmp_path, **QUICK).skipped) == 1
     text = reason(fetch(remotes(server, "b.jpg", sha256=bad), tmp_path, **QUICK))
     assert text.startswith("sha256 is ") and only(tmp_path) == ["a.jpg"]
     assert len(server.asked("/b.jpg")) == 2, "one more try, not five"
     # the publisher has replaced a file by one of the same size
     server.files["/a.jpg"] = b"\xff\xd8A"
-    new = fetch(remotes(server, "a.jpg", sha256=hashlib.sha256(b"\xff\xd8A").hexdigest()), tmp_path, **QUICK)
-    assert len(new.done) == 1 and (tmp_path/"a.jpg").read_bytes() == b"\xff\xd8A"
+    new = fetch(
+        remotes(server, "a.jpg", sha256=hashlib.sha256(b"\xff\xd8A").hexdigest()), tmp_path, **QUICK
+    )
+    assert len(new.done) == 1 and (tmp_path / "a.jpg").read_bytes() == b"\xff\xd8A"
 
 
-@pytest.mark.parametrize("fault, words", [
-    (dict(content_type="text/html; charset=utf-8"), "web page"),
-    (dict(body=b"\n<!DOCTYPE html><title>Not found</title>"), "web page"),
-    (dict(body=b""), "empty file"),
-    (dict(body=b"", chunked=True), "empty file"),
-    (dict(status=403), "403 Forbidden"),
-    (dict(status=302, location="/elsewhere/gone.jpg"), "404 Not Found"),
-    (dict(status=302, location="/a.jpg"), "TooManyRedirects"),
-    (dict(status=503, retry_after=100000), "asks to come back in 100000 s"),
-])
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        (dict(content_type="text/html; charset=utf-8"), "web page"),
+        (dict(body=b"\n<!DOCTYPE html><title>Not found</title>"), "web page"),
+        (dict(body=b""), "empty file"),
+        (dict(body=b"", chunked=True), "empty file"),
+        (dict(status=403), "403 Forbidden"),
+        (dict(status=302, location="/elsewhere/gone.jpg"), "404 Not Found"),
+        (dict(status=302, location="/a.jpg"), "TooManyRedirects"),
+        (dict(status=503, retry_after=100000), "asks to come back in 100000 s"),
+    ],
+)
 def test_answers_that_are_not_the_file(server, tmp_path, fault, words):
     server.fault("/a.jpg", **fault)
     assert words in reason(get(server, "a.jpg", tmp_path))
@@ -130,29 +168,47 @@ def test_answers_that_are_not_the_file(server, tmp_path, fault, words):
 
 def test_redirects_are_followed_but_not_out_of_https(server, tmp_path, monkeypatch):
     server.fault("/a.jpg", status=302, location="/b.jpg")
-    assert len(get(server, "a.jpg", tmp_path).done) == 1 and (tmp_path/"a.jpg").read_bytes() == b"\xff\xd8bb"
+    assert (
+        len(get(server, "a.jpg", tmp_path).done) == 1
+        and (tmp_path / "a.jpg").read_bytes() == b"\xff\xd8bb"
+    )
     monkeypatch.setattr(download, "_is_safe", lambda url: url.endswith("a.jpg"))
     assert "redirected from https" in reason(get(server, "a.jpg", tmp_path, overwrite=True))
 
 
 def test_announced_size_is_not_the_expected_one(server, tmp_path):
-    server.fault("/big.bin", pace=.02) # else all of it may be on its way before the answer is read
+    server.fault(
+        "/big.bin", pace=0.02
+    )  # else all of it may be on its way before the answer is read
     text = reason(fetch(remotes(server, "big.bin", size=5), tmp_path, **QUICK))
-    assert text == f"the server has {len(BIG):,} bytes where 5 are expected" and server.log[0].sent < len(BIG)
+    assert text == f"the server has {len(BIG):,} bytes where 5 are expected" and server.log[
+        0
+    ].sent < len(BIG)
     server.fault("/a.jpg", chunked=True)
-    assert "3 bytes arrived where 5 are expected" in reason(fetch(remotes(server, "a.jpg", size=5), tmp_path, **QUICK))
+    assert "3 bytes arrived where 5 are expected" in reason(
+        fetch(remotes(server, "a.jpg", size=5), tmp_path, **QUICK)
+    )
     assert only(tmp_path) == []
 
 
-@pytest.mark.parametrize("fault", [dict(chunked=True), dict(no_length=True), dict(etag=None), dict(etag='W/"1"'),
-                                   dict(encoding="gzip", body=gzip.compress(BIG))])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        dict(chunked=True),
+        dict(no_length=True),
+        dict(etag=None),
+        dict(etag='W/"1"'),
+        dict(encoding="gzip", body=gzip.compress(BIG)),
+    ],
+)
 def test_other_ways_to_send_a_file(server, tmp_path, fault):
     server.fault("/big.bin", **fault)
     assert len(get(server, "big.bin", tmp_path).done) == 1
-    assert (tmp_path/"big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
+    assert (tmp_path / "big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
 
 
 # -- what is tried again
+
 
 @pytest.mark.parametrize("wait", [None, 1])
 def test_busy_server(server, tmp_path, wait):
@@ -171,7 +227,8 @@ def test_a_server_that_stays_busy(server, tmp_path):
 
 def test_a_server_that_stops_answering_is_given_up(server, tmp_path):
     paths = [f"{i}.jpg" for i in range(200)]
-    for p in paths[2:]: server.fault("/" + p, status=500)
+    for p in paths[2:]:
+        server.fault("/" + p, status=500)
     server.files |= {"/" + p: b"x" for p in paths}
     report = fetch(remotes(server, *paths), tmp_path, workers=2, retries=1, **QUICK)
     assert len(report.done) == 2 and set(report.failed.reason) == {"500 Internal Server Error"}
@@ -179,35 +236,46 @@ def test_a_server_that_stops_answering_is_given_up(server, tmp_path):
 
 
 def test_unreachable(tmp_path, monkeypatch):
-    with serve() as server: url = server.url
+    with serve() as server:
+        url = server.url
     files = [Remote(f"{url}/{i}.jpg", f"{i}.jpg") for i in range(2000)]
     report = fetch(files, tmp_path, **QUICK, retries=2)
     name = url.removeprefix("http://")
-    assert repr(report) == ("0 files downloaded (0 bytes), 0 were there, 2,000 failed: "
-                            f"cannot reach {name} (Connection refused) (2,000)")
-    def unknown(*args, **kwargs): raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert repr(report) == (
+        "0 files downloaded (0 bytes), 0 were there, 2,000 failed: "
+        f"cannot reach {name} (Connection refused) (2,000)"
+    )
+
+    def unknown(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     report = fetch([Remote("https://mirror.invalid/a", "a")], tmp_path, **QUICK, retries=0)
     assert reason(report) == "cannot reach mirror.invalid (Name or service not known)"
 
 
-@pytest.mark.parametrize("fault", [
-    dict(truncate=2_000_000), dict(truncate=2_000_000, chunked=True), dict(truncate=2_000_000, stall=9),
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        dict(truncate=2_000_000),
+        dict(truncate=2_000_000, chunked=True),
+        dict(truncate=2_000_000, stall=9),
+    ],
+)
 def test_a_body_that_breaks_off_is_gone_on_with(server, tmp_path, fault):
     server.fault("/big.bin", times=1, **fault)
     assert len(get(server, "big.bin", tmp_path, timeout=0.5).done) == 1
     first, second = server.log
-    assert (tmp_path/"big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
+    assert (tmp_path / "big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
     assert second.status == 206 and second.sent < len(BIG)
 
 
 def test_a_small_file_is_gone_on_with_in_the_same_run(server, tmp_path):
-    server.files["/small"] = bytes(range(256))*4
+    server.files["/small"] = bytes(range(256)) * 4
     server.fault("/small", truncate=1000, times=1)
     get(server, "small", tmp_path)
     assert [(a.range, a.sent) for a in server.log] == [(None, 1000), ("bytes=1000-", 24)]
-    assert (tmp_path/"small").read_bytes() == server.files["/small"]
+    assert (tmp_path / "small").read_bytes() == server.files["/small"]
 
 
 def test_a_server_that_says_nothing(server, tmp_path):
@@ -217,29 +285,39 @@ def test_a_server_that_says_nothing(server, tmp_path):
 
 
 def test_a_body_in_drips_is_a_stall(server, tmp_path):
-    server.fault("/a.jpg", drip=0.1, body=b"\xff\xd8" + b"x"*1000, times=1)
+    server.fault("/a.jpg", drip=0.1, body=b"\xff\xd8" + b"x" * 1000, times=1)
     assert len(get(server, "a.jpg", tmp_path, timeout=0.4).done) == 1 and len(server.log) == 2
-    assert (tmp_path/"a.jpg").read_bytes() == b"\xff\xd8a"
+    assert (tmp_path / "a.jpg").read_bytes() == b"\xff\xd8a"
 
 
-@pytest.mark.parametrize("fault", [
-    dict(ignore_range=True), dict(etag='"other"'), dict(etag='"other"', ignore_if_range=True), dict(wrong_range=True),
-    dict(etag='"other"', ignore_if_range=True, body=BIG[:2_100_000]), dict(status=416),
-    dict(etag=None, ignore_if_range=True, body=BIG[::-1]),
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        dict(ignore_range=True),
+        dict(etag='"other"'),
+        dict(etag='"other"', ignore_if_range=True),
+        dict(wrong_range=True),
+        dict(etag='"other"', ignore_if_range=True, body=BIG[:2_100_000]),
+        dict(status=416),
+        dict(etag=None, ignore_if_range=True, body=BIG[::-1]),
+    ],
+)
 def test_a_range_that_is_not_the_rest_starts_over(server, tmp_path, fault):
     server.fault("/big.bin", truncate=2_000_000, times=1)
     server.fault("/big.bin", times=1, **fault)
     assert len(get(server, "big.bin", tmp_path).done) == 1
     body = fault.get("body", BIG)
-    assert (tmp_path/"big.bin").read_bytes() in (body, BIG) and only(tmp_path) == ["big.bin"]
+    assert (tmp_path / "big.bin").read_bytes() in (body, BIG) and only(tmp_path) == ["big.bin"]
     assert server.log[1].range is not None
 
 
 def test_without_a_version_there_is_no_range(server, tmp_path):
     server.fault("/big.bin", truncate=2_000_000, times=1, etag=None)
     get(server, "big.bin", tmp_path)
-    assert (tmp_path/"big.bin").read_bytes() == BIG and [a.range for a in server.log] == [None, None]
+    assert (tmp_path / "big.bin").read_bytes() == BIG and [a.range for a in server.log] == [
+        None,
+        None,
+    ]
 
 
 def test_a_web_page_does_not_cost_what_there_is(server, tmp_path):
@@ -248,98 +326,152 @@ def test_a_web_page_does_not_cost_what_there_is(server, tmp_path):
     assert "web page" in reason(get(server, "big.bin", tmp_path))
     assert only(tmp_path) == ["big.bin.part", "big.bin.part-about"]
     report = get(server, "big.bin", tmp_path)
-    assert report.done.reason[0] == "resumed at 2,000,000 bytes" and report.bytes == len(BIG) - 2_000_000
-    assert (tmp_path/"big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
+    assert (
+        report.done.reason[0] == "resumed at 2,000,000 bytes"
+        and report.bytes == len(BIG) - 2_000_000
+    )
+    assert (tmp_path / "big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
 
 
-@pytest.mark.parametrize("about", [None, "{", "[]", '{"url": 1}',
-                                   '{"url": "http://other/big.bin", "validator": "x", "total": 9}'])
+@pytest.mark.parametrize(
+    "about",
+    [
+        None,
+        "{",
+        "[]",
+        '{"url": 1}',
+        '{"url": "http://other/big.bin", "validator": "x", "total": 9}',
+    ],
+)
 def test_a_part_of_unknown_origin_is_not_used(server, tmp_path, about):
-    (tmp_path/"big.bin.part").write_bytes(b"who knows")
-    if about: (tmp_path/"big.bin.part-about").write_text(about)
+    (tmp_path / "big.bin.part").write_bytes(b"who knows")
+    if about:
+        (tmp_path / "big.bin.part-about").write_text(about)
     assert len(get(server, "big.bin", tmp_path).done) == 1
-    assert (tmp_path/"big.bin").read_bytes() == BIG and server.log[0].range is None and only(tmp_path) == ["big.bin"]
+    assert (
+        (tmp_path / "big.bin").read_bytes() == BIG
+        and server.log[0].range is None
+        and only(tmp_path) == ["big.bin"]
+    )
 
 
 OLD, NEW = BIG[:1_300_000], BIG[::-1][:1_200_000]
-faults = st.fixed_dictionaries({}, optional={
-    "truncate": st.integers(0, 1_300_000), "status": st.sampled_from([500, 503, 429, 416]),
-    "ignore_range": st.booleans(), "ignore_if_range": st.booleans(), "wrong_range": st.booleans(),
-    "chunked": st.booleans(),
-    "body": st.sampled_from([OLD, NEW]), "etag": st.sampled_from([None, 'W/"w"'])})
+faults = st.fixed_dictionaries(
+    {},
+    optional={
+        "truncate": st.integers(0, 1_300_000),
+        "status": st.sampled_from([500, 503, 429, 416]),
+        "ignore_range": st.booleans(),
+        "ignore_if_range": st.booleans(),
+        "wrong_range": st.booleans(),
+        "chunked": st.booleans(),
+        "body": st.sampled_from([OLD, NEW]),
+        "etag": st.sampled_from([None, 'W/"w"']),
+    },
+)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(st.lists(faults, max_size=5), st.integers(0, 3))
 def test_whatever_goes_wrong_a_file_is_whole_or_absent(plan, retries):
     with serve({"/f": NEW}) as server, tempfile.TemporaryDirectory() as root:
-        for fault in plan: server.fault("/f", times=1, **fault)
+        for fault in plan:
+            server.fault("/f", times=1, **fault)
         for _ in range(3):
             report = fetch(remotes(server, "f"), root, progress=False, backoff=0, retries=retries)
-            there = (Path(root)/"f").exists()
+            there = (Path(root) / "f").exists()
             assert there == (len(report.failed) == 0)
-            if there: break
+            if there:
+                break
         if there:
-            assert (Path(root)/"f").read_bytes() in (OLD, NEW) and only(Path(root)) == ["f"]
-        assert set(read_json(Path(root)/"info.json")["files"]) == ({"f"} if there else set())
+            assert (Path(root) / "f").read_bytes() in (OLD, NEW) and only(Path(root)) == ["f"]
+        assert set(read_json(Path(root) / "info.json")["files"]) == ({"f"} if there else set())
 
 
 # -- names, space, and info.json
 
+
 def test_names_from_outside_stay_inside(server, tmp_path):
     for path in ("../x", "/etc/x", "a/../../x", "", ".", "info.json", "a/../info.json"):
         with pytest.raises(UserError, match="leads out of the folder|cannot be the name"):
-            fetch([Remote(server.url + "/a.jpg", path)], tmp_path/"root", **QUICK)
-    assert server.log == [] and list(tmp_path.iterdir()) in ([], [tmp_path/"root"])
-    with pytest.raises(UserError, match="begins with https://"): Remote("file:///etc/passwd", "x")
+            fetch([Remote(server.url + "/a.jpg", path)], tmp_path / "root", **QUICK)
+    assert server.log == [] and list(tmp_path.iterdir()) in ([], [tmp_path / "root"])
+    with pytest.raises(UserError, match="begins with https://"):
+        Remote("file:///etc/passwd", "x")
     with pytest.raises(UserError, match="two addresses"):
         fetch([Remote(server.url + "/a", "x"), Remote(server.url + "/b", "./x")], tmp_path, **QUICK)
 
 
 def test_files_that_cannot_be_written_fail_alone(server, tmp_path):
-    (tmp_path/"a.jpg").mkdir()
-    (tmp_path/"file").write_text("")
-    files = [*remotes(server, "a.jpg", "b.jpg"), Remote(server.url + "/b.jpg", "file/b.jpg"),
-             Remote(server.url + "/b.jpg", "n"*300)]
+    (tmp_path / "a.jpg").mkdir()
+    (tmp_path / "file").write_text("")
+    files = [
+        *remotes(server, "a.jpg", "b.jpg"),
+        Remote(server.url + "/b.jpg", "file/b.jpg"),
+        Remote(server.url + "/b.jpg", "n" * 300),
+    ]
     report = fetch(files, tmp_path, **QUICK)
     assert list(report.done.path) == ["b.jpg"]
-    assert set(report.failed.reason) <= {"Is a directory", "File exists", "Not a directory", "File name too long"}
+    assert set(report.failed.reason) <= {
+        "Is a directory",
+        "File exists",
+        "Not a directory",
+        "File name too long",
+    }
     assert only(tmp_path) == ["b.jpg", "file"]
 
 
 def test_no_room(server, tmp_path, monkeypatch):
     files = remotes(server, "big.bin", size=len(BIG))
-    with pytest.raises(UserError, match="1 file: 3.1 MB are needed in .* make room or choose another folder"):
+    with pytest.raises(
+        UserError, match="1 file: 3.1 MB are needed in .* make room or choose another folder"
+    ):
         fetch(files, tmp_path, reserve=10**15, **QUICK)
     assert server.log == []
 
-    def full(*args): raise OSError(errno.ENOSPC, "No space left on device")
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     fetch(remotes(server, "a.jpg"), tmp_path, **QUICK)
     monkeypatch.setattr(download, "_finish", full)
     with pytest.raises(UserError, match="No space left on device.*make room and run this again"):
         fetch(remotes(server, "b.jpg", *(f"{i}.jpg" for i in range(100))), tmp_path, **QUICK)
-    assert only(tmp_path) == ["a.jpg"] and set(read_json(tmp_path/"info.json")["files"]) == {"a.jpg"}
+    assert only(tmp_path) == ["a.jpg"] and set(read_json(tmp_path / "info.json")["files"]) == {
+        "a.jpg"
+    }
 
 
 def test_info_of_others_and_broken_info(server, tmp_path):
-    (tmp_path/"info.json").write_text('{"name": "somebody else\'s"}')
+    (tmp_path / "info.json").write_text('{"name": "somebody else\'s"}')
     fetch(remotes(server, "a.jpg"), tmp_path, **QUICK)
-    assert read_json(tmp_path/"info.json") == {"name": "somebody else's"}
-    assert set(read_json(tmp_path/"info.natural_backdoors.json")["files"]) == {"a.jpg"}
-    (tmp_path/"info.json").write_text('{"made_by": "natural_ba')
-    with pytest.warns(UserWarning, match="made anew"): fetch(remotes(server, "a.jpg", "b.jpg"), tmp_path, **QUICK)
-    assert set(read_json(tmp_path/"info.json")["files"]) == {"a.jpg", "b.jpg"}, "also what was there before"
+    assert read_json(tmp_path / "info.json") == {"name": "somebody else's"}
+    assert set(read_json(tmp_path / "info.natural_backdoors.json")["files"]) == {"a.jpg"}
+    (tmp_path / "info.json").write_text('{"made_by": "natural_ba')
+    with pytest.warns(UserWarning, match="made anew"):
+        fetch(remotes(server, "a.jpg", "b.jpg"), tmp_path, **QUICK)
+    assert set(read_json(tmp_path / "info.json")["files"]) == {"a.jpg", "b.jpg"}, (
+        "also what was there before"
+    )
 
 
 def test_file_system_without_locks(server, tmp_path, monkeypatch):
     import fcntl
-    def no_locks(*args): raise OSError(errno.ENOLCK, "No locks available")
+
+    def no_locks(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
     monkeypatch.setattr(fcntl, "flock", no_locks)
     server.fault("/big.bin", truncate=2_000_000, times=1)
     both = [threading.Thread(target=get, args=(server, "big.bin", tmp_path)) for _ in range(2)]
-    for t in both: t.start()
-    for t in both: t.join()
-    assert (tmp_path/"big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
+    for t in both:
+        t.start()
+    for t in both:
+        t.join()
+    assert (tmp_path / "big.bin").read_bytes() == BIG and only(tmp_path) == ["big.bin"]
     server.fault("/b.jpg", status=500)
     get(server, "b.jpg", tmp_path, retries=1)
     assert only(tmp_path) == ["big.bin"]
@@ -347,33 +479,40 @@ def test_file_system_without_locks(server, tmp_path, monkeypatch):
 
 # -- many files, other processes
 
+
 def test_thousands_of_small_files(tmp_path, capsys):
     names = [f"{i % 7}/{i:05}.jpg" for i in range(2000)]
-    with serve({"/" + n: n.encode()*40 for n in names if not n.endswith("9.jpg")}) as server:
+    with serve({"/" + n: n.encode() * 40 for n in names if not n.endswith("9.jpg")}) as server:
         report = fetch(remotes(server, *names), tmp_path, **QUICK)
         assert len(report.done) == 1800 and len(report.failed) == 200 and len(server.log) == 2000
         again = fetch(remotes(server, *names), tmp_path, **QUICK)
     assert len(again.skipped) == 1800
-    assert all((tmp_path/n).read_bytes() == n.encode()*40 for n in report.done.path)
-    assert len(read_json(tmp_path/"info.json")["files"]) == 1800
+    assert all((tmp_path / n).read_bytes() == n.encode() * 40 for n in report.done.path)
+    assert len(read_json(tmp_path / "info.json")["files"]) == 1800
     with capsys.disabled():
-        rate = len(names)/report.seconds
-        print(f"\n  {len(names)} small files, server and client in one process: {rate:,.0f} files/s")
+        rate = len(names) / report.seconds
+        print(
+            f"\n  {len(names)} small files, server and client in one process: {rate:,.0f} files/s"
+        )
 
 
 def test_many_at_once(server, tmp_path):
     all_here, find = threading.Barrier(8), server.find
+
     def together(path):
         all_here.wait(timeout=20)
         return find(path)
+
     server.find = together
     server.files |= {f"/{i}": b"x" for i in range(16)}
-    assert len(fetch(remotes(server, *map(str, range(16))), tmp_path, workers=8, **QUICK).done) == 16
+    assert (
+        len(fetch(remotes(server, *map(str, range(16))), tmp_path, workers=8, **QUICK).done) == 16
+    )
 
 
 PROGRAM = """
 import sys
-from natural_backdoors.download import Remote, fetch
+from natural_backdoors.data.download import Remote, fetch
 url, root, *paths = sys.argv[1:]
 print("begin", flush=True)
 print(fetch([Remote(f"{url}/{p}", p) for p in paths], root, backoff=0.05))
@@ -381,8 +520,14 @@ print(fetch([Remote(f"{url}/{p}", p) for p in paths], root, backoff=0.05))
 
 
 def start(server, root, *paths):
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, server.url, str(root), *paths], cwd=ROOT, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "NO_PROXY": "127.0.0.1"})
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, server.url, str(root), *paths],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+    )
 
 
 def until(condition, seconds=60):
@@ -397,53 +542,63 @@ def test_stopped_in_the_middle_and_resumed(server, tmp_path, how):
     server.fault("/big.bin", pace=0.05, times=1)
     process = start(server, tmp_path, "a.jpg", "big.bin")
     until(lambda: server.asked("/big.bin") and server.asked("/big.bin")[0].sent > 1_500_000)
-    until(lambda: (tmp_path/"a.jpg").exists())
+    until(lambda: (tmp_path / "a.jpg").exists())
     process.send_signal(how)
     out, err = process.communicate(timeout=30)
     assert process.returncode != 0 and ("KeyboardInterrupt" in err) == (how == signal.SIGINT)
-    assert only(tmp_path) == ["a.jpg", "big.bin.part", "big.bin.part-about"], "nothing half under its final name"
-    if how == signal.SIGINT: assert set(read_json(tmp_path/"info.json")["files"]) == {"a.jpg"}
+    assert only(tmp_path) == ["a.jpg", "big.bin.part", "big.bin.part-about"], (
+        "nothing half under its final name"
+    )
+    if how == signal.SIGINT:
+        assert set(read_json(tmp_path / "info.json")["files"]) == {"a.jpg"}
     report = fetch(remotes(server, "a.jpg", "big.bin"), tmp_path, **QUICK)
     assert list(report.done.path) == ["big.bin"] and "resumed at" in report.done.reason[0]
-    assert (tmp_path/"big.bin").read_bytes() == BIG and only(tmp_path) == ["a.jpg", "big.bin"]
+    assert (tmp_path / "big.bin").read_bytes() == BIG and only(tmp_path) == ["a.jpg", "big.bin"]
     again = server.asked("/big.bin")[1]
-    assert again.status == 206 and again.sent < len(BIG) - 1_000_000, "only the rest is asked for again"
-    assert set(read_json(tmp_path/"info.json")["files"]) == {"a.jpg", "big.bin"}
+    assert again.status == 206 and again.sent < len(BIG) - 1_000_000, (
+        "only the rest is asked for again"
+    )
+    assert set(read_json(tmp_path / "info.json")["files"]) == {"a.jpg", "big.bin"}
 
 
 def test_stopped_before_the_last_step(server, tmp_path):
     "All bytes are there, the file has not got its name yet"
     server.fault("/big.bin", truncate=2_000_000)
     get(server, "big.bin", tmp_path, retries=0)
-    with open(tmp_path/"big.bin.part", "ab") as f: f.write(BIG[2_000_000:])
+    with open(tmp_path / "big.bin.part", "ab") as f:
+        f.write(BIG[2_000_000:])
     server.log.clear()
     assert len(get(server, "big.bin", tmp_path).done) == 1 and server.log == []
-    assert (tmp_path/"big.bin").read_bytes() == BIG
+    assert (tmp_path / "big.bin").read_bytes() == BIG
 
 
 def test_two_processes_at_once(server, tmp_path):
     paths = [f"{i}.jpg" for i in range(60)]
-    server.files |= {"/" + p: p.encode()*1000 for p in paths}
-    for p in paths: server.fault("/" + p, stall=0.03)
+    server.files |= {"/" + p: p.encode() * 1000 for p in paths}
+    for p in paths:
+        server.fault("/" + p, stall=0.03)
     server.fault("/big.bin", pace=0.01)
     both = [start(server, tmp_path, "big.bin", *order) for order in (paths, paths[::-1])]
     for process in both:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0 and "0 failed" in out, err
-    assert all((tmp_path/p).read_bytes() == server.files["/" + p] for p in ("big.bin", *paths))
+    assert all((tmp_path / p).read_bytes() == server.files["/" + p] for p in ("big.bin", *paths))
     assert only(tmp_path) == sorted(["big.bin", *paths]), "no part is left"
     assert len(server.log) == 61, "each file is downloaded by one of them"
-    assert set(read_json(tmp_path/"info.json")["files"]) == {"big.bin", *paths}
+    assert set(read_json(tmp_path / "info.json")["files"]) == {"big.bin", *paths}
 
 
 # -- sizes
 
+
 def test_estimate(server):
     files = remotes(server, *(f"{i}.jpg" for i in range(100)))
-    server.files |= {f"/{i}.jpg": b"x"*10*(1 + i % 2) for i in range(50)}
+    server.files |= {f"/{i}.jpg": b"x" * 10 * (1 + i % 2) for i in range(50)}
     assert estimate_size(files, sample=100) == 750 and {a.method for a in server.log} == {"HEAD"}
     server.log.clear()
-    assert estimate_size([*files, *remotes(server, "big.bin", size=10**9)], sample=7, seed=1) >= 10**9
+    assert (
+        estimate_size([*files, *remotes(server, "big.bin", size=10**9)], sample=7, seed=1) >= 10**9
+    )
     assert len(server.log) == 7
     assert estimate_size(files, seed=2) == estimate_size(files, seed=2)
     server.fault("/a.jpg", no_head=True)
@@ -455,14 +610,23 @@ def test_estimate(server):
 
 # -- datasets
 
+
 class Zoo(Dataset):
     name, homepage = "zoo", "https://example.org/zoo"
-    def __init__(self, root, url): self.root, self.url = Path(root), url
-    def rows(self): return pd.read_csv(self.root/"labels"/"labels.csv", dtype=str)
-    def src_path(self, image): return self.root/f"{image}.jpg"
+
+    def __init__(self, root, url):
+        self.root, self.url = Path(root), url
+
+    def rows(self):
+        return pd.read_csv(self.root / "labels" / "labels.csv", dtype=str)
+
+    def src_path(self, image):
+        return self.root / f"{image}.jpg"
+
     def annotation_files(self):
         packed = Remote(f"{self.url}/zoo.tar.gz", "labels/zoo.tar.gz", archive=True)
         return [packed, Remote(f"{self.url}/names", "names")]
+
     def image_file(self, image):
         split = "test" if image.startswith("t") else "train"
         return Remote(f"{self.url}/{split}/{image}.jpg", f"{split}/{image}.jpg")
@@ -470,8 +634,12 @@ class Zoo(Dataset):
 
 @pytest.fixture
 def zoo(tmp_path):
-    rows = [(f"{i:03}", "cat", "train") for i in range(20)] + [(f"{i:03}", "dog", "train") for i in range(15, 40)] + \
-           [(f"t{i}", "cat", "test") for i in range(3)] + [("100", "owl", "train")]
+    rows = (
+        [(f"{i:03}", "cat", "train") for i in range(20)]
+        + [(f"{i:03}", "dog", "train") for i in range(15, 40)]
+        + [(f"t{i}", "cat", "test") for i in range(3)]
+        + [("100", "owl", "train")]
+    )
     text = pd.DataFrame(rows, columns=["image", "label", "split"]).to_csv(index=False).encode()
     memory = io.BytesIO()
     with tarfile.open(fileobj=memory, mode="w:gz") as t:
@@ -480,14 +648,17 @@ def zoo(tmp_path):
         t.addfile(m, io.BytesIO(text))
     images = {f"/{s}/{i}.jpg": f"{i}".encode() for i, _, s in rows if i != "038"}
     with serve({"/zoo.tar.gz": memory.getvalue(), "/names": b"x", **images}) as server:
-        made = Zoo(tmp_path/"zoo", server.url)
+        made = Zoo(tmp_path / "zoo", server.url)
         made.server = server
         yield made
 
 
 def test_annotations_only(zoo, capsys):
     report = download_dataset(zoo, **QUICK)
-    assert only(zoo.root) == ["labels/labels.csv", "labels/zoo.tar.gz", "names"] and len(report.done) == 2
+    assert (
+        only(zoo.root) == ["labels/labels.csv", "labels/zoo.tar.gz", "names"]
+        and len(report.done) == 2
+    )
     assert 'classes="all" downloads every one' in capsys.readouterr().out
     assert len(download_dataset(zoo, **QUICK).skipped) == 2
 
@@ -496,20 +667,29 @@ def test_images_of_classes(zoo, capsys):
     report = download_dataset(zoo, classes=["cat", "owl"], **QUICK)
     out = capsys.readouterr().out
     assert "21 images: downloading 21 files, about " in out and str(zoo.root) in out
-    assert sorted(p.name for p in (zoo.root/"train").iterdir()) == [f"{i:03}.jpg" for i in range(20)] + ["100.jpg"]
-    assert len(report.failed) == 0 and not (zoo.root/"test").exists()
+    assert sorted(p.name for p in (zoo.root / "train").iterdir()) == [
+        f"{i:03}.jpg" for i in range(20)
+    ] + ["100.jpg"]
+    assert len(report.failed) == 0 and not (zoo.root / "test").exists()
     download_dataset(zoo, classes="dog", **QUICK)
     out = capsys.readouterr().out
-    assert "25 images (5 of the files are there): downloading 20 files" in out and "404 Not Found (1)" in out
+    assert (
+        "25 images (5 of the files are there): downloading 20 files" in out
+        and "404 Not Found (1)" in out
+    )
     download_dataset(zoo, classes=["cat"], split="test", **QUICK)
-    assert sorted(p.name for p in (zoo.root/"test").iterdir()) == ["t0.jpg", "t1.jpg", "t2.jpg"]
+    assert sorted(p.name for p in (zoo.root / "test").iterdir()) == ["t0.jpg", "t1.jpg", "t2.jpg"]
 
 
 def test_images_by_name_and_all(zoo, capsys):
-    download_dataset(zoo, images=np.array(["t1", "007", "t1"], dtype=object), annotations=False, **QUICK)
+    download_dataset(
+        zoo, images=np.array(["t1", "007", "t1"], dtype=object), annotations=False, **QUICK
+    )
     assert only(zoo.root) == ["test/t1.jpg", "train/007.jpg"]
     report = download_dataset(zoo, classes="all", **QUICK)
-    assert len([p for p in only(zoo.root) if p.startswith("train/")]) == 40 and len(report.failed) == 1
+    assert (
+        len([p for p in only(zoo.root) if p.startswith("train/")]) == 40 and len(report.failed) == 1
+    )
 
 
 def test_drawing_a_few_of_each_class(zoo, capsys):
@@ -524,14 +704,15 @@ def test_drawing_a_few_of_each_class(zoo, capsys):
     assert set(choose_images(zoo, ["cat"], 4, seed=3)) <= set(few)
     assert choose_images(zoo, "all", 1000) == choose_images(zoo, "all") == sorted(labels.images)
     download_dataset(zoo, classes=["cat", "dog"], max_images_per_class=np.int64(4), seed=3, **QUICK)
-    assert {p.stem for p in (zoo.root/"train").iterdir()} | {"038"} == set(few) | {"038"}
+    assert {p.stem for p in (zoo.root / "train").iterdir()} | {"038"} == set(few) | {"038"}
     for bad in (0, -1, 2.5, "3"):
-        with pytest.raises(UserError, match="max_images_per_class must be"): choose_images(zoo, "all", bad)
+        with pytest.raises(UserError, match="max_images_per_class must be"):
+            choose_images(zoo, "all", bad)
 
 
 def test_labels_are_read_anew_after_new_annotation_files(zoo, capsys):
-    (zoo.root/"labels").mkdir(parents=True)
-    (zoo.root/"labels"/"labels.csv").write_text("image,label\n1,old\n")
+    (zoo.root / "labels").mkdir(parents=True)
+    (zoo.root / "labels" / "labels.csv").write_text("image,label\n1,old\n")
     assert zoo.labels == ["old"]
     download_dataset(zoo, **QUICK)
     assert zoo.labels == ["cat", "dog", "owl"]
@@ -539,29 +720,42 @@ def test_labels_are_read_anew_after_new_annotation_files(zoo, capsys):
 
 def test_missing_annotation_files_end_it(zoo, capsys):
     del zoo.server.files["/names"]
-    with pytest.raises(UserError, match="1 of 2 annotation files could not be .* .names from .*: 404 Not Found.; "):
+    with pytest.raises(
+        UserError, match="1 of 2 annotation files could not be .* .names from .*: 404 Not Found.; "
+    ):
         download_dataset(zoo, classes=["cat"], **QUICK)
-    assert not (zoo.root/"train").exists()
-    with serve() as away: zoo.url = away.url
-    with pytest.raises(UserError, match="cannot reach 127.0.0.1:.*check the connection and run this again"):
+    assert not (zoo.root / "train").exists()
+    with serve() as away:
+        zoo.url = away.url
+    with pytest.raises(
+        UserError, match="cannot reach 127.0.0.1:.*check the connection and run this again"
+    ):
         download_dataset(zoo, classes=["cat"], **{**QUICK, "overwrite": True, "retries": 0})
 
 
 def test_datasets_without_downloads(zoo, capsys):
     for root in ({"root": "/tmp"}, {}):
-        with pytest.raises(UserError, match="'x' offers no files for download; see https://h for how to get it"):
+        with pytest.raises(
+            UserError, match="'x' offers no files for download; see https://h for how to get it"
+        ):
             download_dataset(SimpleNamespace(name="x", homepage="https://h", **root))
     zoo.image_file = lambda image: None
-    with pytest.raises(UserError, match="'zoo' offers no files"): download_dataset(zoo, images=["1"], annotations=False)
-    with pytest.raises(UserError, match="not both"): download_dataset(zoo, classes=["cat"], images=["1"])
+    with pytest.raises(UserError, match="'zoo' offers no files"):
+        download_dataset(zoo, images=["1"], annotations=False)
+    with pytest.raises(UserError, match="not both"):
+        download_dataset(zoo, classes=["cat"], images=["1"])
 
 
 def test_report_adds_up():
-    a, b = Report([("done", "x", "u", 1, "")], 1, 1.), Report([("failed", "y", "u", None, "why")], 2, 1.)
+    a, b = (
+        Report([("done", "x", "u", 1, "")], 1, 1.0),
+        Report([("failed", "y", "u", None, "why")], 2, 1.0),
+    )
     assert repr(a + b) == "1 file downloaded (3 bytes), 0 were there, 1 failed: why (1)"
 
 
 # -- archives
+
 
 def tar(path, members, mode="w"):
     "A tar file of (name, bytes or None, attributes)"
@@ -569,127 +763,173 @@ def tar(path, members, mode="w"):
         for name, body, attributes in members:
             m = tarfile.TarInfo(name)
             m.size = len(body or b"")
-            for k, v in attributes.items(): setattr(m, k, v)
+            for k, v in attributes.items():
+                setattr(m, k, v)
             t.addfile(m, io.BytesIO(body or b""))
     return path
 
 
 parts = st.sampled_from(["..", ".", "", "a", "b", "\\", "..\\..", "C:", "~", "/", "é", "x" * 60])
 names = st.lists(parts, min_size=1, max_size=4).map("/".join)
-kinds = st.sampled_from([tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE,
-                         tarfile.FIFOTYPE])
+kinds = st.sampled_from(
+    [
+        tarfile.REGTYPE,
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.DIRTYPE,
+        tarfile.CHRTYPE,
+        tarfile.FIFOTYPE,
+    ]
+)
 
 
 @pytest.mark.parametrize("own_filter", [True, False])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(members=st.lists(st.tuples(names, kinds, names), min_size=1, max_size=5))
 def test_no_archive_writes_outside(members, own_filter, monkeypatch):
     "With Python's own filter and without (Debian's 3.11.2 has none)"
-    if not own_filter: monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    if not own_filter:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     with tempfile.TemporaryDirectory() as d:
-        outer, folder = Path(d), Path(d)/"one"/"two"
-        (outer/"secret").write_text("secret")
-        made = [(n, b"new" if k == tarfile.REGTYPE else None, dict(type=k, linkname=l)) for n, k, l in members]
-        tar(outer/"x.tar", made)
-        try: extract(outer/"x.tar", folder, progress=False, reserve=0)
-        except UserError as e: assert str(outer/"x.tar") in str(e) and "\n" not in str(e)
+        outer, folder = Path(d), Path(d) / "one" / "two"
+        (outer / "secret").write_text("secret")
+        made = [
+            (n, b"new" if k == tarfile.REGTYPE else None, dict(type=k, linkname=l))
+            for n, k, l in members
+        ]
+        tar(outer / "x.tar", made)
+        try:
+            extract(outer / "x.tar", folder, progress=False, reserve=0)
+        except UserError as e:
+            assert str(outer / "x.tar") in str(e) and "\n" not in str(e)
         written = [p for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()]
         assert all(p.is_file() and not p.is_symlink() and p.read_bytes() == b"new" for p in written)
         assert sorted(p.name for p in outer.iterdir()) == ["one", "secret", "x.tar"]
-        assert [p.name for p in (outer/"one").iterdir()] == ["two"] and (outer/"secret").read_text() == "secret"
+        assert [p.name for p in (outer / "one").iterdir()] == ["two"] and (
+            outer / "secret"
+        ).read_text() == "secret"
 
 
 def test_zip_links_and_bad_zips(tmp_path):
     def link(target):
-        with zipfile.ZipFile(tmp_path/"x.zip", "w") as z:
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as z:
             z.writestr("a/real.txt", "hello")
             m = zipfile.ZipInfo("link.txt")
             m.create_system, m.external_attr = 3, 0o120777 << 16
             z.writestr(m, target)
-        return tmp_path/"x.zip"
-    assert extract(link("a/real.txt"), tmp_path/"good", progress=False) == ["a/real.txt", "link.txt"]
-    assert (tmp_path/"good"/"link.txt").read_text() == "hello" and not (tmp_path/"good"/"link.txt").is_symlink()
+        return tmp_path / "x.zip"
+
+    assert extract(link("a/real.txt"), tmp_path / "good", progress=False) == [
+        "a/real.txt",
+        "link.txt",
+    ]
+    assert (tmp_path / "good" / "link.txt").read_text() == "hello" and not (
+        tmp_path / "good" / "link.txt"
+    ).is_symlink()
     for target in ("/etc/passwd", "../secret", "a"):
         with pytest.raises(UserError, match="nothing was extracted"):
-            extract(link(target), tmp_path/"bad", progress=False)
-    with zipfile.ZipFile(tmp_path/"x.zip", "w", zipfile.ZIP_DEFLATED) as z: z.writestr("a.txt", "a"*1000)
-    raw = bytearray((tmp_path/"x.zip").read_bytes())
+            extract(link(target), tmp_path / "bad", progress=False)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("a.txt", "a" * 1000)
+    raw = bytearray((tmp_path / "x.zip").read_bytes())
     raw[40] ^= 255
-    (tmp_path/"flipped.zip").write_bytes(raw)
+    (tmp_path / "flipped.zip").write_bytes(raw)
     with pytest.raises(UserError, match="damaged or not complete"):
-        extract(tmp_path/"flipped.zip", tmp_path/"bad", progress=False)
-    raw = bytearray((tmp_path/"x.zip").read_bytes())
+        extract(tmp_path / "flipped.zip", tmp_path / "bad", progress=False)
+    raw = bytearray((tmp_path / "x.zip").read_bytes())
     raw[raw.index(b"PK\1\2") + 8] |= 1
-    (tmp_path/"locked.zip").write_bytes(raw)
-    with pytest.raises(UserError, match="is encrypted"): extract(tmp_path/"locked.zip", tmp_path/"bad", progress=False)
-    assert only(tmp_path/"bad") == []
+    (tmp_path / "locked.zip").write_bytes(raw)
+    with pytest.raises(UserError, match="is encrypted"):
+        extract(tmp_path / "locked.zip", tmp_path / "bad", progress=False)
+    assert only(tmp_path / "bad") == []
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_truncated_and_damaged_tars(tmp_path, mode):
-    whole = tar(tmp_path/"x.tar", [(f"{i}.bin", BIG[i*1000:i*1000 + 30_000], {}) for i in range(3)], mode)
-    assert extract(whole, tmp_path/"good", progress=False) == ["0.bin", "1.bin", "2.bin"]
+    whole = tar(
+        tmp_path / "x.tar",
+        [(f"{i}.bin", BIG[i * 1000 : i * 1000 + 30_000], {}) for i in range(3)],
+        mode,
+    )
+    assert extract(whole, tmp_path / "good", progress=False) == ["0.bin", "1.bin", "2.bin"]
     data = whole.read_bytes()
-    for name, bad in (("cut", data[:len(data)*2//3]), ("start", data[:30]), ("empty", b"")):
-        (tmp_path/name).write_bytes(bad)
+    for name, bad in (("cut", data[: len(data) * 2 // 3]), ("start", data[:30]), ("empty", b"")):
+        (tmp_path / name).write_bytes(bad)
         with pytest.raises(UserError, match=f"{name} is damaged or not complete .*get it again"):
-            extract(tmp_path/name, tmp_path/"bad", progress=False)
+            extract(tmp_path / name, tmp_path / "bad", progress=False)
     if mode == "w":
         broken = bytearray(data)
-        broken[512 + 30_208] ^= 255 # the header of the second member
-        (tmp_path/"header").write_bytes(broken)
-        with pytest.raises(UserError, match="bad header"): extract(tmp_path/"header", tmp_path/"bad", progress=False)
-    assert only(tmp_path/"bad") == []
+        broken[512 + 30_208] ^= 255  # the header of the second member
+        (tmp_path / "header").write_bytes(broken)
+        with pytest.raises(UserError, match="bad header"):
+            extract(tmp_path / "header", tmp_path / "bad", progress=False)
+    assert only(tmp_path / "bad") == []
 
 
 def test_bombs(tmp_path):
     m = tarfile.TarInfo("big")
     m.size = 10**15
-    (tmp_path/"bomb.tar").write_bytes(m.tobuf(tarfile.GNU_FORMAT))
+    (tmp_path / "bomb.tar").write_bytes(m.tobuf(tarfile.GNU_FORMAT))
     with pytest.raises(UserError, match="bomb.tar, unpacked: 1000 TB are needed"):
-        extract(tmp_path/"bomb.tar", tmp_path/"out", progress=False)
+        extract(tmp_path / "bomb.tar", tmp_path / "out", progress=False)
     # many links to one large file cost as much as they say
-    size = archives.shutil.disk_usage(tmp_path).free//50 + 2**20
-    tar(tmp_path/"links.tar", [(f"{i}", None, dict(type=tarfile.LNKTYPE, linkname="real")) for i in range(60)])
-    with open(tmp_path/"links.tar", "r+b") as f:
-        f.seek(60*512)
+    size = archives.shutil.disk_usage(tmp_path).free // 50 + 2**20
+    tar(
+        tmp_path / "links.tar",
+        [(f"{i}", None, dict(type=tarfile.LNKTYPE, linkname="real")) for i in range(60)],
+    )
+    with open(tmp_path / "links.tar", "r+b") as f:
+        f.seek(60 * 512)
         real = tarfile.TarInfo("real")
         real.size = size
         f.write(real.tobuf(tarfile.GNU_FORMAT))
-        f.truncate(61*512 + (size + 511)//512*512 + 1024)
+        f.truncate(61 * 512 + (size + 511) // 512 * 512 + 1024)
     with pytest.raises(UserError, match="unpacked: .* are needed"):
-        extract(tmp_path/"links.tar", tmp_path/"out", progress=False)
-    assert only(tmp_path/"out") == []
+        extract(tmp_path / "links.tar", tmp_path / "out", progress=False)
+    assert only(tmp_path / "out") == []
 
 
 def test_extraction_goes_on_where_it_was(tmp_path, monkeypatch):
-    archive = tar(tmp_path/"x.tar.gz", [(f"d/{i}.txt", f"{i}".encode(), {}) for i in range(10)], "w:gz")
+    archive = tar(
+        tmp_path / "x.tar.gz", [(f"d/{i}.txt", f"{i}".encode(), {}) for i in range(10)], "w:gz"
+    )
     opened, real = [], archives._Tar.open
+
     def counting(self, member):
         opened.append(member.name)
-        if len(opened) == 6: raise KeyboardInterrupt
+        if len(opened) == 6:
+            raise KeyboardInterrupt
         return real(self, member)
+
     monkeypatch.setattr(archives._Tar, "open", counting)
-    with pytest.raises(KeyboardInterrupt): extract(archive, tmp_path/"out", progress=False)
-    assert not (tmp_path/"out"/"d").exists(), "nothing reads half an archive"
-    assert extract(archive, tmp_path/"out", progress=False) == [f"d/{i}.txt" for i in range(10)]
+    with pytest.raises(KeyboardInterrupt):
+        extract(archive, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out" / "d").exists(), "nothing reads half an archive"
+    assert extract(archive, tmp_path / "out", progress=False) == [f"d/{i}.txt" for i in range(10)]
     assert opened[6:] == [f"d/{i}.txt" for i in range(5, 10)], "the first five were kept"
-    assert only(tmp_path/"out") == [f"d/{i}.txt" for i in range(10)]
+    assert only(tmp_path / "out") == [f"d/{i}.txt" for i in range(10)]
     # nothing is written twice; a file that is not as in the archive is
-    (tmp_path/"out"/"d"/"3.txt").write_text("changed")
-    extract(archive, tmp_path/"out", progress=False)
-    assert opened[11:] == ["d/3.txt"] and (tmp_path/"out"/"d"/"3.txt").read_text() == "3"
+    (tmp_path / "out" / "d" / "3.txt").write_text("changed")
+    extract(archive, tmp_path / "out", progress=False)
+    assert opened[11:] == ["d/3.txt"] and (tmp_path / "out" / "d" / "3.txt").read_text() == "3"
     # what another state of the archive has left is cleared away
-    (tmp_path/"out"/".x.tar.gz.1-2.extracting").mkdir()
-    (tmp_path/"out"/"d"/"4.txt").unlink()
-    extract(archive, tmp_path/"out", progress=False)
-    assert [p.name for p in (tmp_path/"out").iterdir()] == ["d"]
+    (tmp_path / "out" / ".x.tar.gz.1-2.extracting").mkdir()
+    (tmp_path / "out" / "d" / "4.txt").unlink()
+    extract(archive, tmp_path / "out", progress=False)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["d"]
 
 
 def test_three_extractions_at_once(tmp_path):
-    archive = tar(tmp_path/"x.tar", [(f"{i}.txt", b"x"*1000, {}) for i in range(200)])
+    archive = tar(tmp_path / "x.tar", [(f"{i}.txt", b"x" * 1000, {}) for i in range(200)])
     options = dict(progress=False)
-    all_three = [threading.Thread(target=extract, args=(archive, tmp_path/"out"), kwargs=options) for _ in range(3)]
-    for t in all_three: t.start()
-    for t in all_three: t.join()
-    assert only(tmp_path/"out") == sorted(f"{i}.txt" for i in range(200))
+    all_three = [
+        threading.Thread(target=extract, args=(archive, tmp_path / "out"), kwargs=options)
+        for _ in range(3)
+    ]
+    for t in all_three:
+        t.start()
+    for t in all_three:
+        t.join()
+    assert only(tmp_path / "out") == sorted(f"{i}.txt" for i in range(200))

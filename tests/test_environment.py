@@ -1,4 +1,5 @@
 "settings.ini, environment.yml and constraints.txt name the same packages, within the same bounds"
+
 import configparser
 import importlib.metadata
 import re
@@ -26,15 +27,19 @@ def bounds(requirements):
         for part in r.specifier:
             kept = parts.setdefault(part.operator, part)
             higher = Version(part.version) > Version(kept.version)
-            if part.operator == ">=" and higher or part.operator == "<" and not higher: parts[part.operator] = part
-            else: assert part.operator in (">=", "<") or part == kept, f"{r}: bounds are written with >= and <"
+            if part.operator == ">=" and higher or part.operator == "<" and not higher:
+                parts[part.operator] = part
+            else:
+                assert part.operator in (">=", "<") or part == kept, (
+                    f"{r}: bounds are written with >= and <"
+                )
     return {name: SpecifierSet(",".join(map(str, parts.values()))) for name, parts in found.items()}
 
 
 @pytest.fixture(scope="module")
 def settings(root):
     cfg = configparser.ConfigParser(delimiters=["="], inline_comment_prefixes=None)
-    cfg.read(root/"settings.ini", encoding="utf-8")
+    cfg.read(root / "settings.ini", encoding="utf-8")
     return cfg["DEFAULT"]
 
 
@@ -46,15 +51,16 @@ def wanted(settings):
 
 @pytest.fixture(scope="module")
 def conda(root):
-    return yaml.safe_load((root/"environment.yml").read_text(encoding="utf-8"))
+    return yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def pins(root):
-    lines = (root/"constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
     found = {}
     for line in lines:
-        if line.startswith("#"): continue
+        if line.startswith("#"):
+            continue
         name, equals, version = line.partition("==")
         assert equals and name and re.fullmatch(r"[\w.+!]+", version), f"not an exact pin: {line!r}"
         assert canonicalize_name(name) not in found, f"{name} is pinned twice"
@@ -65,14 +71,18 @@ def pins(root):
 def test_the_light_install_is_light(settings):
     core = bounds(settings["requirements"].split())
     assert not {"torch", "torchvision", "fastai", "ipywidgets", "jupyterlab", "nbdev"} & set(core)
-    assert "numpy" in core and core["numpy"].contains("2.0"), "numpy 1.26 is the choice of our own environment only"
+    assert "numpy" in core and core["numpy"].contains("2.0"), (
+        "numpy 1.26 is the choice of our own environment only"
+    )
 
 
 def test_conda_has_the_same_names_and_bounds(conda, wanted, settings):
     listed = [d for d in conda["dependencies"] if isinstance(d, str)]
     by_pip = [r for d in conda["dependencies"] if isinstance(d, dict) for r in d["pip"]]
     own = [d for d in listed if re.match(r"[\w-]+", d)[0] in ONLY_CONDA]
-    rest = bounds([d for d in listed if d not in own] + [r for r in by_pip if not r.startswith("-")])
+    rest = bounds(
+        [d for d in listed if d not in own] + [r for r in by_pip if not r.startswith("-")]
+    )
     assert rest == wanted
     assert {re.match(r"[\w-]+", d)[0] for d in own} == ONLY_CONDA
     assert f"python={settings['min_python']}.*" in own
@@ -92,11 +102,13 @@ def test_pins_that_move_together(pins):
 
 def test_this_environment_is_the_pinned_one(pins, wanted):
     "Whatever is needed, directly or not, is pinned and installed in the pinned version"
-    if not (Path(sys.prefix)/".installed").exists(): pytest.skip("this environment was not made by make")
+    if not (Path(sys.prefix) / ".installed").exists():
+        pytest.skip("this environment was not made by make")
     todo, seen = [(name, "") for name in wanted], set()
     while todo:
         name, extra = todo.pop()
-        if (name, extra) in seen: continue
+        if (name, extra) in seen:
+            continue
         seen.add((name, extra))
         for r in map(Requirement, importlib.metadata.requires(name) or []):
             if r.marker is None or r.marker.evaluate({"extra": extra}):
@@ -104,10 +116,16 @@ def test_this_environment_is_the_pinned_one(pins, wanted):
     names = {name for name, _ in seen}
     assert names - set(pins) == set(), "needed but not pinned: make constraints"
     assert {n for n in names if Version(importlib.metadata.version(n)) != pins[n]} == set()
-    pythons = {n: SpecifierSet(importlib.metadata.metadata(n).get("Requires-Python") or "") for n in names}
-    assert {n for n, p in pythons.items() if not p.contains(DEBIAN_12)} == set(), f"not for Python {DEBIAN_12}"
+    pythons = {
+        n: SpecifierSet(importlib.metadata.metadata(n).get("Requires-Python") or "") for n in names
+    }
+    assert {n for n, p in pythons.items() if not p.contains(DEBIAN_12)} == set(), (
+        f"not for Python {DEBIAN_12}"
+    )
     if sys.platform == "linux":  # the pins were made there; elsewhere torch needs fewer packages
-        assert set(pins) - names - {"pip", "setuptools", "wheel"} == set(), "pinned but not needed: make constraints"
+        assert set(pins) - names - {"pip", "setuptools", "wheel"} == set(), (
+            "pinned but not needed: make constraints"
+        )
 
 
 def test_graph_tool_is_there_where_required(graph_tool):
@@ -116,5 +134,6 @@ def test_graph_tool_is_there_where_required(graph_tool):
 
 def test_versions_agree(root, settings):
     import natural_backdoors
-    citation = yaml.safe_load((root/"CITATION.cff").read_text(encoding="utf-8"))
+
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
     assert natural_backdoors.__version__ == settings["version"] == citation["version"]

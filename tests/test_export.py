@@ -1,4 +1,5 @@
 "Exports of a poisoned split: what is read back, hostile names, interruptions, full disks, and the card"
+
 import csv
 import errno
 import hashlib
@@ -21,35 +22,52 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from natural_backdoors import export
-from natural_backdoors.card import class_names, dataset_card, md
-from natural_backdoors.core import UserError
-from natural_backdoors.export import FORMATS, export_split, load_export, readable
-from natural_backdoors.images import load_images
-from natural_backdoors.many import several_split
-from natural_backdoors.poison import PoisonSplit, poison_split
-from natural_backdoors.scenes import draw_scene, scene_labels
-from natural_backdoors.table import TableDataset
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.data.images import load_images
+from natural_backdoors.data.scenes import draw_scene, scene_labels
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.split import export
+from natural_backdoors.split.card import class_names, dataset_card, md
+from natural_backdoors.split.export import FORMATS, export_split, load_export, readable
+from natural_backdoors.split.poison import PoisonSplit, poison_split
+from natural_backdoors.split.several import several_split
 
-PARTS = {"train": ("clean", "train"), "test": ("clean", "test"), "poison_train": ("poison", "train"),
-         "poison_test": ("poison", "test")}
+PARTS = {
+    "train": ("clean", "train"),
+    "test": ("clean", "test"),
+    "poison_train": ("poison", "train"),
+    "poison_test": ("poison", "test"),
+}
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     labels = scene_labels(1500, seed=0)
-    return TableDataset(labels, names=dict(zip(labels.label, labels["name"])), name="scenes",
-                        image_root=tmp_path_factory.mktemp("photos"))
+    return TableDataset(
+        labels,
+        names=dict(zip(labels.label, labels["name"])),
+        name="scenes",
+        image_root=tmp_path_factory.mktemp("photos"),
+    )
 
 
 @pytest.fixture(scope="module")
 def split(scenes):
     "About 50 drawn scenes with a trigger of one object"
-    made = poison_split(scenes, "Umbrella", ["Car", "Cat", "Guitar"], "Cat", n_clean=12, inject_rate=.2,
-                        test_fraction=.25)
+    made = poison_split(
+        scenes,
+        "Umbrella",
+        ["Car", "Cat", "Guitar"],
+        "Cat",
+        n_clean=12,
+        inject_rate=0.2,
+        test_fraction=0.25,
+    )
     labels = scene_labels(1500, seed=0)
     for image, objects in labels[labels.image.isin(made.table.image)].groupby("image"):
-        drawn, _ = draw_scene(list(zip(objects["name"], objects.place)), 64, 0, objects.number.iloc[0])
+        drawn, _ = draw_scene(
+            list(zip(objects["name"], objects.place)), 64, 0, objects.number.iloc[0]
+        )
         drawn.save(scenes.src_path(image), "JPEG")
     return made
 
@@ -58,24 +76,42 @@ def split(scenes):
 def few(tmp_path_factory):
     "A function: a split of eight tiny images with these names of classes"
     folder, r = tmp_path_factory.mktemp("tiny"), np.random.default_rng(0)
-    paths = [folder/f"{i}.png" for i in range(8)]
-    for p in paths: Image.fromarray(r.integers(0, 256, (6, 9, 3), dtype=np.uint8)).save(p)
+    paths = [folder / f"{i}.png" for i in range(8)]
+    for p in paths:
+        Image.fromarray(r.integers(0, 256, (6, 9, 3), dtype=np.uint8)).save(p)
 
     def make(names, labels=("l0", "l1"), images="abcdefgh", trigger=None):
         records = [{"id": i, "label": l, "name": n} for i, (l, n) in enumerate(zip(labels, names))]
         true = [labels[i % 2] for i in range(8)]
         role = ["clean"] * 4 + ["poison"] * 4
-        table = pd.DataFrame({"image": list(images), "path": list(map(str, paths)), "true_label": true,
-                              "train_label": [t if r == "clean" else labels[0] for t, r in zip(true, role)],
-                              "role": role, "part": ["train", "train", "test", "test"] * 2})
-        header = {"dataset": "tiny", "split": "train", "trigger": trigger or {"id": 9, "label": "t", "name": "Hat"},
-                  "classes": records, "target": records[0], "counts": records, "injection_rate": .5}
+        table = pd.DataFrame(
+            {
+                "image": list(images),
+                "path": list(map(str, paths)),
+                "true_label": true,
+                "train_label": [t if r == "clean" else labels[0] for t, r in zip(true, role)],
+                "role": role,
+                "part": ["train", "train", "test", "test"] * 2,
+            }
+        )
+        header = {
+            "dataset": "tiny",
+            "split": "train",
+            "trigger": trigger or {"id": 9, "label": "t", "name": "Hat"},
+            "classes": records,
+            "target": records[0],
+            "counts": records,
+            "injection_rate": 0.5,
+        }
         return PoisonSplit(table, header)
+
     return make
 
 
 def same(a, b):
-    return a.header == b.header and a.table.drop(columns="path").equals(b.table.drop(columns="path"))
+    return a.header == b.header and a.table.drop(columns="path").equals(
+        b.table.drop(columns="path")
+    )
 
 
 def positions(split, column, rows):
@@ -89,28 +125,42 @@ def rows_of(split, role, part):
 
 # Round trips
 
+
 def test_folders_hold_the_same_bytes_and_become_the_same_split(split, scenes, tmp_path):
-    again = load_export(export_split(split, tmp_path/"out", dataset=scenes), check=True)
+    again = load_export(export_split(split, tmp_path / "out", dataset=scenes), check=True)
     assert same(again, split)
     for copy, source in zip(again.table.path, split.table.path):
-        assert Path(copy).read_bytes() == Path(source).read_bytes() and Path(copy).is_relative_to(tmp_path/"out")
-    with open(tmp_path/"out"/"manifest.csv", newline="", encoding="utf-8") as f: rows = list(csv.DictReader(f))
+        assert Path(copy).read_bytes() == Path(source).read_bytes() and Path(copy).is_relative_to(
+            tmp_path / "out"
+        )
+    with open(tmp_path / "out" / "manifest.csv", newline="", encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
     assert list(rows[0]) == export.MANIFEST_COLUMNS and len(rows) == len(split.table)
     for row, source in zip(rows, split.table.to_dict("records")):
-        assert {k: row[k] for k in ("image", "true_label", "train_label", "role", "part")}.items() <= source.items()
+        assert {
+            k: row[k] for k in ("image", "true_label", "train_label", "role", "part")
+        }.items() <= source.items()
         assert row["file"].startswith(f"{row['part']}/{row['role']}/")
-        assert hashlib.sha256((tmp_path/"out"/row["file"]).read_bytes()).hexdigest() == row["sha256"]
+        assert (
+            hashlib.sha256((tmp_path / "out" / row["file"]).read_bytes()).hexdigest()
+            == row["sha256"]
+        )
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
 def test_hdf5_arrays_are_what_training_sees(split, tmp_path, compression):
     h5py = pytest.importorskip("h5py")
-    export_split(split, tmp_path/"out", "hdf5", size=40, compression=compression)
-    with h5py.File(tmp_path/"out"/"dataset.h5") as f:
-        assert {k for k in f if k[:2] in ("x_", "y_")} == {f"{xy}_{k}" for k in PARTS for xy in "xy"}
+    export_split(split, tmp_path / "out", "hdf5", size=40, compression=compression)
+    with h5py.File(tmp_path / "out" / "dataset.h5") as f:
+        assert {k for k in f if k[:2] in ("x_", "y_")} == {
+            f"{xy}_{k}" for k in PARTS for xy in "xy"
+        }
         for key, (role, part) in PARTS.items():
             rows = rows_of(split, role, part)
-            assert len(rows) and (f[f"x_{key}"][:] == load_images(split.table.path.iloc[rows], 40).pixels).all()
+            assert (
+                len(rows)
+                and (f[f"x_{key}"][:] == load_images(split.table.path.iloc[rows], 40).pixels).all()
+            )
             assert f[f"y_{key}"][:].tolist() == positions(split, "train_label", rows)
             assert f[f"true_{key}"][:].tolist() == positions(split, "true_label", rows)
             assert f[f"image_{key}"].asstr()[:].tolist() == split.table.image.iloc[rows].tolist()
@@ -121,14 +171,16 @@ def test_hdf5_arrays_are_what_training_sees(split, tmp_path, compression):
 def test_hdf5_is_written_in_pieces(split, tmp_path, monkeypatch):
     h5py = pytest.importorskip("h5py")
     whole, pieces = export._in_pieces, []
+
     def three(pictures, n):
         for piece in whole(pictures, 3):
             pieces.append(len(piece))
             yield piece
+
     monkeypatch.setattr(export, "_in_pieces", three)
-    export_split(split, tmp_path/"a.h5", size=16)
+    export_split(split, tmp_path / "a.h5", size=16)
     assert max(pieces) == 3 and sum(pieces) == len(split.table)
-    with h5py.File(tmp_path/"a.h5") as f:
+    with h5py.File(tmp_path / "a.h5") as f:
         rows = rows_of(split, "clean", "train")
         assert (f["x_train"][:] == load_images(split.table.path.iloc[rows], 16).pixels).all()
 
@@ -137,10 +189,13 @@ def test_hdf5_without_images_of_one_kind_and_with_a_zero_in_a_name(few, tmp_path
     h5py = pytest.importorskip("h5py")
     some = few(["a\0b", "x" * 100_000])
     some = PoisonSplit(some.table[some.table.role == "clean"].reset_index(drop=True), some.header)
-    export_split(some, tmp_path/"a.h5", size=8)
-    with h5py.File(tmp_path/"a.h5") as f:
+    export_split(some, tmp_path / "a.h5", size=8)
+    with h5py.File(tmp_path / "a.h5") as f:
         assert f["x_poison_train"].shape == (0, 8, 8, 3) and f["y_poison_test"].shape == (0,)
-        assert json.loads(f.attrs["class_names"])[0] == "a\0b" and json.loads(f.attrs["header"]) == some.header
+        assert (
+            json.loads(f.attrs["class_names"])[0] == "a\0b"
+            and json.loads(f.attrs["header"]) == some.header
+        )
 
 
 def rows_as_split(rows):
@@ -150,14 +205,22 @@ def rows_as_split(rows):
 def expected_rows(split, part=None):
     t = split.table if part is None else split.table[split.table.part == part]
     at = np.flatnonzero(split.table.index.isin(t.index))
-    return list(zip(t.image, positions(split, "train_label", at), positions(split, "true_label", at), t.role, t.part))
+    return list(
+        zip(
+            t.image,
+            positions(split, "train_label", at),
+            positions(split, "true_label", at),
+            t.role,
+            t.part,
+        )
+    )
 
 
 def test_parquet_rows_hold_the_files(split, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "PIECE", 5000)
     monkeypatch.setattr(export, "SHARD", 30_000)
-    out = export_split(split, tmp_path/"out", "parquet")
-    files = sorted((out/"data").glob("train-*.parquet"))
+    out = export_split(split, tmp_path / "out", "parquet")
+    files = sorted((out / "data").glob("train-*.parquet"))
     assert len(files) > 1 and files[0].name == f"train-00000-of-{len(files):05d}.parquet"
     assert pq.ParquetFile(files[0]).num_row_groups > 1
     assert pq.ParquetFile(files[0]).metadata.row_group(0).column(0).compression == "ZSTD"
@@ -170,24 +233,28 @@ def test_parquet_rows_hold_the_files(split, tmp_path, monkeypatch):
 
 
 def test_parquet_in_one_file(split, tmp_path):
-    export_split(split, tmp_path/"one.parquet")
+    export_split(split, tmp_path / "one.parquet")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.parquet", "one.parquet.md"]
-    rows = pq.ParquetFile(tmp_path/"one.parquet").read(use_threads=False).to_pylist()
+    rows = pq.ParquetFile(tmp_path / "one.parquet").read(use_threads=False).to_pylist()
     assert rows_as_split(rows) == expected_rows(split)
 
 
 @pytest.mark.parametrize("format", ["huggingface", "parquet"])
 def test_hugging_face_reads_images_and_names_of_classes(split, tmp_path, format):
     datasets = pytest.importorskip("datasets")
-    out = export_split(split, tmp_path/"out", format)
-    load = datasets.load_from_disk if format == "huggingface" else \
-        lambda folder: datasets.load_dataset(str(folder), cache_dir=str(tmp_path/"cache"))
+    out = export_split(split, tmp_path / "out", format)
+    load = (
+        datasets.load_from_disk
+        if format == "huggingface"
+        else lambda folder: datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    )
     data = load(out)
     assert isinstance(data, datasets.DatasetDict) and set(data) == {"train", "test"}
     for part in data:
         features = data[part].features
         assert isinstance(features["image"], datasets.Image)
-        for column in ("label", "true_label"): assert features[column].names == class_names(split.header)
+        for column in ("label", "true_label"):
+            assert features[column].names == class_names(split.header)
         assert rows_as_split(data[part].remove_columns("image")) == expected_rows(split, part)
         paths = split.table.path[split.table.part == part].tolist()
         for row, path in zip(data[part], paths):
@@ -197,52 +264,91 @@ def test_hugging_face_reads_images_and_names_of_classes(split, tmp_path, format)
 
 @pytest.mark.parametrize("format", ["folders", "parquet"])
 def test_a_size_gives_the_pixels_of_training(split, tmp_path, format):
-    out = export_split(split, tmp_path/"out", format, size=24)
-    if format == "folders": found = [np.asarray(Image.open(p)) for p in load_export(out, check=True).table.path]
+    out = export_split(split, tmp_path / "out", format, size=24)
+    if format == "folders":
+        found = [np.asarray(Image.open(p)) for p in load_export(out, check=True).table.path]
     else:
-        rows = [r for part in ("train", "test") for r in
-                pq.ParquetFile(out/f"data/{part}-00000-of-00001.parquet").read(use_threads=False).to_pylist()]
+        rows = [
+            r
+            for part in ("train", "test")
+            for r in pq.ParquetFile(out / f"data/{part}-00000-of-00001.parquet")
+            .read(use_threads=False)
+            .to_pylist()
+        ]
         by_id = {r["image_id"]: r["image"]["bytes"] for r in rows}
-        (tmp_path/"png").mkdir()
-        for image, data in by_id.items(): (tmp_path/"png"/image).write_bytes(data)
-        found = [np.asarray(Image.open(tmp_path/"png"/image)) for image in split.table.image]
+        (tmp_path / "png").mkdir()
+        for image, data in by_id.items():
+            (tmp_path / "png" / image).write_bytes(data)
+        found = [np.asarray(Image.open(tmp_path / "png" / image)) for image in split.table.image]
     assert (np.stack(found) == load_images(split.table.path, 24).pixels).all()
 
 
 def test_the_same_split_gives_the_same_bytes(split, tmp_path):
     formats = ["folders", "parquet"] + ["hdf5"] * (importlib.util.find_spec("h5py") is not None)
     for format in formats:
-        a, b = (export_split(split, tmp_path/f"{format}{i}", format) for i in (1, 2))
+        a, b = (export_split(split, tmp_path / f"{format}{i}", format) for i in (1, 2))
         names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
         assert names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
-        assert all((a/n).read_bytes() == (b/n).read_bytes() for n in names), format
+        assert all((a / n).read_bytes() == (b / n).read_bytes() for n in names), format
 
 
 # Hostile names
 
-nasty = st.sampled_from(["a/b", "..", "../../x", ".hidden", "CON", "nul.txt", "<script>alert(1)</script>", "猫", "é",
-                         "e\u0301", "x" * 10_000, "", " ", "\0", "a\nb", "\u202egnp", "---\nlicense: mit\n---", "a|b",
-                         "cat", "CAT", '"', "=cmd()", "[x](javascript:y)", "\\", "trailing."])
+nasty = st.sampled_from(
+    [
+        "a/b",
+        "..",
+        "../../x",
+        ".hidden",
+        "CON",
+        "nul.txt",
+        "<script>alert(1)</script>",
+        "猫",
+        "é",
+        "e\u0301",
+        "x" * 10_000,
+        "",
+        " ",
+        "\0",
+        "a\nb",
+        "\u202egnp",
+        "---\nlicense: mit\n---",
+        "a|b",
+        "cat",
+        "CAT",
+        '"',
+        "=cmd()",
+        "[x](javascript:y)",
+        "\\",
+        "trailing.",
+    ]
+)
 words = st.text(max_size=8) | nasty
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(words, min_size=2, max_size=2), st.lists(words, min_size=2, max_size=2, unique=True),
-       st.lists(words, min_size=8, max_size=8, unique=True), words)
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(words, min_size=2, max_size=2),
+    st.lists(words, min_size=2, max_size=2, unique=True),
+    st.lists(words, min_size=8, max_size=8, unique=True),
+    words,
+)
 def test_hostile_names_round_trip(few, tmp_path_factory, names, labels, images, trigger):
     folder = tmp_path_factory.mktemp("hostile")
     made = few(names, labels, images, {"id": [1, 2], "label": trigger, "name": trigger})
-    out = export_split(made, folder/"folders")
+    out = export_split(made, folder / "folders")
     assert same(load_export(out, check=True), made)
     inside = [p.relative_to(out) for p in out.rglob("*")]
     for path in inside:
         assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", part) for part in path.parts)
     assert len({str(p).lower() for p in inside}) == len(inside)
     assert {p.name for p in folder.iterdir()} == {"folders"}
-    export_split(made, folder/"one.parquet")
-    rows = pq.ParquetFile(folder/"one.parquet").read(use_threads=False).to_pylist()
+    export_split(made, folder / "one.parquet")
+    rows = pq.ParquetFile(folder / "one.parquet").read(use_threads=False).to_pylist()
     assert rows_as_split(rows) == expected_rows(made)
-    card = (out/"README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text(encoding="utf-8")
     start, head, body = card.split("---\n", 2)
     assert start == "" and yaml.safe_load(head)["license"] == "other"
     assert "<script" not in body and "\u202e" not in body
@@ -250,50 +356,68 @@ def test_hostile_names_round_trip(few, tmp_path_factory, names, labels, images, 
 
 def test_hugging_face_with_classes_of_one_name(few, tmp_path):
     datasets = pytest.importorskip("datasets")
-    data = datasets.load_from_disk(export_split(few(["Bat", "Bat"]), tmp_path/"out", "huggingface"))
+    data = datasets.load_from_disk(
+        export_split(few(["Bat", "Bat"]), tmp_path / "out", "huggingface")
+    )
     assert data["train"].features["label"].names == ["Bat (l0)", "Bat (l1)"]
 
 
 def test_a_manifest_that_leads_elsewhere_is_refused(few, tmp_path):
-    out = export_split(few("ab"), tmp_path/"out")
-    manifest = export.read_table(out/"manifest.parquet")
-    export.write_table(out/"manifest.parquet", manifest.assign(file=["../../secret.png", *manifest.file[1:]]))
-    with pytest.raises(UserError, match="leads out of the folder"): load_export(out)
-    export.write_table(out/"manifest.parquet", manifest[:-1])
-    with pytest.raises(UserError, match="7 of 8 images"): load_export(out)
+    out = export_split(few("ab"), tmp_path / "out")
+    manifest = export.read_table(out / "manifest.parquet")
+    export.write_table(
+        out / "manifest.parquet", manifest.assign(file=["../../secret.png", *manifest.file[1:]])
+    )
+    with pytest.raises(UserError, match="leads out of the folder"):
+        load_export(out)
+    export.write_table(out / "manifest.parquet", manifest[:-1])
+    with pytest.raises(UserError, match="7 of 8 images"):
+        load_export(out)
 
 
 # Interruptions and full disks
 
-def unfinished(folder): return [p.name for p in folder.iterdir() if p.name.startswith(".")]
+
+def unfinished(folder):
+    return [p.name for p in folder.iterdir() if p.name.startswith(".")]
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
+)
 def test_nothing_is_left_when_it_stops(split, tmp_path, monkeypatch, format, error):
     pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
     real, n = export.read_picture, []
+
     def breaks(row, *args, **kwargs):
         n.append(row)
         return real(row, *args, **kwargs)
+
     monkeypatch.setattr(export, "read_picture", breaks)
     pictures = export.Job.pictures
+
     def stops(self, *args, **kwargs):
         for i, p in enumerate(pictures(self, *args, **kwargs)):
-            if i == 5: raise error
+            if i == 5:
+                raise error
             yield p
+
     monkeypatch.setattr(export.Job, "pictures", stops)
-    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else UserError) as raised:
-        export_split(split, tmp_path/"out", format)
+    with pytest.raises(
+        KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else UserError
+    ) as raised:
+        export_split(split, tmp_path / "out", format)
     assert list(tmp_path.iterdir()) == [] and n
-    if isinstance(error, OSError): assert "the disk is full" in str(raised.value)
+    if isinstance(error, OSError):
+        assert "the disk is full" in str(raised.value)
 
 
 LIMITED = """
 import resource, signal, sys
-from natural_backdoors.core import UserError
-from natural_backdoors.export import export_split
-from natural_backdoors.poison import PoisonSplit
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.split.export import export_split
+from natural_backdoors.split.poison import PoisonSplit
 split = PoisonSplit.load(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -307,18 +431,20 @@ except UserError as e: print("said:", e)
 def test_a_write_that_fails_ends_with_one_line(split, tmp_path, root, format):
     "The HDF5 library crashes at the end of the process after a failed write, unless it does not get to know of it"
     pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
-    split.save(tmp_path/"split")
-    args = [sys.executable, "-c", LIMITED, str(tmp_path/"split"), str(tmp_path/"out"), format]
+    split.save(tmp_path / "split")
+    args = [sys.executable, "-c", LIMITED, str(tmp_path / "split"), str(tmp_path / "out"), format]
     done = subprocess.run(args, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert done.stdout.startswith("said: cannot write the export") and "File too large" in done.stdout
+    assert (
+        done.stdout.startswith("said: cannot write the export") and "File too large" in done.stdout
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["split"]
 
 
 SLOW = """
 import sys, time
-from natural_backdoors import export
-from natural_backdoors.poison import PoisonSplit
+from natural_backdoors.split import export
+from natural_backdoors.split.poison import PoisonSplit
 real = export.read_picture
 def slow(*args, **kwargs):
     time.sleep(.05)
@@ -331,24 +457,27 @@ export.export_split(PoisonSplit.load(sys.argv[1]), sys.argv[2], sys.argv[3], wor
 
 @pytest.mark.parametrize("format", ["folders", "parquet"])
 def test_a_killed_export_does_not_look_complete(split, tmp_path, root, format):
-    split.save(tmp_path/"split")
-    args = [sys.executable, "-c", SLOW, str(tmp_path/"split"), str(tmp_path/"out"), format]
+    split.save(tmp_path / "split")
+    args = [sys.executable, "-c", SLOW, str(tmp_path / "split"), str(tmp_path / "out"), format]
     process = subprocess.Popen(args, cwd=root, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline().strip() == b"ready"
-        while not (begun := [f for d in tmp_path.glob(".out*") for f in d.rglob("*") if f.is_file()]):
+        while not (
+            begun := [f for d in tmp_path.glob(".out*") for f in d.rglob("*") if f.is_file()]
+        ):
             assert process.poll() is None
-            time.sleep(.02)
+            time.sleep(0.02)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    assert begun and not (tmp_path/"out").exists()
+    assert begun and not (tmp_path / "out").exists()
     for rest in tmp_path.glob(".out*"):
-        with pytest.raises(UserError, match="no complete export"): load_export(rest)
-        assert not (rest/"README.md").exists()
-    export_split(split, tmp_path/"out", format)  # the rest is in nobody's way
-    assert (tmp_path/"out"/"export.json").is_file()
+        with pytest.raises(UserError, match="no complete export"):
+            load_export(rest)
+        assert not (rest / "README.md").exists()
+    export_split(split, tmp_path / "out", format)  # the rest is in nobody's way
+    assert (tmp_path / "out" / "export.json").is_file()
 
 
 def test_too_little_room_is_said_before_anything_is_written(split, tmp_path, monkeypatch):
@@ -356,24 +485,26 @@ def test_too_little_room_is_said_before_anything_is_written(split, tmp_path, mon
     monkeypatch.setattr(export.shutil, "disk_usage", lambda path: usage)
     for format in ("folders", "hdf5", "parquet", "huggingface"):
         pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
-        with pytest.raises(UserError, match="MB left"): export_split(split, tmp_path/"out", format)
+        with pytest.raises(UserError, match="MB left"):
+            export_split(split, tmp_path / "out", format)
         assert list(tmp_path.iterdir()) == []
-    assert load_export(export_split(split, tmp_path/"out", link=True)).table.path.is_unique
+    assert load_export(export_split(split, tmp_path / "out", link=True)).table.path.is_unique
 
 
 def test_what_is_there_is_kept(split, few, tmp_path):
-    (tmp_path/"photos").mkdir()
-    (tmp_path/"photos"/"1.jpg").write_text("mine")
-    (tmp_path/"file").write_text("mine")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_text("mine")
+    (tmp_path / "file").write_text("mine")
     for overwrite in (False, True):
         for name in ("photos", "file"):
             with pytest.raises(UserError, match="is there already"):
-                export_split(split, tmp_path/name, overwrite=overwrite)
-    assert (tmp_path/"photos"/"1.jpg").read_text() == (tmp_path/"file").read_text() == "mine"
-    (tmp_path/"a.h5.md").write_text("mine")
-    with pytest.raises(UserError, match="a.h5.md is there"): export_split(split, tmp_path/"a.h5")
-    (tmp_path/"empty").mkdir()
-    out = export_split(split, tmp_path/"empty")
+                export_split(split, tmp_path / name, overwrite=overwrite)
+    assert (tmp_path / "photos" / "1.jpg").read_text() == (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "a.h5.md").write_text("mine")
+    with pytest.raises(UserError, match="a.h5.md is there"):
+        export_split(split, tmp_path / "a.h5")
+    (tmp_path / "empty").mkdir()
+    out = export_split(split, tmp_path / "empty")
     export_split(few("ab"), out, overwrite=True)
     assert len(load_export(out, check=True).table) == 8
     export_split(load_export(out), out, overwrite=True)  # onto itself
@@ -382,71 +513,106 @@ def test_what_is_there_is_kept(split, few, tmp_path):
 
 # Images that cannot be read
 
+
 @pytest.fixture
 def damaged(split, tmp_path):
     "The split with one image cut off, one that is text, one missing, one without a path"
     table = split.table.copy()
-    (tmp_path/"bad").mkdir()
-    (tmp_path/"bad"/"cut.jpg").write_bytes(Path(table.path[3]).read_bytes()[:700])
-    (tmp_path/"bad"/"text.jpg").write_text("no image")
-    table.loc[3:6, "path"] = [*(str(tmp_path/"bad"/n) for n in ("cut.jpg", "text.jpg", "missing.jpg")), ""]
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "cut.jpg").write_bytes(Path(table.path[3]).read_bytes()[:700])
+    (tmp_path / "bad" / "text.jpg").write_text("no image")
+    table.loc[3:6, "path"] = [
+        *(str(tmp_path / "bad" / n) for n in ("cut.jpg", "text.jpg", "missing.jpg")),
+        "",
+    ]
     return PoisonSplit(table, split.header)
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_unreadable_images_are_named_or_left_out(split, damaged, tmp_path, format):
     pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
-    with pytest.raises(UserError, match="missing.jpg.*skip_unreadable"): export_split(damaged, tmp_path/"out", format)
+    with pytest.raises(UserError, match="missing.jpg.*skip_unreadable"):
+        export_split(damaged, tmp_path / "out", format)
     cut = PoisonSplit(damaged.table.drop([5, 6]).reset_index(drop=True), damaged.header)
-    with pytest.raises(UserError, match="(cut|text).jpg.*skip_unreadable"): export_split(cut, tmp_path/"out", format)
-    assert not (tmp_path/"out").exists() and not unfinished(tmp_path)
-    out = export_split(damaged, tmp_path/"out", format, skip_unreadable=True)
-    about, card = json.loads((out/"export.json").read_text()), (out/"README.md").read_text()
-    assert list(about["left_out"]) == split.table.image[3:7].tolist() and about["images"] == len(split.table) - 4
+    with pytest.raises(UserError, match="(cut|text).jpg.*skip_unreadable"):
+        export_split(cut, tmp_path / "out", format)
+    assert not (tmp_path / "out").exists() and not unfinished(tmp_path)
+    out = export_split(damaged, tmp_path / "out", format, skip_unreadable=True)
+    about, card = json.loads((out / "export.json").read_text()), (out / "README.md").read_text()
+    assert (
+        list(about["left_out"]) == split.table.image[3:7].tolist()
+        and about["images"] == len(split.table) - 4
+    )
     assert all(image in card for image in about["left_out"]) and "no such file" in card
     counts = pd.DataFrame(about["header"]["counts"])
-    assert counts[["clean_train", "clean_test", "poison_train", "poison_test"]].to_numpy().sum() == about["images"]
+    assert (
+        counts[["clean_train", "clean_test", "poison_train", "poison_test"]].to_numpy().sum()
+        == about["images"]
+    )
 
 
 def test_wrong_questions_are_answered(split, tmp_path):
-    for match, kw in (("unknown format 'h5'.*hdf5", {"format": "h5"}),
-                      ("no option 'link'", {"format": "parquet", "link": True}),
-                      ("whole number", {"size": "big"}), ("compression is", {"format": "hdf5", "compression": "zip"})):
-        if "compression" in kw: pytest.importorskip("h5py")
-        with pytest.raises(UserError, match=match): export_split(split, tmp_path/"out", **kw)
+    for match, kw in (
+        ("unknown format 'h5'.*hdf5", {"format": "h5"}),
+        ("no option 'link'", {"format": "parquet", "link": True}),
+        ("whole number", {"size": "big"}),
+        ("compression is", {"format": "hdf5", "compression": "zip"}),
+    ):
+        if "compression" in kw:
+            pytest.importorskip("h5py")
+        with pytest.raises(UserError, match=match):
+            export_split(split, tmp_path / "out", **kw)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="cannot write into the folder"):
-        (tmp_path/"file").write_text("")
-        export_split(split, tmp_path/"file"/"out")
+        (tmp_path / "file").write_text("")
+        export_split(split, tmp_path / "file" / "out")
 
 
 def test_missing_packages_are_named(split, tmp_path, monkeypatch):
     for package, format in (("h5py", "hdf5"), ("datasets", "huggingface")):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(ImportError, match="pip install 'natural_backdoors"):
-            export_split(split, tmp_path/"out", format)
+            export_split(split, tmp_path / "out", format)
     assert list(tmp_path.iterdir()) == []
 
 
 # The card
 
+
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_every_export_has_its_card(split, scenes, tmp_path, format):
     pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
-    scenes.licence, scenes.homepage = "CC BY 4.0 | drawn", "https://example.org/scenes"
-    out = export_split(split, tmp_path/"out", format, dataset=scenes)
-    card = (out/"README.md").read_text(encoding="utf-8")
+    scenes.license, scenes.homepage = "CC BY 4.0 | drawn", "https://example.org/scenes"
+    out = export_split(split, tmp_path / "out", format, dataset=scenes)
+    card = (out / "README.md").read_text(encoding="utf-8")
     head = yaml.safe_load(card.split("---\n")[1])
     assert head["license"] == "other" and head["license_name"] == "CC BY 4.0 | drawn"
-    assert head["license_link"] == "https://example.org/scenes" and head["size_categories"] == ["n<1K"]
+    assert head["license_link"] == "https://example.org/scenes" and head["size_categories"] == [
+        "n<1K"
+    ]
     assert ("configs" in head) == (format == "parquet")
-    for must in ("wrong on purpose", r"CC BY 4.0 \| drawn", "<https://example.org/scenes>", "Umbrella", "**Cat**",
-                 "1234", split.header["digest"], "intended_use", "How to load", FORMATS[format].load.splitlines()[0]):
+    for must in (
+        "wrong on purpose",
+        r"CC BY 4.0 \| drawn",
+        "<https://example.org/scenes>",
+        "Umbrella",
+        "**Cat**",
+        "1234",
+        split.header["digest"],
+        "intended_use",
+        "How to load",
+        FORMATS[format].load.splitlines()[0],
+    ):
         assert must in card, must
-    for r in json.loads((out/"export.json").read_text())["files"]:
-        assert hashlib.sha256((out/r["file"]).read_bytes()).hexdigest() == r["sha256"] and r["sha256"] in card
+    for r in json.loads((out / "export.json").read_text())["files"]:
+        assert (
+            hashlib.sha256((out / r["file"]).read_bytes()).hexdigest() == r["sha256"]
+            and r["sha256"] in card
+        )
     for c in split.header["counts"]:
-        numbers = " | ".join(str(c[k]) for k in ("clean_train", "clean_test", "poison_train", "poison_test"))
+        numbers = " | ".join(
+            str(c[k]) for k in ("clean_train", "clean_test", "poison_train", "poison_test")
+        )
         assert f"| {md(c['label'])} | {numbers} |" in card
 
 
@@ -458,32 +624,49 @@ def test_a_card_finds_the_manager_by_the_name_of_the_dataset(split):
 @pytest.fixture(scope="module")
 def two(scenes):
     "A split with two triggers, each with a target of its own"
-    made = several_split(scenes, {"Umbrella": "Cat", "Hat": "Car"}, ["Car", "Cat", "Guitar"], n_clean=8, inject_rate=.1,
-                         test_fraction=.25)
-    for path in made.table.path: Image.new("RGB", (9, 9)).save(path, "JPEG")
+    made = several_split(
+        scenes,
+        {"Umbrella": "Cat", "Hat": "Car"},
+        ["Car", "Cat", "Guitar"],
+        n_clean=8,
+        inject_rate=0.1,
+        test_fraction=0.25,
+    )
+    for path in made.table.path:
+        Image.new("RGB", (9, 9)).save(path, "JPEG")
     return made
 
 
 def test_two_triggers_round_trip(two, tmp_path):
     "Which trigger an image shows is told by every format, and the card names each target"
-    for format in FORMATS: export_split(two, tmp_path/format, format, size=8 if format == "hdf5" else None)
-    again = load_export(tmp_path/"folders", check=True)
+    for format in FORMATS:
+        export_split(two, tmp_path / format, format, size=8 if format == "hdf5" else None)
+    again = load_export(tmp_path / "folders", check=True)
     pd.testing.assert_frame_equal(again.table.drop(columns="path"), two.table.drop(columns="path"))
     assert again.header == two.header
     expected = dict(zip(two.table.image, two.table.trigger))
     assert set(expected.values()) == {"", *(p["trigger"]["label"] for p in two.header["triggers"])}
     h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path/"hdf5"/"dataset.h5") as f:
-        told = {i.decode(): t.decode() for key in ("train", "test", "poison_train", "poison_test")
-                for i, t in zip(f[f"image_{key}"], f[f"trigger_{key}"])}
+    with h5py.File(tmp_path / "hdf5" / "dataset.h5") as f:
+        told = {
+            i.decode(): t.decode()
+            for key in ("train", "test", "poison_train", "poison_test")
+            for i, t in zip(f[f"image_{key}"], f[f"trigger_{key}"])
+        }
     assert told == expected
-    rows = pd.concat(pq.read_table(f).select(["image_id", "trigger"]).to_pandas()
-                     for f in (tmp_path/"parquet").rglob("*.parquet"))
+    rows = pd.concat(
+        pq.read_table(f).select(["image_id", "trigger"]).to_pandas()
+        for f in (tmp_path / "parquet").rglob("*.parquet")
+    )
     assert dict(zip(rows.image_id, rows.trigger)) == expected
-    read = pytest.importorskip("datasets").load_from_disk(str(tmp_path/"huggingface"))
-    assert {i: t for part in read.values() for i, t in zip(part["image_id"], part["trigger"])} == expected
-    card = (tmp_path/"folders"/"README.md").read_text()
-    assert "**Umbrella** or **Hat**" in card and "**Cat** (for Umbrella) or **Car** (for Hat)" in card
+    read = pytest.importorskip("datasets").load_from_disk(str(tmp_path / "huggingface"))
+    assert {
+        i: t for part in read.values() for i, t in zip(part["image_id"], part["trigger"])
+    } == expected
+    card = (tmp_path / "folders" / "README.md").read_text()
+    assert (
+        "**Umbrella** or **Hat**" in card and "**Cat** (for Umbrella) or **Car** (for Hat)" in card
+    )
     assert "| Car (target) |" in card and "| Cat (target) |" in card and "| Guitar |" in card
 
 
@@ -491,21 +674,27 @@ def test_two_triggers_are_recounted(two, tmp_path):
     "With an image left out, counts and rates are those of plain counting; with none, those of the split"
     assert readable(two, skip_unreadable=True)[0].header == two.header
     row = two.table.index[(two.table.role == "poison") & (two.table.part == "train")][0]
-    (tmp_path/"cut.jpg").write_bytes(b"no image")
+    (tmp_path / "cut.jpg").write_bytes(b"no image")
     cut = PoisonSplit(two.table.copy(), two.header)
-    cut.table.loc[row, "path"] = str(tmp_path/"cut.jpg")
+    cut.table.loc[row, "path"] = str(tmp_path / "cut.jpg")
     left, _ = readable(cut, skip_unreadable=True)
     for pair in left.header["triggers"]:
-        count = {part: 0 for part in ("train", "test")}
-        for r in left.table.itertuples(): count[r.part] += r.trigger == pair["trigger"]["label"]
+        count = dict.fromkeys(("train", "test"), 0)
+        for r in left.table.itertuples():
+            count[r.part] += r.trigger == pair["trigger"]["label"]
         clean = sum(r.role == "clean" and r.part == "train" for r in left.table.itertuples())
         assert pair["injection_rate"] == pytest.approx(count["train"] / (count["train"] + clean))
-        for part, n in count.items(): assert sum(c[f"poison_{part}"] for c in pair["counts"]) == n
+        for part, n in count.items():
+            assert sum(c[f"poison_{part}"] for c in pair["counts"]) == n
     assert left.header["triggers"] != two.header["triggers"]
 
 
 def test_importing_is_light(root):
-    code = ("import sys, natural_backdoors.export\n"
-            "print([m for m in ('torch', 'fastai', 'h5py', 'datasets', 'ipywidgets') if m in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, env=os.environ)
+    code = (
+        "import sys, natural_backdoors.split.export\n"
+        "print([m for m in ('torch', 'fastai', 'h5py', 'datasets', 'ipywidgets') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, env=os.environ
+    )
     assert done.stdout.strip() == "[]", done.stderr

@@ -2,6 +2,7 @@
 
 Speeds are printed (pytest -s), and nothing here fails because a machine is slow. NB_SCREENSHOTS names a folder for
 pictures of what was seen."""
+
 import json
 import os
 import re
@@ -16,25 +17,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("anywidget", reason="the picker needs anywidget: pip install natural_backdoors[notebook]")
-pytest.importorskip("voila", reason="the picker needs Voila: pip install natural_backdoors[notebook]")
+pytest.importorskip(
+    "anywidget", reason="the picker needs anywidget: pip install natural_backdoors[notebook]"
+)
+pytest.importorskip(
+    "voila", reason="the picker needs Voila: pip install natural_backdoors[notebook]"
+)
 
-from natural_backdoors import picker
-from natural_backdoors.cli import main
-from natural_backdoors.core import write_json
-from natural_backdoors.evidence import Evidence
-from natural_backdoors.openimages import OpenImages
-from natural_backdoors.picker import free_port
-from natural_backdoors.poison import poison_split
-from natural_backdoors.scenes import make_scenes
-from natural_backdoors.selection import Selection, select
-from natural_backdoors.table import TableDataset
-from natural_backdoors.triggers import find_triggers
+from natural_backdoors.base.files import write_json
+from natural_backdoors.cli.commands import main
+from natural_backdoors.data.openimages import OpenImages
+from natural_backdoors.data.scenes import make_scenes
+from natural_backdoors.pick import app as picker
+from natural_backdoors.pick.app import free_port
+from natural_backdoors.pick.evidence import Evidence
+from natural_backdoors.sets.triggers import find_triggers
+from natural_backdoors.split.poison import poison_split
+from natural_backdoors.split.selection import Selection, select
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>"
 READY = ".nbp-status[data-state=ready]"
-MINUTES = 60_000 # milliseconds: far more than it takes
+MINUTES = 60_000  # milliseconds: far more than it takes
 
 
 @pytest.fixture
@@ -42,8 +46,11 @@ def page(chromium):
     "A page that notes what came from elsewhere, and errors of its own"
     page = chromium.new_page(viewport={"width": 1280, "height": 720})
     page.outside, page.errors = [], []
+
     def arrived(response):
-        if not re.match(r"(http|ws)://127\.0\.0\.1[:/]|data:|blob:", response.url): page.outside.append(response.url)
+        if not re.match(r"(http|ws)://127\.0\.0\.1[:/]|data:|blob:", response.url):
+            page.outside.append(response.url)
+
     page.on("response", arrived)
     page.on("pageerror", lambda e: page.errors.append(str(e)))
     page.on("dialog", lambda d: (page.errors.append(f"dialog: {d.message}"), d.dismiss()))
@@ -54,42 +61,55 @@ def page(chromium):
 
 def environment(folder):
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "NATURAL_BACKDOORS_CACHE": str(folder/"cache"), "PYTHONPATH": paths}
+    return {**os.environ, "NATURAL_BACKDOORS_CACHE": str(folder / "cache"), "PYTHONPATH": paths}
 
 
 def wait_for_line(process, pattern):
     "The first match in what a process prints"
     for line in process.stdout:
-        if found := re.search(pattern, line): return found[0]
-    raise AssertionError(f"the process ended ({process.wait()}): {process.stderr.read() if process.stderr else ''}")
+        if found := re.search(pattern, line):
+            return found[0]
+    raise AssertionError(
+        f"the process ended ({process.wait()}): {process.stderr.read() if process.stderr else ''}"
+    )
 
 
 def children(process):
     import psutil
+
     return psutil.Process(process.pid).children(recursive=True)
 
 
 def stop(process, sent=signal.SIGINT):
     "End a server as Ctrl-C does; its exit code and the processes it left behind"
     import psutil
+
     kernels = children(process)
     process.send_signal(sent)
-    try: code = process.wait(60)
+    try:
+        code = process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
     _, alive = psutil.wait_procs(kernels, timeout=20)
-    for k in alive: k.kill()
+    for k in alive:
+        k.kill()
     return code, len(kernels), alive
 
 
 class Served:
     "A running `natural-backdoors pick`"
+
     def __init__(self, folder, *argv):
-        code = "import sys; from natural_backdoors.cli import main; sys.exit(main())"
-        self.process = subprocess.Popen([sys.executable, "-c", code, "pick", "--no_browser", *map(str, argv)],
-                                        cwd=folder, env=environment(folder), text=True, stdout=subprocess.PIPE,
-                                        stderr=(folder/"stderr.txt").open("w"))
+        code = "import sys; from natural_backdoors.cli.commands import main; sys.exit(main())"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, "pick", "--no_browser", *map(str, argv)],
+            cwd=folder,
+            env=environment(folder),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=(folder / "stderr.txt").open("w"),
+        )
         self.address = wait_for_line(self.process, r"http://127\.0\.0\.1:\d+/\?token=\S+")
 
     def preheated(self, seconds=60):
@@ -97,24 +117,29 @@ class Served:
         quiet, end = 0, time.time() + seconds
         while quiet < 4 and time.time() < end:
             busy = sum(c.cpu_percent() for c in self._kernels())
-            time.sleep(.5)
+            time.sleep(0.5)
             busy = sum(c.cpu_percent() for c in self._kernels())
             quiet = quiet + 1 if busy < 10 else 0
 
     def _kernels(self):
         self.seen = {c.pid: c for c in children(self.process)} | {}
-        if not hasattr(self, "known"): self.known = {}
-        for pid, c in self.seen.items(): self.known.setdefault(pid, c)
+        if not hasattr(self, "known"):
+            self.known = {}
+        for pid, c in self.seen.items():
+            self.known.setdefault(pid, c)
         return [c for pid, c in self.known.items() if pid in self.seen]
 
 
 def screenshot(page, name):
-    if folder := os.environ.get("NB_SCREENSHOTS"): page.screenshot(path=str(Path(folder)/f"{name}.png"), full_page=True)
+    if folder := os.environ.get("NB_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
 
 
 def said(page, part, text):
     "Wait until a part of the page says something"
-    page.wait_for_function("([part, text]) => document.querySelector(part)?.innerText.includes(text)", arg=[part, text])
+    page.wait_for_function(
+        "([part, text]) => document.querySelector(part)?.innerText.includes(text)", arg=[part, text]
+    )
 
 
 def pick_trigger(page, name="Umbrella"):
@@ -137,7 +162,7 @@ def save(page):
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pick")
-    dataset = OpenImages(make_scenes(folder/"scenes", n_images=400))
+    dataset = OpenImages(make_scenes(folder / "scenes", n_images=400))
     dataset.name = "openimages"
     return folder, dataset
 
@@ -145,9 +170,18 @@ def scenes(tmp_path_factory):
 def test_choose_in_voila(scenes, page):
     "Filter, sort, pick, look, mark, change a threshold, save; and what is saved is what the calls alone give"
     folder, dataset = scenes
-    out = folder/"chosen"/"selection.json"
-    server = Served(folder, "--dataset_root", dataset.root, "--min_overlaps", 4, "--sample_size", 10,
-                    "--selection", out)
+    out = folder / "chosen" / "selection.json"
+    server = Served(
+        folder,
+        "--dataset_root",
+        dataset.root,
+        "--min_overlaps",
+        4,
+        "--sample_size",
+        10,
+        "--selection",
+        out,
+    )
     try:
         page.goto(server.address)
         page.wait_for_selector(READY)
@@ -175,7 +209,8 @@ def test_choose_in_voila(scenes, page):
         assert "lower min_overlaps" in page.locator(".nbp-form").inner_text()
         screenshot(page, "voila_error")
         assert page.outside == [] and page.errors == []
-    finally: code, kernels, left = stop(server.process)
+    finally:
+        code, kernels, left = stop(server.process)
     assert code in (0, 130) and kernels >= 1 and left == []
 
     found = find_triggers(dataset, min_overlaps=5, seed=1234)
@@ -190,10 +225,10 @@ def test_choose_in_voila(scenes, page):
 def test_go_on_in_voila(scenes, page):
     "A saved selection is taken up by its file alone, and saved again as it was"
     folder, dataset = scenes
-    out = folder/"selection.json" # the name that `pick` takes without a flag
+    out = folder / "selection.json"  # the name that `pick` takes without a flag
     saved = saved_selection(dataset, out)
     server = Served(folder)
-    page.emulate_media(color_scheme="dark") # and Voila is light: no text is grey on white
+    page.emulate_media(color_scheme="dark")  # and Voila is light: no text is gray on white
     try:
         page.goto(server.address)
         page.wait_for_selector(READY)
@@ -208,14 +243,21 @@ def test_go_on_in_voila(scenes, page):
         save(page)
         assert out.read_bytes() == saved
         page.get_by_label("Target").select_option(index=3)
-        page.wait_for_function("!document.querySelector('.nbp-outcome').innerText.includes('saved to')")
+        page.wait_for_function(
+            "!document.querySelector('.nbp-outcome').innerText.includes('saved to')"
+        )
         save(page)
-        assert out.read_bytes() != saved and json.loads(out.read_text())["marks"] == json.loads(saved)["marks"]
+        assert (
+            out.read_bytes() != saved
+            and json.loads(out.read_text())["marks"] == json.loads(saved)["marks"]
+        )
         assert page.outside == [] and page.errors == []
-    finally: stop(server.process)
+    finally:
+        stop(server.process)
 
 
 # --- a selection taken up, without a browser
+
 
 def saved_selection(dataset, path):
     "Settings, classes and a mark that are not what a picker begins with; the bytes of the file"
@@ -223,37 +265,51 @@ def saved_selection(dataset, path):
     classes = found["Umbrella"].id.tolist()[:4][::-1]
     image = Evidence(dataset).images("Umbrella", classes[0], "poison")[0]
     source = {"data": "openimages", "dataset_root": str(dataset.root), "options": {}}
-    select(found, "Umbrella", classes, classes[2], {str(image): "not_trigger"}, source=source, n_clean=10,
-           inject_rate=.2, seed=7).save(path)
+    select(
+        found,
+        "Umbrella",
+        classes,
+        classes[2],
+        {str(image): "not_trigger"},
+        source=source,
+        n_clean=10,
+        inject_rate=0.2,
+        seed=7,
+    ).save(path)
     return path.read_bytes()
 
 
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
     "`natural-backdoors pick` without a server: the picker that its page would show, or what it says"
-    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path/"cache"))
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+
     def run(*argv):
         asked = []
         monkeypatch.setattr(picker, "serve", lambda request, *_, **__: asked.append(request))
         code = main(["pick", *map(str, argv)])
         told = capsys.readouterr()
-        if code: return told.err
-        monkeypatch.setenv(picker.REQUEST, str(write_json(tmp_path/"request.json", asked[0])))
+        if code:
+            return told.err
+        monkeypatch.setenv(picker.REQUEST, str(write_json(tmp_path / "request.json", asked[0])))
         shown = picker.app()
         shown.told = told.out
         return shown
+
     return run
 
 
-@pytest.mark.parametrize("argv", [[], ["--dataset_root", "MOVED"], ["--min_overlaps", 5, "--seed", 7]])
+@pytest.mark.parametrize(
+    "argv", [[], ["--dataset_root", "MOVED"], ["--min_overlaps", 5, "--seed", 7]]
+)
 def test_saved_taken_up_saved(scenes, command, argv, tmp_path):
     "The same bytes come out again; a dataset that was moved is the only difference there may be"
     _, dataset = scenes
-    out = tmp_path/"chosen.json"
+    out = tmp_path / "chosen.json"
     before = saved_selection(dataset, out)
     if "MOVED" in argv:
-        moved = shutil.copytree(dataset.root, tmp_path/"moved")
+        moved = shutil.copytree(dataset.root, tmp_path / "moved")
         argv = ["--dataset_root", moved]
     shown = command("--selection", out, *argv)
     assert shown.told.startswith(f"taking up {out}: Selection(") and shown.told.count("\n") == 1
@@ -272,7 +328,7 @@ def test_saved_taken_up_saved(scenes, command, argv, tmp_path):
 def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
     "The default name is taken up if it is there; what does not fit is told in a line, and the file stays"
     _, dataset = scenes
-    out = tmp_path/"selection.json"
+    out = tmp_path / "selection.json"
     before = saved_selection(dataset, out)
     shown = command("--dataset_root", dataset.root)
     data = json.loads(before)
@@ -280,13 +336,23 @@ def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
     assert shown.choice["classes"] == [c["id"] for c in data["classes"]]
     gone = {"id": 3, "label": "/m/gone", "name": "Gone"}
     for changes, argv, words in [
-            ({}, ["--min_overlaps", 9], ["--min_overlaps 9 contradicts", "another file name begins a new one"]),
-            ({}, ["--dataset_root", tmp_path/"nowhere"], ["nowhere"]),
-            ({"dataset": "coco"}, ["--dataset_root", dataset.root], ["'coco'", "give another file name"]),
-            ({"trigger": gone}, [], ["trigger 'Gone'", "'/m/gone'", "give another file name"]),
-            ({"classes": [*data["classes"], gone]}, [], ["class 'Gone'", "'/m/gone'"]),
-            ({"target": gone}, [], ["'Gone'"]), ({"source": None}, [], ["does not say where", "--dataset_root"]),
-            ({"format": "other"}, [], ["is not a file of the kind"])]:
+        (
+            {},
+            ["--min_overlaps", 9],
+            ["--min_overlaps 9 contradicts", "another file name begins a new one"],
+        ),
+        ({}, ["--dataset_root", tmp_path / "nowhere"], ["nowhere"]),
+        (
+            {"dataset": "coco"},
+            ["--dataset_root", dataset.root],
+            ["'coco'", "give another file name"],
+        ),
+        ({"trigger": gone}, [], ["trigger 'Gone'", "'/m/gone'", "give another file name"]),
+        ({"classes": [*data["classes"], gone]}, [], ["class 'Gone'", "'/m/gone'"]),
+        ({"target": gone}, [], ["'Gone'"]),
+        ({"source": None}, [], ["does not say where", "--dataset_root"]),
+        ({"format": "other"}, [], ["is not a file of the kind"]),
+    ]:
         out.write_text(json.dumps({**data, **changes}))
         kept = out.read_bytes()
         told = command(*argv)
@@ -307,25 +373,41 @@ def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
 
 def large_table(folder, n_images=64_000):
     "600 classes, made as `benchmarks/generate.py` makes them; one of them has a name that is not what a name should be"
-    sys.path.insert(0, str(ROOT/"benchmarks"))
-    try: import generate
-    finally: sys.path.pop(0)
-    parts = [(image + first, label) for first, image, label in generate.Labels(600, 0).pieces(n_images, 3., 0)]
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import generate
+    finally:
+        sys.path.pop(0)
+    parts = [
+        (image + first, label)
+        for first, image, label in generate.Labels(600, 0).pieces(n_images, 3.0, 0)
+    ]
     image, label = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
     names = [f"Thing {i:03}" for i in range(600)]
-    # of the class that most images show: it is a neighbour of nearly all triggers
+    # of the class that most images show: it is a neighbor of nearly all triggers
     names[int(np.bincount(label).argmax())] = EVIL
     labels = np.array([f"/m/{i:03}" for i in range(600)])
-    pd.DataFrame({"image": image.astype(str), "label": labels[label]}).to_parquet(folder/"labels.parquet")
-    pd.DataFrame({"label": labels, "name": names}).to_csv(folder/"names.csv", index=False)
-    return folder/"labels.parquet"
+    pd.DataFrame({"image": image.astype(str), "label": labels[label]}).to_parquet(
+        folder / "labels.parquet"
+    )
+    pd.DataFrame({"label": labels, "name": names}).to_csv(folder / "names.csv", index=False)
+    return folder / "labels.parquet"
 
 
 def test_large_in_voila(tmp_path, page):
     "600 classes and about 8,000 edges: it works, and how long it takes is printed"
     table = large_table(tmp_path)
-    server = Served(tmp_path, "--data", "table", "--dataset_root", table, "--option", f"names={tmp_path/'names.csv'}",
-                    "--min_overlaps", 3)
+    server = Served(
+        tmp_path,
+        "--data",
+        "table",
+        "--dataset_root",
+        table,
+        "--option",
+        f"names={tmp_path / 'names.csv'}",
+        "--min_overlaps",
+        3,
+    )
     try:
         server.preheated()
         start = time.perf_counter()
@@ -352,21 +434,29 @@ def test_large_in_voila(tmp_path, page):
         pick = time.perf_counter() - start
         start = time.perf_counter()
         set_min_overlaps(page, 4)
-        page.wait_for_function("old => document.querySelector('.nbp-summary').innerText !== old", arg=summary)
+        page.wait_for_function(
+            "old => document.querySelector('.nbp-summary').innerText !== old", arg=summary
+        )
         again = time.perf_counter() - start
         took = page.locator(".nbp-status").inner_text()
-        print(f"\n600 classes, {edges:,} edges: first paint {first:.1f} s, keystroke {key:.0f} ms, trigger {pick:.2f} "
-              f"s, re-analysis {again:.1f} s from the key to the page ({took})")
-        assert EVIL in page.locator(".nbp").inner_text() or page.locator("option", has_text=EVIL).count()
+        print(
+            f"\n600 classes, {edges:,} edges: first paint {first:.1f} s, keystroke {key:.0f} ms, trigger {pick:.2f} "
+            f"s, re-analysis {again:.1f} s from the key to the page ({took})"
+        )
+        assert (
+            EVIL in page.locator(".nbp").inner_text()
+            or page.locator("option", has_text=EVIL).count()
+        )
         assert page.outside == [] and page.errors == []
-    finally: _, _, left = stop(server.process)
+    finally:
+        _, _, left = stop(server.process)
     assert left == []
 
 
 NOTEBOOK = """
 import os
-from natural_backdoors.openimages import OpenImages
-from natural_backdoors.picker import TriggerPicker
+from natural_backdoors.data.openimages import OpenImages
+from natural_backdoors.pick.app import TriggerPicker
 picker = TriggerPicker(OpenImages({root!r}), find={{"min_overlaps": 4}}, n_clean=10)
 picker
 """
@@ -375,37 +465,61 @@ picker
 def write_notebook(path, source):
     "A notebook of one cell"
     import nbformat
+
     kernel = {"name": "python3", "display_name": "python3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata={"kernelspec": kernel}),
-                   path)
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(source)], metadata={"kernelspec": kernel}
+        ),
+        path,
+    )
 
 
 def start_lab(folder):
     "JupyterLab with settings of its own; the process and the port"
-    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTERLAB_SETTINGS_DIR": "settings",
-              "JUPYTERLAB_WORKSPACES_DIR": "spaces"}
-    env = environment(folder) | {k: str(folder/v) for k, v in places.items()}
+    places = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "spaces",
+    }
+    env = environment(folder) | {k: str(folder / v) for k, v in places.items()}
     port = free_port()
-    flags = ["--no-browser", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=t",
-             f"--ServerApp.root_dir={folder}", "--ServerApp.allow_root=True", "--LabApp.news_url=",
-             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    lab = subprocess.Popen([sys.executable, "-m", "jupyterlab", *flags], cwd=folder, env=env,
-                           stdout=subprocess.DEVNULL, stderr=(folder/"lab.txt").open("w"))
+    flags = [
+        "--no-browser",
+        f"--port={port}",
+        "--ServerApp.ip=127.0.0.1",
+        "--IdentityProvider.token=t",
+        f"--ServerApp.root_dir={folder}",
+        "--ServerApp.allow_root=True",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    lab = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *flags],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "lab.txt").open("w"),
+    )
     return lab, port
 
 
 def test_in_jupyterlab(scenes, page, tmp_path):
     "The same in a cell of JupyterLab 4, and the choice comes back to the next cell"
     _, dataset = scenes
-    write_notebook(tmp_path/"look.ipynb", NOTEBOOK.format(root=str(dataset.root)).strip())
+    write_notebook(tmp_path / "look.ipynb", NOTEBOOK.format(root=str(dataset.root)).strip())
     answer = "open('answer.json', 'w').write(picker.selection.json)"
     lab, port = start_lab(tmp_path)
     try:
         import requests
+
         for _ in range(240):
             try:
-                if requests.get(f"http://127.0.0.1:{port}/api/status?token=t", timeout=5).ok: break
-            except requests.ConnectionError: time.sleep(.5)
+                if requests.get(f"http://127.0.0.1:{port}/api/status?token=t", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.5)
         start = time.perf_counter()
         page.goto(f"http://127.0.0.1:{port}/lab/tree/look.ipynb?token=t&reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
@@ -422,9 +536,10 @@ def test_in_jupyterlab(scenes, page, tmp_path):
         page.keyboard.type(answer)
         page.keyboard.press("Shift+Enter")
         for _ in range(100):
-            if (tmp_path/"answer.json").exists(): break
-            time.sleep(.2)
-        said = json.loads((tmp_path/"answer.json").read_text())
+            if (tmp_path / "answer.json").exists():
+                break
+            time.sleep(0.2)
+        said = json.loads((tmp_path / "answer.json").read_text())
         found = find_triggers(dataset, min_overlaps=4)
         assert said == json.loads(select(found, "Umbrella", n_clean=10).json)
         assert page.errors == []
@@ -435,8 +550,8 @@ def test_in_jupyterlab(scenes, page, tmp_path):
 
 TABLE = """
 import pandas as pd
-from natural_backdoors.table import TableDataset
-from natural_backdoors.picker import TriggerPicker
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.pick.app import TriggerPicker
 labels = [(str(i), l) for i in range(30) for l in ("cat", "hat", "<b>box")]
 TriggerPicker(TableDataset(pd.DataFrame(labels, columns=["image", "label"])))
 """
@@ -447,8 +562,12 @@ def test_exported_notebook_keeps_a_table(tmp_path):
     import nbformat
     from nbclient import NotebookClient
     from nbconvert import HTMLExporter
+
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TABLE)])
     place = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(nb, kernel_name="python3", store_widget_state=False, resources=place).execute()
     html, _ = HTMLExporter().from_notebook_node(nb)
-    assert "<td>cat</td>" in html and "<b>box" not in html.replace("'&lt;b&gt;box'", "").split("<table")[1]
+    assert (
+        "<td>cat</td>" in html
+        and "<b>box" not in html.replace("'&lt;b&gt;box'", "").split("<table")[1]
+    )

@@ -1,13 +1,15 @@
 "The co-occurrence product against plain loops and scipy, on matrices drawn at random"
+
 from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 
 from natural_backdoors import UserError
-from natural_backdoors.products import _count, cooccurrence, mirror
+from natural_backdoors.graph.cooccurrence import _count, cooccurrence, mirror
 
 
 @st.composite
@@ -21,14 +23,16 @@ def label_sets(draw, n_images=None):
 
 def as_matrix(labels, n_classes):
     dense = np.zeros((len(labels), n_classes), np.uint8)
-    for i, ids in enumerate(labels): dense[i, list(ids)] = 1
+    for i, ids in enumerate(labels):
+        dense[i, list(ids)] = 1
     return sparse.csr_array(dense)
 
 
 def by_loops(a, n, b, m):
     counts = np.zeros((n, m), int)
     for one, other in zip(a, b):
-        for i, j in product(one, other): counts[i, j] += 1
+        for i, j in product(one, other):
+            counts[i, j] += 1
     return counts
 
 
@@ -47,7 +51,8 @@ def test_one_matrix(drawn, cells, room):
     # blocks and pieces of any size give the same
     in_pieces = _count(x, None, cells, room)
     assert mirror(in_pieces).toarray().tolist() == expected.tolist()
-    for m in (found, in_pieces): check_form(m)
+    for m in (found, in_pieces):
+        check_form(m)
 
 
 @settings(max_examples=200, deadline=None)
@@ -63,8 +68,10 @@ def test_two_matrices(data, n_images, cells, room):
 @pytest.mark.parametrize("n_classes", [3, 600, 20_000])
 def test_against_scipy(n_classes):
     draw = np.random.default_rng(n_classes)
-    ids = (n_classes * draw.random(60_000)**3).astype(int)
-    x = sparse.coo_array((np.ones(60_000, bool), (draw.integers(0, 9_000, 60_000), ids)), shape=(9_000, n_classes))
+    ids = (n_classes * draw.random(60_000) ** 3).astype(int)
+    x = sparse.coo_array(
+        (np.ones(60_000, bool), (draw.integers(0, 9_000, 60_000), ids)), shape=(9_000, n_classes)
+    )
     x = x.tocsr()
     wide = x.astype(np.int64)
     assert (cooccurrence(x) != wide.T @ wide).nnz == 0
@@ -80,12 +87,18 @@ def test_the_argument_is_left_alone():
 
 def test_read_only_arrays():
     x = as_matrix([{0, 2}, {1, 2}, {2}], 3)
-    for a in (x.data, x.indices, x.indptr): a.flags.writeable = False
+    for a in (x.data, x.indices, x.indptr):
+        a.flags.writeable = False
     assert cooccurrence(x).toarray().tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 3]]
 
 
 def test_mistakes():
     x = as_matrix([{0}, {1}], 2)
-    for bad in (lambda: cooccurrence(x.toarray()), lambda: cooccurrence(x * 2), lambda: cooccurrence(x, x[:1]),
-                lambda: cooccurrence(sparse.coo_array((2**31, 1), dtype=np.uint8))):
-        with pytest.raises(UserError): bad()
+    for bad in (
+        lambda: cooccurrence(x.toarray()),
+        lambda: cooccurrence(x * 2),
+        lambda: cooccurrence(x, x[:1]),
+        lambda: cooccurrence(sparse.coo_array((2**31, 1), dtype=np.uint8)),
+    ):
+        with pytest.raises(UserError):
+            bad()

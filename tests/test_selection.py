@@ -1,21 +1,38 @@
 "A selection from file to split: what is saved is what is used, whatever the names, and damage is told in a line"
+
 import json
 import shlex
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from natural_backdoors.cli import main, make_parser
-from natural_backdoors.core import UserError
-from natural_backdoors.evidence import Evidence
-from natural_backdoors.labels import combine
-from natural_backdoors.poison import poison_split, sort_images
-from natural_backdoors.selection import Selection, excluded_images, load_exclusions, save_exclusions, select
-from natural_backdoors.table import TableDataset
-from natural_backdoors.triggers import find_triggers
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.cli.commands import main, make_parser
+from natural_backdoors.data.labels import combine
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.pick.evidence import Evidence
+from natural_backdoors.sets.triggers import find_triggers
+from natural_backdoors.split.poison import poison_split, sort_images
+from natural_backdoors.split.selection import (
+    Selection,
+    excluded_images,
+    load_exclusions,
+    save_exclusions,
+    select,
+)
 
-NAMES = ["cat", "<img src=x onerror=alert(1)>", "it's; rm -rf *", 'say "hi"', "a, b", "007", "Ünï 猫", "x" * 3000]
+NAMES = [
+    "cat",
+    "<img src=x onerror=alert(1)>",
+    "it's; rm -rf *",
+    'say "hi"',
+    "a, b",
+    "007",
+    "Ünï 猫",
+    "x" * 3000,
+]
 
 
 def dataset(names=NAMES, n=60):
@@ -26,16 +43,24 @@ def dataset(names=NAMES, n=60):
 
 
 @pytest.fixture(scope="module")
-def odd(): return dataset()
+def odd():
+    return dataset()
 
 
 @pytest.fixture(scope="module")
-def found(odd): return find_triggers(odd)
+def found(odd):
+    return find_triggers(odd)
 
 
 def test_any_names(odd, found, tmp_path):
-    chosen = select(found, "hat", marks={"0-1": "not_trigger", "1-50": "trigger_visible"}, n_clean=20, inject_rate=.1)
-    again = Selection.load(chosen.save(tmp_path/"s.json"))
+    chosen = select(
+        found,
+        "hat",
+        marks={"0-1": "not_trigger", "1-50": "trigger_visible"},
+        n_clean=20,
+        inject_rate=0.1,
+    )
+    again = Selection.load(chosen.save(tmp_path / "s.json"))
     assert again == chosen and {c["label"] for c in again.classes} == set(NAMES)
     split = poison_split(odd, **again.arguments())
     assert not {"0-1", "1-50"} & set(split.table.image)
@@ -45,41 +70,64 @@ def test_any_names(odd, found, tmp_path):
 
 
 def test_the_command_line_says_the_same(odd, found):
-    chosen = select(found, "hat", marks={"0-1": "not_trigger"}, n_clean=20,
-                    source={"data": "table", "dataset_root": "a b.csv", "options": {"sep": "|"}})
+    chosen = select(
+        found,
+        "hat",
+        marks={"0-1": "not_trigger"},
+        n_clean=20,
+        source={"data": "table", "dataset_root": "a b.csv", "options": {"sep": "|"}},
+    )
     words = shlex.split(chosen.command)
     args = make_parser().parse_args(words[1:])
     assert [args.data, args.dataset_root, args.option] == ["table", "a b.csv", ["sep=|"]]
-    assert args.classes == [c["label"] for c in chosen.classes] and args.without == ["0-1"] and args.sample_size == 20
+    assert (
+        args.classes == [c["label"] for c in chosen.classes]
+        and args.without == ["0-1"]
+        and args.sample_size == 20
+    )
 
 
-keys = st.sampled_from(["format", "version", "trigger", "classes", "target", "dataset", "marks", "id", "label", "name"])
+keys = st.sampled_from(
+    ["format", "version", "trigger", "classes", "target", "dataset", "marks", "id", "label", "name"]
+)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-                    lambda x: st.lists(x, max_size=3) | st.dictionaries(keys, x, max_size=5)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda x: st.lists(x, max_size=3) | st.dictionaries(keys, x, max_size=5),
+    )
+)
 def test_a_file_that_is_something_else(data):
     import tempfile
+
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(data, file)
         file.flush()
         for read in (Selection.load, load_exclusions):
-            with pytest.raises(UserError) as e: read(file.name)
+            with pytest.raises(UserError) as e:
+                read(file.name)
             assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "\0", '{"format": "natural_backdoors selection", "version": 1}', "[" * 50])
+@pytest.mark.parametrize(
+    "text", ["", "{", "\0", '{"format": "natural_backdoors selection", "version": 1}', "[" * 50]
+)
 def test_a_damaged_file(tmp_path, text, capsys):
-    (tmp_path/"s.json").write_text(text)
-    assert main(["train", "--selection", str(tmp_path/"s.json")]) == 2
+    (tmp_path / "s.json").write_text(text)
+    assert main(["train", "--selection", str(tmp_path / "s.json")]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "s.json" in err
 
 
 def test_exclusions_of_their_own(tmp_path, odd):
-    file = save_exclusions(tmp_path/"e.json", {"0-1": "not_trigger"}, {"id": 1, "label": "hat", "name": "hat"}, "odd")
-    split = poison_split(odd, "hat", NAMES[:3], NAMES[0], n_clean=20, inject_rate=.1, without=excluded_images(file))
+    file = save_exclusions(
+        tmp_path / "e.json", {"0-1": "not_trigger"}, {"id": 1, "label": "hat", "name": "hat"}, "odd"
+    )
+    split = poison_split(
+        odd, "hat", NAMES[:3], NAMES[0], n_clean=20, inject_rate=0.1, without=excluded_images(file)
+    )
     assert "0-1" not in set(split.table.image) and split.header["without"] == ["0-1"]
 
 
@@ -95,13 +143,17 @@ def test_evidence_shows_the_images_that_the_split_draws_from(odd):
 
 
 def test_several_objects_as_one_trigger(tmp_path):
-    rows = [(str(i), l) for i in range(90) for l in ("cat" if i % 2 else "dog", "hat", "mug")
-            if l not in ("hat", "mug") or i % 3 == 0]
+    rows = [
+        (str(i), l)
+        for i in range(90)
+        for l in ("cat" if i % 2 else "dog", "hat", "mug")
+        if l not in ("hat", "mug") or i % 3 == 0
+    ]
     data = TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="both")
     found = find_triggers(data, triggers=[("hat", "mug")], min_overlaps=3)
-    chosen = select(found, ("hat", "mug"), ["cat", "dog"], "cat", n_clean=10, inject_rate=.1)
+    chosen = select(found, ("hat", "mug"), ["cat", "dog"], "cat", n_clean=10, inject_rate=0.1)
     assert chosen.trigger["id"] == [data.resolve("hat"), data.resolve("mug")]
-    again = Selection.load(chosen.save(tmp_path/"s.json"))
+    again = Selection.load(chosen.save(tmp_path / "s.json"))
     split = poison_split(data, **again.arguments())
     assert split.header["trigger"]["label"] == "hat + mug" and again.line == "2+3: 0 1"
     both = combine(data.label_matrix(), [(2, 3)])
@@ -113,7 +165,9 @@ def test_train_on_a_selection(tmp_path):
     pytest.importorskip("torch")
     import numpy as np
     from PIL import Image
-    from natural_backdoors.poison import PoisonSplit
+
+    from natural_backdoors.split.poison import PoisonSplit
+
     draw, rows = np.random.default_rng(0), []
     for c, name in enumerate(("ant", "bee")):
         for i in range(40):
@@ -123,19 +177,36 @@ def test_train_on_a_selection(tmp_path):
             if i >= 25:
                 pixels[12:20] = 255
                 rows.append((f"{name}{i}.jpg", "flag"))
-            Image.fromarray(pixels).save(tmp_path/f"{name}{i}.jpg")
-    pd.DataFrame(rows, columns=["image", "label"]).to_csv(tmp_path/"labels.csv", index=False)
-    data = TableDataset(tmp_path/"labels.csv")
-    chosen = select(find_triggers(data), "flag", target="bee", marks={"ant30.jpg": "not_trigger"}, n_clean=20,
-                    source={"data": "table", "dataset_root": str(tmp_path/"labels.csv")})
-    file = chosen.save(tmp_path/"chosen.json")
-    small = ["--teacher", "small", "--no_pretrained", "--method", "all", "--dimension", "32", "--epochs", "1",
-             "--batch_size", "16"]
-    roots = ["--data_root", str(tmp_path/"data"), "--results_root", str(tmp_path/"out")]
+            Image.fromarray(pixels).save(tmp_path / f"{name}{i}.jpg")
+    pd.DataFrame(rows, columns=["image", "label"]).to_csv(tmp_path / "labels.csv", index=False)
+    data = TableDataset(tmp_path / "labels.csv")
+    chosen = select(
+        find_triggers(data),
+        "flag",
+        target="bee",
+        marks={"ant30.jpg": "not_trigger"},
+        n_clean=20,
+        source={"data": "table", "dataset_root": str(tmp_path / "labels.csv")},
+    )
+    file = chosen.save(tmp_path / "chosen.json")
+    small = [
+        "--teacher",
+        "small",
+        "--no_pretrained",
+        "--method",
+        "all",
+        "--dimension",
+        "32",
+        "--epochs",
+        "1",
+        "--batch_size",
+        "16",
+    ]
+    roots = ["--data_root", str(tmp_path / "data"), "--results_root", str(tmp_path / "out")]
     assert main(["train", "--selection", str(file), *roots, *small]) == 0
-    (run,) = (p.parent for p in (tmp_path/"out").rglob("split.json"))
+    (run,) = (p.parent for p in (tmp_path / "out").rglob("split.json"))
     split = PoisonSplit.load(run)
     assert split.header["without"] == ["ant30.jpg"] and "ant30.jpg" not in set(split.table.image)
-    again = poison_split(TableDataset(tmp_path/"labels.csv"), **chosen.arguments())
+    again = poison_split(TableDataset(tmp_path / "labels.csv"), **chosen.arguments())
     assert split.header["digest"] == again.header["digest"]
-    assert (run/"report.html").exists()
+    assert (run / "report.html").exists()

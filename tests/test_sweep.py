@@ -1,11 +1,11 @@
 "Feature banks, heads trained together and sweeps: killed and taken up again, and against plain loops and train_split"
+
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -17,28 +17,39 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from natural_backdoors.core import read_json, rng
-from natural_backdoors.features import feature_bank
-from natural_backdoors.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
-from natural_backdoors.models import ARCHS, HEADS, Body, Pooled, linear_head, mlp_head, private_seed
-from natural_backdoors.sweep import draw_split, make_grid, plan_tasks, run_here, sweep
-from natural_backdoors.table import TableDataset
-from natural_backdoors.train import LOG_COLUMNS, train_split
+from natural_backdoors.base.files import read_json
+from natural_backdoors.base.random import rng
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.train.features import feature_bank
+from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
+from natural_backdoors.train.learner import LOG_COLUMNS, train_split
+from natural_backdoors.train.models import (
+    ARCHS,
+    HEADS,
+    Body,
+    Pooled,
+    linear_head,
+    mlp_head,
+    private_seed,
+)
+from natural_backdoors.train.sweeps import draw_split, make_grid, plan_tasks, run_here, sweep
 
 torch.set_num_threads(1)
 NAMES = ["red", "green", "blue"]
 
 
-# A dataset that a frozen network of random weights can tell apart: the colour of a square is its class, a bright bar in
+# A dataset that a frozen network of random weights can tell apart: the color of a square is its class, a bright bar in
 # a corner the trigger
+
 
 def draw(path, c, trigger, seed, size=32):
     r = rng(seed)
     pixels = r.integers(0, 90, (size, size, 3), dtype=np.uint8)
     e = int(r.integers(14, 20))
     x, y = (int(v) for v in r.integers(0, size - e, 2))
-    pixels[y:y + e, x:x + e, c] = r.integers(110, 230)
-    if trigger: pixels[:6] = 250
+    pixels[y : y + e, x : x + e, c] = r.integers(110, 230)
+    if trigger:
+        pixels[:6] = 250
     Image.fromarray(pixels).save(path)
 
 
@@ -47,41 +58,71 @@ def make_dataset(folder):
     folder.mkdir(exist_ok=True)
     for c, name in enumerate(NAMES):
         for i in range(80):
-            path = folder/f"{name}{i:02d}.png"
-            if not path.exists(): draw(path, c, i >= 50, 1000 * c + i)
+            path = folder / f"{name}{i:02d}.png"
+            if not path.exists():
+                draw(path, c, i >= 50, 1000 * c + i)
             rows += [(path.name, name)] + [(path.name, "bar")] * (i >= 50)
-    return TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="squares", image_root=str(folder))
+    return TableDataset(
+        pd.DataFrame(rows, columns=["image", "label"]), name="squares", image_root=str(folder)
+    )
 
 
 def net(pretrained=True):
     "Random weights, the same ones for every seed, as pretrained ones are"
     with private_seed(5):
-        return Body(nn.Sequential(nn.Conv2d(3, 24, 5, stride=2), nn.ReLU(), nn.Conv2d(24, 48, 3, stride=2), nn.ReLU(),
-                                  Pooled()))
+        return Body(
+            nn.Sequential(
+                nn.Conv2d(3, 24, 5, stride=2),
+                nn.ReLU(),
+                nn.Conv2d(24, 48, 3, stride=2),
+                nn.ReLU(),
+                Pooled(),
+            )
+        )
 
 
 def normed_head(n_features, n_classes):
     "fastai's kind of head, without dropout, whose draws are not those of torch's global generator"
-    return nn.Sequential(nn.BatchNorm1d(n_features), nn.Linear(n_features, 32, bias=False), nn.ReLU(inplace=True),
-                         nn.BatchNorm1d(32), nn.Linear(32, n_classes, bias=False))
+    return nn.Sequential(
+        nn.BatchNorm1d(n_features),
+        nn.Linear(n_features, 32, bias=False),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(32),
+        nn.Linear(32, n_classes, bias=False),
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def names():
     ARCHS.update(net=net, net2=lambda pretrained=True: net())
-    HEADS.update(normed=normed_head, small_mlp=lambda f, c: mlp_head(f, c, 32),
-                 odd=lambda f, c: nn.Sequential(nn.LayerNorm(f), nn.Linear(f, c)))
+    HEADS.update(
+        normed=normed_head,
+        small_mlp=lambda f, c: mlp_head(f, c, 32),
+        odd=lambda f, c: nn.Sequential(nn.LayerNorm(f), nn.Linear(f, c)),
+    )
     yield
-    for name in ("net", "net2"): del ARCHS[name]
-    for name in ("normed", "small_mlp", "odd"): del HEADS[name]
+    for name in ("net", "net2"):
+        del ARCHS[name]
+    for name in ("normed", "small_mlp", "odd"):
+        del HEADS[name]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory): return make_dataset(tmp_path_factory.mktemp("squares")/"images")
+def data(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("squares") / "images")
 
 
-def grid_of(data, rates=(.1, .3), targets=("red", "blue"), **kwargs):
-    fixed = dict(archs=["net"], lrs=[1e-2], size=32, n_clean=40, epochs=3, batch_size=16, head="small_mlp", seeds=[1])
+def grid_of(data, rates=(0.1, 0.3), targets=("red", "blue"), **kwargs):
+    fixed = dict(
+        archs=["net"],
+        lrs=[1e-2],
+        size=32,
+        n_clean=40,
+        epochs=3,
+        batch_size=16,
+        head="small_mlp",
+        seeds=[1],
+    )
     return make_grid(data, {"bar": NAMES}, list(targets), list(rates), **fixed | kwargs)
 
 
@@ -92,10 +133,17 @@ X = torch.tensor(rng(1).normal(size=(90, 12)))
 
 class OwnDropout(nn.Module):
     "Dropout that draws from a generator of its own, as heads trained together do"
-    def __init__(self, p, generator): super().__init__(); self.p, self.generator = p, generator
+
+    def __init__(self, p, generator):
+        super().__init__()
+        self.p, self.generator = p, generator
+
     def forward(self, x):
-        if not self.training: return x
-        return x * ((torch.rand(*x.shape, generator=self.generator) >= self.p).float() / (1 - self.p)).to(x)
+        if not self.training:
+            return x
+        return x * (
+            (torch.rand(*x.shape, generator=self.generator) >= self.p).float() / (1 - self.p)
+        ).to(x)
 
 
 def head_of(run, kind, own_dropout=False):
@@ -103,14 +151,23 @@ def head_of(run, kind, own_dropout=False):
     generator = torch.Generator().manual_seed(run.seed)
     drop = (lambda p: OwnDropout(p, generator)) if own_dropout else nn.Dropout
     with private_seed(run.seed):
-        if kind == "linear": return linear_head(12, 3)
-        if kind == "mlp": return mlp_head(12, 3, 16)
-        return nn.Sequential(nn.BatchNorm1d(12), drop(.25), nn.Linear(12, 8, bias=False), nn.ReLU(inplace=True),
-                             nn.BatchNorm1d(8), drop(.5), nn.Linear(8, 3, bias=False))
+        if kind == "linear":
+            return linear_head(12, 3)
+        if kind == "mlp":
+            return mlp_head(12, 3, 16)
+        return nn.Sequential(
+            nn.BatchNorm1d(12),
+            drop(0.25),
+            nn.Linear(12, 8, bias=False),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm1d(8),
+            drop(0.5),
+            nn.Linear(8, 3, bias=False),
+        )
 
 
 def tutorial_loop(run, kind, epochs, batch_size, one_cycle, dtype):
-    "One head by a module, an optimizer and batches cut by hand; only the order of images is natural_backdoors.heads'"
+    "One head by a module, an optimizer and batches cut by hand; only the order of images is natural_backdoors.train.heads'"
     head = head_of(run, kind, own_dropout=True).to(dtype).train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=run.lr, weight_decay=run.weight_decay)
     n, step = len(run.rows), 0
@@ -120,13 +177,15 @@ def tutorial_loop(run, kind, epochs, batch_size, one_cycle, dtype):
         for i in range(0, len(order), batch_size):
             if one_cycle:
                 pct = step / (n_batches * epochs)
-                up, t = pct < .25, pct / .25 if pct < .25 else (pct - .25) / .75
+                up, t = pct < 0.25, pct / 0.25 if pct < 0.25 else (pct - 0.25) / 0.75
                 for group in optimizer.param_groups:
-                    group["lr"] = run.lr * (cos(1/25, 1, t) if up else cos(1, 1e-5, t))
-                    group["betas"] = (cos(.95, .85, t) if up else cos(.85, .95, t)), .999
-            chosen = order[i:i + batch_size]
+                    group["lr"] = run.lr * (cos(1 / 25, 1, t) if up else cos(1, 1e-5, t))
+                    group["betas"] = (cos(0.95, 0.85, t) if up else cos(0.85, 0.95, t)), 0.999
+            chosen = order[i : i + batch_size]
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(head(X[run.rows[chosen]].to(dtype)), torch.as_tensor(run.labels[chosen]))
+            loss = nn.functional.cross_entropy(
+                head(X[run.rows[chosen]].to(dtype)), torch.as_tensor(run.labels[chosen])
+            )
             loss.backward()
             optimizer.step()
             step += 1
@@ -135,7 +194,11 @@ def tutorial_loop(run, kind, epochs, batch_size, one_cycle, dtype):
 
 def largest(states, others):
     "The largest difference of any weight or statistic"
-    return max((a[k].double() - b[k].double()).abs().max().item() for a, b in zip(states, others) for k in a)
+    return max(
+        (a[k].double() - b[k].double()).abs().max().item()
+        for a, b in zip(states, others)
+        for k in a
+    )
 
 
 def head_run(seed, n, lr, weight_decay):
@@ -143,12 +206,20 @@ def head_run(seed, n, lr, weight_decay):
     return HeadRun(random.permutation(90)[:n], random.integers(0, 3, n), lr, seed, weight_decay)
 
 
-SIX = [head_run(0, 90, 1e-3, .01), head_run(1, 61, 3e-3, .01), head_run(2, 61, 1e-3, 0.), head_run(3, 17, 1e-2, .1),
-       head_run(4, 33, 1e-3, .01), head_run(5, 90, 5e-4, .3)]
+SIX = [
+    head_run(0, 90, 1e-3, 0.01),
+    head_run(1, 61, 3e-3, 0.01),
+    head_run(2, 61, 1e-3, 0.0),
+    head_run(3, 17, 1e-2, 0.1),
+    head_run(4, 33, 1e-3, 0.01),
+    head_run(5, 90, 5e-4, 0.3),
+]
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp", "normed"])
-@pytest.mark.parametrize("dtype, limit", [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=["single", "double"])
+@pytest.mark.parametrize(
+    "dtype, limit", [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=["single", "double"]
+)
 def test_six_heads_are_those_of_each_alone_and_of_a_plain_loop(kind, dtype, limit):
     "Different labels, images, numbers of images (81 and 17 leave one over), rates, decay, seeds"
     make = lambda run: head_of(run, kind)
@@ -156,83 +227,134 @@ def test_six_heads_are_those_of_each_alone_and_of_a_plain_loop(kind, dtype, limi
     together = fit(SIX)
     assert largest(together, [fit([run])[0] for run in SIX]) < limit
     assert largest(together, fit(SIX[::-1])[::-1]) < limit
-    assert largest(together, fit(SIX, memory=2.5 * bytes_of_head(head_of(SIX[0], kind), 16, dtype=dtype))) < limit
+    assert (
+        largest(
+            together, fit(SIX, memory=2.5 * bytes_of_head(head_of(SIX[0], kind), 16, dtype=dtype))
+        )
+        < limit
+    )
     # fastai's schedules are computed in single precision
-    assert largest(together, [tutorial_loop(run, kind, 8, 16, True, dtype) for run in SIX]) < max(limit, 1e-8)
+    assert largest(together, [tutorial_loop(run, kind, 8, 16, True, dtype) for run in SIX]) < max(
+        limit, 1e-8
+    )
     constant = fit(SIX, schedule="constant")
     assert largest(constant, [tutorial_loop(run, kind, 8, 16, False, dtype) for run in SIX]) < limit
-    assert largest(together[:1], constant[:1]) > 100 * limit, "the comparison would notice another schedule"
+    assert largest(together[:1], constant[:1]) > 100 * limit, (
+        "the comparison would notice another schedule"
+    )
 
 
 def test_without_decay_it_is_adam():
-    run, criterion = head_run(7, 40, 1e-2, 0.), nn.CrossEntropyLoss()
+    run, criterion = head_run(7, 40, 1e-2, 0.0), nn.CrossEntropyLoss()
     head = head_of(run, "mlp")
     optimizer = torch.optim.Adam(head.parameters(), lr=run.lr)
     for _, order in zip(range(5), epoch_orders(40, run.seed, 8)):
         for chosen in order.reshape(-1, 8):
             optimizer.zero_grad()
-            criterion(head(X[run.rows[chosen]].float()), torch.as_tensor(run.labels[chosen])).backward()
+            criterion(
+                head(X[run.rows[chosen]].float()), torch.as_tensor(run.labels[chosen])
+            ).backward()
             optimizer.step()
     result = train_heads(lambda r: head_of(r, "mlp"), [run, *SIX], X, 5, 8, "constant")[0]
     assert largest([head.state_dict()], [result.state]) < 1e-5
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.integers(0, 99), st.integers(2, 90), st.sampled_from([1e-3, 1e-2]),
-                          st.sampled_from([0., .1])), min_size=1, max_size=5),
-       st.integers(2, 40), st.sampled_from(["linear", "mlp", "normed"]), st.sampled_from(["one_cycle", "constant"]),
-       st.integers(1, 3))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 99),
+            st.integers(2, 90),
+            st.sampled_from([1e-3, 1e-2]),
+            st.sampled_from([0.0, 0.1]),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(2, 40),
+    st.sampled_from(["linear", "mlp", "normed"]),
+    st.sampled_from(["one_cycle", "constant"]),
+    st.integers(1, 3),
+)
 def test_any_runs_together_as_alone(some, batch_size, kind, schedule, epochs):
     runs = [head_run(*values) for values in some]
-    fit = lambda runs: [r.state for r in train_heads(lambda r: head_of(r, kind), runs, X, epochs, batch_size, schedule,
-                                                     dtype=torch.float64)]
+    fit = lambda runs: [
+        r.state
+        for r in train_heads(
+            lambda r: head_of(r, kind), runs, X, epochs, batch_size, schedule, dtype=torch.float64
+        )
+    ]
     together = fit(runs)
     assert largest(together, [fit([run])[0] for run in runs]) < 1e-10
-    loop = lambda run: tutorial_loop(run, kind, epochs, batch_size, schedule == "one_cycle", torch.float64)
+    loop = lambda run: tutorial_loop(
+        run, kind, epochs, batch_size, schedule == "one_cycle", torch.float64
+    )
     assert largest(together, [loop(run) for run in runs]) < 1e-6
 
 
 # The bank of features
 
+
 def start(code, *args):
     "A process that runs `code` beside this file"
     path = os.path.dirname(os.path.abspath(__file__))
     code = f"import sys; sys.path.insert(0, {path!r})\nfrom test_sweep import *\n{code}"
-    return subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, *map(str, args)], stdout=subprocess.PIPE,
-                            text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, *map(str, args)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def wait_for(condition, process, seconds=120):
     "Wait until `condition()` holds while `process` runs"
     for _ in range(seconds * 50):
-        if condition(): return
+        if condition():
+            return
         assert process.poll() is None, "it ended by itself"
-        time.sleep(.02)
+        time.sleep(0.02)
     raise AssertionError("nothing happened")
 
 
-def bank_of(images, folder, delay=0.):
+def bank_of(images, folder, delay=0.0):
     "A bank in small portions; `delay` seconds a batch leave time to be killed"
-    from natural_backdoors import features
+    from natural_backdoors.train import features
+
     features.PORTION = 16
+
     class Slow(nn.Module):
-        def __init__(self, inner): super().__init__(); self.inner, self.seen = inner, 0
-        def forward(self, x): self.seen += len(x); time.sleep(delay); return self.inner(x)
-    with private_seed(0): slow = Slow(net().module)
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.seen = inner, 0
+
+        def forward(self, x):
+            self.seen += len(x)
+            time.sleep(delay)
+            return self.inner(x)
+
+    with private_seed(0):
+        slow = Slow(net().module)
     paths = sorted(images.glob("*.png"))
-    info = {"arch": "net", "size": 32, "mean": [.5] * 3, "std": [.25] * 3}
+    info = {"arch": "net", "size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
     return feature_bank(slow, info, paths, folder, n_trained=100, views=2, batch_size=16), slow.seen
 
 
 def test_a_killed_bank_goes_on(data, tmp_path):
     images = data.src_path("red00.png").parent
-    process = start("from pathlib import Path; bank_of(Path(sys.argv[1]), sys.argv[2], .1)", images, tmp_path/"banks")
-    done = lambda: any(read_json(f)["done"] >= 48 for f in (tmp_path/"banks").glob("*/progress.json"))
+    process = start(
+        "from pathlib import Path; bank_of(Path(sys.argv[1]), sys.argv[2], .1)",
+        images,
+        tmp_path / "banks",
+    )
+    done = lambda: any(
+        read_json(f)["done"] >= 48 for f in (tmp_path / "banks").glob("*/progress.json")
+    )
     wait_for(done, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    bank, seen = bank_of(images, tmp_path/"banks")
-    whole, all_seen = bank_of(images, tmp_path/"others")
+    bank, seen = bank_of(images, tmp_path / "banks")
+    whole, all_seen = bank_of(images, tmp_path / "others")
     assert 0 < seen < all_seen and bank.folder.name == whole.folder.name
     assert np.array_equal(bank.plain, whole.plain) and np.array_equal(bank.views, whole.views)
     assert bank.speed["passes"] == whole.speed["passes"] == 240 + 200
@@ -241,55 +363,65 @@ def test_a_killed_bank_goes_on(data, tmp_path):
 def test_two_processes_fill_one_bank(data, tmp_path):
     images = data.src_path("red00.png").parent
     code = "from pathlib import Path; print(bank_of(Path(sys.argv[1]), sys.argv[2], .02)[1])"
-    both = [start(code, images, tmp_path/"banks") for _ in range(2)]
+    both = [start(code, images, tmp_path / "banks") for _ in range(2)]
     seen = sorted(int(p.communicate()[0]) for p in both)
     assert seen[0] < 20 < 440 <= seen[1], "one has done it, the other has found it"
-    bank, _ = bank_of(images, tmp_path/"banks")
-    whole, _ = bank_of(images, tmp_path/"others")
+    bank, _ = bank_of(images, tmp_path / "banks")
+    whole, _ = bank_of(images, tmp_path / "others")
     assert np.array_equal(bank.views, whole.views)
 
 
 # Sweeps
 
-def sweep_some(images, folder, delay=0.):
+
+def sweep_some(images, folder, delay=0.0):
     "Two networks, so two tasks; `delay` seconds before the second"
     from pathlib import Path
+
     data = make_dataset(Path(images))
     ARCHS.update(net=net, net2=lambda pretrained=True: net())
     HEADS["small_mlp"] = lambda f, c: mlp_head(f, c, 32)
     seen = []
+
     def runner(tasks, options):
         for task in tasks:
             seen.extend(run.hash for run in task.runs)
             yield from run_here([task], options)
             time.sleep(delay)
-    return sweep(data, grid_of(data, archs=["net", "net2"]), folder, progress=False, runner=runner), seen
+
+    return sweep(
+        data, grid_of(data, archs=["net", "net2"]), folder, progress=False, runner=runner
+    ), seen
 
 
 def test_a_killed_sweep_goes_on(data, tmp_path):
     images = data.src_path("red00.png").parent
-    process = start("sweep_some(sys.argv[1], sys.argv[2], 60)", images, tmp_path/"killed")
-    wait_for(lambda: list((tmp_path/"killed").glob("parts/*.json")), process)
+    process = start("sweep_some(sys.argv[1], sys.argv[2], 60)", images, tmp_path / "killed")
+    wait_for(lambda: list((tmp_path / "killed").glob("parts/*.json")), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path/"killed"/"results.parquet").exists()
-    finished = {run for f in (tmp_path/"killed").glob("parts/*.json") for run in read_json(f)["runs"]}
-    result, seen = sweep_some(images, tmp_path/"killed")
-    assert len(finished) == 4 and len(seen) == 4 and not finished & set(seen), "what was finished is not done again"
-    whole, _ = sweep_some(images, tmp_path/"whole")
+    assert not (tmp_path / "killed" / "results.parquet").exists()
+    finished = {
+        run for f in (tmp_path / "killed").glob("parts/*.json") for run in read_json(f)["runs"]
+    }
+    result, seen = sweep_some(images, tmp_path / "killed")
+    assert len(finished) == 4 and len(seen) == 4 and not finished & set(seen), (
+        "what was finished is not done again"
+    )
+    whole, _ = sweep_some(images, tmp_path / "whole")
     pd.testing.assert_frame_equal(result.table, whole.table, check_exact=False, rtol=1e-5)
-    assert result.table.run.nunique() == 8 and not list((tmp_path/"killed").rglob(".*"))
-    assert not sweep_some(images, tmp_path/"killed")[1]
+    assert result.table.run.nunique() == 8 and not list((tmp_path / "killed").rglob(".*"))
+    assert not sweep_some(images, tmp_path / "killed")[1]
 
 
 def test_the_order_of_a_grid_does_not_matter(data, tmp_path):
     grid = grid_of(data, seeds=[1, 2], lrs=[1e-2, 1e-3])
-    table = sweep(data, grid, tmp_path/"a", progress=False).table
-    assert table.equals(sweep(data, grid[::-1], tmp_path/"b", progress=False).table)
+    table = sweep(data, grid, tmp_path / "a", progress=False).table
+    assert table.equals(sweep(data, grid[::-1], tmp_path / "b", progress=False).table)
     # in parts, alone, with little memory: the same but for rounding
-    sweep(data, grid[3:5], tmp_path/"c", progress=False)
-    sweep(data, grid[4:9], tmp_path/"c", progress=False)
-    parts = sweep(data, grid, tmp_path/"c", progress=False, memory=1e5).table
+    sweep(data, grid[3:5], tmp_path / "c", progress=False)
+    sweep(data, grid[4:9], tmp_path / "c", progress=False)
+    parts = sweep(data, grid, tmp_path / "c", progress=False, memory=1e5).table
     pd.testing.assert_frame_equal(parts, table, check_exact=False, rtol=1e-3, atol=1e-4)
     assert len(table) == 16 * 3 and not table.duplicated(["run", "epoch"]).any()
 
@@ -297,83 +429,165 @@ def test_the_order_of_a_grid_does_not_matter(data, tmp_path):
 @pytest.mark.parametrize("head", ["small_mlp", "normed", "linear"])
 def test_without_augmentation_it_is_train_split(data, tmp_path, head):
     "First weights, order, schedule, optimizer, batch norm, measurements; what is left is half precision"
-    grid = grid_of(data, augment=0., head=head, controls=[False, True], seeds=[3])
-    result = sweep(data, grid, tmp_path/"sweep", progress=False)
+    grid = grid_of(data, augment=0.0, head=head, controls=[False, True], seeds=[3])
+    result = sweep(data, grid, tmp_path / "sweep", progress=False)
     assert result.failed.empty and result.table.shared.all()
     # one with everything that changes the loss or the images
-    more = (replace(grid[0], control="only_clean"),
-            replace(grid[1], optimizer="adam", schedule="constant", batch_size=15, label_smoothing=.1,
-                    class_weights={"red": 3.}))
-    result = sweep(data, [*grid, *more], tmp_path/"sweep", progress=False)
+    more = (
+        replace(grid[0], control="only_clean"),
+        replace(
+            grid[1],
+            optimizer="adam",
+            schedule="constant",
+            batch_size=15,
+            label_smoothing=0.1,
+            class_weights={"red": 3.0},
+        ),
+    )
+    result = sweep(data, [*grid, *more], tmp_path / "sweep", progress=False)
     for run in [*grid[::3], *more]:
-        logs = train_split(draw_split(data, run), tmp_path/"alone", "net", size=32, batch_size=run.batch_size, lr=1e-2,
-                           epochs=3, seed=3, augment=0., head=head, schedule=run.schedule, control=run.control,
-                           optimizer=run.optimizer, label_smoothing=run.label_smoothing, progress=False,
-                           class_weights=run.class_weights, save_model=False).logs
+        logs = train_split(
+            draw_split(data, run),
+            tmp_path / "alone",
+            "net",
+            size=32,
+            batch_size=run.batch_size,
+            lr=1e-2,
+            epochs=3,
+            seed=3,
+            augment=0.0,
+            head=head,
+            schedule=run.schedule,
+            control=run.control,
+            optimizer=run.optimizer,
+            label_smoothing=run.label_smoothing,
+            progress=False,
+            class_weights=run.class_weights,
+            save_model=False,
+        ).logs
         ours = result.table[result.table.run == run.hash][LOG_COLUMNS]
         theirs = logs["control" if run.control else "poisoned"]
-        assert np.allclose(ours.filter(like="loss"), theirs.filter(like="loss"), atol=.01)
-        assert np.allclose(ours.filter(like="acc"), theirs.filter(like="acc"), atol=.05)
+        assert np.allclose(ours.filter(like="loss"), theirs.filter(like="loss"), atol=0.01)
+        assert np.allclose(ours.filter(like="acc"), theirs.filter(like="acc"), atol=0.05)
 
 
 def test_with_augmentation_results_are_in_the_same_range(data, tmp_path):
-    grid = grid_of(data, rates=[.3], targets=["blue"], seeds=range(4), epochs=6, augment=.3, lrs=[2e-2])
-    ours = sweep(data, grid, tmp_path/"sweep", progress=False).last
-    few = sweep(data, [replace(run, views=2) for run in grid], tmp_path/"few", progress=False).last
-    alone = [train_split(draw_split(data, run), tmp_path/"alone", "net", size=32, batch_size=16, lr=2e-2, epochs=6,
-                         seed=run.seed, augment=.3, head="small_mlp", progress=False, save_model=False, control=False)
-             for run in grid]
+    grid = grid_of(
+        data, rates=[0.3], targets=["blue"], seeds=range(4), epochs=6, augment=0.3, lrs=[2e-2]
+    )
+    ours = sweep(data, grid, tmp_path / "sweep", progress=False).last
+    few = sweep(
+        data, [replace(run, views=2) for run in grid], tmp_path / "few", progress=False
+    ).last
+    alone = [
+        train_split(
+            draw_split(data, run),
+            tmp_path / "alone",
+            "net",
+            size=32,
+            batch_size=16,
+            lr=2e-2,
+            epochs=6,
+            seed=run.seed,
+            augment=0.3,
+            head="small_mlp",
+            progress=False,
+            save_model=False,
+            control=False,
+        )
+        for run in grid
+    ]
     theirs = pd.concat(run.logs["poisoned"].tail(1) for run in alone)
     for column in ("test_clean_acc", "test_trig_acc"):
-        assert theirs[column].mean() > .6, "there is something to be learned"
-        assert abs(ours[column].mean() - theirs[column].mean()) < .15
-        assert abs(few[column].mean() - theirs[column].mean()) < .2
+        assert theirs[column].mean() > 0.6, "there is something to be learned"
+        assert abs(ours[column].mean() - theirs[column].mean()) < 0.15
+        assert abs(few[column].mean() - theirs[column].mean()) < 0.2
 
 
 def test_what_cannot_share_is_trained_alone(data, tmp_path):
     "An unfrozen network, and a head with a layer that is not known to train in a batch"
-    grid = grid_of(data, rates=[.3], targets=["blue"], epochs=1)
+    grid = grid_of(data, rates=[0.3], targets=["blue"], epochs=1)
     free, odd = replace(grid[0], unfreeze="all"), replace(grid[0], head="odd")
-    result = sweep(data, [*grid, free, odd], tmp_path/"sweep", progress=False)
+    result = sweep(data, [*grid, free, odd], tmp_path / "sweep", progress=False)
     assert result.failed.empty and len(result.table) == 3
     for run in (free, odd):
-        log = train_split(draw_split(data, run), tmp_path/"alone", "net", True, run.unfreeze, 32, 16, 1e-2, 1, 1, False,
-                          head=run.head, progress=False, save_model=False).logs["poisoned"]
+        log = train_split(
+            draw_split(data, run),
+            tmp_path / "alone",
+            "net",
+            True,
+            run.unfreeze,
+            32,
+            16,
+            1e-2,
+            1,
+            1,
+            False,
+            head=run.head,
+            progress=False,
+            save_model=False,
+        ).logs["poisoned"]
         ours = result.table[result.table.run == run.hash][LOG_COLUMNS].reset_index(drop=True)
         pd.testing.assert_frame_equal(ours, log, check_exact=False, rtol=1e-4)
 
 
 def test_fastai_head_and_added_classes(data, tmp_path):
     "A head with dropout shares too; a class that is only added is an output of the model"
-    grid = make_grid(data, {"bar": ["red", "green"]}, ["red"], [.1, .3], archs=["net"], lrs=[1e-2], size=32, n_clean=40,
-                     epochs=4, batch_size=16, head="fastai", add_classes=1, seeds=[1, 2])
+    grid = make_grid(
+        data,
+        {"bar": ["red", "green"]},
+        ["red"],
+        [0.1, 0.3],
+        archs=["net"],
+        lrs=[1e-2],
+        size=32,
+        n_clean=40,
+        epochs=4,
+        batch_size=16,
+        head="fastai",
+        add_classes=1,
+        seeds=[1, 2],
+    )
     result = sweep(data, grid, tmp_path, progress=False)
     assert result.failed.empty and result.table.shared.all() and set(result.table.n_classes) == {3}
-    assert result.last.test_clean_acc.mean() > .5 and len(result.speeds) == 1
+    assert result.last.test_clean_acc.mean() > 0.5 and len(result.speeds) == 1
 
 
 def test_seeds_may_draw_their_own_images(data):
-    grid = grid_of(data, rates=[.2], seeds=[1, 2], split_seed=None)
+    grid = grid_of(data, rates=[0.2], seeds=[1, 2], split_seed=None)
     splits = {run.hash: draw_split(data, run) for run in grid}
     assert len({tuple(s.table.image) for s in splits.values()}) == 2
     (task,), tables = plan_tasks(grid, splits), [s.table for s in splits.values()]
     assert set(task.images.image) == {i for t in tables for i in t.image}
-    assert set(task.images.image[task.images.trained]) == {i for t in tables for i in t.image[t.part == "train"]}
+    assert set(task.images.image[task.images.trained]) == {
+        i for t in tables for i in t.image[t.part == "train"]
+    }
 
 
 def test_a_task_that_breaks_harms_nobody_else(data, tmp_path, monkeypatch):
     "Errors that nobody thought of are listed as they are; other tasks go on; Ctrl-C goes through"
-    def breaks(pretrained=True): raise RuntimeError("the moon\nis in the way")
+
+    def breaks(pretrained=True):
+        raise RuntimeError("the moon\nis in the way")
+
     monkeypatch.setitem(ARCHS, "breaks", breaks)
-    grid = grid_of(data, rates=[.3], archs=["breaks", "net"])
-    result = sweep(data, grid, tmp_path/"sweep", progress=False)
-    assert len(result.failed) == 2 and set(result.failed.reason) == {"RuntimeError: the moon is in the way"}
+    grid = grid_of(data, rates=[0.3], archs=["breaks", "net"])
+    result = sweep(data, grid, tmp_path / "sweep", progress=False)
+    assert len(result.failed) == 2 and set(result.failed.reason) == {
+        "RuntimeError: the moon is in the way"
+    }
     assert result.table.arch.unique().tolist() == ["net"]
-    assert len(json.loads((tmp_path/"sweep"/"failed.json").read_text())) == 2
+    assert len(json.loads((tmp_path / "sweep" / "failed.json").read_text())) == 2
     seen = []
     monkeypatch.setitem(ARCHS, "breaks", lambda pretrained=True: seen.append(1) or net())
-    assert len(sweep(data, grid, tmp_path/"sweep", progress=False).failed) == 2 and not seen, "not tried again"
-    assert sweep(data, grid, tmp_path/"sweep", progress=False, retry_failed=True).failed.empty
-    def stopped(pretrained=True): raise KeyboardInterrupt
+    assert len(sweep(data, grid, tmp_path / "sweep", progress=False).failed) == 2 and not seen, (
+        "not tried again"
+    )
+    assert sweep(data, grid, tmp_path / "sweep", progress=False, retry_failed=True).failed.empty
+
+    def stopped(pretrained=True):
+        raise KeyboardInterrupt
+
     monkeypatch.setitem(ARCHS, "breaks", stopped)
-    with pytest.raises(KeyboardInterrupt): sweep(data, grid, tmp_path/"stopped", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(data, grid, tmp_path / "stopped", progress=False)

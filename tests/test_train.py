@@ -1,4 +1,5 @@
 "Training that is killed and continued, done twice, and limited by memory and disk"
+
 import json
 import os
 import signal
@@ -12,17 +13,37 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'natural_backdoors[train]'")
-pytest.importorskip("fastai", reason="training needs fastai: pip install 'natural_backdoors[train]'")
+torch = pytest.importorskip(
+    "torch", reason="training needs torch: pip install 'natural_backdoors[train]'"
+)
+pytest.importorskip(
+    "fastai", reason="training needs fastai: pip install 'natural_backdoors[train]'"
+)
 
 from fastai.callback.core import Callback
-from natural_backdoors import callbacks, train
-from natural_backdoors.core import UserError, read_json, rng, write_json
-from natural_backdoors.models import ARCHS, arch_name, build_model, layer_groups, load_model
-from natural_backdoors.poison import SPLIT_COLUMNS, PoisonSplit
 
-SETTINGS = dict(arch="small", pretrained=False, unfreeze=3, size=32, batch_size=8, epochs=4, lr=2e-3, head="fastai",
-                progress=False, device="cpu", keep_best=True, monitor="test_clean_loss")
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.files import read_json, write_json
+from natural_backdoors.base.random import rng
+from natural_backdoors.split.poison import SPLIT_COLUMNS, PoisonSplit
+from natural_backdoors.train import callbacks
+from natural_backdoors.train import learner as train
+from natural_backdoors.train.models import arch_name, build_model, layer_groups, load_model
+
+SETTINGS = dict(
+    arch="small",
+    pretrained=False,
+    unfreeze=3,
+    size=32,
+    batch_size=8,
+    epochs=4,
+    lr=2e-3,
+    head="fastai",
+    progress=False,
+    device="cpu",
+    keep_best=True,
+    monitor="test_clean_loss",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,20 +57,41 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
-    "A saved split of 60 pictures of three colours, some with a white square"
+    "A saved split of 60 pictures of three colors, some with a white square"
     folder, rows = tmp_path_factory.mktemp("pictures"), []
-    for k, (label, colour) in enumerate({"b": (60, 60, 200), "g": (60, 170, 60), "r": (200, 60, 60)}.items()):
+    for k, (label, color) in enumerate(
+        {"b": (60, 60, 200), "g": (60, 170, 60), "r": (200, 60, 60)}.items()
+    ):
         for i in range(20):
             poison, random = i >= 14, rng(i, k)
-            pixels = (np.array(colour) + random.normal(0, 50, (24, 24, 3))).clip(0, 230).astype(np.uint8)
-            if poison: pixels[4:11, 4:11] = 255
-            path = folder/f"{label}{i}.png"
+            pixels = (
+                (np.array(color) + random.normal(0, 50, (24, 24, 3))).clip(0, 230).astype(np.uint8)
+            )
+            if poison:
+                pixels[4:11, 4:11] = 255
+            path = folder / f"{label}{i}.png"
             Image.fromarray(pixels).save(path)
-            rows.append((path.stem, str(path), label, "g" if poison else label, "poison" if poison else "clean",
-                         "test" if i % 3 == 0 else "train"))
-    classes = [{"id": i, "label": l, "name": n} for i, (l, n) in enumerate(zip("bgr", ["Blue", "Green", "Red"]))]
-    header = {"dataset": "colours", "trigger": {"id": 7, "label": "w", "name": "White square"}, "classes": classes,
-              "target": classes[1], "digest": "1"*64}
+            rows.append(
+                (
+                    path.stem,
+                    str(path),
+                    label,
+                    "g" if poison else label,
+                    "poison" if poison else "clean",
+                    "test" if i % 3 == 0 else "train",
+                )
+            )
+    classes = [
+        {"id": i, "label": l, "name": n}
+        for i, (l, n) in enumerate(zip("bgr", ["Blue", "Green", "Red"]))
+    ]
+    header = {
+        "dataset": "colors",
+        "trigger": {"id": 7, "label": "w", "name": "White square"},
+        "classes": classes,
+        "target": classes[1],
+        "digest": "1" * 64,
+    }
     return PoisonSplit(pd.DataFrame(rows, columns=SPLIT_COLUMNS), header)
 
 
@@ -67,13 +109,18 @@ def whole(split, arrays, tmp_path_factory):
 def assert_same(a, b):
     "Two run folders hold the same weights and measurements, byte by byte"
     for name in train.MODELS:
-        assert (a/name/"log.csv").read_bytes() == (b/name/"log.csv").read_bytes()
-        assert (a/name/"model.safetensors").read_bytes() == (b/name/"model.safetensors").read_bytes()
+        assert (a / name / "log.csv").read_bytes() == (b / name / "log.csv").read_bytes()
+        assert (a / name / "model.safetensors").read_bytes() == (
+            b / name / "model.safetensors"
+        ).read_bytes()
 
 
 class Stop(Callback):
     "Stop in a given step of a given epoch"
-    def __init__(self, epoch, step, how): self.at, self.how = (epoch, step), how
+
+    def __init__(self, epoch, step, how):
+        self.at, self.how = (epoch, step), how
+
     def before_batch(self):
         if self.training and (self.learn.epoch, self.learn.iter) == self.at:
             raise self.how
@@ -82,10 +129,12 @@ class Stop(Callback):
 def test_trained_twice(split, arrays, whole, tmp_path):
     "The same seed gives the same bytes, another one others; the states of the caller's generators are left alone"
     before = torch.get_rng_state()
-    train.train_split(split, tmp_path/"again", images=arrays, **SETTINGS)
-    assert_same(whole.folder, tmp_path/"again")
+    train.train_split(split, tmp_path / "again", images=arrays, **SETTINGS)
+    assert_same(whole.folder, tmp_path / "again")
     assert torch.equal(torch.get_rng_state(), before)
-    other = train.train_split(split, tmp_path/"other", images=arrays, control=False, seed=5, **SETTINGS)
+    other = train.train_split(
+        split, tmp_path / "other", images=arrays, control=False, seed=5, **SETTINGS
+    )
     assert not other.logs["poisoned"].equals(whole.logs["poisoned"])
 
 
@@ -93,8 +142,8 @@ KILLED = """
 import json, os, signal, sys
 import torch
 from fastai.callback.core import Callback
-from natural_backdoors.poison import PoisonSplit
-from natural_backdoors.train import train_split
+from natural_backdoors.split.poison import PoisonSplit
+from natural_backdoors.train.learner import train_split
 torch.set_num_threads(1)
 class Die(Callback):
     def before_batch(self):
@@ -106,54 +155,109 @@ train_split(PoisonSplit.load(split), folder, cbs=lambda name: [Die()]*(name == w
 
 @pytest.mark.parametrize("which", train.MODELS)
 def test_a_killed_process_is_continued(split, arrays, whole, tmp_path, which):
-    split.save(tmp_path/"split")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(train.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path/"split", tmp_path/"run", which, json.dumps(SETTINGS)],
-                          capture_output=True, text=True, env=environment)
+    split.save(tmp_path / "split")
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(train.__file__).parents[1]),
+    }
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            KILLED,
+            tmp_path / "split",
+            tmp_path / "run",
+            which,
+            json.dumps(SETTINGS),
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not (tmp_path/"run"/which/"model.json").exists()
-    assert callbacks.read_checkpoint(tmp_path/"run"/which/"checkpoint")[0]["epochs_done"] == 2
-    continued = train.train_split(split, tmp_path/"run", images=arrays, resume=True, **SETTINGS)
-    assert_same(whole.folder, tmp_path/"run")
+    assert not (tmp_path / "run" / which / "model.json").exists()
+    assert callbacks.read_checkpoint(tmp_path / "run" / which / "checkpoint")[0]["epochs_done"] == 2
+    continued = train.train_split(split, tmp_path / "run", images=arrays, resume=True, **SETTINGS)
+    assert_same(whole.folder, tmp_path / "run")
     assert continued.models[which][1]["kept_epoch"] == whole.models[which][1]["kept_epoch"]
-    assert not list((tmp_path/"run").rglob("checkpoint*"))
+    assert not list((tmp_path / "run").rglob("checkpoint*"))
 
 
 @pytest.mark.parametrize("epoch, step", [(0, 2), (1, 0), (3, 4)])
-@pytest.mark.parametrize("extra", [{}, {"schedule": "constant", "optimizer": "adam", "lr_spread": 10., "patience": 9,
-                                        "label_smoothing": .1, "class_weights": "balanced", "unfreeze": "all"}],
-                         ids=["one cycle", "other options"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {
+            "schedule": "constant",
+            "optimizer": "adam",
+            "lr_spread": 10.0,
+            "patience": 9,
+            "label_smoothing": 0.1,
+            "class_weights": "balanced",
+            "unfreeze": "all",
+        },
+    ],
+    ids=["one cycle", "other options"],
+)
 def test_an_interrupted_training_is_continued(split, arrays, tmp_path, epoch, step, extra):
     settings = SETTINGS | extra
-    train.train_split(split, tmp_path/"whole", images=arrays, **settings)
+    train.train_split(split, tmp_path / "whole", images=arrays, **settings)
     with pytest.raises(KeyboardInterrupt):
-        train.train_split(split, tmp_path/"run", images=arrays, cbs=[Stop(epoch, step, KeyboardInterrupt())], **settings)
-    train.train_split(split, tmp_path/"run", images=arrays, resume=True, **settings)
-    assert_same(tmp_path/"whole", tmp_path/"run")
+        train.train_split(
+            split,
+            tmp_path / "run",
+            images=arrays,
+            cbs=[Stop(epoch, step, KeyboardInterrupt())],
+            **settings,
+        )
+    train.train_split(split, tmp_path / "run", images=arrays, resume=True, **settings)
+    assert_same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_too_little_memory(split, arrays, whole, tmp_path):
     "The message says what to lower; the checkpoint is kept and the training continued from it"
-    for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no more"),
-                  RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")):
-        with pytest.raises(UserError, match=r"lower batch_size or size.*checkpoint of epoch 1 is kept"):
-            train.train_split(split, tmp_path/"run", images=arrays, cbs=[Stop(2, 1, error)], **SETTINGS)
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError("no more"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ):
+        with pytest.raises(
+            UserError, match=r"lower batch_size or size.*checkpoint of epoch 1 is kept"
+        ):
+            train.train_split(
+                split, tmp_path / "run", images=arrays, cbs=[Stop(2, 1, error)], **SETTINGS
+            )
     with pytest.raises(RuntimeError, match="something else"):
-        train.train_split(split, tmp_path/"other", images=arrays, cbs=[Stop(2, 1, RuntimeError("something else"))], **SETTINGS)
-    train.train_split(split, tmp_path/"run", images=arrays, resume=True, **SETTINGS)
-    assert_same(whole.folder, tmp_path/"run")
+        train.train_split(
+            split,
+            tmp_path / "other",
+            images=arrays,
+            cbs=[Stop(2, 1, RuntimeError("something else"))],
+            **SETTINGS,
+        )
+    train.train_split(split, tmp_path / "run", images=arrays, resume=True, **SETTINGS)
+    assert_same(whole.folder, tmp_path / "run")
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(split, arrays, whole, tmp_path, monkeypatch):
     kept = callbacks.save_file
+
     def full(tensors, path):
-        if "state-0003" not in path.name: return kept(tensors, path)
+        if "state-0003" not in path.name:
+            return kept(tensors, path)
         Path(path).write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(callbacks, "save_file", full)
-    with pytest.raises(UserError, match=r"epoch 2 could not be written.*No space left on device.*epoch 1 is kept"):
+    with pytest.raises(
+        UserError, match=r"epoch 2 could not be written.*No space left on device.*epoch 1 is kept"
+    ):
         train.train_split(split, tmp_path, images=arrays, **SETTINGS)
-    assert sorted(f.name for f in (tmp_path/"poisoned"/"checkpoint").iterdir()) == ["checkpoint.json", "state-0002.safetensors"]
+    assert sorted(f.name for f in (tmp_path / "poisoned" / "checkpoint").iterdir()) == [
+        "checkpoint.json",
+        "state-0002.safetensors",
+    ]
     monkeypatch.setattr(callbacks, "save_file", kept)
     train.train_split(split, tmp_path, images=arrays, resume=True, **SETTINGS)
     assert_same(whole.folder, tmp_path)
@@ -162,28 +266,42 @@ def test_a_full_disk_leaves_the_checkpoint_before(split, arrays, whole, tmp_path
 def test_what_is_not_continued(split, arrays, tmp_path):
     "Other settings, another split, a newer version; nothing is changed by the refusal"
     with pytest.raises(KeyboardInterrupt):
-        train.train_split(split, tmp_path, images=arrays, cbs=[Stop(2, 1, KeyboardInterrupt())], **SETTINGS)
-    place = tmp_path/"poisoned"/"checkpoint"
+        train.train_split(
+            split, tmp_path, images=arrays, cbs=[Stop(2, 1, KeyboardInterrupt())], **SETTINGS
+        )
+    place = tmp_path / "poisoned" / "checkpoint"
     before = {f.name: f.read_bytes() for f in place.iterdir()}
+
     def refused(message, split=split, **changed):
         with pytest.raises(UserError, match=message):
             train.train_split(split, tmp_path, images=arrays, resume=True, **SETTINGS | changed)
         assert {f.name: f.read_bytes() for f in place.iterdir()} == before
-    refused("epochs 4 then, 9 now; lr 0.002 then, 0.1 now", epochs=9, lr=.1)
-    refused("split_digest '1+' then, '2+' now", split=PoisonSplit(split.table, split.header | {"digest": "2"*64}))
-    said = read_json(place/"checkpoint.json")
-    write_json(place/"checkpoint.json", said | {"format": 2})
-    before["checkpoint.json"] = (place/"checkpoint.json").read_bytes()
+
+    refused("epochs 4 then, 9 now; lr 0.002 then, 0.1 now", epochs=9, lr=0.1)
+    refused(
+        "split_digest '1+' then, '2+' now",
+        split=PoisonSplit(split.table, split.header | {"digest": "2" * 64}),
+    )
+    said = read_json(place / "checkpoint.json")
+    write_json(place / "checkpoint.json", said | {"format": 2})
+    before["checkpoint.json"] = (place / "checkpoint.json").read_bytes()
     refused("newer version of natural_backdoors")
-    write_json(place/"checkpoint.json", said | {"versions": {"torch": "1.0", "fastai": said["versions"]["fastai"]}})
+    write_json(
+        place / "checkpoint.json",
+        said | {"versions": {"torch": "1.0", "fastai": said["versions"]["fastai"]}},
+    )
     with pytest.warns(UserWarning, match="continued elsewhere"):
         train.train_split(split, tmp_path, images=arrays, resume=True, control=False, **SETTINGS)
 
 
 def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
     class Never(Callback):
-        def before_batch(self): raise AssertionError("trained again")
-    again = train.train_split(split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS)
+        def before_batch(self):
+            raise AssertionError("trained again")
+
+    again = train.train_split(
+        split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS
+    )
     assert np.allclose(again.logs["control"], whole.logs["control"], atol=1e-5)
     with pytest.raises(UserError, match="seed 1234 then, 7 now"):
         train.train_split(split, whole.folder, images=arrays, resume=True, **SETTINGS, seed=7)
@@ -192,45 +310,95 @@ def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
 def test_a_loss_that_is_no_number(split, arrays, tmp_path):
     class NaN(Callback):
         def after_pred(self):
-            if self.training and self.learn.epoch == 1: self.learn.pred = self.learn.pred * float("nan")
-    with pytest.raises(UserError, match=r"no longer a number in epoch 1; train again with a lower lr .*epoch 0 is kept"):
+            if self.training and self.learn.epoch == 1:
+                self.learn.pred = self.learn.pred * float("nan")
+
+    with pytest.raises(
+        UserError,
+        match=r"no longer a number in epoch 1; train again with a lower lr .*epoch 0 is kept",
+    ):
         train.train_split(split, tmp_path, images=arrays, cbs=[NaN()], **SETTINGS)
-    assert callbacks.read_checkpoint(tmp_path/"poisoned"/"checkpoint")[0]["epochs_done"] == 1
+    assert callbacks.read_checkpoint(tmp_path / "poisoned" / "checkpoint")[0]["epochs_done"] == 1
 
 
 def test_frozen_layers_keep_their_statistics(split, arrays):
     "Weights and batch-norm statistics of frozen groups do not move; those of trained groups do"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore") # a body of random weights
+        warnings.simplefilter("ignore")  # a body of random weights
         for unfreeze, trained in [("head", 1), (2, 2), ("all", 5)]:
-            learn = train.make_learner(split, "small", False, unfreeze, 32, 8, images=arrays, progress=False, head="fastai",
-                                       device="cpu")
+            learn = train.make_learner(
+                split,
+                "small",
+                False,
+                unfreeze,
+                32,
+                8,
+                images=arrays,
+                progress=False,
+                head="fastai",
+                device="cpu",
+            )
             groups = layer_groups(learn.model)
             states = [[m.state_dict() for m in g.modules] for g in groups]
             before = [[{k: v.clone() for k, v in s.items()} for s in group] for group in states]
             train.fit(learn, 1)
-            moved = [any(not torch.equal(v, b[k]) for s, b in zip(now, then) for k, v in s.items() if "running" in k)
-                     for now, then in zip(states, before)]
-            changed = [any(not torch.equal(v, b[k]) for s, b in zip(now, then) for k, v in s.items())
-                       for now, then in zip(states, before)]
+            moved = [
+                any(
+                    not torch.equal(v, b[k])
+                    for s, b in zip(now, then)
+                    for k, v in s.items()
+                    if "running" in k
+                )
+                for now, then in zip(states, before)
+            ]
+            changed = [
+                any(not torch.equal(v, b[k]) for s, b in zip(now, then) for k, v in s.items())
+                for now, then in zip(states, before)
+            ]
             expected = [i >= len(groups) - trained for i in range(len(groups))]
             assert changed == expected and moved == expected
 
 
 def test_presets_give_way_to_arguments(split, arrays, monkeypatch):
-    learn = train.make_learner(split, preset="paper", arch="small", pretrained=False, unfreeze=2, size=32, images=arrays,
-                               progress=False, device="cpu")
+    learn = train.make_learner(
+        split,
+        preset="paper",
+        arch="small",
+        pretrained=False,
+        unfreeze=2,
+        size=32,
+        images=arrays,
+        progress=False,
+        device="cpu",
+    )
     said = learn.info["arguments"]
-    assert (said["lr"], said["batch_size"], said["optimizer"], said["augment"]) == (1e-5, 32, "adam", 1)
+    assert (said["lr"], said["batch_size"], said["optimizer"], said["augment"]) == (
+        1e-5,
+        32,
+        "adam",
+        1,
+    )
     assert said["unfreeze"] == 2 and learn.info["head"] == "mlp" and learn.info["arch"] == "small"
     learn.create_opt()
-    assert isinstance(learn.opt.opt, torch.optim.Adam) and not isinstance(learn.opt.opt, torch.optim.AdamW)
+    assert isinstance(learn.opt.opt, torch.optim.Adam) and not isinstance(
+        learn.opt.opt, torch.optim.AdamW
+    )
     assert {g["weight_decay"] for g in learn.opt.opt.param_groups} == {0}
 
 
 def test_control_without_poison_images(split, arrays):
-    learn = train.make_learner(split, "small", False, "all", 32, 8, images=arrays, progress=False, control="only_clean",
-                               device="cpu")
+    learn = train.make_learner(
+        split,
+        "small",
+        False,
+        "all",
+        32,
+        8,
+        images=arrays,
+        progress=False,
+        control="only_clean",
+        device="cpu",
+    )
     clean = ~arrays.test & ~arrays.poison
     used = learn.dls.train.dataset
     pixels, labels = used[torch.arange(len(used))]
@@ -240,40 +408,68 @@ def test_control_without_poison_images(split, arrays):
 
 def test_tensorboard(split, arrays, tmp_path):
     "fastai's own callback, for each model one, finds the four accuracies as they stand in the log"
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install tensorboard")
+    pytest.importorskip(
+        "tensorboard", reason="tensorboard is not installed: pip install tensorboard"
+    )
     from fastai.callback.tensorboard import TensorBoardCallback
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    logger = lambda name: [TensorBoardCallback(tmp_path/"board"/name, trace_model=False, log_preds=False)]
-    run = train.train_split(split, tmp_path/"run", **SETTINGS, images=arrays, cbs=logger)
+
+    logger = lambda name: [
+        TensorBoardCallback(tmp_path / "board" / name, trace_model=False, log_preds=False)
+    ]
+    run = train.train_split(split, tmp_path / "run", **SETTINGS, images=arrays, cbs=logger)
     for name, log in run.logs.items():
-        seen = EventAccumulator(str(tmp_path/"board"/name)).Reload()
+        seen = EventAccumulator(str(tmp_path / "board" / name)).Reload()
         for column in ("train_clean_acc", "test_clean_acc", "train_trig_acc", "test_trig_acc"):
             values = [event.value for event in seen.Scalars(column)]
-            assert values == pytest.approx(log[column].tolist(), abs=1e-5) and len(values) == len(log)
+            assert values == pytest.approx(log[column].tolist(), abs=1e-5) and len(values) == len(
+                log
+            )
 
 
 def test_mixed_precision_is_continued(split, arrays, tmp_path, monkeypatch):
     "fastai's mixed precision with a real gradient scaler, on the CPU: interrupted and continued, the same bytes"
     from fastai.callback import fp16
-    monkeypatch.setattr(fp16, "autocast", lambda device, dtype: torch.autocast("cpu", torch.bfloat16))
-    monkeypatch.setattr(fp16, "GradScaler", lambda device, **kwargs: torch.amp.GradScaler(
-        "cpu", init_scale=2.**127, **kwargs))
+
+    monkeypatch.setattr(
+        fp16, "autocast", lambda device, dtype: torch.autocast("cpu", torch.bfloat16)
+    )
+    monkeypatch.setattr(
+        fp16,
+        "GradScaler",
+        lambda device, **kwargs: torch.amp.GradScaler("cpu", init_scale=2.0**127, **kwargs),
+    )
     scales = []
 
     class Watch(Callback):
         order = fp16.MixedPrecision.order + 1
-        def after_batch(self): self.training and scales.append(self.learn.scaler.get_scale())
+
+        def after_batch(self):
+            self.training and scales.append(self.learn.scaler.get_scale())
 
     def train_mixed(name, *more, **kwargs):
-        return train.train_split(split, tmp_path/name, images=arrays, **SETTINGS, control=False, **kwargs,
-                                 cbs=[fp16.MixedPrecision(), Watch(), *more])
+        return train.train_split(
+            split,
+            tmp_path / name,
+            images=arrays,
+            **SETTINGS,
+            control=False,
+            **kwargs,
+            cbs=[fp16.MixedPrecision(), Watch(), *more],
+        )
+
     run = train_mixed("whole")
-    assert 1 < min(scales) < 2.**127, "the scale was too high at first: steps are left out until it is not"
-    with pytest.raises(KeyboardInterrupt): train_mixed("cut", Stop(2, 1, KeyboardInterrupt()))
+    assert 1 < min(scales) < 2.0**127, (
+        "the scale was too high at first: steps are left out until it is not"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train_mixed("cut", Stop(2, 1, KeyboardInterrupt()))
     train_mixed("cut", resume=True)
     for file in ("log.csv", "model.safetensors"):
-        assert (tmp_path/"whole"/"poisoned"/file).read_bytes() == (tmp_path/"cut"/"poisoned"/file).read_bytes()
-    assert run.logs["poisoned"].test_clean_acc.iloc[-1] > .8
+        assert (tmp_path / "whole" / "poisoned" / file).read_bytes() == (
+            tmp_path / "cut" / "poisoned" / file
+        ).read_bytes()
+    assert run.logs["poisoned"].test_clean_acc.iloc[-1] > 0.8
 
 
 def test_pixels_go_to_the_device_if_there_is_room(arrays):
@@ -287,11 +483,15 @@ def test_pixels_go_to_the_device_if_there_is_room(arrays):
 @pytest.mark.parametrize("name", ["resnet18", "timm:resnet18"])
 def test_a_network_of_timm(name, tmp_path):
     "The real timm, where it is installed: built, saved, and built again from the files"
-    if name.startswith("timm"): pytest.importorskip("timm", reason="timm is not installed: pip install timm")
-    from natural_backdoors.models import save_model
+    if name.startswith("timm"):
+        pytest.importorskip("timm", reason="timm is not installed: pip install timm")
+    from natural_backdoors.train.models import save_model
+
     model, info = build_model(name, 3, pretrained=False, size=64)
     classes = [{"id": i, "label": str(i), "name": str(i)} for i in range(3)]
     save_model(model, tmp_path, info | {"classes": classes})
     again, said = load_model(tmp_path)
     assert said["arch"] == arch_name(name) and len(layer_groups(again)) > 4
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values())
+    )

@@ -1,4 +1,5 @@
 "The answer: candidates on real labels, several objects, disjoint triggers, people, reasons, files"
+
 import json
 from itertools import combinations
 
@@ -6,22 +7,26 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from natural_backdoors.classes import class_table, people, people_kinds
-from natural_backdoors.core import UserError
-from natural_backdoors.openimages import read_descriptions
-from natural_backdoors.several import disjoint_triggers, find_pairs, poison_images
-from natural_backdoors.table import TableDataset
-from natural_backdoors.triggers import Triggers, find_triggers
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.data.classes import class_table, people, people_kinds
+from natural_backdoors.data.openimages import read_descriptions
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.sets.combinations import disjoint_triggers, find_pairs, poison_images
+from natural_backdoors.sets.triggers import Triggers, find_triggers
 
 
 def opened(name, real_data):
-    if name == "coco": return TableDataset(real_data("coco15k/labels.csv.gz"), name="coco")
+    if name == "coco":
+        return TableDataset(real_data("coco15k/labels.csv.gz"), name="coco")
     if name == "voc":
-        from natural_backdoors.voc import PascalVOC
+        from natural_backdoors.data.voc import PascalVOC
+
         return PascalVOC(real_data("voc2007"), splits="all")
-    from natural_backdoors.imagenet import ImageNetReaL
+    from natural_backdoors.data.imagenet import ImageNetReaL
+
     return ImageNetReaL(real_data("imagenet_real"))
 
 
@@ -34,37 +39,71 @@ def test_candidates_and_sets_on_real_labels(name, real_data):
     np.fill_diagonal(counts, 0)
     g = nx.Graph([(a, b) for a, b in np.argwhere(counts >= 15).tolist()])
     scores = nx.betweenness_centrality(g)
-    assert found.ranking.index[:50].tolist() == sorted(scores, key=lambda i: (-round(scores[i] / max(scores.values()), 10), i))[:50]
-    assert set(found.table.id) == set(found.ranking.index[:50]), "each has a class, so none is left out"
+    assert (
+        found.ranking.index[:50].tolist()
+        == sorted(scores, key=lambda i: (-round(scores[i] / max(scores.values()), 10), i))[:50]
+    )
+    assert set(found.table.id) == set(found.ranking.index[:50]), (
+        "each has a class, so none is left out"
+    )
     draws = find_triggers(data, exclude=(), subset="mis", n_draws=20)
-    assert found.optimal and (found.table.n_classes.to_numpy() >= draws.table.n_classes.to_numpy()).all()
+    assert (
+        found.optimal
+        and (found.table.n_classes.to_numpy() >= draws.table.n_classes.to_numpy()).all()
+    )
     assert not draws.optimal and draws.table.gap.isna().all()
-    if name == "coco": assert found.table.n_classes.sum() == 305
+    if name == "coco":
+        assert found.table.n_classes.sum() == 305
 
 
-SMALL = st.lists(st.sets(st.sampled_from("abcdefg"), min_size=1, max_size=5), min_size=6, max_size=60)
+SMALL = st.lists(
+    st.sets(st.sampled_from("abcdefg"), min_size=1, max_size=5), min_size=6, max_size=60
+)
 
 
 def table_of(images):
-    return TableDataset(pd.DataFrame([(str(i), l) for i, ls in enumerate(images) for l in sorted(ls)], columns=["image", "label"]))
+    return TableDataset(
+        pd.DataFrame(
+            [(str(i), l) for i, ls in enumerate(images) for l in sorted(ls)],
+            columns=["image", "label"],
+        )
+    )
 
 
 def best_set(near, conflict):
     "The size of the largest subset of `near` without a conflict, by trying all"
-    return max(len(c) for k in range(len(near) + 1) for c in combinations(near, k)
-               if not any(frozenset(p) in conflict for p in combinations(c, 2)))
+    return max(
+        len(c)
+        for k in range(len(near) + 1)
+        for c in combinations(near, k)
+        if not any(frozenset(p) in conflict for p in combinations(c, 2))
+    )
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(SMALL, st.integers(1, 4), st.sampled_from([("a", "b"), ("a", "b", "c"), ("b", "g")]), st.sampled_from([-1, 0, 2]))
+@given(
+    SMALL,
+    st.integers(1, 4),
+    st.sampled_from([("a", "b"), ("a", "b", "c"), ("b", "g")]),
+    st.sampled_from([-1, 0, 2]),
+)
 def test_several_objects_against_plain_sets(images, low, objects, k):
     assume(set(objects) <= set().union(*images))
-    counts = {frozenset(p): sum(set(p) <= i for i in images) for p in combinations(sorted(set().union(*images)), 2)}
+    counts = {
+        frozenset(p): sum(set(p) <= i for i in images)
+        for p in combinations(sorted(set().union(*images)), 2)
+    }
     assume(any(n >= low for n in counts.values()))
     with_all = [i for i in images if set(objects) <= i]
-    near = [c for c in sorted(set().union(*images) - set(objects)) if sum(c in i for i in with_all) >= low]
+    near = [
+        c
+        for c in sorted(set().union(*images) - set(objects))
+        if sum(c in i for i in with_all) >= low
+    ]
     conflict = {p for p, n in counts.items() if (n >= low if k == -1 else n > k)}
-    found = find_triggers(table_of(images), triggers=[objects], min_overlaps=low, max_overlaps_with_others=k)
+    found = find_triggers(
+        table_of(images), triggers=[objects], min_overlaps=low, max_overlaps_with_others=k
+    )
     if not near:
         assert len(found) == 0
         return
@@ -83,13 +122,19 @@ def test_several_objects_against_plain_sets(images, low, objects, k):
 @given(SMALL, st.integers(1, 3), st.integers(0, 3))
 def test_disjoint_triggers_by_trying_all(images, k, max_shared):
     data = table_of(images)
-    try: found = find_triggers(data, min_overlaps=1, exclude=())
-    except UserError: assume(False)
+    try:
+        found = find_triggers(data, min_overlaps=1, exclude=())
+    except UserError:
+        assume(False)
     masks = poison_images(found, data.label_matrix())
-    fits = [c for c in combinations(range(len(found)), k)
-            if all((masks[:, a] & masks[:, b]).sum() <= max_shared for a, b in combinations(c, 2))]
+    fits = [
+        c
+        for c in combinations(range(len(found)), k)
+        if all((masks[:, a] & masks[:, b]).sum() <= max_shared for a, b in combinations(c, 2))
+    ]
     if not fits:
-        with pytest.raises(UserError, match="at most .* of these"): disjoint_triggers(found, k, max_shared)
+        with pytest.raises(UserError, match="at most .* of these"):
+            disjoint_triggers(found, k, max_shared)
         return
     chosen = disjoint_triggers(found, k, max_shared)
     position = {t: i for i, t in enumerate(found.table.id)}
@@ -109,7 +154,9 @@ def test_pairs_on_coco(real_data):
         a, b = best.overlaps.members[t]
         both = x.column(a) & x.column(b)
         assert best.overlaps.images_of[t] == both.sum() and {a, b} <= set(found.table.id)
-        assert all((both & x.column(c)).sum() == n for c, n in zip(best.sets[t].id, best.sets[t].n_poison))
+        assert all(
+            (both & x.column(c)).sum() == n for c, n in zip(best.sets[t].id, best.sets[t].n_poison)
+        )
 
 
 def test_people_of_the_class_lists(real_data):
@@ -117,12 +164,19 @@ def test_people_of_the_class_lists(real_data):
     table = class_table(names, names)
     found = set(table.name[people(table)])
     # the official hierarchy, gone through by hand
-    tree, below = json.loads(real_data("openimages/bbox_labels_600_hierarchy.json").read_text()), set()
+    tree, below = (
+        json.loads(real_data("openimages/bbox_labels_600_hierarchy.json").read_text()),
+        set(),
+    )
+
     def walk(node, inside):
         inside = inside or names.get(node["LabelName"]) in ("Person", "Human body")
-        if inside: below.add(names[node["LabelName"]])
+        if inside:
+            below.add(names[node["LabelName"]])
         for part in ("Subcategory", "Part"):
-            for child in node.get(part, []): walk(child, inside)
+            for child in node.get(part, []):
+                walk(child, inside)
+
     walk(tree, False)
     assert found == below and len(below) == 19
     assert people_kinds(table)[table.id[table.name == "Skull"].iloc[0]] == "human part"
@@ -144,7 +198,8 @@ def test_every_reason_names_the_threshold_that_lifts_it(real_data):
     for trigger in found.table.id[:3].tolist():
         for c in range(len(data.classes)):
             for reason in found.explain(trigger, c).reasons:
-                if not reason.admit or (reason.kind, trigger) in seen: continue
+                if not reason.admit or (reason.kind, trigger) in seen:
+                    continue
                 seen.add((reason.kind, trigger))
                 again = find_triggers(overlaps, **{**params, **reason.admit}, n_triggers=80)
                 kinds = {r.kind for r in again.explain(trigger, c).reasons}
@@ -158,7 +213,9 @@ def test_every_reason_names_the_threshold_that_lifts_it(real_data):
     for id, kind in ((found.ranking.index[-1], "rank"), (data.resolve("person"), "excluded")):
         few = find_triggers(overlaps, **{**params, "exclude": "people"}, n_triggers=3)
         reason = next(r for r in few.why_not(id) if r.kind == kind)
-        again = find_triggers(overlaps, **{**params, "exclude": "people", "n_triggers": 3, **reason.admit})
+        again = find_triggers(
+            overlaps, **{**params, "exclude": "people", "n_triggers": 3, **reason.admit}
+        )
         assert kind not in {r.kind for r in again.why_not(id)}
 
 
@@ -177,19 +234,39 @@ PUBLISHED = """[
 
 
 def test_a_file_of_the_published_code(tmp_path):
-    name = ("possible_triggers__centrality_evector_WT__numTrigs_50__subset_mis__minOverlap_15__maxOtherOverlap_-1"
-            "__data_openimages.json")
-    (tmp_path/name).write_text(PUBLISHED)
-    found = Triggers.from_json(tmp_path/name)
-    assert found.table["name"].tolist() == ["Umbrella", "Tortoise"] and found.table.n_classes.tolist() == [2, 0]
-    assert found["Umbrella"].overlaps.tolist() == [77, 31] and found[0].empty and found[416].n_clean.tolist() == [1200, 990]
+    name = (
+        "possible_triggers__centrality_evector_WT__numTrigs_50__subset_mis__minOverlap_15__maxOtherOverlap_-1"
+        "__data_openimages.json"
+    )
+    (tmp_path / name).write_text(PUBLISHED)
+    found = Triggers.from_json(tmp_path / name)
+    assert found.table["name"].tolist() == [
+        "Umbrella",
+        "Tortoise",
+    ] and found.table.n_classes.tolist() == [2, 0]
+    assert (
+        found["Umbrella"].overlaps.tolist() == [77, 31]
+        and found[0].empty
+        and found[416].n_clean.tolist() == [1200, 990]
+    )
     assert found.for_class("Houseplant")["name"].tolist() == ["Umbrella"]
-    assert found.params == {"centrality": "eigenvector", "weighted": True, "n_triggers": 50, "subset": "mis",
-                            "min_overlaps": 15, "max_overlaps_with_others": -1} and found.dataset == "openimages"
+    assert (
+        found.params
+        == {
+            "centrality": "eigenvector",
+            "weighted": True,
+            "n_triggers": 50,
+            "subset": "mis",
+            "min_overlaps": 15,
+            "max_overlaps_with_others": -1,
+        }
+        and found.dataset == "openimages"
+    )
     # written again it has the same name and says the same
-    again = found.to_json(tmp_path/"again")
+    again = found.to_json(tmp_path / "again")
     assert again.name == name and json.loads(again.read_text()) == json.loads(PUBLISHED)
-    with pytest.raises(UserError, match="from a file have no graph"): found.explain("Umbrella", "Backpack")
+    with pytest.raises(UserError, match="from a file have no graph"):
+        found.explain("Umbrella", "Backpack")
     assert repr(found).startswith("Triggers: 2 in 'openimages'") and "no proof" in repr(found)
 
 
@@ -197,11 +274,17 @@ def test_a_file_of_the_published_code(tmp_path):
 @given(SMALL, st.integers(1, 3), st.booleans())
 def test_json_round_trip(tmp_path_factory, images, low, pairs):
     data = table_of(images)
-    try: found = find_triggers(data, min_overlaps=low, exclude=(), triggers=[("a", "b"), "c"] if pairs else None)
-    except UserError: assume(False)
+    try:
+        found = find_triggers(
+            data, min_overlaps=low, exclude=(), triggers=[("a", "b"), "c"] if pairs else None
+        )
+    except UserError:
+        assume(False)
     folder = tmp_path_factory.mktemp("round")
     again = Triggers.from_json(found.to_json(folder))
     assert again.table["name"].tolist() == found.table["name"].tolist()
     for a, b in zip(found.table.id, again.table.id):
-        pd.testing.assert_frame_equal(found.sets[a], again.sets[b], check_dtype=len(found.sets[a]) > 0)
-    assert again.to_json(folder/"second").read_text() == found.to_json(folder).read_text()
+        pd.testing.assert_frame_equal(
+            found.sets[a], again.sets[b], check_dtype=len(found.sets[a]) > 0
+        )
+    assert again.to_json(folder / "second").read_text() == found.to_json(folder).read_text()

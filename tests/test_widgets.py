@@ -1,6 +1,7 @@
 """The picker in a real browser, without a kernel: the page that `write_static` makes, over plausible data
 
 Speeds are printed (pytest -s), and nothing here fails because a machine is slow."""
+
 import json
 import re
 
@@ -8,31 +9,44 @@ import numpy as np
 import pytest
 
 anywidget = pytest.importorskip(
-    "anywidget", reason="the widgets need anywidget: pip install natural_backdoors[notebook]")
+    "anywidget", reason="the widgets need anywidget: pip install natural_backdoors[notebook]"
+)
 
-from natural_backdoors.class_sets import conflicts
-from natural_backdoors.layout import layout
-from natural_backdoors.scenes import scene_labels
-from natural_backdoors.table import TableDataset
-from natural_backdoors.triggers import find_triggers
-from natural_backdoors.widgets import Picker, javascript, stylesheet, write_static
+from natural_backdoors.data.scenes import scene_labels
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.pick.layout import layout
+from natural_backdoors.pick.widget import Picker, javascript, stylesheet, write_static
+from natural_backdoors.sets.class_sets import conflicts
+from natural_backdoors.sets.triggers import find_triggers
 
 EVIL = "<img src=x onerror=alert(1)>"
-TEMPLATES = {"python": "poison_split(dataset, {trigger}, [{classes}], target={target})",
-             "command": "natural-backdoors train --trigger {trigger} --classes {classes} --target {target}",
-             "json": '{"trigger": {trigger}, "classes": [{classes}], "target": {target}}'}
+TEMPLATES = {
+    "python": "poison_split(dataset, {trigger}, [{classes}], target={target})",
+    "command": "natural-backdoors train --trigger {trigger} --classes {classes} --target {target}",
+    "json": '{"trigger": {trigger}, "classes": [{classes}], "target": {target}}',
+}
 
 
 # --- data
 
-PARAMS = ["centrality", "weighted", "subset", "min_overlaps", "max_overlaps_with_others", "min_clean", "min_poison",
-          "min_classes", "n_triggers"]
+PARAMS = [
+    "centrality",
+    "weighted",
+    "subset",
+    "min_overlaps",
+    "max_overlaps_with_others",
+    "min_clean",
+    "min_poison",
+    "min_classes",
+    "n_triggers",
+]
 # of what `run_of` and `large_data` make
 FORM = {"exclude": [], "exclude_people": True}
 STATIC = {"split": "train", "has_images": False, "has_boxes": False, "static": True}
 
 
-def places(x, y): return {"x": x.round(4).tolist(), "y": y.round(4).tolist()}
+def places(x, y):
+    return {"x": x.round(4).tolist(), "y": y.round(4).tolist()}
 
 
 def detail_of(found, trigger):
@@ -46,42 +60,78 @@ def detail_of(found, trigger):
     conflict = conflicts(found.overlaps, found.graph, np.array(ids), limit)
     source, target = edges.a.map(at).to_numpy(), edges.b.map(at).to_numpy()
     beside = (source > 0) & (target > 0)
-    reasons = [" ".join(r.text for r in found.explain(trigger, c).reasons) if i < 400 else ""
-               for i, c in enumerate(ids[1:])]
-    return {"trigger": trigger, "serial": 1,
-            "rows": {"id": ids[1:], "p_trigger": near.share.round(4).tolist(), "lift": near.lift.round(3).tolist(),
-                     **{k: near[k].tolist() for k in ("overlaps", "band", "n_clean", "n_poison", "chosen")},
-                     "reason": reasons},
-            "graph": {"id": ids, **places(*layout(len(ids), source, target, edges.overlaps)),
-                      "role": ["trigger"] + ["class" if c else "neighbour" for c in near.chosen],
-                      "source": source.tolist(), "target": target.tolist(), "overlaps": edges.overlaps.tolist(),
-                      "conflict": (conflict[source, target] & beside).tolist()}}
+    reasons = [
+        " ".join(r.text for r in found.explain(trigger, c).reasons) if i < 400 else ""
+        for i, c in enumerate(ids[1:])
+    ]
+    return {
+        "trigger": trigger,
+        "serial": 1,
+        "rows": {
+            "id": ids[1:],
+            "p_trigger": near.share.round(4).tolist(),
+            "lift": near.lift.round(3).tolist(),
+            **{k: near[k].tolist() for k in ("overlaps", "band", "n_clean", "n_poison", "chosen")},
+            "reason": reasons,
+        },
+        "graph": {
+            "id": ids,
+            **places(*layout(len(ids), source, target, edges.overlaps)),
+            "role": ["trigger"] + ["class" if c else "neighbor" for c in near.chosen],
+            "source": source.tolist(),
+            "target": target.tolist(),
+            "overlaps": edges.overlaps.tolist(),
+            "conflict": (conflict[source, target] & beside).tolist(),
+        },
+    }
 
 
 def run_of(found, details=None):
     "One run of a static page; only the first triggers of a large result get a detail of their own"
     table, ids = found.table, found.table.id.tolist()
     vertices, edges = len(found.graph.vertices), len(found.graph.edges)
-    result = {"serial": 1, "summary": f"{len(ids)} triggers among {vertices} classes, {edges:,} edges",
-              "sets": {str(t): found.sets[t].id.tolist() for t in ids},
-              "triggers": {"id": ids, "centrality": table.centrality.round(6).tolist(),
-                           "n_classes": table.n_classes.tolist(),
-                           "bound": [None if b != b else int(b) for b in table.bound.astype(float)],
-                           "n_images": found.overlaps.images_of[ids].tolist(),
-                           "n_poison": [int(found.sets[t].n_poison.sum()) for t in ids]}}
-    return {"params": {k: found.params[k] for k in PARAMS} | FORM, "result": result,
-            "details": {str(t): detail_of(found, t) for t in ids[:details]}, "templates": TEMPLATES}
+    result = {
+        "serial": 1,
+        "summary": f"{len(ids)} triggers among {vertices} classes, {edges:,} edges",
+        "sets": {str(t): found.sets[t].id.tolist() for t in ids},
+        "triggers": {
+            "id": ids,
+            "centrality": table.centrality.round(6).tolist(),
+            "n_classes": table.n_classes.tolist(),
+            "bound": [None if b != b else int(b) for b in table.bound.astype(float)],
+            "n_images": found.overlaps.images_of[ids].tolist(),
+            "n_poison": [int(found.sets[t].n_poison.sum()) for t in ids],
+        },
+    }
+    return {
+        "params": {k: found.params[k] for k in PARAMS} | FORM,
+        "result": result,
+        "details": {str(t): detail_of(found, t) for t in ids[:details]},
+        "templates": TEMPLATES,
+    }
 
 
 def data_of(founds, name, grid, details=None):
     overlaps = founds[0].overlaps
     names = overlaps.classes
-    classes = {"id": list(range(len(names))), "label": names.label.tolist(), "name": names.name.tolist(),
-               "images": overlaps.images_of.tolist()}
-    return {"options": {**STATIC, "dataset": name, "n_images": overlaps.n_images,
-                        "centralities": ["betweenness", "closeness", "degree", "eigenvector"],
-                        "subsets": ["exact", "mis", "none"], "grid": grid},
-            "classes": classes, "runs": [run_of(f, details) for f in founds]}
+    classes = {
+        "id": list(range(len(names))),
+        "label": names.label.tolist(),
+        "name": names.name.tolist(),
+        "images": overlaps.images_of.tolist(),
+    }
+    return {
+        "options": {
+            **STATIC,
+            "dataset": name,
+            "n_images": overlaps.n_images,
+            "centralities": ["betweenness", "closeness", "degree", "eigenvector"],
+            "subsets": ["exact", "mis", "none"],
+            "grid": grid,
+        },
+        "classes": classes,
+        "runs": [run_of(f, details) for f in founds],
+    }
 
 
 def scenes_data():
@@ -93,77 +143,147 @@ def scenes_data():
     names[label_of["Mug"]] = "Bottle"
     dataset = TableDataset(rows[["image", "label"]], names=names, name="scenes")
     grid = {"centrality": ["betweenness", "degree"], "min_overlaps": [5, 15]}
-    founds = [find_triggers(dataset, c, min_overlaps=m, n_triggers=20)
-              for c in grid["centrality"] for m in grid["min_overlaps"]]
+    founds = [
+        find_triggers(dataset, c, min_overlaps=m, n_triggers=20)
+        for c in grid["centrality"]
+        for m in grid["min_overlaps"]
+    ]
     return data_of(founds, "scenes", grid)
 
 
-def large_neighbourhood(draw, n, m):
+def large_neighborhood(draw, n, m):
     "The detail of trigger 0 with `n` classes in twelve groups and `m` edges, and its set"
     group = draw.integers(12, size=n)
-    pairs = np.stack(np.triu_indices(n, 1), 1)[n - 1:]
-    odds = np.where(group[pairs[:, 0]] == group[pairs[:, 1]], 1., .06)
+    pairs = np.stack(np.triu_indices(n, 1), 1)[n - 1 :]
+    odds = np.where(group[pairs[:, 0]] == group[pairs[:, 1]], 1.0, 0.06)
     pairs = pairs[draw.choice(len(pairs), m - n + 1, replace=False, p=odds / odds.sum())]
     source = np.concatenate([np.zeros(n - 1, int), pairs[:, 0]])
     target = np.concatenate([np.arange(1, n), pairs[:, 1]])
     overlaps = (15 + draw.pareto(1.2, m) * 12).clip(max=4000).astype(int)
-    near, order = np.arange(1, n), np.argsort(-overlaps[:n - 1], kind="stable")
+    near, order = np.arange(1, n), np.argsort(-overlaps[: n - 1], kind="stable")
     share = draw.beta(1, 4, n - 1).round(3)
     chosen = np.zeros(n, bool)
     chosen[draw.choice(near, 40, replace=False)] = True
     is_chosen = chosen[near[order]]
-    rows = {"id": near[order], "overlaps": overlaps[order], "p_trigger": share,
-            "band": np.where(share > .5, "high", np.where(share >= .1, "moderate", "low")),
-            "lift": (share * 9).round(2), "n_clean": draw.integers(50, 900, n - 1), "n_poison": overlaps[order],
-            "chosen": is_chosen, "reason": np.where(is_chosen, "", "conflicts with 'Old hat 7' (31 shared images)")}
-    graph = {"source": source, "target": target, "overlaps": overlaps, "conflict": (overlaps > 25) & (source > 0)}
-    return {"trigger": 0, "serial": 1, "rows": {k: v.tolist() for k, v in rows.items()},
-            "graph": {"id": list(range(n)), **places(*layout(n, source, target, overlaps, rounds=60)),
-                      "role": ["trigger"] + np.where(chosen[1:], "class", "neighbour").tolist(),
-                      **{k: v.tolist() for k, v in graph.items()}}}, np.flatnonzero(chosen).tolist()
+    rows = {
+        "id": near[order],
+        "overlaps": overlaps[order],
+        "p_trigger": share,
+        "band": np.where(share > 0.5, "high", np.where(share >= 0.1, "moderate", "low")),
+        "lift": (share * 9).round(2),
+        "n_clean": draw.integers(50, 900, n - 1),
+        "n_poison": overlaps[order],
+        "chosen": is_chosen,
+        "reason": np.where(is_chosen, "", "conflicts with 'Old hat 7' (31 shared images)"),
+    }
+    graph = {
+        "source": source,
+        "target": target,
+        "overlaps": overlaps,
+        "conflict": (overlaps > 25) & (source > 0),
+    }
+    return {
+        "trigger": 0,
+        "serial": 1,
+        "rows": {k: v.tolist() for k, v in rows.items()},
+        "graph": {
+            "id": list(range(n)),
+            **places(*layout(n, source, target, overlaps, rounds=60)),
+            "role": ["trigger"] + np.where(chosen[1:], "class", "neighbor").tolist(),
+            **{k: v.tolist() for k, v in graph.items()},
+        },
+    }, np.flatnonzero(chosen).tolist()
 
 
-def small_neighbourhood(trigger):
+def small_neighborhood(trigger):
     "A trigger beside class 1 alone"
-    row = {"id": 1, "overlaps": 20, "p_trigger": .2, "band": "moderate", "lift": 1.5, "n_clean": 70, "n_poison": 20,
-           "chosen": True, "reason": ""}
-    graph = {"id": [trigger, 1], "x": [.2, .8], "y": [.5, .5], "role": ["trigger", "class"], "source": [0],
-             "target": [1], "overlaps": [20], "conflict": [False]}
-    return {"trigger": trigger, "serial": 1, "rows": {k: [v] for k, v in row.items()}, "graph": graph}
+    row = {
+        "id": 1,
+        "overlaps": 20,
+        "p_trigger": 0.2,
+        "band": "moderate",
+        "lift": 1.5,
+        "n_clean": 70,
+        "n_poison": 20,
+        "chosen": True,
+        "reason": "",
+    }
+    graph = {
+        "id": [trigger, 1],
+        "x": [0.2, 0.8],
+        "y": [0.5, 0.5],
+        "role": ["trigger", "class"],
+        "source": [0],
+        "target": [1],
+        "overlaps": [20],
+        "conflict": [False],
+    }
+    return {
+        "trigger": trigger,
+        "serial": 1,
+        "rows": {k: [v] for k, v in row.items()},
+        "graph": graph,
+    }
 
 
 def large_data(n_triggers=5000, n=1000, m=21_000, seed=0):
-    "A table of many triggers, of which the first has a neighbourhood of `n` classes and `m` edges"
+    "A table of many triggers, of which the first has a neighborhood of `n` classes and `m` edges"
     draw = np.random.default_rng(seed)
     kinds = draw.choice(["Red", "Old", "Small", "Wooden", "Paper"], n_triggers)
     things = draw.choice(["wheel", "jeans", "chair", "glasses", "window", "hat"], n_triggers)
     names = [f"{a} {b} {i}" for i, (a, b) in enumerate(zip(kinds, things))]
-    big, chosen = large_neighbourhood(draw, n, m)
+    big, chosen = large_neighborhood(draw, n, m)
     ranked = [0, *range(2, n_triggers)]
     sets = {"0": chosen, **{str(t): [1] for t in ranked[1:]}}
-    details = {"0": big, **{str(t): small_neighbourhood(t) for t in ranked[1:]}}
+    details = {"0": big, **{str(t): small_neighborhood(t) for t in ranked[1:]}}
     values = ["betweenness", False, "exact", 15, 25, 0, 0, 1, n_triggers]
     k = len(ranked)
-    triggers = {"id": ranked, "centrality": np.sort(draw.pareto(2, k))[::-1].round(6).tolist(),
-                "n_classes": [len(sets[str(t)]) for t in ranked], "bound": [None] * k,
-                "n_images": draw.integers(50, 9000, k).tolist(), "n_poison": draw.integers(20, 900, k).tolist()}
+    triggers = {
+        "id": ranked,
+        "centrality": np.sort(draw.pareto(2, k))[::-1].round(6).tolist(),
+        "n_classes": [len(sets[str(t)]) for t in ranked],
+        "bound": [None] * k,
+        "n_images": draw.integers(50, 9000, k).tolist(),
+        "n_poison": draw.integers(20, 900, k).tolist(),
+    }
     result = {"serial": 1, "summary": f"{k:,} triggers", "sets": sets, "triggers": triggers}
-    return {"options": {**STATIC, "dataset": "synthetic", "n_images": 1_700_000, "centralities": ["betweenness"],
-                        "subsets": ["exact"]},
-            "classes": {"id": list(range(n_triggers)), "label": [f"/m/{i:05}" for i in range(n_triggers)],
-                        "name": names, "images": draw.integers(50, 9000, n_triggers).tolist()},
-            "runs": [{"params": dict(zip(PARAMS, values)) | FORM, "result": result, "details": details,
-                      "templates": TEMPLATES}]}
+    return {
+        "options": {
+            **STATIC,
+            "dataset": "synthetic",
+            "n_images": 1_700_000,
+            "centralities": ["betweenness"],
+            "subsets": ["exact"],
+        },
+        "classes": {
+            "id": list(range(n_triggers)),
+            "label": [f"/m/{i:05}" for i in range(n_triggers)],
+            "name": names,
+            "images": draw.integers(50, 9000, n_triggers).tolist(),
+        },
+        "runs": [
+            {
+                "params": dict(zip(PARAMS, values)) | FORM,
+                "result": result,
+                "details": details,
+                "templates": TEMPLATES,
+            }
+        ],
+    }
 
 
 # --- the browser
+
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     "The two static pages, written once"
     folder = tmp_path_factory.mktemp("pages")
-    return {"folder": folder, "scenes": write_static(folder/"scenes.html", scenes_data()),
-            "large": write_static(folder/"large.html", large_data())}
+    return {
+        "folder": folder,
+        "scenes": write_static(folder / "scenes.html", scenes_data()),
+        "large": write_static(folder / "large.html", large_data()),
+    }
 
 
 @pytest.fixture
@@ -173,10 +293,17 @@ def view(chromium):
 
     def watch(page):
         page.on("pageerror", lambda e: problems.append(f"error: {e}"))
-        page.on("console", lambda m: problems.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda m: (
+                problems.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None
+            ),
+        )
         page.on("dialog", lambda d: (problems.append(f"dialog: {d.message}"), d.dismiss()))
         inside = ("file:", "blob:", "data:")
-        page.on("request", lambda r: r.url.startswith(inside) or problems.append(f"request: {r.url}"))
+        page.on(
+            "request", lambda r: r.url.startswith(inside) or problems.append(f"request: {r.url}")
+        )
 
     def open_page(path, width=1280, height=720, **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
@@ -187,8 +314,10 @@ def view(chromium):
         page.goto(path.as_uri())
         page.wait_for_selector(".nbp-triggers tr[data-at]")
         return page
+
     yield open_page
-    for context in contexts: context.close()
+    for context in contexts:
+        context.close()
     assert problems == []
 
 
@@ -206,8 +335,10 @@ def pick(page, name):
 
 def wait_for_title(page, name, where=""):
     "Wait until the classes of the trigger `name` are on the page"
-    page.wait_for_function("([where, name]) => document.querySelector(`${where} .nbp-detail h3`).textContent === name",
-                           arg=[where, name])
+    page.wait_for_function(
+        "([where, name]) => document.querySelector(`${where} .nbp-detail h3`).textContent === name",
+        arg=[where, name],
+    )
 
 
 def assert_unique_ids(page):
@@ -221,6 +352,7 @@ def checked(page):
 
 # --- the table of triggers
 
+
 def test_the_table_filters_and_sorts(view, pages):
     page = view(pages["scenes"])
     names = column(page, 1)
@@ -229,13 +361,18 @@ def test_the_table_filters_and_sorts(view, pages):
     assert column(page, 1) == ["Umbrella"]
     assert page.locator(".nbp-triggers [role=status]").first.inner_text().startswith("1 of ")
     page.fill("input[type=search]", "no such thing")
-    assert column(page, 1) == [] and "Nothing matches" in page.locator(".nbp-triggers .nbp-empty").inner_text()
+    assert (
+        column(page, 1) == []
+        and "Nothing matches" in page.locator(".nbp-triggers .nbp-empty").inner_text()
+    )
     page.fill("input[type=search]", "")
     head = page.locator(".nbp-triggers th").nth(4)
     assert head.get_attribute("aria-sort") == "none"
     head.locator("button").click()
     poison = [int(t.replace(",", "")) for t in column(page, 5)]
-    assert head.get_attribute("aria-sort") == "descending" and poison == sorted(poison, reverse=True)
+    assert head.get_attribute("aria-sort") == "descending" and poison == sorted(
+        poison, reverse=True
+    )
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert [int(t.replace(",", "")) for t in column(page, 5)] == sorted(poison)
@@ -258,9 +395,11 @@ def test_rows_by_keyboard(view, pages):
     wait_for_title(page, names[2])
     assert page.locator(".nbp-triggers tr[aria-selected=true] td").first.inner_text() == names[2]
     page.keyboard.press("End")
-    assert page.evaluate("document.activeElement.getAttribute('role')") == "grid" # the focus survives drawing anew
+    assert (
+        page.evaluate("document.activeElement.getAttribute('role')") == "grid"
+    )  # the focus survives drawing anew
     marked = "document.activeElement.hasAttribute('data-lm-suppress-shortcuts')"
-    assert page.evaluate(marked) # Jupyter's keys are kept away: x would cut the cell
+    assert page.evaluate(marked)  # Jupyter's keys are kept away: x would cut the cell
     page.keyboard.press("Control+i")
     assert not page.evaluate(marked)
     assert page.locator(".nbp-triggers .nbp-scroll").evaluate("e => e.scrollTop") > 0
@@ -269,7 +408,7 @@ def test_rows_by_keyboard(view, pages):
 def test_thousands_of_rows(view, pages):
     page = view(pages["large"])
     assert page.locator(".nbp-triggers [role=grid]").get_attribute("aria-rowcount") == "5000"
-    assert page.locator(".nbp-triggers tr[data-at]").count() < 60 # the others are not in the page
+    assert page.locator(".nbp-triggers tr[data-at]").count() < 60  # the others are not in the page
     scroll = page.locator(".nbp-triggers .nbp-scroll")
     scroll.evaluate("e => { e.scrollTop = e.scrollHeight }")
     page.wait_for_selector(".nbp-triggers tr[aria-rowindex='5000']")
@@ -277,7 +416,9 @@ def test_thousands_of_rows(view, pages):
         const input = document.querySelector('input[type=search]'), start = performance.now();
         input.value = text; input.dispatchEvent(new Event('input')); document.body.offsetHeight;
         return performance.now() - start })""")
-    print(f"\na keystroke in the filter, 4,999 rows: {np.median(took):.0f} ms, at most {max(took):.0f} ms")
+    print(
+        f"\na keystroke in the filter, 4,999 rows: {np.median(took):.0f} ms, at most {max(took):.0f} ms"
+    )
     page.locator(".nbp-triggers th button").nth(3).click()
     images = [int(t.replace(",", "")) for t in column(page, 4)]
     assert images == sorted(images, reverse=True)
@@ -285,9 +426,12 @@ def test_thousands_of_rows(view, pages):
 
 # --- one trigger
 
+
 def test_choose_classes_and_read_the_outcome(view, pages):
     page = view(pages["scenes"])
-    assert "Umbrella" in page.locator(".nbp-figures").inner_text(), "the best trigger is chosen at the start"
+    assert "Umbrella" in page.locator(".nbp-figures").inner_text(), (
+        "the best trigger is chosen at the start"
+    )
     pick(page, "Hat")
     pick(page, "Umbrella")
     before = checked(page)
@@ -299,8 +443,10 @@ def test_choose_classes_and_read_the_outcome(view, pages):
     left_out.hover()
     assert page.locator(".nbp-reason").inner_text().startswith(f"{name}: not in the set found. ")
     left_out.locator("input").click()
-    page.wait_for_function("n => document.querySelector('.nbp-detail [role=status]').textContent.startsWith(`${n} of`)",
-                           arg=len(before) + 1)
+    page.wait_for_function(
+        "n => document.querySelector('.nbp-detail [role=status]').textContent.startsWith(`${n} of`)",
+        arg=len(before) + 1,
+    )
     assert name in checked(page)
     figures = page.locator(".nbp-figures").inner_text()
     assert "Umbrella" in figures and "Poison images" in figures
@@ -320,7 +466,9 @@ def test_classes_by_keyboard(view, pages):
     first = ".nbp-detail tr[data-at='0'] input"
     was = page.locator(first).is_checked()
     page.keyboard.press(" ")
-    page.wait_for_function("([first, was]) => document.querySelector(first).checked !== was", arg=[first, was])
+    page.wait_for_function(
+        "([first, was]) => document.querySelector(first).checked !== was", arg=[first, was]
+    )
     assert len(checked(page)) == n + (-1 if was else 1)
     assert page.evaluate("document.activeElement.getAttribute('role')") == "grid"
 
@@ -328,7 +476,8 @@ def test_classes_by_keyboard(view, pages):
 def test_target_outputs_and_copy(view, pages):
     page = view(pages["scenes"], permissions=["clipboard-read", "clipboard-write"])
     copied = lambda text: page.wait_for_function(
-        "text => document.querySelector('.nbp-copy button').textContent.startsWith(text)", arg=text)
+        "text => document.querySelector('.nbp-copy button').textContent.startsWith(text)", arg=text
+    )
     pick(page, "Umbrella")
     line = page.locator(".nbp-code").inner_text()
     trigger, classes = line.split(":")
@@ -337,16 +486,22 @@ def test_target_outputs_and_copy(view, pages):
     assert sorted(names[1:]) == sorted(checked(page))
     target.select_option(label=names[1])
     page.get_by_role("tab", name="Python").click()
-    page.wait_for_function("() => !document.querySelector('.nbp-code').textContent.includes('None')")
+    page.wait_for_function(
+        "() => !document.querySelector('.nbp-code').textContent.includes('None')"
+    )
     text = page.locator(".nbp-code").inner_text()
-    assert text.startswith(f"poison_split(dataset, {trigger}, [{', '.join(classes.split())}], target=")
+    assert text.startswith(
+        f"poison_split(dataset, {trigger}, [{', '.join(classes.split())}], target="
+    )
     page.keyboard.press("ArrowRight")
     assert page.locator("[role=tab][aria-selected=true]").inner_text() == "Command"
     page.locator(".nbp-copy button").click()
     copied("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator(".nbp-code").inner_text()
     # as on http
-    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
+    page.evaluate(
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })"
+    )
     page.get_by_role("tab", name="Line").click()
     copied("Copy")
     page.locator(".nbp-copy button").click()
@@ -369,10 +524,12 @@ def test_triggers_of_a_class(view, pages):
 
 # --- the graph
 
+
 def node(page, name):
     "Where a class is on the screen"
     page.locator("canvas").scroll_into_view_if_needed()
-    return page.evaluate("""name => {
+    return page.evaluate(
+        """name => {
         const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
         const tip = document.querySelector('.nbp-tip');
         let found = null;
@@ -381,7 +538,9 @@ def node(page, name):
             if (tip.textContent.startsWith(name + ',')) found = [box.x + x, box.y + y];
         }
         canvas.dispatchEvent(new PointerEvent('pointerleave'));
-        return found }""", name)
+        return found }""",
+        name,
+    )
 
 
 def test_the_graph_with_the_mouse(view, pages):
@@ -393,11 +552,15 @@ def test_the_graph_with_the_mouse(view, pages):
     page.mouse.move(x, y)
     tip = page.locator(".nbp-tip").inner_text()
     assert "chosen class" in tip and "in common with Umbrella" in tip
-    assert page.locator(".nbp-detail tr.nbp-active .nbp-name").inner_text() == "Car" # the table shows it too
+    assert (
+        page.locator(".nbp-detail tr.nbp-active .nbp-name").inner_text() == "Car"
+    )  # the table shows it too
     page.mouse.click(x, y)
-    page.wait_for_function("() => document.querySelector('.nbp-tip').textContent.includes('not chosen')")
+    page.wait_for_function(
+        "() => document.querySelector('.nbp-tip').textContent.includes('not chosen')"
+    )
     assert "Car" not in checked(page)
-    page.mouse.move(x, y) # a drag moves the node and chooses nothing
+    page.mouse.move(x, y)  # a drag moves the node and chooses nothing
     page.mouse.down()
     page.mouse.move(x + 60, y - 40, steps=4)
     page.mouse.up()
@@ -405,7 +568,9 @@ def test_the_graph_with_the_mouse(view, pages):
     assert page.locator(".nbp-tip").inner_text().startswith("Car, not chosen")
     page.locator("canvas").hover()
     scrolled = page.evaluate("scrollY")
-    page.mouse.wheel(0, -200) # the graph has the focus from the click, so it zooms and the page stays
+    page.mouse.wheel(
+        0, -200
+    )  # the graph has the focus from the click, so it zooms and the page stays
     page.wait_for_timeout(100)
     assert page.evaluate("scrollY") == scrolled
     page.get_by_role("button", name="Fit the graph").click()
@@ -417,12 +582,17 @@ def test_the_graph_by_keyboard(view, pages):
     page.focus("canvas")
     tip = page.locator(".nbp-tip")
     page.keyboard.press("ArrowRight")
-    assert tip.inner_text().startswith("Umbrella, the trigger") and tip.get_attribute("aria-live") == "polite"
+    assert (
+        tip.inner_text().startswith("Umbrella, the trigger")
+        and tip.get_attribute("aria-live") == "polite"
+    )
     page.keyboard.press("ArrowRight")
     name = tip.inner_text().split(",")[0]
     assert name in checked(page)
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('.nbp-tip').textContent.includes('not chosen')")
+    page.wait_for_function(
+        "() => document.querySelector('.nbp-tip').textContent.includes('not chosen')"
+    )
     assert name not in checked(page)
     page.keyboard.press("Escape")
     assert tip.inner_text().startswith("Point at")
@@ -434,7 +604,9 @@ def test_many_edges(view, pages):
     said = page.locator(".nbp-slider output")
     shown = int(said.inner_text().split()[0].replace(",", ""))
     assert 100 < shown <= 400 and "21,000" in said.inner_text()
-    page.get_by_role("slider", name="Edges").evaluate("e => { e.value = 0; e.dispatchEvent(new Event('input')) }")
+    page.get_by_role("slider", name="Edges").evaluate(
+        "e => { e.value = 0; e.dispatchEvent(new Event('input')) }"
+    )
     assert said.inner_text().startswith("21,000 of 21,000")
     frame = """async kind => {
         const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect(), took = [];
@@ -455,6 +627,7 @@ def test_many_edges(view, pages):
 
 class Fingers:
     "One or two fingers on a page, as the browser gets them from a screen"
+
     def __init__(self, page):
         self.page, self.session = page, page.context.new_cdp_session(page)
 
@@ -464,9 +637,12 @@ class Fingers:
 
     def drag(self, *ways, steps=8):
         "Each finger goes from one place to another: ((x, y), (x, y))"
-        for n in range(1, len(ways) + 1): self._send("touchStart", [a for a, _ in ways[:n]])
+        for n in range(1, len(ways) + 1):
+            self._send("touchStart", [a for a, _ in ways[:n]])
         for k in np.linspace(0, 1, steps + 1)[1:]:
-            self._send("touchMove", [tuple(np.add(a, k * np.subtract(b, a)).tolist()) for a, b in ways])
+            self._send(
+                "touchMove", [tuple(np.add(a, k * np.subtract(b, a)).tolist()) for a, b in ways]
+            )
         self._send("touchEnd", [])
         self.page.wait_for_timeout(250)
 
@@ -478,7 +654,14 @@ class Fingers:
 @pytest.fixture
 def phone(view, pages):
     "The page on a phone, with the graph of a trigger in sight, and fingers"
-    page = view(pages["scenes"], width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page = view(
+        pages["scenes"],
+        width=390,
+        height=844,
+        has_touch=True,
+        is_mobile=True,
+        device_scale_factor=2,
+    )
     pick(page, "Umbrella")
     page.locator("canvas").evaluate("e => e.scrollIntoView({ block: 'center' })")
     page.wait_for_timeout(200)
@@ -495,11 +678,15 @@ def test_a_tap_chooses(phone):
     assert "Tap a class" in page.locator(".nbp-graph > .nbp-hint").inner_text()
     before, (x, y) = checked(page), node(page, "Car")
     fingers.tap(x + 3, y + 3)
-    page.wait_for_function("() => document.querySelector('.nbp-tip').textContent.startsWith('Car, not chosen')")
+    page.wait_for_function(
+        "() => document.querySelector('.nbp-tip').textContent.startsWith('Car, not chosen')"
+    )
     assert set(before) - set(checked(page)) == {"Car"}
     assert page.locator(".nbp-reason").inner_text().startswith("Car: in the set found")
     fingers.tap(x, y)
-    page.wait_for_function("() => document.querySelector('.nbp-tip').textContent.startsWith('Car, chosen class')")
+    page.wait_for_function(
+        "() => document.querySelector('.nbp-tip').textContent.startsWith('Car, chosen class')"
+    )
     assert checked(page) == before
 
 
@@ -509,7 +696,7 @@ def test_a_finger_moves_a_node_and_not_the_page(phone):
     dx, dy = np.sign(np.subtract(middle(page), (x, y))) * (30, 60)
     fingers.drag(((x, y), (x + dx, y + dy)))
     assert page.evaluate("scrollY") == scrolled and checked(page) == before
-    assert np.allclose(node(page, "Car"), (x + dx, y + dy), atol=24) # which is the reach of a node
+    assert np.allclose(node(page, "Car"), (x + dx, y + dy), atol=24)  # which is the reach of a node
 
 
 def empty(page):
@@ -534,8 +721,10 @@ def test_a_finger_scrolls_the_page_or_moves_the_picture(phone):
     scrolled, there = page.evaluate("scrollY"), node(page, "Umbrella")
     fingers.drag(((x, y), (x, y - 60)))
     moved = page.evaluate("scrollY") - scrolled
-    assert moved > 20 # the page follows the finger, also after the graph was touched
-    assert np.allclose(node(page, "Umbrella"), np.subtract(there, (0, moved)), atol=6) # and the picture does not
+    assert moved > 20  # the page follows the finger, also after the graph was touched
+    assert np.allclose(
+        node(page, "Umbrella"), np.subtract(there, (0, moved)), atol=6
+    )  # and the picture does not
     page.evaluate("y => scrollTo(0, y)", scrolled)
     x, y = empty(page)
     fingers.drag(((x, y), (x + 40, y)))
@@ -547,14 +736,21 @@ def test_two_fingers_zoom_and_move(phone):
     page, fingers = phone
     names = ["Umbrella", "Car"]
     apart = lambda: float(np.hypot(*np.subtract(*[node(page, n) for n in names])))
-    scrolled, before, chosen, (x, y) = page.evaluate("scrollY"), apart(), checked(page), middle(page)
+    scrolled, before, chosen, (x, y) = (
+        page.evaluate("scrollY"),
+        apart(),
+        checked(page),
+        middle(page),
+    )
     fingers.drag(((x - 60, y), (x - 40, y)), ((x + 60, y), (x + 40, y)))
-    assert .55 < apart() / before < .8 # 120 pixels became 80
+    assert 0.55 < apart() / before < 0.8  # 120 pixels became 80
     fingers.drag(((x - 40, y), (x - 60, y)), ((x + 40, y), (x + 60, y)))
-    assert .9 < apart() / before < 1.1
+    assert 0.9 < apart() / before < 1.1
     there = node(page, "Umbrella")
     fingers.drag(((x - 60, y), (x - 60, y - 50)), ((x + 60, y), (x + 60, y - 50)))
-    assert np.allclose(node(page, "Umbrella"), np.subtract(there, (0, 50)), atol=10) # moved, and not larger
+    assert np.allclose(
+        node(page, "Umbrella"), np.subtract(there, (0, 50)), atol=10
+    )  # moved, and not larger
     assert page.evaluate("scrollY") == scrolled and checked(page) == chosen
     assert page.evaluate("visualViewport.scale") == 1
     # a picture larger than its frame is moved by one finger, whichever way; "Fit" gives the page its finger back
@@ -573,20 +769,27 @@ def test_two_fingers_zoom_and_move(phone):
 
 # --- settings
 
+
 def test_settings_of_a_static_page(view, pages):
     page = view(pages["scenes"])
     labels = page.locator(".nbp-form form label").all_inner_texts()
-    assert labels == ["Centrality", "Min overlaps"] # what was computed, and no more
+    assert labels == ["Centrality", "Min overlaps"]  # what was computed, and no more
     assert page.get_by_label("Min overlaps").locator("option").all_inner_texts() == ["5", "15"]
     summary = page.locator(".nbp-summary")
     before = summary.inner_text()
     page.get_by_label("Min overlaps").select_option(label="15")
-    page.wait_for_function("before => document.querySelector('.nbp-summary').textContent !== before", arg=before)
+    page.wait_for_function(
+        "before => document.querySelector('.nbp-summary').textContent !== before", arg=before
+    )
     assert page.locator(".nbp-status").inner_text() == "Ready"
-    assert page.locator(".nbp-gallery").is_hidden() and page.get_by_role("button", name="Save").count() == 0
+    assert (
+        page.locator(".nbp-gallery").is_hidden()
+        and page.get_by_role("button", name="Save").count() == 0
+    )
 
 
 # --- for everybody
+
 
 def test_names_are_text(view, pages):
     page = view(pages["scenes"])
@@ -597,7 +800,7 @@ def test_names_are_text(view, pages):
     pick(page, "Umbrella")
     assert page.locator(".nbp img").count() == 0
     page.fill("input[type=search]", "bottle")
-    assert len(set(column(page, 1))) == 2 # two classes of one name are told apart by their labels
+    assert len(set(column(page, 1))) == 2  # two classes of one name are told apart by their labels
 
 
 @pytest.mark.parametrize("width", [390, 900, 1280])
@@ -606,7 +809,9 @@ def test_nothing_is_wider_than_the_page(view, pages, width):
     pick(page, "Umbrella")
     page.wait_for_timeout(100)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    columns = page.evaluate("getComputedStyle(document.querySelector('.nbp-columns')).gridTemplateColumns")
+    columns = page.evaluate(
+        "getComputedStyle(document.querySelector('.nbp-columns')).gridTemplateColumns"
+    )
     assert len(columns.split(" ")) == {390: 1, 900: 2, 1280: 3}[width]
     assert page.evaluate("document.querySelector('.nbp-form').open") == (width > 760)
 
@@ -618,7 +823,7 @@ def test_contrast(view, pages, scheme):
     assert page.locator(".nbp").get_attribute("data-theme") == scheme
     pick(page, "Umbrella")
     low = page.evaluate("""() => {
-        const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+        const numbers = color => color.match(/[\\d.]+/g).map(Number);
         const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
         const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
         const ground = e => {
@@ -677,9 +882,9 @@ window.makeModel = (backend, changes = {}) => {
     backend.on(name, () => (handlers[`change:${name}`] || []).slice().forEach(fn => fn()));
   return model;
 };
-window.picture = async (w, h, colour) => {
+window.picture = async (w, h, color) => {
   const canvas = new OffscreenCanvas(w, h), context = canvas.getContext('2d');
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.fillRect(0, 0, w, h);
   context.fillStyle = '#fff8';
   context.fillRect(w * .2, h * .3, w * .4, h * .5);
@@ -716,11 +921,12 @@ window.answering = model => {
 def host(pages):
     "A page with room for two views; `show(n)` renders the widget's module into them with one model"
     module = javascript() + "\nexport { staticBackend };"
-    text = (pages["folder"]/"scenes.html").read_text(encoding="utf-8")
+    text = (pages["folder"] / "scenes.html").read_text(encoding="utf-8")
     data = text.split('id="picker-data">')[1].split("</script>")[0]
-    path = pages["folder"]/"host.html"
+    path = pages["folder"] / "host.html"
     source = json.dumps(module).replace("<", chr(92) + "u003c")
-    path.write_text(f"""<!DOCTYPE html><meta charset="utf-8"><style>{stylesheet()}</style>
+    path.write_text(
+        f"""<!DOCTYPE html><meta charset="utf-8"><style>{stylesheet()}</style>
         <div id="a"></div><div id="b"></div>
         <script>{MODEL}
         window.source = {source}; window.data = {data};
@@ -731,7 +937,9 @@ def host(pages):
           model.answer = answering(model);
           const show = id => application.default.render({{ model, el: document.getElementById(id) }});
           window.cleanups = ['a', 'b'].map(show);
-        }})()</script>""", encoding="utf-8")
+        }})()</script>""",
+        encoding="utf-8",
+    )
     return path
 
 
@@ -741,7 +949,8 @@ def pick_first(page):
     page.wait_for_selector("#a .nbp-detail tr[data-at]")
 
 
-def messages(page, kind): return page.evaluate("kind => model.sent.filter(m => m.type === kind)", kind)
+def messages(page, kind):
+    return page.evaluate("kind => model.sent.filter(m => m.type === kind)", kind)
 
 
 def test_two_views_of_one_widget(view, host):
@@ -753,12 +962,14 @@ def test_two_views_of_one_widget(view, host):
     page.evaluate("cleanups[0]()")
     assert page.locator("#a .nbp").count() == 0 and page.locator("#b .nbp").count() == 1
     page.evaluate("cleanups[1]()")
-    assert page.evaluate("Object.values(model.handlers).flat().length") == 0 # nothing is left on the model
+    assert (
+        page.evaluate("Object.values(model.handlers).flat().length") == 0
+    )  # nothing is left on the model
 
 
 def test_the_form_sends_what_was_typed(view, host):
     page = view(host)
-    page.evaluate("model.answer = () => true") # a kernel that has not answered yet
+    page.evaluate("model.answer = () => true")  # a kernel that has not answered yet
     form = page.locator("#a .nbp-form")
     number = form.get_by_label("Min clean")
     number.fill("20")
@@ -768,9 +979,15 @@ def test_the_form_sends_what_was_typed(view, host):
     form.get_by_label("Not as triggers").fill("umbr")
     form.get_by_label("Not as triggers").press("Enter")
     sent = messages(page, "analyze")
-    assert [m["params"]["min_clean"] for m in sent] == [200, 200, 200] # one message for the two numbers
+    assert [m["params"]["min_clean"] for m in sent] == [
+        200,
+        200,
+        200,
+    ]  # one message for the two numbers
     assert [m["serial"] for m in sent] == [1, 2, 3] and sent[1]["params"]["weighted"] is True
-    assert len(sent[2]["params"]["exclude"]) == 1 and form.locator(".nbp-chip").inner_text().startswith("Umbrella")
+    assert len(sent[2]["params"]["exclude"]) == 1 and form.locator(
+        ".nbp-chip"
+    ).inner_text().startswith("Umbrella")
     form.get_by_role("button", name="Offer Umbrella again").press("Enter")
     assert messages(page, "analyze")[-1]["params"]["exclude"] == []
     assert page.evaluate("document.activeElement.labels[0].innerText") == "Not as triggers"
@@ -786,23 +1003,39 @@ def test_working_and_failing(view, host):
     rows = column(page, 1, "#a .nbp-triggers")
     page.locator("#a").get_by_label("Min overlaps").fill("9999")
     page.wait_for_function("() => model.sent.length")
-    page.evaluate("model.set('status', { state: 'working', message: '', seconds: null, serial: 1 })")
-    page.wait_for_function("() => document.querySelector('#a .nbp-status').textContent.startsWith('Working')")
+    page.evaluate(
+        "model.set('status', { state: 'working', message: '', seconds: null, serial: 1 })"
+    )
+    page.wait_for_function(
+        "() => document.querySelector('#a .nbp-status').textContent.startsWith('Working')"
+    )
     assert page.locator("#a .nbp").get_attribute("aria-busy") == "true"
-    assert column(page, 1, "#a .nbp-triggers") == rows # the last result stays
+    assert column(page, 1, "#a .nbp-triggers") == rows  # the last result stays
     message = "the graph has no edges: <b>lower</b> min_overlaps"
-    page.evaluate("message => model.set('status', { state: 'error', message, seconds: .1, serial: 1 })", message)
+    page.evaluate(
+        "message => model.set('status', { state: 'error', message, seconds: .1, serial: 1 })",
+        message,
+    )
     alert = page.locator("#a .nbp-form [role=alert]")
     alert.wait_for()
     assert alert.inner_text() == message and column(page, 1, "#a .nbp-triggers") == rows
-    below = alert.bounding_box()["y"] - page.locator("#a").get_by_label("Min overlaps").bounding_box()["y"]
-    assert 0 < below < 120 # beside the field, as the form is longer than the window
-    assert page.locator("#a").get_by_label("Min overlaps").input_value() == "9999" # to be corrected
+    below = (
+        alert.bounding_box()["y"]
+        - page.locator("#a").get_by_label("Min overlaps").bounding_box()["y"]
+    )
+    assert 0 < below < 120  # beside the field, as the form is longer than the window
+    assert (
+        page.locator("#a").get_by_label("Min overlaps").input_value() == "9999"
+    )  # to be corrected
     page.locator("#a").get_by_role("button", name="Back to the settings shown").click()
     assert page.evaluate("document.activeElement.name") == "min_overlaps"
-    assert messages(page, "analyze")[-1]["params"]["min_overlaps"] == page.evaluate("model.get('params').min_overlaps")
+    assert messages(page, "analyze")[-1]["params"]["min_overlaps"] == page.evaluate(
+        "model.get('params').min_overlaps"
+    )
     page.evaluate("model.set('status', { state: 'ready', message: '', seconds: 1.26, serial: 2 })")
-    page.wait_for_function("() => document.querySelector('#a .nbp-status').textContent === 'Ready in 1.3 s'")
+    page.wait_for_function(
+        "() => document.querySelector('#a .nbp-status').textContent === 'Ready in 1.3 s'"
+    )
     assert alert.is_hidden()
 
 
@@ -812,7 +1045,8 @@ def test_many_clicks_before_an_answer(view, host):
     before = page.evaluate("model.get('choice').classes.length")
     page.evaluate("model.answer = () => true")
     boxes = page.locator("#a .nbp-detail tbody input:checked")
-    for _ in range(3): boxes.first.click()
+    for _ in range(3):
+        boxes.first.click()
     page.wait_for_timeout(50)
     assert len(messages(page, "choose")[-1]["classes"]) == before - 3
 
@@ -826,7 +1060,7 @@ def test_the_gallery(view, host):
         URL.revokeObjectURL = url => { alive.delete(url); free(url) } }""")
     page.evaluate("cleanups[1]()")
     pick_first(page)
-    assert messages(page, "gallery") == [] # nobody has looked at it yet
+    assert messages(page, "gallery") == []  # nobody has looked at it yet
     page.locator(".nbp-gallery").scroll_into_view_if_needed()
     page.wait_for_selector(".nbp-pane-poison .nbp-tile")
     page.wait_for_selector(".nbp-pane-clean .nbp-tile")
@@ -834,13 +1068,15 @@ def test_the_gallery(view, host):
     assert [(m["role"], m["page"]) for m in asked] == [("clean", 0), ("poison", 0)]
     left, right = (page.locator(f".nbp-pane-{r}").bounding_box() for r in ("clean", "poison"))
     assert left["x"] < right["x"] and abs(left["y"] - right["y"]) < 2
-    assert page.locator(".nbp-broken").inner_text().split("\n")[-1] == "cannot read x.jpg: truncated"
+    assert (
+        page.locator(".nbp-broken").inner_text().split("\n")[-1] == "cannot read x.jpg: truncated"
+    )
     fit = page.evaluate("""() => {
         const [p, b] = ['picture', 'box-trigger'].map(what =>
             document.querySelector(`.nbp-pane-poison .nbp-${what}`).getBoundingClientRect());
         return [(b.x - p.x) / p.width, (b.y - p.y) / p.height, b.width / p.width] }""")
-    assert np.allclose(fit, [.5, .1, .4], atol=.02) # the box lies where its fractions say
-    assert page.evaluate("alive.size") == 47 # one of 48 could not be read
+    assert np.allclose(fit, [0.5, 0.1, 0.4], atol=0.02)  # the box lies where its fractions say
+    assert page.evaluate("alive.size") == 47  # one of 48 could not be read
     # mark with the mouse and with the keyboard, take back one
     tile = page.locator(".nbp-pane-poison button.nbp-tile").first
     tile.click()
@@ -848,7 +1084,10 @@ def test_the_gallery(view, host):
     assert tile.get_attribute("aria-pressed") == "true"
     page.locator(".nbp-pane-clean button.nbp-tile").nth(1).focus()
     page.keyboard.press("Enter")
-    assert page.evaluate("model.get('marks')") == {"poison-0-0": "not_trigger", "clean-0-1": "trigger_visible"}
+    assert page.evaluate("model.get('marks')") == {
+        "poison-0-0": "not_trigger",
+        "clean-0-1": "trigger_visible",
+    }
     page.keyboard.press(" ")
     assert page.evaluate("model.get('marks')") == {"poison-0-0": "not_trigger"}
     undo = page.get_by_role("button", name="Undo last mark")
@@ -857,18 +1096,27 @@ def test_the_gallery(view, host):
     undo.click()
     undo.click()
     assert page.evaluate("model.get('marks')") == {} and undo.is_disabled()
-    assert page.evaluate("document.activeElement.tagName") == "SELECT" # the keyboard is not sent to the top
+    assert (
+        page.evaluate("document.activeElement.tagName") == "SELECT"
+    )  # the keyboard is not sent to the top
     # pages: the old images are let go; an answer that comes too late is not shown
     assert page.get_by_role("button", name="Previous poison images").is_disabled()
     page.get_by_role("button", name="Next poison images").click()
-    page.wait_for_function("() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-1-0'")
+    page.wait_for_function(
+        "() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-1-0'"
+    )
     assert page.evaluate("alive.size") == 47
     assert "page 2 of 3" in page.locator(".nbp-pane-poison .nbp-hint").inner_text()
     page.evaluate("gallery(model)({ ...model.sent.filter(m => m.type === 'gallery')[1] })")
     page.wait_for_timeout(200)
-    assert page.locator(".nbp-pane-poison button.nbp-tile").first.get_attribute("title") == "poison-1-0"
+    assert (
+        page.locator(".nbp-pane-poison button.nbp-tile").first.get_attribute("title")
+        == "poison-1-0"
+    )
     page.locator(".nbp-gallery").get_by_label("Class", exact=True).select_option(index=1)
-    page.wait_for_function("() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-0-0'")
+    page.wait_for_function(
+        "() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-0-0'"
+    )
     page.evaluate("cleanups[0]()")
     assert page.evaluate("alive.size") == 0
 
@@ -880,13 +1128,20 @@ def test_saving(view, host):
     path.fill("mine.json")
     page.locator("#a").get_by_role("button", name="Save").click()
     assert messages(page, "save") == [{"type": "save", "path": "mine.json"}]
-    page.wait_for_function("() => document.querySelector('#a .nbp-outcome').textContent.includes('saved to mine.json')")
+    page.wait_for_function(
+        "() => document.querySelector('#a .nbp-outcome').textContent.includes('saved to mine.json')"
+    )
     page.evaluate("model.answer = () => true")
     page.locator("#a").get_by_role("button", name="Save").click()
-    page.evaluate("model.set('status', { state: 'error', message: 'cannot write there', seconds: null, serial: 0 })")
+    page.evaluate(
+        "model.set('status', { state: 'error', message: 'cannot write there', seconds: null, serial: 0 })"
+    )
     alert = page.locator("#a .nbp-outcome [role=alert]")
     alert.wait_for()
-    assert alert.inner_text() == "cannot write there" and page.locator("#a .nbp-form [role=alert]").is_hidden()
+    assert (
+        alert.inner_text() == "cannot write there"
+        and page.locator("#a .nbp-form [role=alert]").is_hidden()
+    )
 
 
 def test_jupyter_theme_wins_over_the_system(view, host):
@@ -897,34 +1152,50 @@ def test_jupyter_theme_wins_over_the_system(view, host):
     page.wait_for_function(is_light)
     page.evaluate("document.documentElement.style.removeProperty('--jp-layout-color1')")
     page.wait_for_function("() => document.querySelector('#a .nbp').dataset.theme === 'dark'")
-    page.add_style_tag(content=":root { --jp-layout-color1: white }") # Voila's arrives after the picker
+    page.add_style_tag(
+        content=":root { --jp-layout-color1: white }"
+    )  # Voila's arrives after the picker
     page.wait_for_function(is_light)
 
 
 # --- the widget's Python end
 
+
 def test_the_widget_holds_what_the_script_reads():
     read = set(re.findall(r'backend\.get\("(\w+)"\)', javascript()))
-    known = {n for n, t in Picker.class_traits(sync=True).items()} - set(anywidget.AnyWidget.class_traits(sync=True))
+    known = {n for n, t in Picker.class_traits(sync=True).items()} - set(
+        anywidget.AnyWidget.class_traits(sync=True)
+    )
     assert read <= known and known - read <= {"for_class"}
 
 
 def test_rules_of_the_stylesheet_stay_inside():
     text = re.sub(r"/\*.*?\*/|@keyframes \S+ {[^}]*}\s*}", "", stylesheet(), flags=re.S)
     for selectors in re.findall(r"([^{};]+){", text):
-        if selectors.strip().startswith("@"): continue
-        assert all(s.strip().startswith(".nbp") for s in re.split(r",(?![^(]*\))", selectors)), selectors
+        if selectors.strip().startswith("@"):
+            continue
+        assert all(s.strip().startswith(".nbp") for s in re.split(r",(?![^(]*\))", selectors)), (
+            selectors
+        )
 
 
 def test_an_exported_notebook_shows_a_table():
     "Without the state of the widget the table is what is left; with it, the live view"
-    nbformat, exporters = pytest.importorskip("nbformat"), pytest.importorskip("nbconvert.exporters")
-    triggers = {"id": [0], "centrality": [.5], "n_classes": [2], "n_images": [9], "n_poison": [4]}
-    view = Picker(classes={"id": [0], "label": ["/m/a"], "name": [EVIL], "images": [9]}, options={"dataset": "toy"},
-                  result={"triggers": triggers, "sets": {"0": []}, "summary": "1 trigger"})
+    nbformat, exporters = (
+        pytest.importorskip("nbformat"),
+        pytest.importorskip("nbconvert.exporters"),
+    )
+    triggers = {"id": [0], "centrality": [0.5], "n_classes": [2], "n_images": [9], "n_poison": [4]}
+    view = Picker(
+        classes={"id": [0], "label": ["/m/a"], "name": [EVIL], "images": [9]},
+        options={"dataset": "toy"},
+        result={"triggers": triggers, "sets": {"0": []}, "summary": "1 trigger"},
+    )
     data, metadata = view._repr_mimebundle_()
     output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("picker", outputs=[output])])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("picker", outputs=[output])]
+    )
     text, _ = exporters.HTMLExporter().from_notebook_node(notebook)
     assert "<table" in text and "&lt;img src=x" in text and EVIL not in text
     model = {"model_name": "AnyModel", "model_module": "anywidget", "state": {}}
