@@ -83,7 +83,7 @@ class Site:
         "Names of symbols become references, links between notebooks links between pages; code stays as it is"
 
         def symbol(m):
-            module = f"{symbols.PACKAGE}.{m[2]}"
+            module = f"{symbols.PACKAGE}.{m[2].replace('/', '.')}"
             full = f"{module}.{m[1].removeprefix(module + '.').removesuffix('()')}"
             return f"{{py:obj}}`{m[1]} <{full}>`" if full in self.known.values() else f"`{m[1]}`"
 

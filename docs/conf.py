@@ -44,7 +44,7 @@ html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sphinx = False
 html_sidebars = {
-    f"{name}/*": ["sidebar-nav-bs"] for name in ("tutorials", "howto", "api", "explanations")
+    f"{name}/**": ["sidebar-nav-bs"] for name in ("tutorials", "howto", "api", "explanations")
 } | {name: [] for name in ("index", "genindex", "search", "source/*", "about/*")}
 html_theme_options = {
     "logo": {"text": project},

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ensure_folder', 'atomic_path', 'read_text', 'inside', 'write_json', 'read_json', 'write_table', 'read_table',
-           'hash_of', 'digest']
+           'hash_of', 'digest', 'file_digest']
 
 # %% ../../nbs/api/base/04_files.ipynb #04-files-003
 import hashlib
@@ -183,3 +183,11 @@ def digest(
 ) -> str:  # 64 hexadecimal digits
     "SHA-256 of `parts`, the same on every machine"
     return hash_of(*parts).hexdigest()
+
+# %% ../../nbs/api/base/04_files.ipynb #04-files-029
+def file_digest(
+    path,  # a file
+) -> str:  # 64 hexadecimal digits
+    "SHA-256 of the bytes of a file, read in pieces"
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()

@@ -313,19 +313,19 @@ def download(
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-043
 _OURS = {
-    "openimages": "openimages:OpenImages",
-    "openimages_labels": "openimages_labels:OpenImagesLabels",
-    "imagenet_real": "imagenet:ImageNetReaL",
-    "imagenet_relabel": "relabel:ImageNetReLabel",
-    "coco": "coco:Coco",
-    "lvis": "coco:Lvis",
-    "voc": "voc:PascalVOC",
-    "yolo": "yolo:Yolo",
-    "table": "table:TableDataset",
-    "multihot": "multihot:MultiHot",
-    "celeba": "multihot:CelebA",
-    "huggingface": "huggingface:HuggingFace",
-    "fiftyone": "fiftyone:FiftyOne",
+    "openimages": "data.openimages:OpenImages",
+    "openimages_labels": "data.openimages_labels:OpenImagesLabels",
+    "imagenet_real": "data.imagenet:ImageNetReaL",
+    "imagenet_relabel": "data.relabel:ImageNetReLabel",
+    "coco": "data.coco:Coco",
+    "lvis": "data.coco:Lvis",
+    "voc": "data.voc:PascalVOC",
+    "yolo": "data.yolo:Yolo",
+    "table": "data.table:TableDataset",
+    "multihot": "data.multihot:MultiHot",
+    "celeba": "data.multihot:CelebA",
+    "huggingface": "data.huggingface:HuggingFace",
+    "fiftyone": "data.fiftyone:FiftyOne",
 }
 DATASETS = {name: f"natural_backdoors.{where}" for name, where in _OURS.items()}
 

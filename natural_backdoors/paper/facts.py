@@ -8,7 +8,7 @@ __all__ = ['published_facts', 'centrality_name', 'published_sets', 'published_me
 
 # %% ../../nbs/api/paper/01_facts.ipynb #01-facts-003
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import pandas as pd
 
@@ -21,9 +21,9 @@ from ..data.datasets import Dataset
 @cache
 def published_facts() -> dict:
     "The content of `published_sets.json`: datasets, targets, injection_rates, architectures, ablation_set"
-    return read_json(Path(__file__).parent / "published_sets.json")
+    return read_json(files("natural_backdoors.paper") / "published_sets.json")
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-011
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-009
 def centrality_name(
     centrality: str,  # without weights
     weighted: bool,
@@ -57,7 +57,7 @@ def published_medians(
         columns=["centrality", "clean", "trigger"],
     )
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-016
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-014
 def target_class(
     classes,  # ids of the classes of a set, in any order
     position: int,  # in the sorted list, from 0
@@ -70,7 +70,7 @@ def target_class(
         )
     return classes[position]
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-020
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-018
 def recognize(dataset: Dataset) -> str:  # "openimages" or "imagenet"
     "Which of the published datasets this is, or a `UserError` that says what differs"
     labels, names = dataset.classes["label"].tolist(), dataset.classes["name"].tolist()
@@ -109,7 +109,7 @@ _REMEDY = {
     "imagenet": "Needed are the 1,000 classes of ILSVRC 2012 by WordNet id",
 }
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-022
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-020
 def stand_in_labels(
     name: str,  # "openimages" or "imagenet"
 ) -> list:  # sorted labels; those that are known are where they should be
