@@ -144,7 +144,7 @@ def scenes_data():
     dataset = TableDataset(rows[["image", "label"]], names=names, name="scenes")
     grid = {"centrality": ["betweenness", "degree"], "min_overlaps": [5, 15]}
     founds = [
-        find_triggers(dataset, c, min_overlaps=m, n_triggers=20)
+        find_triggers(dataset, centrality=c, min_overlaps=m, n_triggers=20)
         for c in grid["centrality"]
         for m in grid["min_overlaps"]
     ]
