@@ -1,27 +1,29 @@
-"""Run notebooks, each once, and compare what comes out with what is stored in them: `make notebooks`
+"""Run notebooks, each once, and compare what comes out with what they store: `make notebooks`
 
     python scripts/outputs.py [--write] [--changed] [--flags "data slow"] [--workers 2] [PATH ...]
 
-PATH is a notebook or a folder; without one it is all of nbs/. A notebook fails where a cell fails, and where a stored
-output is not what the cell gives now: each such cell is named and shown, stored and new side by side. `--write` stores
-what comes out. `--changed` leaves out what this program has found true before, on this machine, with the same notebook
-and the same code.
+PATH is a notebook or a folder; without one it is all of nbs/. A notebook fails where a cell fails,
+and where a stored output is not what the cell gives now: each such cell is named and shown, stored
+and new side by side. `--write` stores what comes out. `--changed` leaves out what this program has
+found true before, on this machine, with the same notebook and the same code.
 
-What is compared: printed text, and text, HTML and Markdown of what is displayed. Not compared: what goes to stderr,
-addresses in memory, names of temporary files, the width of blanks and rules in tables, and hidden cells.
-A picture has to be there, and of about the stored size. Numbers are equal if they differ by no more than
+What is compared: printed text, and text, HTML and Markdown of what is displayed. Not compared: what
+goes to stderr, addresses in memory, names of temporary files, the width of blanks and rules in
+tables, and hidden cells. A picture has to be there, and of about the stored size. Numbers are equal
+if they differ by no more than
 
 - one in the last decimal that is shown (whole numbers: not at all); or
-- the tolerance that the page names below its title: `- tolerance: 0.02` allows 0.02 for numbers up to 1 and two
-  percent for larger ones.
+- the tolerance that the page names below its title: `- tolerance: 0.02` allows 0.02 for numbers up
+  to 1 and two percent for larger ones.
 
-A cell whose output is not the same on every machine or in every run says so, with the reason: `#| varies: seconds`.
-Of it, only the kinds of output are compared.
+A cell whose output is not the same on every machine or in every run says so, with the reason:
+`#| varies: seconds`. Of it, only the kinds of output are compared.
 
-Cells with a flag of `tst_flags` in settings.ini (`#| data`, `#| cuda`, `#| slow`) are run if `--flags` names it.
-Otherwise their stored outputs hold as long as the code does: the notebook says when and on what they were run and has
-a digest of the modules that it imports, and fails if those have changed. The two lines stand below the title, or in
-the cell as `#| ran: ...` and `#| code: ...`:
+Cells with a flag of `tst_flags` in settings.ini (`#| data`, `#| cuda`, `#| slow`) are run if
+`--flags` names it. Otherwise their stored outputs hold as long as the code does: the notebook says
+when and on what they were run and has a digest of the modules that it imports, and fails if those
+have changed. The two lines stand below the title, or in the cell as `#| ran: ...` and
+`#| code: ...`:
 
     - ran: 2026-07-24, 2 CPU cores, Python 3.11
     - code: 0123456789ab
@@ -87,7 +89,7 @@ def left_out(cell, skipped):
 
 
 def notebooks(paths):
-    "The notebooks at `paths`, files or folders; names that begin with _ or . are left out, as nbdev does"
+    "The notebooks at `paths`, files or folders; names that begin with _ or . are left out"
     for path in map(Path, paths):
         if path.is_file():
             yield path.resolve()
@@ -201,10 +203,11 @@ NUMBER = re.compile(r"(?:(?<![\w.)\]-])[-+])?(?<![\w.])\d[\d,]*(?:\.\d+)?(?:[eE]
 def normal(value):
     "Text without what differs from run to run, blanks and rules shortened, as lines"
     value = TEMPORARY.sub("/tmp/TEMPORARY", ADDRESS.sub("", ANSI.sub("", value)))
-    lines = [
-        re.sub(r"([-=─])\1+", r"\1\1", re.sub(r"\s+", " ", l)).strip() for l in value.split("\n")
-    ]
-    return "\n".join(l for l in lines if l)
+    lines = []
+    for line in value.split("\n"):
+        line = re.sub(r"\s+", " ", line).strip()
+        lines.append(re.sub(r"([-=─])\1+", r"\1\1", line))
+    return "\n".join(filter(None, lines))
 
 
 def html_text(html):
@@ -225,8 +228,9 @@ def shown(outputs):
     printed = "".join(text(o["text"]) for o in outputs if o.get("name") == "stdout")
     kinds, texts, sizes = (["printed"], [normal(printed)], []) if printed.strip() else ([], [], [])
     for out in outputs:
-        for kind, value in sorted(out.get("data", {}).items()):
-            if kind in NOT_COMPARED:
+        data = out.get("data", {})
+        for kind, value in sorted(data.items()):
+            if kind in NOT_COMPARED or (kind == "text/plain" and "text/html" in data):
                 continue
             kinds.append(kind)
             if kind == "image/png":
@@ -240,14 +244,21 @@ def shown(outputs):
     return Shown(tuple(kinds), tuple(texts), tuple(sizes))
 
 
+def as_number(printed):
+    return float(printed.replace(",", ""))
+
+
+def last_decimal(printed):
+    "One in the last decimal of a number as it is printed; 0 for whole numbers"
+    mantissa, _, exponent = printed.lower().partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return 10.0 ** (int(exponent or 0) - decimals) if decimals or exponent else 0.0
+
+
 def close(stored, new, tolerance=0.0):
     "Whether two numbers, as they are printed, are the same as far as is asked"
-    a, b = (float(n.replace(",", "")) for n in (stored, new))
-    decimals = [re.search(r"\.(\d+)", n) for n in (stored, new)]
-    step = max(10.0 ** -len(d[1]) if d else 0.0 for d in decimals)
-    for n in (stored, new):
-        if exponent := re.search(r"[eE]([-+]?\d+)$", n):
-            step *= 10.0 ** int(exponent[1])
+    a, b = as_number(stored), as_number(new)
+    step = max(last_decimal(stored), last_decimal(new))
     allowed = max(step, tolerance * max(1, abs(a), abs(b)))
     return abs(a - b) <= allowed * (1 + 1e-9)
 
@@ -276,9 +287,9 @@ def differences(stored, new, tolerance=0.0, varies=False):
     "Pairs (stored, new) of what differs between two lists of outputs"
     stored, new = shown(stored), shown(new)
     if stored.kinds != new.kinds:
-        return [(", ".join(s.kinds) or "no output" for s in (stored, new))] + (
-            different_lines("\n".join(stored.texts), "\n".join(new.texts), tolerance)
-        )
+        kinds = tuple(", ".join(s.kinds) or "no output" for s in (stored, new))
+        texts = ("\n".join(s.texts) for s in (stored, new))
+        return [kinds, *different_lines(*texts, tolerance)]
     if varies:
         return []
     found = []
@@ -306,7 +317,7 @@ def side_by_side(pairs, width=58, most=12):
 
 
 def execute(notebook, folder, skipped):
-    "Run a notebook (of nbformat) in `folder` and store its outputs, and the state of its widgets, in it"
+    "Run a notebook (of nbformat) in `folder`; outputs and the state of widgets are stored in it"
     from nbclient import NotebookClient
 
     class Client(NotebookClient):
@@ -345,7 +356,7 @@ class Result(NamedTuple):
 
 
 def check(path, skipped, write=False, force=()):
-    "Run the notebook at `path` and compare; `force`: flags of cells that are run though they need something"
+    "Run the notebook at `path` and compare; `force`: flags of cells that are run all the same"
     import nbformat
     from nbclient.exceptions import CellExecutionError
 
@@ -423,7 +434,7 @@ def machine():
 
 
 def store(path, notebook, ran=()):
-    "Write a notebook in the form that nbdev_clean gives it; `ran`: cells that need something and were run"
+    "Write a notebook as nbdev_clean leaves it; `ran`: cells that need something and were run"
     from execnb.nbio import dict2nb, write_nb
     from nbdev.clean import clean_nb
 
@@ -461,14 +472,14 @@ def split_lines(out):
 
 
 def record(path, skipped):
-    "The file that is there if the notebook, as it is and with the code as it is, has been found true"
+    "The file that is there if the notebook, with the code as it is, has been found true"
     content = path.read_bytes()
     known = [content.hex(), code_digest(json.loads(content)), sys.version, sorted(skipped)]
     return RECORDS / hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
 
 
 def check_all(paths, root=ROOT, workers=2, write=False, changed=False, force=()):
-    "Check the notebooks at `paths`, print what is wrong, and return the `Result` of each that was run"
+    "Check the notebooks at `paths`, print what is wrong; the `Result` of each that was run"
     skipped = skip_flags(root)
     todo = list(notebooks(paths))
     if changed:
