@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natural_backdoors.split.several import of_trigger
+from natural_backdoors.split.poison import of_trigger
 from natural_backdoors.train.evaluation import (
     ONE_TRIGGER,
     comparison_table,

@@ -30,7 +30,6 @@ from natural_backdoors.split import export
 from natural_backdoors.split.card import class_names, dataset_card, md
 from natural_backdoors.split.export import FORMATS, export_split, load_export, readable
 from natural_backdoors.split.poison import PoisonSplit, poison_split
-from natural_backdoors.split.several import several_split
 
 PARTS = {
     "train": ("clean", "train"),

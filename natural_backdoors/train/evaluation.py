@@ -17,7 +17,7 @@ from ..base.errors import UserError
 from ..base.files import ensure_folder, write_json, write_table
 from ..data.images import load_images
 from ..split.poison import PoisonSplit
-from ..split.several import of_trigger
+from ..split.poison import of_trigger
 
 # %% ../../nbs/api/train/08_evaluation.ipynb #08-evaluation-006
 def wilson(
