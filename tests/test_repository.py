@@ -83,9 +83,10 @@ every = pytest.mark.parametrize("nb", NOTEBOOKS, ids=lambda n: n.name)
 each_exporting = pytest.mark.parametrize("nb", EXPORTING, ids=lambda n: n.name)
 
 
-def python(code):
+def python(code, *arguments):
     "What a fresh process running `code` prints"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -213,3 +214,57 @@ def test_no_lasting_warning_filter(nb):
         re.findall(r"^warnings\.(?:simplefilter|filterwarnings)\(.*", "\n".join(nb.code), re.M)
         == []
     )
+
+
+# Extension points
+
+# dicts of functions that are not open to others
+CLOSED = {
+    "data.check:CHECKS",  # what check_manager asks
+    "data.painting:OBJECTS",  # what the drawn scenes are made of
+    "paper.experiments:MINIATURES",  # stand-ins of the published experiments
+}
+REGISTRIES = f"""
+import importlib, json, re, sys
+
+def is_open(value):
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"natural_backdoors[.][\\w.]+:\\w+", value))
+    if isinstance(value, dict):
+        return bool(value) and all(callable(v) for v in value.values())
+    return callable(value) or callable(getattr(value, "write", None))
+
+found = {{}}
+for module in json.loads(sys.argv[1]):
+    for name, value in vars(importlib.import_module("{PACKAGE}." + module)).items():
+        if isinstance(value, dict) and re.fullmatch("[A-Z][A-Z_]+", name):
+            if value and all(is_open(v) for v in value.values()):
+                found.setdefault(id(value), []).append(module + ":" + name)
+print(json.dumps(list(found.values())))
+"""
+
+
+def test_every_extension_point_is_on_the_page():
+    "Dicts that are found by name and hold functions, classes or where to import them"
+    pytest.importorskip("torch")
+    pytest.importorskip("ipywidgets")
+    code = "\n".join(Notebook(ROOT / "nbs" / "howto" / "extension_points.ipynb").code)
+    points = next(
+        ast.literal_eval(node.value)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Assign) and node.targets[0].id == "POINTS"
+    )
+    found = json.loads(python(REGISTRIES, json.dumps(sorted(OF))))
+    # a dict has the names of all modules that import it, and is described by one of them
+    assert {
+        tuple(names) for names in found if not set(names) & {*points.values(), *CLOSED}
+    } == set()
+    assert {*points.values()} <= {name for names in found for name in names}
+
+
+def test_every_group_of_entry_points_is_on_the_page():
+    groups = set()
+    for nb in EXPORTING:
+        groups |= set(re.findall(r'entry_points\(group="([\w.]+)"', "\n".join(nb.exported)))
+    page = (ROOT / "nbs" / "howto" / "extension_points.ipynb").read_text(encoding="utf-8")
+    assert groups and {group for group in groups if group not in page} == set()
