@@ -5,7 +5,8 @@
 PATH is a notebook or a folder; without one it is all of nbs/. A notebook fails where a cell fails,
 and where a stored output is not what the cell gives now: each such cell is named and shown, stored
 and new side by side. `--write` stores what comes out. `--changed` leaves out what this program has
-found true before, on this machine, with the same notebook and the same code.
+found true before, on this machine, with the same notebook and the same code. (A page that shows
+files of the project names them below its title: `- reads: ../../benchmarks/results/*`.)
 
 What is compared: printed text, and text, HTML and Markdown of what is displayed. Not compared: what
 goes to stderr, addresses in memory, names of temporary files, the width of blanks and rules in
@@ -474,7 +475,10 @@ def split_lines(out):
 def record(path, skipped):
     "The file that is there if the notebook, with the code as it is, has been found true"
     content = path.read_bytes()
-    known = [content.hex(), code_digest(json.loads(content)), sys.version, sorted(skipped)]
+    notebook = json.loads(content)
+    reads = front_matter(notebook).get("reads", "")
+    files = [file.read_bytes().hex() for file in sorted(path.parent.glob(reads))] if reads else []
+    known = [content.hex(), code_digest(notebook), files, sys.version, sorted(skipped)]
     return RECORDS / hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
 
 

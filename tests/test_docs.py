@@ -193,6 +193,7 @@ def test_broken_links_break_the_build(small):
     status, said = small(
         *markdown(" ".join(f"[a link]({to})" for to in broken) + '\n\n<a href="raw.html">raw</a>'),
         code("show()", {"output_type": "display_data", "metadata": {}, "data": frame}),
+        options=["--trust_outputs"],
     )
     assert status != 0
     assert [
