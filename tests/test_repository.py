@@ -216,6 +216,14 @@ def test_no_lasting_warning_filter(nb):
     )
 
 
+@every
+def test_links_lead_to_files(nb):
+    text = "\n".join(c["source"] for c in nb.cells if c["cell_type"] == "markdown")
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)
+    links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text)
+    assert [link for link in links if not (nb.path.parent / link).exists()] == []
+
+
 # Extension points
 
 # dicts of functions that are not open to others
@@ -226,13 +234,14 @@ CLOSED = {
 }
 REGISTRIES = f"""
 import importlib, json, re, sys
+from {PACKAGE}.base.settings import Settings
 
 def is_open(value):
     if isinstance(value, str):
         return bool(re.fullmatch(r"natural_backdoors[.][\\w.]+:\\w+", value))
     if isinstance(value, dict):
         return bool(value) and all(callable(v) for v in value.values())
-    return callable(value) or callable(getattr(value, "write", None))
+    return callable(value) or callable(getattr(value, "write", None)) or isinstance(value, Settings)
 
 found = {{}}
 for module in json.loads(sys.argv[1]):
@@ -245,7 +254,7 @@ print(json.dumps(list(found.values())))
 
 
 def test_every_extension_point_is_on_the_page():
-    "Dicts that are found by name and hold functions, classes or where to import them"
+    "Dicts that are found by name and hold functions, classes, settings or where to import them"
     pytest.importorskip("torch")
     pytest.importorskip("ipywidgets")
     code = "\n".join(Notebook(ROOT / "nbs" / "howto" / "extension_points.ipynb").code)
