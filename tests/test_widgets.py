@@ -2,8 +2,11 @@
 
 Speeds are printed (pytest -s), and nothing here fails because a machine is slow."""
 
+import importlib.util
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from natural_backdoors.pick.widget import Picker, javascript, stylesheet, write_
 from natural_backdoors.sets.class_sets import conflicts
 from natural_backdoors.sets.triggers import find_triggers
 
+ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>"
 TEMPLATES = {
     "python": "poison_split(dataset, {trigger}, [{classes}], target={target})",
@@ -920,11 +924,10 @@ window.answering = model => {
 @pytest.fixture(scope="module")
 def host(pages):
     "A page with room for two views; `show(n)` renders the widget's module into them with one model"
-    module = javascript() + "\nexport { staticBackend };"
     text = (pages["folder"] / "scenes.html").read_text(encoding="utf-8")
     data = text.split('id="picker-data">')[1].split("</script>")[0]
     path = pages["folder"] / "host.html"
-    source = json.dumps(module).replace("<", chr(92) + "u003c")
+    source = json.dumps(javascript()).replace("<", chr(92) + "u003c")
     path.write_text(
         f"""<!DOCTYPE html><meta charset="utf-8"><style>{stylesheet()}</style>
         <div id="a"></div><div id="b"></div>
@@ -1203,3 +1206,41 @@ def test_an_exported_notebook_shows_a_table():
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
     text, _ = exporters.HTMLExporter().from_notebook_node(notebook)
     assert "application/vnd.jupyter.widget-view+json" in text and "Triggers in toy" not in text
+
+
+# --- the scripts that are shipped
+
+
+@pytest.fixture
+def scripts(monkeypatch, tmp_path):
+    "`scripts/js.py`, looking at a copy of the sources and of the made files"
+    spec = importlib.util.spec_from_file_location("js", ROOT / "scripts" / "js.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    leave = shutil.ignore_patterns("node_modules")
+    for name in ("FOLDER", "STATIC"):
+        copy = shutil.copytree(getattr(module, name), tmp_path / name, ignore=leave)
+        monkeypatch.setattr(module, name, copy)
+    return module
+
+
+def test_the_scripts_are_made_from_their_sources(scripts):
+    "Also where there is no node: a change of a source, of a tool or of a made file is seen"
+    made = list(scripts.MADE)
+    assert scripts.stale() == [], "the sources in js/src are newer: run `make js`"
+    for path, wrong in [
+        (scripts.FOLDER / "src" / "dom.js", made),
+        (scripts.FOLDER / "package-lock.json", made),
+        (scripts.STATIC / "page.js", ["page.js"]),
+    ]:
+        before = path.read_bytes()
+        path.write_bytes(before + b"\n")
+        assert scripts.stale() == wrong
+        path.write_bytes(before)
+    (scripts.STATIC / "widget.js").unlink()
+    assert scripts.stale() == ["widget.js"]
+
+
+def test_nothing_but_what_is_made_is_shipped(scripts):
+    shipped = {path.name for path in scripts.STATIC.iterdir()}
+    assert shipped == {*scripts.MADE, "picker.css", "app.ipynb"}
