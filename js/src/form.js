@@ -76,6 +76,7 @@ export function makeForm(ctx) {
     form.values[key] = value;
     form.last = key;
     form.unsent = true;
+    sayBusy(form);
     if (soon) {
       send.cancel();
       sendParams(form);
@@ -289,6 +290,7 @@ function sendParams(form) {
   // another view of the same widget may have asked in between
   form.serial = Math.max(form.serial || 0, status.serial || 0) + 1;
   form.unsent = false;
+  sayBusy(form);
   form.ctx.send({ type: "analyze", params: { ...form.values }, serial: form.serial });
 }
 
@@ -303,14 +305,25 @@ function restore(form) {
   sendParams(form);
 }
 
+// Whether the last change was sent, and the answer to it is there
+function isAnswered(form) {
+  const status = form.ctx.backend.get("status") || {};
+  return !form.unsent && status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
+}
+
+// Stays false from the answer to the next change: whoever waits for a result waits for this
+function sayBusy(form) {
+  form.element.setAttribute("aria-busy", isAnswered(form) ? "false" : "true");
+}
+
 function readStatus(form) {
   const status = form.ctx.backend.get("status") || {};
   // the panel that saves shows its own errors
   const failed = status.state === "error" && form.ctx.asked !== "save";
-  const answered = status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
   // what is being typed, or was refused, is not overwritten by the settings of the result that is
   // shown
-  if (!form.unsent && answered && !failed) fill(form);
+  if (isAnswered(form) && !failed) fill(form);
+  sayBusy(form);
   // what is wrong is said where it was done: the form may be longer than the window
   const at = form.fields[form.last]?.element;
   if (failed && at && form.problem.previousSibling !== at) at.after(form.problem);

@@ -125,10 +125,12 @@ function followTheme(ctx) {
   for (const element of [document.documentElement, document.body])
     observer.observe(element, { attributes: true });
   // the colors may come after the picker, from a file that is still on its way: then the ground
-  // changes, which the style sheet makes an event
-  life.listen(root, "transitionend", event => {
-    if (event.target === root) look();
-  });
+  // changes, which the style sheet makes an event. A change that is taken back before it was
+  // painted ends with "transitioncancel" only.
+  for (const event of ["transitionend", "transitioncancel"])
+    life.listen(root, event, ({ target }) => {
+      if (target === root) look();
+    });
   life.add(() => observer.disconnect());
   // a widget is made outside the page, where there are no colors yet; it has a size as soon as it
   // is shown

@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 09717c6ddf5b2d22ce63a1f8108e58056c053507753180e518669169b0c5de01
+// Made from js/src by `make js`; not to be changed by hand. sha256 e3a23b356e2f469b73b2299790430d956c418bc78899a3c1458fe88be8f275cf
 // src/backend.js
 function staticBackend(data) {
   const listeners = /* @__PURE__ */ new Map();
@@ -1495,6 +1495,7 @@ function makeForm(ctx) {
     form.values[key] = value;
     form.last = key;
     form.unsent = true;
+    sayBusy(form);
     if (soon) {
       send.cancel();
       sendParams(form);
@@ -1690,6 +1691,7 @@ function sendParams(form) {
   const status = form.ctx.backend.get("status") || {};
   form.serial = Math.max(form.serial || 0, status.serial || 0) + 1;
   form.unsent = false;
+  sayBusy(form);
   form.ctx.send({ type: "analyze", params: { ...form.values }, serial: form.serial });
 }
 function fill(form) {
@@ -1701,11 +1703,18 @@ function restore(form) {
   fill(form);
   sendParams(form);
 }
+function isAnswered(form) {
+  const status = form.ctx.backend.get("status") || {};
+  return !form.unsent && status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
+}
+function sayBusy(form) {
+  form.element.setAttribute("aria-busy", isAnswered(form) ? "false" : "true");
+}
 function readStatus(form) {
   const status = form.ctx.backend.get("status") || {};
   const failed = status.state === "error" && form.ctx.asked !== "save";
-  const answered = status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
-  if (!form.unsent && answered && !failed) fill(form);
+  if (isAnswered(form) && !failed) fill(form);
+  sayBusy(form);
   const at = form.fields[form.last]?.element;
   if (failed && at && form.problem.previousSibling !== at) at.after(form.problem);
   if (failed) form.element.open = true;
@@ -2483,9 +2492,10 @@ function followTheme(ctx) {
   const observer = new MutationObserver(look);
   for (const element of [document.documentElement, document.body])
     observer.observe(element, { attributes: true });
-  life.listen(root, "transitionend", (event) => {
-    if (event.target === root) look();
-  });
+  for (const event of ["transitionend", "transitioncancel"])
+    life.listen(root, event, ({ target }) => {
+      if (target === root) look();
+    });
   life.add(() => observer.disconnect());
   const shown = new ResizeObserver(() => {
     if (!root.clientWidth) return;

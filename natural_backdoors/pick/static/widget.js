@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 93745202a68f5b33501e0234edfafea6b0a8b26db0055ca517779a714cd175b3
+// Made from js/src by `make js`; not to be changed by hand. sha256 f7ed30f5e4147543622d674bf30e6de548a33dd4120e84fa41a2740e8701f9d4
 // src/backend.js
 function kernelBackend(model) {
   const listen = (event, fn) => {
@@ -1507,6 +1507,7 @@ function makeForm(ctx) {
     form.values[key] = value;
     form.last = key;
     form.unsent = true;
+    sayBusy(form);
     if (soon) {
       send.cancel();
       sendParams(form);
@@ -1702,6 +1703,7 @@ function sendParams(form) {
   const status = form.ctx.backend.get("status") || {};
   form.serial = Math.max(form.serial || 0, status.serial || 0) + 1;
   form.unsent = false;
+  sayBusy(form);
   form.ctx.send({ type: "analyze", params: { ...form.values }, serial: form.serial });
 }
 function fill(form) {
@@ -1713,11 +1715,18 @@ function restore(form) {
   fill(form);
   sendParams(form);
 }
+function isAnswered(form) {
+  const status = form.ctx.backend.get("status") || {};
+  return !form.unsent && status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
+}
+function sayBusy(form) {
+  form.element.setAttribute("aria-busy", isAnswered(form) ? "false" : "true");
+}
 function readStatus(form) {
   const status = form.ctx.backend.get("status") || {};
   const failed = status.state === "error" && form.ctx.asked !== "save";
-  const answered = status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
-  if (!form.unsent && answered && !failed) fill(form);
+  if (isAnswered(form) && !failed) fill(form);
+  sayBusy(form);
   const at = form.fields[form.last]?.element;
   if (failed && at && form.problem.previousSibling !== at) at.after(form.problem);
   if (failed) form.element.open = true;
@@ -2495,9 +2504,10 @@ function followTheme(ctx) {
   const observer = new MutationObserver(look);
   for (const element of [document.documentElement, document.body])
     observer.observe(element, { attributes: true });
-  life.listen(root, "transitionend", (event) => {
-    if (event.target === root) look();
-  });
+  for (const event of ["transitionend", "transitioncancel"])
+    life.listen(root, event, ({ target }) => {
+      if (target === root) look();
+    });
   life.add(() => observer.disconnect());
   const shown = new ResizeObserver(() => {
     if (!root.clientWidth) return;
