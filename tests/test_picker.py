@@ -516,6 +516,24 @@ def start_lab(folder):
     return lab, port
 
 
+def run_cell(page, cell):
+    "Run a cell by its key, which JupyterLab may miss or take back while it still builds its page"
+    from playwright.sync_api import TimeoutError
+
+    prompt = cell.locator(".jp-InputPrompt")  # [ ] before, [*] meanwhile, [1] afterwards
+    for _ in range(20):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        try:
+            prompt.filter(has_not_text="[ ]").wait_for(timeout=10_000)
+        except TimeoutError:
+            continue
+        until(lambda: "*" not in prompt.inner_text(), "the cell to end")
+        if re.search(r"\[\d+\]", prompt.inner_text()):
+            return
+    raise AssertionError("JupyterLab does not run a cell")
+
+
 def test_in_jupyterlab(scenes, page, tmp_path):
     "The same in a cell of JupyterLab 4, and the choice comes back to the next cell"
     _, dataset = scenes
@@ -534,19 +552,18 @@ def test_in_jupyterlab(scenes, page, tmp_path):
         until(answers, "JupyterLab")
         start = time.perf_counter()
         page.goto(f"http://127.0.0.1:{port}/lab/tree/look.ipynb?token=t&reset")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+        cells = page.locator(".jp-Notebook .jp-CodeCell")
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        page.keyboard.press("Shift+Enter")
+        run_cell(page, cells.first)
         page.wait_for_selector(READY)
         page.wait_for_selector(".nbp table tbody tr")
         print(f"\nJupyterLab, from the address to the picker: {time.perf_counter() - start:.1f} s")
         pick_trigger(page)
         screenshot(page, "jupyterlab")
         # the next cell, typed in by hand
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
-        page.keyboard.type(answer)
-        page.keyboard.press("Shift+Enter")
+        cells.nth(1).locator(".cm-content").click()
+        page.keyboard.insert_text(answer)
+        run_cell(page, cells.nth(1))
         path = tmp_path / "answer.json"
         answered = json.loads(until(lambda: path.exists() and path.read_text(), path.name))
         found = find_triggers(dataset, min_overlaps=4)
