@@ -237,16 +237,17 @@ def _analyze(self: TriggerPicker, form: dict, serial: int):
             found = self._found.get(key)
             if found is None:
                 found = self.state.analyze(form)
-            if newer():
-                return
             with self._lock:
+                if newer():  # asked with the lock, which whoever brings a newer one holds
+                    return
                 self._found[key] = found
                 while len(self._found) > 16:
                     self._found.popitem(last=False)
                 self._accept(found, time.perf_counter() - started)
         except Exception as e:
-            if not newer():
-                self._trouble(e, "analyze")
+            with self._lock:
+                if not newer():
+                    self._trouble(e, "analyze")
 
     self._serial = serial
     self._status("working")
