@@ -5,46 +5,43 @@
 # %% auto #0
 __all__ = ['BANDS', 'SCORES', 'chance', 'adjust', 'band', 'pair_scores', 'trigger_scores']
 
-# %% ../../nbs/api/graph/10_association.ipynb #07-association-003
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-003
 import numpy as np
 import pandas as pd
 
 from .overlaps import Overlaps
 
-# %% ../../nbs/api/graph/10_association.ipynb #07-association-006
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-006
 def chance(
-    shared,  # |A and B|; these four are arrays or numbers that fit together
-    a,  # |A|
-    b,  # |B|
-    n,  # images
+    shared,  # images with both; these four are arrays or numbers that fit together
+    n_trigger,  # images with the trigger
+    n_class,  # images with the class
+    n_images,  # all images
 ) -> np.ndarray:  # p-values
-    "The probability that chance alone gives `shared` or more images with both (hypergeometric tail)"
-    from scipy import (
-        stats,
-    )  # takes a quarter of a second to import, and not every analysis asks for this
+    "The probability that chance alone gives `shared` or more images with both"
+    # takes a quarter of a second to import, and not every analysis asks for this
+    from scipy import stats
 
     # sf(k) is P(X > k); summation may end a hair above 1
-    return np.clip(stats.hypergeom.sf(np.asarray(shared) - 1, n, a, b), 0, 1)
+    tail = stats.hypergeom.sf(np.asarray(shared) - 1, n_images, n_trigger, n_class)
+    return np.clip(tail, 0, 1)
 
-# %% ../../nbs/api/graph/10_association.ipynb #07-association-010
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-011
 def adjust(
-    p,  # p-values
-    m: int | None = None,  # how many tests there were; the others had a p-value of 1
-) -> np.ndarray:  # q-values, in the order of `p`
+    p_values,  # one a test
+    n_tests: int | None = None,  # how many tests there were; the others had a p-value of 1
+) -> np.ndarray:  # q-values, in the order of `p_values`
     "Benjamini and Hochberg's adjusted p-values"
-    p = np.asarray(p, float)
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * (len(p) if m is None else m) / np.arange(1, len(p) + 1)
-    q = np.empty(len(p))
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
-    return q
+    p_values = np.asarray(p_values, float)
+    n_tests = len(p_values) if n_tests is None else n_tests
+    order = np.argsort(p_values, kind="stable")
+    scaled = p_values[order] * n_tests / np.arange(1, len(p_values) + 1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
+    return adjusted
 
-# %% ../../nbs/api/graph/10_association.ipynb #07-association-014
-BANDS = {
-    "low": 0.0,
-    "moderate": 0.1,
-    "high": 0.5,
-}  # from which share of the class on; `high` is above a half
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-015
+BANDS = {"low": 0.0, "moderate": 0.1, "high": 0.5}  # shares of the class; `high` is above a half
 
 
 def band(
@@ -52,34 +49,31 @@ def band(
 ) -> np.ndarray:  # of "low", "moderate", "high"
     "The band of the literature that `share` falls into"
     share = np.asarray(share, float)
-    return np.where(
-        share > BANDS["high"], "high", np.where(share >= BANDS["moderate"], "moderate", "low")
-    )
+    lower = np.where(share >= BANDS["moderate"], "moderate", "low")
+    return np.where(share > BANDS["high"], "high", lower)
 
-# %% ../../nbs/api/graph/10_association.ipynb #07-association-016
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-018
 SCORES = ["share", "band", "lift", "overlap_coefficient", "p_value", "q_value"]
 
 
 def pair_scores(
     overlaps: Overlaps,
     min_overlaps: int = 1,  # leave out pairs that share fewer images
-) -> (
-    pd.DataFrame
-):  # columns a, b (ids, a < b), overlaps, lift, overlap_coefficient, p_value, q_value
+) -> pd.DataFrame:  # columns a, b (ids, a < b), overlaps, and `SCORES` but share and band
     "What is the same for both directions of a pair; the share is not, see `trigger_scores`"
     pairs, n = overlaps.pairs(1), overlaps.images_of
-    a, b, shared = n[pairs.a], n[pairs.b], pairs.overlaps.to_numpy()
+    n_a, n_b, shared = n[pairs.a], n[pairs.b], pairs.overlaps.to_numpy()
     present = int((n > 0).sum())
-    p = chance(shared, a, b, overlaps.n_images)
+    p_values = chance(shared, n_a, n_b, n_images=overlaps.n_images)
     pairs = pairs.assign(
-        lift=overlaps.n_images * shared / (a * b),
-        overlap_coefficient=shared / np.minimum(a, b),
-        p_value=p,
-        q_value=adjust(p, present * (present - 1) // 2),
+        lift=overlaps.n_images * shared / (n_a * n_b),
+        overlap_coefficient=shared / np.minimum(n_a, n_b),
+        p_value=p_values,
+        q_value=adjust(p_values, present * (present - 1) // 2),
     )
     return pairs[pairs.overlaps >= min_overlaps].reset_index(drop=True)
 
-# %% ../../nbs/api/graph/10_association.ipynb #07-association-017
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-019
 def trigger_scores(
     overlaps: Overlaps,
     pairs: pd.DataFrame,  # `pair_scores(overlaps)`
@@ -89,13 +83,10 @@ def trigger_scores(
     "How strongly each class belongs to `trigger`"
     mine = pairs[(pairs.a == trigger) | (pairs.b == trigger)]
     mine = mine.set_index(np.where(mine.a == trigger, mine.b, mine.a)).reindex(ids)
-    nothing = {
-        "overlaps": 0,
-        "lift": 0.0,
-        "overlap_coefficient": 0.0,
-        "p_value": 1.0,
-        "q_value": 1.0,
-    }
-    mine = mine.fillna(nothing)
+    mine = mine.fillna(_NEVER)
     share = mine.overlaps.to_numpy() / np.maximum(overlaps.images_of[ids], 1)
     return mine.assign(share=share, band=band(share))[SCORES].reset_index(drop=True)
+
+
+# the scores of a pair that shares no image
+_NEVER = {"overlaps": 0, "lift": 0.0, "overlap_coefficient": 0.0, "p_value": 1.0, "q_value": 1.0}
