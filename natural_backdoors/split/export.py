@@ -43,7 +43,7 @@ from natural_backdoors.base.files import (
     write_table,
 )
 from ..data.huggingface import _hugging_face
-from ..data.images import _cores, _try_image, _unreadable, load_image
+from ..data.images import cores, load_image, try_image, unreadable_image
 from .card import class_names, count_rows, dataset_card
 from .poison import SPLIT_COLUMNS, PoisonSplit
 
@@ -110,7 +110,7 @@ class Job:
 
     def pictures(self, rows=None, decoded: bool = False):  # yields `Picture`s
         "The images of `rows` in that order, a few of them read ahead"
-        workers = self.workers or min(8, _cores())
+        workers = self.workers or min(8, cores())
         paths = self.split.table.path.tolist()
         rows = range(len(paths)) if rows is None else rows
         pool, waiting = ThreadPoolExecutor(workers), deque()
@@ -135,8 +135,8 @@ class Job:
         except MemoryError:
             raise
         except Exception as e:  # decoders raise all kinds
-            raise _unreadable(
-                paths[row], _try_image(paths[row], self.size or 32)[1] or str(e), paths
+            raise unreadable_image(
+                paths[row], try_image(paths[row], self.size or 32)[1] or str(e), paths
             ) from e
 
 # %% ../../nbs/api/split/07_export.ipynb #07-export-013
@@ -151,10 +151,10 @@ def readable(
         for path in paths:
             if isinstance(path, str) and os.path.isfile(path):
                 continue
-            raise _unreadable(path, _try_image(path, 8)[1], paths)
+            raise unreadable_image(path, try_image(path, 8)[1], paths)
         return split, {}
-    with ThreadPoolExecutor(workers or min(8, _cores())) as pool:
-        why = list(pool.map(lambda path: _try_image(path, 32)[1], paths))
+    with ThreadPoolExecutor(workers or min(8, cores())) as pool:
+        why = list(pool.map(lambda path: try_image(path, 32)[1], paths))
     kept = np.array([w is None for w in why], bool)
     if kept.all():
         return split, {}
@@ -758,7 +758,7 @@ def _check_hashes(files: list, wanted: list):
         except OSError as e:
             return e.strerror or str(e)
 
-    with ThreadPoolExecutor(min(8, _cores())) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         found = list(pool.map(state, files))
     bad = [(f, s) for f, s, w in zip(files, found, wanted) if s != w]
     if bad:
