@@ -57,6 +57,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "natural_backdoors"
 RECORDS = ROOT / "build" / "outputs"
 TIMEOUT = 900  # seconds a cell
+LINES = 25  # of a traceback that are shown
 # shown by a front end that is alive, or by none: their content is not what a page says
 NOT_COMPARED = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 
@@ -374,7 +375,8 @@ def check(path, skipped, write=False, force=()):
     try:
         execute(new, path.parent, skipped)
     except CellExecutionError as e:
-        return Result(path, [ANSI.sub("", str(e))[-4000:]], time.monotonic() - start)
+        said = ANSI.sub("", e.traceback).strip().splitlines()[-LINES:]
+        return Result(path, ["\n".join(["a cell fails:", *said])], time.monotonic() - start)
     problems = [] if write else code_problems(stored, skipped)
     tolerance = float(says.get("tolerance", 0))
     for i, (a, b) in enumerate(zip(stored["cells"], new.cells)):
