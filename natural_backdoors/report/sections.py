@@ -258,7 +258,7 @@ images and those with the trigger together, poison images make up
 {% for title, rate in counts.rates %}{{ rate|percent(1)|whole }} ({{ title }}){{ ', ' }}
 {%- endfor %}{{ counts.asked|percent(1)|whole }} was asked for.
 {% for what in ('classes', 'triggers') %}{% set n = counts.left_out['two_' ~ what] %}
-{% if n %}{{ '{:,}'.format(n) }} images that show two of the {{ what }} were left out.
+{% if n %}Images left out for showing two of the {{ what }}: {{ '{:,}'.format(n) }}.
 {% endif %}{% endfor %}</p>
 <div class="beside"><div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
 {% for name in counts.groups %}<th scope="colgroup" colspan="2" class="group">{{ name }}</th>
