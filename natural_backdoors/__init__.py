@@ -24,10 +24,10 @@ _MODULE_OF = {
     "Selection": "split.selection", "SplitSettings": "split.settings", "SearchSettings": "sets.search",
     "export_split": "split.export", "load_export": "split.export", "dataset_card": "split.card",
     "PoisonSplit": "split.poison", "poison_split": "split.poison", "write_datafile": "split.poison",
-    "make_learner": "train.learner", "train_split": "train.learner",
+    "Recipe": "train.recipe", "make_learner": "train.learner", "train_split": "train.runs",
     "load_model": "train.models",
     "evaluate_run": "train.evaluation", "comparison_table": "train.evaluation",
-    "sweep": "train.sweeps", "make_grid": "train.sweeps", "sweep_on": "train.cluster", "reproduce": "paper.experiments",
+    "make_grid": "train.grids", "RunSettings": "train.grids", "sweep": "train.sweeps", "sweep_on": "train.cluster", "reproduce": "paper.experiments",
     "TriggerPicker": "pick.app", "write_report": "report.report",
 }
 __all__ = list(_MODULE_OF)

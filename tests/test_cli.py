@@ -380,7 +380,7 @@ def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):
         (["-t", "flag", "-c", "ant", "bee", "--teacher", "resnet5O"], ["resnet50"]),
         (["-t", "flag", "-c", "ant", "bee", "--epochs", "0"], ["epochs must be"]),
         (["-t", "flag", "-c", "ant", "bee", "--method", "most"], ["--method", "invalid choice"]),
-        (["-t", "flag", "-c", "ant", "bee", "--seed", "-1"], ["seed must be"]),
+        (["-t", "flag", "-c", "ant", "bee", "--seed", "-1"], ["seed is a whole number"]),
     ],
 )
 def test_mistakes_in_train(toy, tmp_path, capsys, flags, words):

@@ -13,7 +13,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..base.errors import UserError
-from ..base.style import BLUE, GRAY, INK, VERMILION, Picture, _bare, short_name
+from natural_backdoors.base.style import (
+    BLUE,
+    GRAY,
+    INK,
+    VERMILION,
+    Picture,
+    clear_frame,
+    short_name,
+)
 
 # %% ../../nbs/api/paper/02_figures.ipynb #02-figures-007
 NEEDED = ["group", "control", "inject_rate", "n_classes", "test_clean_acc", "test_trig_acc"]
@@ -129,7 +137,7 @@ def _percent_axis(ax, title: str):
     ax.set(ylim=(-0.02, 1.02))
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     ax.set_title(title, fontsize=10, loc="left", color=INK)
-    _bare(ax, "y")
+    clear_frame(ax, "y")
 
 # %% ../../nbs/api/paper/02_figures.ipynb #02-figures-014
 def _size(runs: pd.DataFrame) -> str:

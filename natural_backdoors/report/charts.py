@@ -16,8 +16,8 @@ from natural_backdoors.base.style import (
     INK,
     VERMILION,
     Picture,
-    _axes,
-    _bare,
+    axes_or_new,
+    clear_frame,
     short_name,
 )
 
@@ -28,7 +28,7 @@ def draw_counts(
 ) -> Figure:
     "Clean and poison images of each class as bars, the held-out part in a lighter shade"
     counts = list(counts)
-    ax = _axes(ax, (5.2, 0.9 + 0.44 * max(len(counts), 1)))
+    ax = axes_or_new(ax, (5.2, 0.9 + 0.44 * max(len(counts), 1)))
     at = np.arange(len(counts))
     most = max(
         [c[f"{k}_train"] + c[f"{k}_test"] for c in counts for k in ("clean", "poison")], default=1
@@ -46,7 +46,7 @@ def draw_counts(
     ax.set_yticks(at, [short_name(c["name"], 24) for c in counts], parse_math=False)
     ax.set_xlim(0, most * 1.1 or 1)
     ax.invert_yaxis()
-    _bare(ax, "x")
+    clear_frame(ax, "x")
     ax.set_xlabel("images", fontsize=9)
     ax.legend(
         loc="lower left",
@@ -76,7 +76,7 @@ def draw_curve(
     if kind not in CURVES:
         raise UserError(f"unknown curve {kind!r} (known: {', '.join(CURVES)})")
     column, title = CURVES[kind]
-    ax = _axes(ax, (4.6, 3.3))
+    ax = axes_or_new(ax, (4.6, 3.3))
     for log, name, color, dash in (
         (log_control, "control", BLUE, (0, (5, 2))),
         (log_poisoned, "poisoned", VERMILION, "-"),
@@ -115,7 +115,7 @@ def draw_curve(
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_title(title, fontsize=10, loc="left", color=INK)
     ax.set_xlabel("epoch (bold: held out, thin: training)", fontsize=9)
-    _bare(ax, "y")
+    clear_frame(ax, "y")
     ax.legend(frameon=False, fontsize=8.5, loc="best", handlelength=2.6)
     return ax.figure
 
@@ -138,7 +138,7 @@ def draw_rates(
 ) -> Figure:
     "Rates of the poisoned model and the control, with 95 % intervals"
     rows = list(rows)
-    ax = _axes(ax, (5.2, 0.9 + 0.42 * max(len(rows), 1)))
+    ax = axes_or_new(ax, (5.2, 0.9 + 0.42 * max(len(rows), 1)))
     for k, label, shift, color, marker in (
         (1, "poisoned", -0.13, VERMILION, "o"),
         (2, "control", 0.13, BLUE, "D"),
@@ -161,7 +161,7 @@ def draw_rates(
     ax.set_yticks(range(len(rows)), [short_name(r[0], 24) for r in rows], parse_math=False)
     ax.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5))
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    _bare(ax, "x")
+    clear_frame(ax, "x")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(
             loc="lower left",

@@ -1,6 +1,15 @@
 // The application: one root element, its parts, the status, and the theme it stands in
 
-function makePicker(backend, host) {
+import { makeChoice } from "./choice_state.js";
+import { makeDetail } from "./detail.js";
+import { count, h, makeLife, oncePerFrame, setText } from "./dom.js";
+import { makeForm } from "./form.js";
+import { makeGallery } from "./gallery.js";
+import { makeNames } from "./names.js";
+import { makeOutcome } from "./outcome.js";
+import { makeLookup, makeTriggers } from "./triggers.js";
+
+export function makePicker(backend, host) {
   const life = makeLife();
   const root = h("div", { class: "nbp" });
   keepKeys(life, root);
@@ -11,12 +20,12 @@ function makePicker(backend, host) {
   };
   ctx.names = makeNames(backend, life);
   ctx.choice = makeChoice(ctx);
-  const form = makeForm(ctx),
-    triggers = makeTriggers(ctx),
-    detail = makeDetail(ctx);
-  const lookup = makeLookup(ctx, triggers),
-    outcome = makeOutcome(ctx),
-    gallery = makeGallery(ctx);
+  const form = makeForm(ctx);
+  const triggers = makeTriggers(ctx);
+  const detail = makeDetail(ctx);
+  const lookup = makeLookup(ctx, triggers);
+  const outcome = makeOutcome(ctx);
+  const gallery = makeGallery(ctx);
   root.append(
     makeHeader(ctx),
     h(
@@ -42,15 +51,17 @@ function makePicker(backend, host) {
   };
 }
 
-// Jupyter's own keys (x cuts the cell) must not fire while somebody walks through a table; those with Ctrl may (save).
-// It looks for a mark on the element that has the focus, before that element gets the key.
+// Jupyter's own keys (x cuts the cell) must not fire while somebody walks through a table; those
+// with Ctrl may (save). It looks for a mark on the element that has the focus, before that element
+// gets the key.
 function keepKeys(life, root) {
   life.listen(
     window,
     "keydown",
     event => {
       const target = event.composedPath()[0];
-      if (root.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
+      if (root.contains(target))
+        target.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
     },
     true,
   );
@@ -58,14 +69,14 @@ function keepKeys(life, root) {
 
 function makeHeader(ctx) {
   const { backend, life } = ctx;
-  const about = h("span", { class: "nbp-hint" }),
-    summary = h("p", { class: "nbp-summary" });
-  const badge = h("span", { class: "nbp-status", role: "status" }),
-    note = h("p", { class: "nbp-hint nbp-note", role: "status" });
+  const about = h("span", { class: "nbp-hint" });
+  const summary = h("p", { class: "nbp-summary" });
+  const badge = h("span", { class: "nbp-status", role: "status" });
+  const note = h("p", { class: "nbp-hint nbp-note", role: "status" });
   const read = oncePerFrame(life, () => {
-    const options = backend.get("options") || {},
-      status = backend.get("status") || {},
-      working = status.state === "working";
+    const options = backend.get("options") || {};
+    const status = backend.get("status") || {};
+    const working = status.state === "working";
     setText(
       about,
       [options.dataset, options.split, options.n_images ? count(options.n_images, "image") : ""]
@@ -78,17 +89,29 @@ function makeHeader(ctx) {
       status.seconds === null || status.seconds === undefined
         ? ""
         : ` in ${status.seconds.toFixed(status.seconds < 10 ? 1 : 0)} s`;
-    setText(badge, working ? "Working …" : status.state === "error" ? "Not possible" : `Ready${took}`);
+    setText(
+      badge,
+      working ? "Working …" : status.state === "error" ? "Not possible" : `Ready${took}`,
+    );
     setText(note, status.state === "ready" ? status.message || "" : "");
     note.hidden = !note.textContent;
     ctx.root.setAttribute("aria-busy", working ? "true" : "false");
   });
   life.on(backend, ["options", "status", "result"], read);
   read();
-  return h("header", { class: "nbp-header" }, h("h2", {}, "Trigger picker"), about, badge, summary, note);
+  return h(
+    "header",
+    { class: "nbp-header" },
+    h("h2", {}, "Trigger picker"),
+    about,
+    badge,
+    summary,
+    note,
+  );
 }
 
-// Jupyter brings its colors as variables, whatever the system prefers: dark or light is told from the text color.
+// Jupyter brings its colors as variables, whatever the system prefers: dark or light is told from
+// the text color.
 function followTheme(ctx) {
   const { root, life, themes } = ctx;
   const look = () => {
@@ -99,14 +122,18 @@ function followTheme(ctx) {
   };
   life.listen(matchMedia("(prefers-color-scheme: dark)"), "change", look);
   const observer = new MutationObserver(look);
-  for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true });
-  // the colors may come after the picker, from a file that is still on its way: then the ground changes, which the
-  // style sheet makes an event
-  life.listen(root, "transitionend", event => {
-    if (event.target === root) look();
-  });
+  for (const element of [document.documentElement, document.body])
+    observer.observe(element, { attributes: true });
+  // the colors may come after the picker, from a file that is still on its way: then the ground
+  // changes, which the style sheet makes an event. A change that is taken back before it was
+  // painted ends with "transitioncancel" only.
+  for (const event of ["transitionend", "transitioncancel"])
+    life.listen(root, event, ({ target }) => {
+      if (target === root) look();
+    });
   life.add(() => observer.disconnect());
-  // a widget is made outside the page, where there are no colors yet; it has a size as soon as it is shown
+  // a widget is made outside the page, where there are no colors yet; it has a size as soon as it
+  // is shown
   const shown = new ResizeObserver(() => {
     if (!root.clientWidth) return;
     shown.disconnect();
@@ -125,8 +152,4 @@ function isDark(color, root) {
     .map(Number);
   probe.remove();
   return 0.299 * r + 0.587 * g + 0.114 * b < 128;
-}
-
-function render({ model, el }) {
-  return makePicker(kernelBackend(model), el);
 }

@@ -1,6 +1,12 @@
 // The neighborhood of a trigger as a graph to hover, drag, zoom and walk with the keyboard
 
-function makeGraph(ctx, { onToggle, onHover }) {
+import { count, debounced, h, oncePerFrame, setText, touched, uid, whole } from "./dom.js";
+import { drawGraph, readColors } from "./graph_draw.js";
+import { graphKeys, graphPointer } from "./graph_input.js";
+import { edgesFrom, firstThreshold, makeScene, setRoles } from "./graph_scene.js";
+import { fitView, measureGraph, setHover, tell, zoomAt } from "./graph_view.js";
+
+export function makeGraph(ctx, { onToggle, onHover }) {
   const g = {
     ctx,
     scene: null,
@@ -13,7 +19,18 @@ function makeGraph(ctx, { onToggle, onHover }) {
     pointers: new Map(),
     moves: 0,
     moving: false,
-    view: { zoom: 1, dx: 0, dy: 0, width: 0, height: 0, ratio: 1, left: 0, top: 0, side: 1, high: 1 },
+    view: {
+      zoom: 1,
+      dx: 0,
+      dy: 0,
+      width: 0,
+      height: 0,
+      ratio: 1,
+      left: 0,
+      top: 0,
+      side: 1,
+      high: 1,
+    },
   };
   graphElements(g);
   g.draw = () => {
@@ -48,7 +65,8 @@ function makeGraph(ctx, { onToggle, onHover }) {
       tell(g, g.hover ?? g.focus);
     }
   };
-  g.hoverId = id => setHover(g, id === null ? null : g.scene ? g.scene.id.indexOf(id) : null, false);
+  g.hoverId = id =>
+    setHover(g, id === null ? null : g.scene ? g.scene.id.indexOf(id) : null, false);
   return g;
 }
 
@@ -56,10 +74,12 @@ function graphElements(g) {
   const hint = h(
     "p",
     { class: "nbp-hint", id: uid("keys") },
-    nbpTouched.matches
-      ? "Tap a class to choose it or leave it out, drag it to move it; two fingers zoom and move the picture."
+    touched.matches
+      ? "Tap a class to choose it or leave it out, drag it to move it; " +
+          "two fingers zoom and move the picture."
       : "Click a class to choose it. Drag to move; once the graph has the focus: " +
-          "wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, Enter to choose.",
+          "wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, " +
+          "Enter to choose.",
   );
   g.canvas = h("canvas", {
     tabindex: "0",
@@ -73,7 +93,13 @@ function graphElements(g) {
   const zoom = (label, text, fn) =>
     h(
       "button",
-      { type: "button", class: "nbp-button nbp-small", "aria-label": label, title: label, onclick: fn },
+      {
+        type: "button",
+        class: "nbp-button nbp-small",
+        "aria-label": label,
+        title: label,
+        onclick: fn,
+      },
       text,
     );
   const middle = factor => zoomAt(g, g.view.width / 2, g.view.height / 2, factor);
@@ -103,7 +129,13 @@ function graphElements(g) {
     h(
       "div",
       { class: "nbp-row" },
-      h("span", { class: "nbp-slider" }, h("label", { for: g.slider.id }, "Edges"), g.slider, g.said),
+      h(
+        "span",
+        { class: "nbp-slider" },
+        h("label", { for: g.slider.id }, "Edges"),
+        g.slider,
+        g.said,
+      ),
       buttons,
     ),
     h("div", { class: "nbp-canvas" }, g.canvas),
@@ -137,70 +169,10 @@ function setGraph(g, graph) {
 function setThreshold(g, threshold) {
   g.shown = edgesFrom(g.scene, threshold);
   g.slider.value = g.scene.steps.indexOf(threshold);
-  setText(g.said, `${whole(g.shown)} of ${whole(g.scene.m)}, from ${count(threshold ?? 0, "image")} on`);
+  setText(
+    g.said,
+    `${whole(g.shown)} of ${whole(g.scene.m)}, from ${count(threshold ?? 0, "image")} on`,
+  );
   g.slider.setAttribute("aria-valuetext", g.said.textContent);
   g.redraw();
-}
-
-// A canvas has as many pixels as the screen, and is drawn in CSS pixels.
-function measureGraph(g) {
-  const { view, canvas } = g;
-  view.width = canvas.clientWidth;
-  view.height = canvas.clientHeight;
-  view.ratio = window.devicePixelRatio || 1;
-  const margin = Math.min(60, view.width * 0.1);
-  Object.assign(view, {
-    left: margin,
-    top: 24,
-    side: Math.max(1, view.width - 2 * margin),
-    high: Math.max(1, view.height - 48),
-  });
-  canvas.width = Math.round(view.width * view.ratio);
-  canvas.height = Math.round(view.height * view.ratio);
-}
-
-function fitView(g) {
-  Object.assign(g.view, { zoom: 1, dx: 0, dy: 0 });
-  g.redraw();
-}
-
-function zoomAt(g, x, y, factor) {
-  const { view } = g,
-    zoom = Math.min(20, Math.max(0.5, view.zoom * factor)),
-    real = zoom / view.zoom;
-  Object.assign(view, { zoom, dx: x - (x - view.dx) * real, dy: y - (y - view.dy) * real });
-  moved(g);
-}
-
-// Few edges while it moves, all of them as soon as it rests
-function moved(g) {
-  g.moving = true;
-  g.rest();
-  g.redraw();
-}
-
-function nodeAt(g, x, y, least = 0) {
-  let best = null,
-    nearest = Infinity;
-  for (let i = 0; i < (g.scene?.n ?? 0); i++) {
-    const reach = Math.max(least, g.scene.radius[i] + 6),
-      d = (g.px[i] - x) ** 2 + (g.py[i] - y) ** 2;
-    if (d < reach * reach && d < nearest) [best, nearest] = [i, d];
-  }
-  return best;
-}
-
-function setHover(g, node, tellOthers = true) {
-  if (node === g.hover || node < 0) return;
-  g.hover = node;
-  g.canvas.style.cursor = node === null ? "grab" : "pointer";
-  tell(g, node ?? g.focus);
-  if (tellOthers) g.onHover?.(node === null ? null : g.scene.id[node]);
-  g.redraw();
-}
-
-function tell(g, node) {
-  if (!g.scene) return;
-  const nothing = `${nbpTouched.matches ? "Tap" : "Point at"} a class to see its counts.`;
-  setText(g.tip, node === null ? nothing : describeNode(g.scene, node, g.ctx.names));
 }

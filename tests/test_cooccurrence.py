@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from natural_backdoors import UserError
-from natural_backdoors.graph.cooccurrence import _count, cooccurrence, mirror
+from natural_backdoors.graph.cooccurrence import product_by_blocks, cooccurrence, mirror
 
 
 @st.composite
@@ -49,7 +49,7 @@ def test_one_matrix(drawn, cells, room):
     assert found.toarray().tolist() == expected.tolist()
     assert cooccurrence(x, upper=True).toarray().tolist() == np.triu(expected).tolist()
     # blocks and pieces of any size give the same
-    in_pieces = _count(x, None, cells, room)
+    in_pieces = product_by_blocks(x, None, cells=cells, room=room)
     assert mirror(in_pieces).toarray().tolist() == expected.tolist()
     for m in (found, in_pieces):
         check_form(m)
@@ -60,7 +60,7 @@ def test_one_matrix(drawn, cells, room):
 def test_two_matrices(data, n_images, cells, room):
     (a, n), (b, m) = data.draw(label_sets(n_images)), data.draw(label_sets(n_images))
     x, y, expected = as_matrix(a, n), as_matrix(b, m), by_loops(a, n, b, m)
-    for found in (cooccurrence(x, y), _count(x, y, cells, room)):
+    for found in (cooccurrence(x, y), product_by_blocks(x, y, cells=cells, room=room)):
         assert found.shape == (n, m) and found.toarray().tolist() == expected.tolist()
         check_form(found)
 

@@ -1,10 +1,17 @@
-// One trigger: its neighbors as a table, and as a graph. Pointing at a class in one shows it in the other.
+// One trigger: its neighbors as a table, and as a graph. Pointing at a class in one shows it in the
+// other.
 
-const NBP_POINT = nbpTouched.matches
+import { count, decimal, h, oncePerFrame, percent, setText, touched, whole } from "./dom.js";
+import { makeGraph } from "./graph.js";
+import { nameCell } from "./names.js";
+import { makeTable } from "./table.js";
+
+const POINT = touched.matches
   ? "Tap a class to choose it or leave it out, and to see why it is not in the set."
-  : "Click a class, or press Space, to choose it or leave it out. Point at one to see why it is not in the set.";
+  : "Click a class, or press Space, to choose it or leave it out. " +
+    "Point at one to see why it is not in the set.";
 
-function makeDetail(ctx) {
+export function makeDetail(ctx) {
   const { backend, life, choice } = ctx;
   const d = { ctx, rows: { id: [] }, chosen: new Set(), shown: undefined };
   d.title = h("h3", {}, "Classes");
@@ -19,10 +26,16 @@ function makeDetail(ctx) {
     onActive: id => pointAt(d, id, true),
     columns: detailColumns(d),
   });
-  d.graph = makeGraph(ctx, { onToggle: id => choice.toggle(id), onHover: id => pointAt(d, id, false) });
+  d.graph = makeGraph(ctx, {
+    onToggle: id => choice.toggle(id),
+    onHover: id => pointAt(d, id, false),
+  });
   d.all = h("button", { type: "button", class: "nbp-button nbp-small" }, "Set as found");
   d.all.onclick = () =>
-    choice.choose([...(backend.get("result").sets[choice.get().trigger] || [])], choice.get().target);
+    choice.choose(
+      [...(backend.get("result").sets[choice.get().trigger] || [])],
+      choice.get().target,
+    );
   d.none = h(
     "button",
     { type: "button", class: "nbp-button nbp-small", onclick: () => choice.choose([], null) },
@@ -79,16 +92,23 @@ function detailColumns(d) {
       "P(trigger | class): the share of the images of the class that show the trigger",
       i => shareCell(d, i),
     ),
-    number("Lift", "lift", "58px", "How many times more often than by chance", i => decimal(d.rows.lift[i])),
+    number("Lift", "lift", "58px", "How many times more often than by chance", i =>
+      decimal(d.rows.lift[i]),
+    ),
     number("Clean", "n_clean", "60px", "Images of the class without the trigger"),
     number("Poison", "n_poison", "62px", "Images of the class with the trigger"),
   ];
 }
 
 function checkCell(d, i) {
-  const id = d.rows.id[i],
-    name = d.ctx.names.of(id);
-  return h("input", { type: "checkbox", tabindex: "-1", checked: d.chosen.has(id), "aria-label": `Attack ${name}` });
+  const id = d.rows.id[i];
+  const name = d.ctx.names.of(id);
+  return h("input", {
+    type: "checkbox",
+    tabindex: "-1",
+    checked: d.chosen.has(id),
+    "aria-label": `Attack ${name}`,
+  });
 }
 
 function classCell(d, i) {
@@ -108,7 +128,12 @@ function shareCell(d, i) {
     { class: "nbp-bar", "aria-hidden": "true" },
     h("span", { style: `width:${Math.round(100 * Math.min(1, share ?? 0))}%` }),
   );
-  return h("span", { class: "nbp-share" }, h("span", {}, `${percent(share)} ${d.rows.band[i]}`), bar);
+  return h(
+    "span",
+    { class: "nbp-share" },
+    h("span", {}, `${percent(share)} ${d.rows.band[i]}`),
+    bar,
+  );
 }
 
 function pointAt(d, id, fromTable) {
@@ -120,7 +145,7 @@ function pointAt(d, id, fromTable) {
   const i = d.rows.id.indexOf(id);
   const text =
     i < 0
-      ? NBP_POINT
+      ? POINT
       : d.rows.reason[i]
         ? `${d.ctx.names.of(id)}: not in the set found. ${d.rows.reason[i]}`
         : `${d.ctx.names.of(id)}: in the set found.`;
@@ -128,9 +153,9 @@ function pointAt(d, id, fromTable) {
 }
 
 function readDetail(d) {
-  const { backend, names, choice } = d.ctx,
-    detail = backend.get("detail") || {},
-    wanted = choice.wanted();
+  const { backend, names, choice } = d.ctx;
+  const detail = backend.get("detail") || {};
+  const wanted = choice.wanted();
   const there = detail.rows !== undefined && detail.trigger === wanted;
   d.hint.hidden = wanted !== null;
   d.body.hidden = wanted === null || (!there && d.shown === undefined);
@@ -145,7 +170,7 @@ function readDetail(d) {
     d.shown = detail;
     if (!same) d.table.scroll.scrollTop = 0;
     d.table.active = null;
-    setText(d.reason, NBP_POINT);
+    setText(d.reason, POINT);
     d.table.update(d.rows.id.length, i => d.rows.id[i]);
     d.graph.setGraph(detail.graph);
   }

@@ -1,6 +1,8 @@
 // Names of classes, and an input that picks one by name
 
-function makeNames(backend, life) {
+import { h, uid } from "./dom.js";
+
+export function makeNames(backend, life) {
   const names = { name: [], full: [], search: [], images: [], at: new Map(), byText: new Map() };
   const read = () => {
     const { id = [], label = [], name = [], images = [] } = backend.get("classes") || {};
@@ -24,7 +26,8 @@ function makeNames(backend, life) {
   return names;
 }
 
-// The id of the class that `text` means: its name, or the only one (else the first) that starts with or contains it
+// The id of the class that `text` means: its name, or the only one (else the first) that starts
+// with or contains it
 function findClass(names, text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return null;
@@ -34,8 +37,8 @@ function findClass(names, text) {
 }
 
 function matchingClasses(names, wanted, n) {
-  const starts = [],
-    contains = [];
+  const starts = [];
+  const contains = [];
   for (let i = 0; i < names.ids.length && starts.length < n; i++) {
     const at = names.search[i].indexOf(wanted);
     if (at === 0) starts.push(names.ids[i]);
@@ -44,8 +47,9 @@ function matchingClasses(names, wanted, n) {
   return [...starts, ...contains].slice(0, n);
 }
 
-// An input with suggestions. Only the nearest names are in the list, since a dataset may have 20,000 classes.
-function classInput(ctx, { label, hint, onPick, keep = false }) {
+// An input with suggestions. Only the nearest names are in the list, since a dataset may have
+// 20,000 classes.
+export function classInput(ctx, { label, hint, onPick, keep = false }) {
   const list = h("datalist", { id: uid("names") });
   const input = h("input", {
     id: uid("class"),
@@ -70,7 +74,8 @@ function classInput(ctx, { label, hint, onPick, keep = false }) {
   input.oninput = event => {
     const exact = ctx.names.byText.get(input.value.trim().toLowerCase());
     // choosing from the list arrives as a replacement of the whole text
-    if (exact !== undefined && (!event.inputType || event.inputType === "insertReplacementText")) pick(exact);
+    if (exact !== undefined && (!event.inputType || event.inputType === "insertReplacementText"))
+      pick(exact);
     else suggest();
   };
   input.onkeydown = event => {
@@ -87,4 +92,8 @@ function classInput(ctx, { label, hint, onPick, keep = false }) {
     hint ? h("span", { class: "nbp-hint" }, hint) : null,
   );
   return { element, input };
+}
+
+export function nameCell(names, id) {
+  return h("span", { class: "nbp-name", title: names.of(id) }, names.of(id));
 }

@@ -1,13 +1,33 @@
-// The parameters of the analysis. A change is sent at once (numbers after a short rest); what is shown stays until
-// the answer is there. An error stands beside the form and what was typed stays, to be corrected.
+// The parameters of the analysis. A change is sent at once (numbers after a short rest); what is
+// shown stays until the answer is there. An error stands beside the form and what was typed stays,
+// to be corrected.
 
-const NBP_REST = 250; // milliseconds without a key before a number is sent
-const NBP_SUBSETS = { exact: "largest set (exact)", mis: "best of random sets (mis)", none: "all neighbors (none)" };
-const NBP_FIELDS = [
+import { debounced, h, oncePerFrame, setText, uid } from "./dom.js";
+import { classInput } from "./names.js";
+
+const REST = 250; // milliseconds without a key before a number is sent
+const SUBSETS = {
+  exact: "largest set (exact)",
+  mis: "best of random sets (mis)",
+  none: "all neighbors (none)",
+};
+const FIELDS = [
   { key: "centrality", kind: "select", label: "Centrality", hint: "ranks the candidates" },
   { key: "weighted", kind: "check", label: "Weighted by overlaps" },
-  { key: "subset", kind: "select", label: "Class sets", hint: "how classes are chosen", words: NBP_SUBSETS },
-  { key: "min_overlaps", kind: "number", label: "Min overlaps", min: 1, hint: "images two classes share to be joined" },
+  {
+    key: "subset",
+    kind: "select",
+    label: "Class sets",
+    hint: "how classes are chosen",
+    words: SUBSETS,
+  },
+  {
+    key: "min_overlaps",
+    kind: "number",
+    label: "Min overlaps",
+    min: 1,
+    hint: "images two classes share to be joined",
+  },
   {
     key: "max_overlaps_with_others",
     kind: "number",
@@ -15,23 +35,48 @@ const NBP_FIELDS = [
     min: -1,
     hint: "images two chosen classes share; −1: not joined",
   },
-  { key: "min_clean", kind: "number", label: "Min clean", min: 0, hint: "images of a class without the trigger" },
-  { key: "min_poison", kind: "number", label: "Min poison", min: 0, hint: "images of a class with the trigger" },
-  { key: "min_classes", kind: "number", label: "Min classes", min: 0, hint: "classes a trigger needs" },
-  { key: "n_triggers", kind: "number", label: "Candidates", min: 1, hint: "this many, by centrality" },
+  {
+    key: "min_clean",
+    kind: "number",
+    label: "Min clean",
+    min: 0,
+    hint: "images of a class without the trigger",
+  },
+  {
+    key: "min_poison",
+    kind: "number",
+    label: "Min poison",
+    min: 0,
+    hint: "images of a class with the trigger",
+  },
+  {
+    key: "min_classes",
+    kind: "number",
+    label: "Min classes",
+    min: 0,
+    hint: "classes a trigger needs",
+  },
+  {
+    key: "n_triggers",
+    kind: "number",
+    label: "Candidates",
+    min: 1,
+    hint: "this many, by centrality",
+  },
   { key: "exclude_people", kind: "check", label: "People are no triggers" },
   { key: "exclude", kind: "classes", label: "Not as triggers" },
 ];
 
-function makeForm(ctx) {
+export function makeForm(ctx) {
   const form = { ctx, unsent: false, fields: {}, values: { ...ctx.backend.get("params") } };
   const grid = ctx.backend.get("options").grid;
-  const shown = NBP_FIELDS.filter(field => !grid || grid[field.key]?.length > 1);
-  const send = debounced(ctx.life, NBP_REST, () => sendParams(form));
+  const shown = FIELDS.filter(field => !grid || grid[field.key]?.length > 1);
+  const send = debounced(ctx.life, REST, () => sendParams(form));
   form.changed = (key, value, soon) => {
     form.values[key] = value;
     form.last = key;
     form.unsent = true;
+    sayBusy(form);
     if (soon) {
       send.cancel();
       sendParams(form);
@@ -46,7 +91,10 @@ function makeForm(ctx) {
   form.back.onclick = () => restore(form);
   form.problem = h("div", { class: "nbp-problem" }, form.alert, form.back);
   const fields = shown.map(field => {
-    const made = makeField(form, grid ? { ...field, kind: "select", values: grid[field.key] } : field);
+    const made = makeField(
+      form,
+      grid ? { ...field, kind: "select", values: grid[field.key] } : field,
+    );
     form.fields[field.key] = made;
     return made.element;
   });
@@ -77,10 +125,9 @@ function makeForm(ctx) {
 }
 
 function makeField(form, field) {
-  return { select: selectField, check: checkField, number: numberField, classes: classesField }[field.kind](
-    form,
-    field,
-  );
+  return { select: selectField, check: checkField, number: numberField, classes: classesField }[
+    field.kind
+  ](form, field);
 }
 
 function labeled(field, control, extra = []) {
@@ -99,8 +146,11 @@ function labeled(field, control, extra = []) {
 function selectField(form, field) {
   const all =
     field.values ||
-    (field.key === "centrality" ? form.ctx.backend.get("options").centralities : Object.keys(NBP_SUBSETS));
-  const text = value => field.words?.[value] ?? { true: "yes", false: "no" }[value] ?? String(value);
+    (field.key === "centrality"
+      ? form.ctx.backend.get("options").centralities
+      : Object.keys(SUBSETS));
+  const text = value =>
+    field.words?.[value] ?? { true: "yes", false: "no" }[value] ?? String(value);
   const select = h(
     "select",
     { id: uid(field.key), name: field.key },
@@ -119,7 +169,12 @@ function selectField(form, field) {
 function checkField(form, field) {
   const box = h("input", { id: uid(field.key), type: "checkbox", name: field.key });
   box.onchange = () => form.changed(field.key, box.checked, true);
-  const element = h("div", { class: "nbp-field nbp-check" }, box, h("label", { for: box.id }, field.label));
+  const element = h(
+    "div",
+    { class: "nbp-field nbp-check" },
+    box,
+    h("label", { for: box.id }, field.label),
+  );
   return {
     element,
     control: box,
@@ -165,8 +220,12 @@ function numberField(form, field) {
 
 // Classes that are not offered as triggers: each a chip with a button that takes it out
 function classesField(form, field) {
-  const { names } = form.ctx,
-    chips = h("div", { class: "nbp-chips", role: "group", "aria-label": "Classes left out as triggers" });
+  const { names } = form.ctx;
+  const chips = h("div", {
+    class: "nbp-chips",
+    role: "group",
+    "aria-label": "Classes left out as triggers",
+  });
   let ids = [];
   const change = next => {
     draw(next);
@@ -210,7 +269,9 @@ function classesField(form, field) {
 // In a page without a kernel only some settings were computed; the others are said, not offered.
 function fixedParams(params, shown) {
   const offered = new Set(shown.map(field => field.key));
-  const rest = NBP_FIELDS.filter(field => !offered.has(field.key) && field.kind !== "classes" && field.key in params);
+  const rest = FIELDS.filter(
+    field => !offered.has(field.key) && field.kind !== "classes" && field.key in params,
+  );
   const text = value => ({ true: "yes", false: "no" })[value] ?? String(value);
   return h(
     "div",
@@ -229,6 +290,7 @@ function sendParams(form) {
   // another view of the same widget may have asked in between
   form.serial = Math.max(form.serial || 0, status.serial || 0) + 1;
   form.unsent = false;
+  sayBusy(form);
   form.ctx.send({ type: "analyze", params: { ...form.values }, serial: form.serial });
 }
 
@@ -243,12 +305,25 @@ function restore(form) {
   sendParams(form);
 }
 
+// Whether the last change was sent, and the answer to it is there
+function isAnswered(form) {
+  const status = form.ctx.backend.get("status") || {};
+  return !form.unsent && status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
+}
+
+// Stays false from the answer to the next change: whoever waits for a result waits for this
+function sayBusy(form) {
+  form.element.setAttribute("aria-busy", isAnswered(form) ? "false" : "true");
+}
+
 function readStatus(form) {
   const status = form.ctx.backend.get("status") || {};
-  const failed = status.state === "error" && form.ctx.asked !== "save"; // the panel that saves shows its own errors
-  const answered = status.state !== "working" && (status.serial || 0) >= (form.serial || 0);
-  // what is being typed, or was refused, is not overwritten by the settings of the result that is shown
-  if (!form.unsent && answered && !failed) fill(form);
+  // the panel that saves shows its own errors
+  const failed = status.state === "error" && form.ctx.asked !== "save";
+  // what is being typed, or was refused, is not overwritten by the settings of the result that is
+  // shown
+  if (isAnswered(form) && !failed) fill(form);
+  sayBusy(form);
   // what is wrong is said where it was done: the form may be longer than the window
   const at = form.fields[form.last]?.element;
   if (failed && at && form.problem.previousSibling !== at) at.after(form.problem);

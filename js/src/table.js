@@ -1,13 +1,18 @@
-// A table of thousands of rows: only those in sight are in the page. Sorted by header buttons, walked with the arrow
-// keys. The focus stays on the table itself and `aria-activedescendant` names the active row, so that drawing rows
-// anew never loses it.
+// A table of thousands of rows: only those in sight are in the page. Sorted by header buttons,
+// walked with the arrow keys. The focus stays on the table itself and `aria-activedescendant` names
+// the active row, so that drawing rows anew never loses it.
 
-const NBP_OVERSCAN = 8; // rows kept ready above and below
+import { h, oncePerFrame, setText, spoken, uid } from "./dom.js";
 
-// columns: [{ title, width, numeric, cell(row) -> text or element, value(row) -> what is sorted by, hint, wide }];
-// a `wide` one is left out where there is little room
-// The rows are numbers from 0; `data.id(row)` is what stays the same when they change.
-function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick, onToggle, onActive, empty }) {
+const OVERSCAN = 8; // rows kept ready above and below
+
+// columns: [{ title, width, numeric, cell(row) -> text or element, value(row) -> what is sorted by,
+// hint, wide }]; a `wide` one is left out where there is little room.
+// The rows are numbers from 0; `id(row)` is what stays the same when they change.
+export function makeTable(
+  life,
+  { label, columns, rowHeight = 34, minWidth = 0, onPick, onToggle, onActive, empty },
+) {
   const t = {
     columns,
     rowHeight,
@@ -35,7 +40,9 @@ function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick,
     h(
       "colgroup",
       {},
-      columns.map(c => h("col", { style: c.width ? `width:${c.width}` : "", class: c.wide ? "nbp-wide" : null })),
+      columns.map(c =>
+        h("col", { style: c.width ? `width:${c.width}` : "", class: c.wide ? "nbp-wide" : null }),
+      ),
     ),
     h("thead", {}, h("tr", {}, t.heads)),
     t.body,
@@ -89,10 +96,11 @@ function cellClass({ numeric, wide }) {
 
 function orderRows(t) {
   const order = [];
-  for (let row = 0; row < t.n; row++) if (!t.filter || t.search(row).includes(t.filter)) order.push(row);
+  for (let row = 0; row < t.n; row++)
+    if (!t.filter || t.search(row).includes(t.filter)) order.push(row);
   if (t.sort !== null) {
-    const values = Array.from({ length: t.n }, (_, row) => t.columns[t.sort].value(row)),
-      sign = t.down ? -1 : 1;
+    const values = Array.from({ length: t.n }, (_, row) => t.columns[t.sort].value(row));
+    const sign = t.down ? -1 : 1;
     order.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
   }
   t.order = order;
@@ -104,7 +112,8 @@ function orderRows(t) {
   });
   t.table.setAttribute("aria-rowcount", order.length + 1);
   t.nothing.hidden = order.length > 0;
-  if (!order.length) setText(t.nothing, t.filter ? `Nothing matches “${t.filter}”.` : t.empty || "");
+  if (!order.length)
+    setText(t.nothing, t.filter ? `Nothing matches “${t.filter}”.` : t.empty || "");
   t.draw();
 }
 
@@ -115,22 +124,28 @@ function compare(a, b) {
 }
 
 function drawRows(t) {
-  const height = t.scroll.clientHeight || 400,
-    n = t.order.length;
-  const first = Math.max(0, Math.min(n, Math.floor(t.scroll.scrollTop / t.rowHeight)) - NBP_OVERSCAN);
-  const last = Math.min(n, Math.ceil((t.scroll.scrollTop + height) / t.rowHeight) + NBP_OVERSCAN);
+  const height = t.scroll.clientHeight || 400;
+  const n = t.order.length;
+  const first = Math.max(0, Math.min(n, Math.floor(t.scroll.scrollTop / t.rowHeight)) - OVERSCAN);
+  const last = Math.min(n, Math.ceil((t.scroll.scrollTop + height) / t.rowHeight) + OVERSCAN);
   const rows = [];
   for (let i = first; i < last; i++) rows.push(tableRow(t, i));
-  const gap = lines => h("tr", { class: "nbp-gap", "aria-hidden": "true", style: `height:${lines * t.rowHeight}px` });
-  t.body.replaceChildren(...(first ? [gap(first)] : []), ...rows, ...(last < n ? [gap(n - last)] : []));
+  const gap = lines =>
+    h("tr", { class: "nbp-gap", "aria-hidden": "true", style: `height:${lines * t.rowHeight}px` });
+  t.body.replaceChildren(
+    ...(first ? [gap(first)] : []),
+    ...rows,
+    ...(last < n ? [gap(n - last)] : []),
+  );
   const active = t.place?.get(t.active);
-  if (active >= first && active < last) t.table.setAttribute("aria-activedescendant", `${t.prefix}-${active}`);
+  if (active >= first && active < last)
+    t.table.setAttribute("aria-activedescendant", `${t.prefix}-${active}`);
   else t.table.removeAttribute("aria-activedescendant");
 }
 
 function tableRow(t, i) {
-  const row = t.order[i],
-    id = t.id(row);
+  const row = t.order[i];
+  const id = t.id(row);
   const cells = t.columns.map(c => h("td", { class: cellClass(c) }, c.cell(row)));
   const tr = h(
     "tr",
@@ -172,9 +187,9 @@ function listenToRows(life, t) {
   });
 }
 
-function tableKey(t, event) {
-  const now = t.place.get(t.active) ?? -1,
-    page = Math.max(1, Math.floor(t.scroll.clientHeight / t.rowHeight) - 2);
+export function tableKey(t, event) {
+  const now = t.place.get(t.active) ?? -1;
+  const page = Math.max(1, Math.floor(t.scroll.clientHeight / t.rowHeight) - 2);
   const steps = {
     ArrowDown: now + 1,
     ArrowUp: Math.max(0, now - 1),
@@ -202,10 +217,11 @@ function setActive(t, id) {
 function showRow(t, id) {
   const i = t.place?.get(id);
   if (i === undefined) return;
-  const head = t.heads[0].offsetHeight,
-    top = i * t.rowHeight,
-    bottom = top + t.rowHeight + head;
+  const head = t.heads[0].offsetHeight;
+  const top = i * t.rowHeight;
+  const bottom = top + t.rowHeight + head;
   if (top < t.scroll.scrollTop) t.scroll.scrollTop = top;
-  else if (bottom > t.scroll.scrollTop + t.scroll.clientHeight) t.scroll.scrollTop = bottom - t.scroll.clientHeight;
+  else if (bottom > t.scroll.scrollTop + t.scroll.clientHeight)
+    t.scroll.scrollTop = bottom - t.scroll.clientHeight;
   t.draw();
 }

@@ -1,7 +1,9 @@
 // Where values come from and messages go: a Python kernel, or results that were computed before.
-// backend = { get(name), on(name, fn) -> off, send(message), onMessage(fn(content, buffers)) -> off }
+// backend = {
+//   get(name), on(name, fn) -> off, send(message), onMessage(fn(content, buffers)) -> off,
+// }
 
-function kernelBackend(model) {
+export function kernelBackend(model) {
   const listen = (event, fn) => {
     model.on(event, fn);
     return () => model.off(event, fn);
@@ -14,9 +16,10 @@ function kernelBackend(model) {
   };
 }
 
-// data = { options, classes, runs: [{ params, result, details: { "<trigger>": detail }, templates }], start }
-// A run is the whole result of one setting; `start` is the position of the one shown first.
-function staticBackend(data) {
+// data = { options, classes, runs: [{ params, result, details: { "<trigger>": detail }, templates
+// }], start } A run is the whole result of one setting; `start` is the position of the one shown
+// first.
+export function staticBackend(data) {
   const listeners = new Map();
   const values = {
     options: { ...data.options, static: true, has_images: false },
@@ -55,7 +58,9 @@ function staticBackend(data) {
 const staticAnswers = {
   analyze(state, { params, serial }) {
     const grid = state.data.options.grid || {};
-    const run = state.data.runs.find(r => Object.keys(grid).every(key => r.params[key] === params[key]));
+    const run = state.data.runs.find(r =>
+      Object.keys(grid).every(key => r.params[key] === params[key]),
+    );
     if (!run) {
       const message = "This combination was not computed for this page.";
       return state.set("status", { state: "error", message, seconds: null, serial });
@@ -72,8 +77,8 @@ const staticAnswers = {
     const detail = state.run.details[id];
     if (!detail) return;
     state.set("detail", detail);
-    const classes = state.run.result.sets[id] || [],
-      { target } = state.values.choice;
+    const classes = state.run.result.sets[id] || [];
+    const { target } = state.values.choice;
     staticChoice(state, { trigger: id, classes, target: classes.includes(target) ? target : null });
   },
   choose(state, { classes, target }) {
@@ -84,8 +89,8 @@ const staticAnswers = {
     const { id, centrality } = state.run.result.triggers;
     id.forEach((trigger, i) => {
       if (!(state.run.result.sets[trigger] || []).includes(message.id)) return;
-      const near = state.run.details[trigger].rows,
-        at = near.id.indexOf(message.id);
+      const near = state.run.details[trigger].rows;
+      const at = near.id.indexOf(message.id);
       rows.trigger.push(trigger);
       rows.centrality.push(centrality[i]);
       for (const key of ["overlaps", "n_clean", "n_poison"]) rows[key].push(near[key][at]);
@@ -117,7 +122,8 @@ function staticChoice(state, choice) {
     n_clean: sum(rows.n_clean),
     n_poison: sum(rows.n_poison),
     injection_rate: null,
-    warnings: at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : [],
+    warnings:
+      at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : [],
   });
   state.set("outputs", staticOutputs(state.run.templates || {}, choice));
 }
@@ -132,5 +138,10 @@ function staticOutputs(templates, { trigger, classes, target }) {
   };
   const fill = text => (text || "").replace(/\{(trigger|classes|target)\}/g, found => word[found]);
   const filled = ["python", "command", "json"].map(key => [key, fill(templates[key])]);
-  return { line: `${trigger}: ${ids.join(" ")}`, ...Object.fromEntries(filled), path: "", saved: "" };
+  return {
+    line: `${trigger}: ${ids.join(" ")}`,
+    ...Object.fromEntries(filled),
+    path: "",
+    saved: "",
+  };
 }

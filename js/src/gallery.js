@@ -1,13 +1,16 @@
-// Evidence: images of a class without the trigger on the left, with it on the right. A click marks a wrong one.
+// Evidence: images of a class without the trigger on the left, with it on the right. A click marks
+// a wrong one.
 
-const NBP_MARKS = {
+import { count, h, oncePerFrame, setText, svg, uid } from "./dom.js";
+
+const MARKS = {
   poison: ["not_trigger", "not a valid trigger image"],
   clean: ["trigger_visible", "trigger visible"],
 };
 
-function makeGallery(ctx) {
-  const { backend, life, choice, names } = ctx,
-    g = { ctx, cls: null, trigger: null, seen: false, undo: [] };
+export function makeGallery(ctx) {
+  const { backend, life, choice } = ctx;
+  const g = { ctx, cls: null, trigger: null, seen: false, undo: [] };
   g.select = h("select", { id: uid("evidence") });
   g.select.onchange = () => showClass(g, Number(g.select.value));
   g.undoButton = h(
@@ -24,14 +27,20 @@ function makeGallery(ctx) {
     h(
       "div",
       { class: "nbp-row" },
-      h("div", { class: "nbp-field nbp-inline" }, h("label", { for: g.select.id }, "Class"), g.select),
+      h(
+        "div",
+        { class: "nbp-field nbp-inline" },
+        h("label", { for: g.select.id }, "Class"),
+        g.select,
+      ),
       g.said,
       g.undoButton,
     ),
     h(
       "p",
       { class: "nbp-hint" },
-      "A click (or Enter) marks an image that is not what it stands for; marked images are left out. ",
+      "A click (or Enter) marks an image that is not what it stands for; " +
+        "marked images are left out. ",
       h("span", { class: "nbp-key nbp-key-trigger" }, "trigger"),
       " ",
       h("span", { class: "nbp-key nbp-key-class" }, "class"),
@@ -119,14 +128,14 @@ function makePane(g, role) {
 }
 
 function readGallery(g) {
-  const { backend, choice, names } = g.ctx,
-    { trigger, classes } = choice.get();
+  const { backend, choice, names } = g.ctx;
+  const { trigger, classes } = choice.get();
   g.element.hidden = !backend.get("options").has_images;
   g.hint.hidden = trigger !== null;
   g.body.hidden = trigger === null;
   if (g.element.hidden || trigger === null) return;
-  const detail = backend.get("detail"),
-    all = detail.trigger === trigger ? detail.rows.id : [];
+  const detail = backend.get("detail");
+  const all = detail.trigger === trigger ? detail.rows.id : [];
   const others = all.filter(id => !classes.includes(id));
   const group = (label, ids) =>
     ids.length
@@ -136,7 +145,9 @@ function readGallery(g) {
           ids.map(id => h("option", { value: id }, names.of(id))),
         )
       : null;
-  g.select.replaceChildren(...[group("Chosen", classes), group("Other neighbors", others)].filter(Boolean));
+  g.select.replaceChildren(
+    ...[group("Chosen", classes), group("Other neighbors", others)].filter(Boolean),
+  );
   const keep = trigger === g.trigger && [...classes, ...others].includes(g.cls);
   const cls = keep ? g.cls : (classes[0] ?? others[0] ?? null);
   if (trigger !== g.trigger) g.undo = [];
@@ -170,13 +181,19 @@ function askPages(g) {
 }
 
 function askPage(pane) {
-  const { g } = pane,
-    key = `${g.trigger}|${g.cls}|${pane.page}`;
+  const { g } = pane;
+  const key = `${g.trigger}|${g.cls}|${pane.page}`;
   if (!g.seen || g.cls === null || g.trigger === null || pane.asked === key) return;
   pane.asked = key;
   pane.element.setAttribute("aria-busy", "true");
   setText(pane.where, "Loading …");
-  g.ctx.send({ type: "gallery", trigger: g.trigger, class: g.cls, role: pane.role, page: pane.page });
+  g.ctx.send({
+    type: "gallery",
+    trigger: g.trigger,
+    class: g.cls,
+    role: pane.role,
+    page: pane.page,
+  });
 }
 
 // An answer to another view, or to a page that was left, is not for this pane.
@@ -194,7 +211,9 @@ function takePage(g, content, buffers) {
   if (focus === pane.previous && pane.previous.disabled) pane.next.focus();
   setText(
     pane.where,
-    content.total ? `${count(content.total, "image")} · page ${content.page + 1} of ${content.pages}` : "no image",
+    content.total
+      ? `${count(content.total, "image")} · page ${content.page + 1} of ${content.pages}`
+      : "no image",
   );
   pane.list.replaceChildren(...content.images.map((image, i) => makeTile(pane, image, buffers[i])));
   drawMarks(pane);
@@ -222,17 +241,23 @@ function makeTile(pane, image, bytes) {
   const url = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
   pane.urls.push(url);
   // the frame has the shape of the image, so that boxes in fractions lie where they belong
-  const flat = image.width >= image.height,
-    ratio = `aspect-ratio:${image.width || 1}/${image.height || 1};${flat ? "width:100%" : "height:100%"}`;
+  const flat = image.width >= image.height;
+  const fill = flat ? "width:100%" : "height:100%";
+  const style = `aspect-ratio:${image.width || 1}/${image.height || 1};${fill}`;
   const picture = h(
     "span",
-    { class: "nbp-picture", style: ratio },
+    { class: "nbp-picture", style },
     h("img", { src: url, alt: "", decoding: "async" }),
     boxesOver(image),
   );
   const tile = h(
     "button",
-    { type: "button", class: "nbp-tile", title: image.id, onclick: () => markImage(pane, image.id) },
+    {
+      type: "button",
+      class: "nbp-tile",
+      title: image.id,
+      onclick: () => markImage(pane, image.id),
+    },
     picture,
     badge,
   );
@@ -255,14 +280,18 @@ function boxesOver(image) {
       svg("title", {}, b.label),
     ),
   );
-  return svg("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" }, ...rectangles);
+  return svg(
+    "svg",
+    { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+    ...rectangles,
+  );
 }
 
 function drawMarks(pane) {
   const marks = pane.g.ctx.backend.get("marks") || {};
   for (const [id, { tile, badge, boxes }] of pane.tiles) {
-    const marked = marks[id] === NBP_MARKS[pane.role][0],
-      text = NBP_MARKS[pane.role][1];
+    const marked = marks[id] === MARKS[pane.role][0];
+    const text = MARKS[pane.role][1];
     badge.hidden = !marked;
     setText(badge, marked ? text : "");
     tile.setAttribute("aria-pressed", marked ? "true" : "false");
@@ -280,9 +309,9 @@ function sayMarks(g) {
 }
 
 function markImage(pane, image) {
-  const { g } = pane,
-    before = (g.ctx.backend.get("marks") || {})[image] ?? null,
-    [mark] = NBP_MARKS[pane.role];
+  const { g } = pane;
+  const before = (g.ctx.backend.get("marks") || {})[image] ?? null;
+  const [mark] = MARKS[pane.role];
   g.undo.push([image, before]);
   g.ctx.send({ type: "mark", image, mark: before === mark ? null : mark });
   sayMarks(g);

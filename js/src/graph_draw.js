@@ -1,24 +1,19 @@
-// Drawing the graph on a canvas. Edges of one look are one path, since a path for each edge takes ten times as long.
+// Drawing the graph on a canvas. Edges of one look are one path, since a path for each edge takes
+// ten times as long.
 
-const NBP_WIDTHS = [0.6, 1.2, 2.2, 3.6]; // pixels, weak to strong
-const NBP_SHADES = [0.6, 0.9, 1.4, 2]; // and how dark, where all lines are thin
-const NBP_WIDE = 1500; // beyond so many edges all lines are hairlines: wide ones take ten times as long
-const NBP_DASHED = 700; // beyond so many only those of the node in focus are dashed
-const NBP_MOVING = 1500; // so many of the strongest are drawn while the picture moves
-const NBP_LABELS = 60;
+import { otherEnd } from "./graph_scene.js";
+import { toScreen } from "./graph_view.js";
 
-// Where node i is on the canvas: the unit square, with a margin, then zoomed and moved
-function toScreen(view, x, y) {
-  return [view.dx + view.zoom * (view.left + x * view.side), view.dy + view.zoom * (view.top + y * view.high)];
-}
+const WIDTHS = [0.6, 1.2, 2.2, 3.6]; // pixels, weak to strong
+const SHADES = [0.6, 0.9, 1.4, 2]; // and how dark, where all lines are thin
+const WIDE = 1500; // with more edges all lines are hairlines: wide ones take ten times as long
+const DASHED = 700; // with more edges only those of the node in focus are dashed
+const MOVING = 1500; // of the strongest edges, drawn while the picture moves
+const LABELS = 60; // names, at most
 
-function toUnit(view, sx, sy) {
-  return [((sx - view.dx) / view.zoom - view.left) / view.side, ((sy - view.dy) / view.zoom - view.top) / view.high];
-}
-
-function readColors(element) {
-  const style = getComputedStyle(element),
-    get = name => style.getPropertyValue(`--nbp-${name}`).trim();
+export function readColors(element) {
+  const style = getComputedStyle(element);
+  const get = name => style.getPropertyValue(`--nbp-${name}`).trim();
   return {
     trigger: get("trigger"),
     class: get("chosen"),
@@ -32,9 +27,9 @@ function readColors(element) {
   };
 }
 
-function drawGraph(g) {
-  const { canvas, scene, view, colors } = g,
-    context = canvas.getContext("2d");
+export function drawGraph(g) {
+  const { canvas, scene, view, colors } = g;
+  const context = canvas.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
   context.clearRect(0, 0, view.width, view.height);
   if (!scene || !canvas.width || !canvas.height) return;
@@ -49,10 +44,11 @@ function drawGraph(g) {
   if (focus !== null) drawRing(g, context, focus, colors.focus);
 }
 
-// Pointing at another node leaves the edges as they are, so they are kept as a picture of their own.
+// Pointing at another node leaves the edges as they are, so they are kept as a picture of their
+// own.
 function edgeLayer(g) {
-  const { view, canvas, scene } = g,
-    shown = g.moving ? Math.min(g.shown, NBP_MOVING) : g.shown;
+  const { view, canvas, scene } = g;
+  const shown = g.moving ? Math.min(g.shown, MOVING) : g.shown;
   const key = [
     g.moving,
     view.zoom,
@@ -71,7 +67,7 @@ function edgeLayer(g) {
   g.layer = { key, scene, canvas: layer };
   const context = layer.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-  drawEdges(g, context, shown, g.moving && g.scene.m > NBP_DASHED);
+  drawEdges(g, context, shown, g.moving && g.scene.m > DASHED);
   return layer;
 }
 
@@ -81,38 +77,38 @@ function placeNodes({ scene, view, px, py }) {
 
 // One path for each width and each of plain/conflict
 function drawEdges({ scene, colors, px, py, view }, context, shown, quick) {
-  const alpha = Math.max(0.1, Math.min(0.6, 60 / Math.sqrt(shown * 20 + 1))),
-    thin = quick || shown > NBP_WIDE;
-  const paths = NBP_WIDTHS.map(() => [new Path2D(), new Path2D()]),
-    most = scene.overlaps[0] || 1;
+  const alpha = Math.max(0.1, Math.min(0.6, 60 / Math.sqrt(shown * 20 + 1)));
+  const thin = quick || shown > WIDE;
+  const paths = WIDTHS.map(() => [new Path2D(), new Path2D()]);
+  const most = scene.overlaps[0] || 1;
   for (let e = 0; e < shown; e++) {
     const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most)));
-    const path = paths[width][scene.conflict[e] ? 1 : 0],
-      a = scene.source[e],
-      b = scene.target[e];
+    const path = paths[width][scene.conflict[e] ? 1 : 0];
+    const a = scene.source[e];
+    const b = scene.target[e];
     path.moveTo(px[a], py[a]);
     path.lineTo(px[b], py[b]);
   }
   paths.forEach((pair, i) =>
     pair.forEach((path, isConflict) => {
-      context.globalAlpha = Math.min(1, thin ? alpha * NBP_SHADES[i] : alpha);
-      const width = thin ? 1 / view.ratio : NBP_WIDTHS[i];
+      context.globalAlpha = Math.min(1, thin ? alpha * SHADES[i] : alpha);
+      const width = thin ? 1 / view.ratio : WIDTHS[i];
       strokeEdges(
         context,
         path,
         width,
         isConflict ? colors.conflict : colors.edge,
-        isConflict && !quick && shown <= NBP_DASHED,
+        isConflict && !quick && shown <= DASHED,
       );
     }),
   );
 }
 
 function drawFocusEdges({ scene, colors, px, py, shown, view }, context, focus) {
-  const plain = new Path2D(),
-    conflict = new Path2D(),
-    near = scene.near[focus],
-    many = near.length > 150;
+  const plain = new Path2D();
+  const conflict = new Path2D();
+  const near = scene.near[focus];
+  const many = near.length > 150;
   for (const e of near) {
     const other = otherEnd(scene, e, focus);
     if (e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
@@ -133,11 +129,14 @@ function strokeEdges(context, path, width, color, dashed) {
   context.setLineDash([]);
 }
 
-// The trigger is a diamond, a chosen class a full disc, any other a ring: the shape says it without the color.
-// One path for each role, dimmed or not; the important ones come last and lie on top.
+// The trigger is a diamond, a chosen class a full disc, any other a ring: the shape says it without
+// the color. One path for each role, dimmed or not; the important ones come last and lie on top.
 function drawNodes({ scene, colors, px, py, view }, context, focus) {
   const grow = Math.min(2, Math.max(0.7, Math.sqrt(view.zoom)));
-  const near = focus === null ? null : new Set(scene.near[focus].map(e => otherEnd(scene, e, focus)).concat(focus));
+  const near =
+    focus === null
+      ? null
+      : new Set(scene.near[focus].map(e => otherEnd(scene, e, focus)).concat(focus));
   const paths = {
     neighbor: [new Path2D(), new Path2D()],
     class: [new Path2D(), new Path2D()],
@@ -145,8 +144,8 @@ function drawNodes({ scene, colors, px, py, view }, context, focus) {
   };
   for (let i = 0; i < scene.n; i++) {
     if (px[i] < -20 || py[i] < -20 || px[i] > view.width + 20 || py[i] > view.height + 20) continue;
-    const path = paths[scene.role[i]][!near || near.has(i) ? 1 : 0],
-      r = scene.radius[i] * grow;
+    const path = paths[scene.role[i]][!near || near.has(i) ? 1 : 0];
+    const r = scene.radius[i] * grow;
     if (scene.role[i] === "trigger") diamond(path, px[i], py[i], r * 1.25);
     else {
       path.moveTo(px[i] + r, py[i]);
@@ -184,20 +183,23 @@ function drawRing({ scene, px, py }, context, node, color) {
 
 // The most important names first, each only where no other name is yet
 function drawLabels(g, context, focus) {
-  const { scene, colors, view } = g,
-    taken = [];
+  const { scene, colors, view } = g;
+  const taken = [];
   context.font = `12px ${colors.font}`;
   context.textBaseline = "middle";
   context.lineJoin = "round";
   const near = focus === null ? [] : scene.near[focus].map(e => otherEnd(scene, e, focus));
   const first =
-    focus === null ? [] : [focus, ...near.sort((a, b) => scene.place.get(a) - scene.place.get(b)).slice(0, 25)];
-  const rest = focus === null ? scene.byImportance.slice(0, 4 * NBP_LABELS) : [scene.trigger];
+    focus === null
+      ? []
+      : [focus, ...near.sort((a, b) => scene.place.get(a) - scene.place.get(b)).slice(0, 25)];
+  const rest = focus === null ? scene.byImportance.slice(0, 4 * LABELS) : [scene.trigger];
   let drawn = 0;
   for (const i of new Set([...first, ...rest])) {
-    if (i < 0 || drawn >= NBP_LABELS) continue;
+    if (i < 0 || drawn >= LABELS) continue;
     const box = labelBox(g, context, i, view);
-    if (!box || taken.some(t => box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1])) continue;
+    if (!box || taken.some(t => box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1]))
+      continue;
     taken.push(box);
     drawn += 1;
     context.lineWidth = 3;
@@ -208,13 +210,15 @@ function drawLabels(g, context, focus) {
   }
 }
 
-// [left, top, right, bottom] of a label beside its node, on the side where there is room; null outside the canvas
+// [left, top, right, bottom] of a label beside its node, on the side where there is room; null
+// outside the canvas
 function labelBox({ px, py, scene, short, widths }, context, i, view) {
   if (px[i] < 0 || py[i] < 0 || px[i] > view.width || py[i] > view.height) return null;
-  if (short[i] === undefined) short[i] = scene.name[i].length > 24 ? `${scene.name[i].slice(0, 23)}…` : scene.name[i];
+  if (short[i] === undefined)
+    short[i] = scene.name[i].length > 24 ? `${scene.name[i].slice(0, 23)}…` : scene.name[i];
   if (widths[i] === undefined) widths[i] = context.measureText(short[i]).width;
-  const gap = scene.radius[i] + 4,
-    wide = widths[i] + 4;
+  const gap = scene.radius[i] + 4;
+  const wide = widths[i] + 4;
   const left = px[i] + gap + wide > view.width ? px[i] - gap - wide : px[i] + gap;
   return [Math.max(0, left), py[i] - 8, left + wide, py[i] + 8];
 }

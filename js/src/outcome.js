@@ -1,28 +1,53 @@
-// What would happen with this choice: target, counts before training, warnings; and the choice as text, to copy or save
+// What would happen with this choice: target, counts before training, warnings; and the choice as
+// text, to copy or save
 
-const NBP_OUTPUTS = [
+import { copyButton, h, oncePerFrame, percent, setText, uid, whole } from "./dom.js";
+import { nameCell } from "./names.js";
+
+const OUTPUTS = [
   ["line", "Line"],
   ["python", "Python"],
   ["command", "Command"],
   ["json", "JSON"],
 ];
 
-function makeOutcome(ctx) {
-  const { backend, life, choice } = ctx,
-    o = { ctx };
+export function makeOutcome(ctx) {
+  const { backend, life, choice } = ctx;
+  const o = { ctx };
   o.target = h("select", { id: uid("target") });
-  o.target.onchange = () => choice.choose(choice.get().classes, o.target.value === "" ? null : Number(o.target.value));
+  o.target.onchange = () =>
+    choice.choose(choice.get().classes, o.target.value === "" ? null : Number(o.target.value));
   o.figures = h("dl", { class: "nbp-figures" });
-  o.warnings = h("ul", { class: "nbp-warnings", "aria-label": "Warnings", "aria-live": "polite", tabindex: "0" });
+  o.warnings = h("ul", {
+    class: "nbp-warnings",
+    "aria-label": "Warnings",
+    "aria-live": "polite",
+    tabindex: "0",
+  });
   o.counts = h("tbody");
-  o.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to see what would happen, before anything is trained.");
+  o.hint = h(
+    "p",
+    { class: "nbp-empty" },
+    "Pick a trigger to see what would happen, before anything is trained.",
+  );
   o.tableBox = h(
     "div",
-    { class: "nbp-scroll nbp-low", tabindex: "0", role: "region", "aria-label": "Images of each class" },
+    {
+      class: "nbp-scroll nbp-low",
+      tabindex: "0",
+      role: "region",
+      "aria-label": "Images of each class",
+    },
     h(
       "table",
       { class: "nbp-grid" },
-      h("colgroup", {}, h("col"), h("col", { style: "width:72px" }), h("col", { style: "width:72px" })),
+      h(
+        "colgroup",
+        {},
+        h("col"),
+        h("col", { style: "width:72px" }),
+        h("col", { style: "width:72px" }),
+      ),
       h(
         "thead",
         {},
@@ -67,16 +92,27 @@ function makeOutputs(ctx, o) {
   o.code = h("code");
   o.shown = "line";
   o.pre = h("pre", { class: "nbp-code", id: uid("text"), role: "tabpanel", tabindex: "0" }, o.code);
-  o.tabs = NBP_OUTPUTS.map(([key, title]) =>
+  o.tabs = OUTPUTS.map(([key, title]) =>
     h(
       "button",
-      { type: "button", role: "tab", id: uid("tab"), "aria-controls": o.pre.id, onclick: () => showOutput(o, key) },
+      {
+        type: "button",
+        role: "tab",
+        id: uid("tab"),
+        "aria-controls": o.pre.id,
+        onclick: () => showOutput(o, key),
+      },
       title,
     ),
   );
   const bar = h(
     "div",
-    { role: "tablist", class: "nbp-tabs", "aria-label": "The choice as text", onkeydown: event => tabKey(o, event) },
+    {
+      role: "tablist",
+      class: "nbp-tabs",
+      "aria-label": "The choice as text",
+      onkeydown: event => tabKey(o, event),
+    },
     o.tabs,
   );
   const copy = copyButton(() => o.text[o.shown] || "", "the text");
@@ -96,25 +132,38 @@ function makeOutputs(ctx, o) {
   o.saving = h(
     "div",
     { class: "nbp-save" },
-    h("div", { class: "nbp-field" }, h("label", { for: o.path.id }, "Save the selection as"), o.path),
+    h(
+      "div",
+      { class: "nbp-field" },
+      h("label", { for: o.path.id }, "Save the selection as"),
+      o.path,
+    ),
     h("button", { type: "button", class: "nbp-button nbp-main", onclick: save }, "Save"),
   );
-  return h("div", {}, h("div", { class: "nbp-row" }, bar, copy), o.pre, o.saving, o.saved, o.failed);
+  return h(
+    "div",
+    {},
+    h("div", { class: "nbp-row" }, bar, copy),
+    o.pre,
+    o.saving,
+    o.saved,
+    o.failed,
+  );
 }
 
 function tabKey(o, event) {
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!by) return;
   event.preventDefault();
-  const there = NBP_OUTPUTS.map(([key]) => key).filter(key => o.text[key]);
+  const there = OUTPUTS.map(([key]) => key).filter(key => o.text[key]);
   const next = there[(there.indexOf(o.shown) + by + there.length) % there.length];
   showOutput(o, next);
-  o.tabs[NBP_OUTPUTS.findIndex(([key]) => key === next)].focus();
+  o.tabs[OUTPUTS.findIndex(([key]) => key === next)].focus();
 }
 
 function showOutput(o, shown) {
   o.shown = shown;
-  NBP_OUTPUTS.forEach(([key], i) => {
+  OUTPUTS.forEach(([key], i) => {
     o.tabs[i].hidden = !o.text[key];
     o.tabs[i].setAttribute("aria-selected", key === shown ? "true" : "false");
     o.tabs[i].tabIndex = key === shown ? 0 : -1;
@@ -125,9 +174,9 @@ function showOutput(o, shown) {
 }
 
 function readOutcome(o) {
-  const { backend, names, choice } = o.ctx,
-    counts = backend.get("counts") || {},
-    { trigger, classes, target } = choice.get();
+  const { backend, names, choice } = o.ctx;
+  const counts = backend.get("counts") || {};
+  const { trigger, classes, target } = choice.get();
   const there = trigger !== null && counts.rows !== undefined;
   o.hint.hidden = there;
   o.body.hidden = !there;
@@ -147,17 +196,25 @@ function readOutcome(o) {
   ];
   if (counts.injection_rate !== null && counts.injection_rate !== undefined)
     figures.push(["Injection rate", percent(counts.injection_rate)]);
-  o.figures.replaceChildren(...figures.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))));
+  o.figures.replaceChildren(
+    ...figures.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))),
+  );
   const warnings = counts.warnings || [];
   o.warnings.hidden = !warnings.length;
-  if (String(warnings) !== o.warned) o.warnings.replaceChildren(...warnings.map(text => h("li", {}, text)));
+  if (String(warnings) !== o.warned)
+    o.warnings.replaceChildren(...warnings.map(text => h("li", {}, text)));
   o.warned = String(warnings);
   o.counts.replaceChildren(
     ...counts.rows.id.map((id, i) =>
       h(
         "tr",
         {},
-        h("td", {}, nameCell(names, id), id === target ? h("span", { class: "nbp-tag" }, "target") : null),
+        h(
+          "td",
+          {},
+          nameCell(names, id),
+          id === target ? h("span", { class: "nbp-tag" }, "target") : null,
+        ),
         h("td", { class: "nbp-num" }, whole(counts.rows.n_clean[i])),
         h("td", { class: "nbp-num" }, whole(counts.rows.n_poison[i])),
       ),
@@ -167,16 +224,20 @@ function readOutcome(o) {
 }
 
 function readOutputs(o) {
-  const { backend } = o.ctx,
-    outputs = backend.get("outputs") || {},
-    options = backend.get("options"),
-    status = backend.get("status") || {};
+  const { backend } = o.ctx;
+  const outputs = backend.get("outputs") || {};
+  const options = backend.get("options");
+  const status = backend.get("status") || {};
   o.text = outputs;
-  if (!outputs[o.shown]) o.shown = (NBP_OUTPUTS.find(([key]) => outputs[key]) || ["line"])[0];
+  if (!outputs[o.shown]) o.shown = (OUTPUTS.find(([key]) => outputs[key]) || ["line"])[0];
   showOutput(o, o.shown);
   o.saving.hidden = Boolean(options.static);
   // the field follows the backend until somebody writes into it
-  if (outputs.path !== undefined && o.given !== outputs.path && o.path.getRootNode().activeElement !== o.path)
+  if (
+    outputs.path !== undefined &&
+    o.given !== outputs.path &&
+    o.path.getRootNode().activeElement !== o.path
+  )
     o.path.value = o.given = outputs.path;
   setText(o.saved, outputs.saved || "");
   const failed = status.state === "error" && o.ctx.asked === "save";

@@ -1,12 +1,24 @@
 // What the mouse, fingers and keys do to the graph
 
-const NBP_STILL = { mouse: 4, pen: 6, touch: 10 }; // pixels that a press may move and still be a click
-const NBP_FINGER = 22; // pixels around a tap in which the nearest node is meant
+import {
+  fitView,
+  keepInView,
+  moved,
+  nodeAt,
+  setHover,
+  tell,
+  toUnit,
+  zoomAt,
+} from "./graph_view.js";
 
-// A press that does not move is a click; one that moves drags the node under it, or the whole picture; two pinch.
-function graphPointer(g) {
-  const { canvas, pointers, ctx } = g,
-    at = event => [event.offsetX, event.offsetY];
+const STILL = { mouse: 4, pen: 6, touch: 10 }; // pixels that a press may move and still be a click
+const FINGER = 22; // pixels around a tap in which the nearest node is meant
+
+// A press that does not move is a click; one that moves drags the node under it, or the whole
+// picture; two pinch.
+export function graphPointer(g) {
+  const { canvas, pointers, ctx } = g;
+  const at = event => [event.offsetX, event.offsetY];
   ctx.life.listen(canvas, "pointerdown", event => {
     const [x, y] = at(event);
     canvas.setPointerCapture(event.pointerId);
@@ -22,10 +34,10 @@ function graphPointer(g) {
     });
   });
   ctx.life.listen(canvas, "pointermove", event => {
-    const [x, y] = at(event),
-      p = pointers.get(event.pointerId);
+    const [x, y] = at(event);
+    const p = pointers.get(event.pointerId);
     if (!p) return setHover(g, nodeAt(g, x, y));
-    if (Math.hypot(x - p.x0, y - p.y0) > (NBP_STILL[p.kind] ?? 4)) p.moved = true;
+    if (Math.hypot(x - p.x0, y - p.y0) > (STILL[p.kind] ?? 4)) p.moved = true;
     if (pointers.size === 2) pinch(g, p, x, y);
     else if (p.moved) drag(g, p, x, y);
     Object.assign(p, { x, y });
@@ -56,14 +68,16 @@ function graphPointer(g) {
   );
 }
 
-// A finger on the picture as a whole scrolls the page up and down, so that nobody gets stuck on it. It is kept here
-// when it is on a node, when there are two, and when the picture was made larger than its frame.
+// A finger on the picture as a whole scrolls the page up and down, so that nobody gets stuck on it.
+// It is kept here when it is on a node, when there are two, and when the picture was made larger
+// than its frame.
 function fingers(g) {
   const keep = event => {
-    const box = g.canvas.getBoundingClientRect(),
-      [finger] = event.targetTouches;
+    const box = g.canvas.getBoundingClientRect();
+    const [finger] = event.targetTouches;
     const here = () => nodeAt(g, finger.clientX - box.left, finger.clientY - box.top) !== null;
-    if (event.cancelable && (event.touches.length > 1 || g.view.zoom > 1 || here())) event.preventDefault();
+    if (event.cancelable && (event.touches.length > 1 || g.view.zoom > 1 || here()))
+      event.preventDefault();
   };
   g.ctx.life.listen(g.canvas, "touchstart", keep, { passive: false });
   g.ctx.life.listen(
@@ -84,7 +98,7 @@ function cancelled(g, p) {
 }
 
 function press(g, p) {
-  const node = p.node ?? (p.kind === "touch" ? nodeAt(g, p.x0, p.y0, NBP_FINGER) : null);
+  const node = p.node ?? (p.kind === "touch" ? nodeAt(g, p.x0, p.y0, FINGER) : null);
   if (node !== null) return choose(g, node);
   g.focus = null;
   tell(g, g.hover);
@@ -106,8 +120,8 @@ function drag(g, p, x, y) {
 
 function pinch(g, p, x, y) {
   const other = [...g.pointers.values()].find(q => q !== p);
-  const before = Math.hypot(p.x - other.x, p.y - other.y),
-    after = Math.hypot(x - other.x, y - other.y);
+  const before = Math.hypot(p.x - other.x, p.y - other.y);
+  const after = Math.hypot(x - other.x, y - other.y);
   p.moved = other.moved = true;
   p.node = other.node = null; // the finger that stays longer moves the picture
   g.view.dx += (x - p.x) / 2;
@@ -123,10 +137,10 @@ function choose(g, node) {
   g.redraw();
 }
 
-function graphKeys(g) {
+export function graphKeys(g) {
   const step = by => {
-    const order = g.scene.byImportance,
-      now = g.focus === null ? -1 : g.scene.place.get(g.focus);
+    const order = g.scene.byImportance;
+    const now = g.focus === null ? -1 : g.scene.place.get(g.focus);
     g.focus = order[(now + by + order.length + (now < 0 && by < 0 ? 1 : 0)) % order.length];
     g.hover = null;
     keepInView(g, g.focus);
@@ -165,12 +179,4 @@ function graphKeys(g) {
     g.focus = null;
     g.redraw();
   });
-}
-
-// Stepping to a node outside the picture moves the picture
-function keepInView(g, node) {
-  const { view } = g,
-    [x, y] = toScreen(view, g.scene.x[node], g.scene.y[node]);
-  if (x < 10 || x > view.width - 10) view.dx += view.width / 2 - x;
-  if (y < 10 || y > view.height - 10) view.dy += view.height / 2 - y;
 }

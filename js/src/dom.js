@@ -1,28 +1,32 @@
 // Building blocks: elements, cleanup, numbers, the clipboard. Nothing here knows about triggers.
 
-const nbpIds = { stem: Math.random().toString(36).slice(2, 7), n: 0 };
+const ids = { stem: Math.random().toString(36).slice(2, 7), n: 0 };
 
 // An id that no other view on the page has: one widget may be shown several times.
-function uid(name) {
-  return `nbp-${name}-${nbpIds.stem}-${++nbpIds.n}`;
+export function uid(name) {
+  return `nbp-${name}-${ids.stem}-${++ids.n}`;
 }
 
-// h("button", { class: "x", onclick: f }, "text", child). Strings become text nodes, so a name from the data is
-// never read as HTML.
-function h(tag, attributes = {}, ...children) {
+// h("button", { class: "x", onclick: f }, "text", child). Strings become text nodes, so a name from
+// the data is never read as HTML.
+export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) setAttribute(element, key, value);
-  element.append(...children.flat().filter(child => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat().filter(child => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
 function setAttribute(element, key, value) {
   if (key.startsWith("on")) element[key] = value;
-  else if (["value", "checked", "disabled", "hidden", "selected"].includes(key)) element[key] = value;
-  else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value);
+  else if (["value", "checked", "disabled", "hidden", "selected"].includes(key))
+    element[key] = value;
+  else if (value !== null && value !== undefined && value !== false)
+    element.setAttribute(key, value);
 }
 
-function svg(tag, attributes = {}, ...children) {
+export function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
@@ -30,17 +34,17 @@ function svg(tag, attributes = {}, ...children) {
 }
 
 // A text that a screen reader hears and nobody sees
-function spoken(text) {
+export function spoken(text) {
   return h("span", { class: "nbp-spoken" }, text);
 }
 
 // Writing the same text again would make a live region repeat itself.
-function setText(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 // What has to be undone when a view goes away
-function makeLife() {
+export function makeLife() {
   const undo = [];
   return {
     add(fn) {
@@ -59,8 +63,9 @@ function makeLife() {
   };
 }
 
-// Run `fn` once before the next frame, however often it is asked for: several values often change together.
-function oncePerFrame(life, fn) {
+// Run `fn` once before the next frame, however often it is asked for: several values often change
+// together.
+export function oncePerFrame(life, fn) {
   let asked = 0;
   life.add(() => cancelAnimationFrame(asked));
   return () => {
@@ -70,7 +75,7 @@ function oncePerFrame(life, fn) {
 }
 
 // Run `fn` when nothing was asked for `wait` milliseconds
-function debounced(life, wait, fn) {
+export function debounced(life, wait, fn) {
   let timer = 0;
   life.add(() => clearTimeout(timer));
   const later = (...values) => {
@@ -82,24 +87,26 @@ function debounced(life, wait, fn) {
 }
 
 // A screen that is touched: nothing can be pointed at without pressing it
-const nbpTouched = matchMedia("(hover: none)");
+export const touched = matchMedia("(hover: none)");
 
-const nbpWhole = new Intl.NumberFormat("en");
+const wholeNumber = new Intl.NumberFormat("en");
 
-function whole(number) {
-  return number === null || number === undefined ? "" : nbpWhole.format(number);
+export function whole(number) {
+  return number === null || number === undefined ? "" : wholeNumber.format(number);
 }
 
-function count(number, word, words = word + "s") {
+export function count(number, word, words = word + "s") {
   return `${whole(number)} ${number === 1 ? word : words}`;
 }
 
-function percent(share) {
-  return share === null || share === undefined ? "" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+export function percent(share) {
+  return share === null || share === undefined
+    ? ""
+    : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
 
 // Three significant digits; tiny centralities stay readable
-function decimal(number) {
+export function decimal(number) {
   if (number === null || number === undefined) return "";
   if (number === 0 || Math.abs(number) >= 0.001) return Number(number.toPrecision(3)).toString();
   return number.toExponential(1);
@@ -132,14 +139,22 @@ function copyBySelection(text) {
 }
 
 // A button that copies what `text()` gives and says so
-function copyButton(text, what) {
+export function copyButton(text, what) {
   const label = h("span", {}, "Copy");
   const said = h("span", { class: "nbp-spoken", role: "status" });
-  const button = h("button", { type: "button", class: "nbp-button nbp-small" }, label, spoken(` ${what}`));
+  const button = h(
+    "button",
+    { type: "button", class: "nbp-button nbp-small" },
+    label,
+    spoken(` ${what}`),
+  );
   button.onclick = async () => {
     const done = await copyText(text());
     setText(label, done ? "Copied" : "Select and copy");
-    setText(said, done ? `${what} copied` : "The browser does not allow copying; select the text instead");
+    setText(
+      said,
+      done ? `${what} copied` : "The browser does not allow copying; select the text instead",
+    );
     setTimeout(() => {
       setText(label, "Copy");
       setText(said, "");

@@ -1,6 +1,10 @@
 // The table of triggers, and "which triggers could poison this class?"
 
-function makeTriggers(ctx) {
+import { count, decimal, h, oncePerFrame, setText, uid, whole } from "./dom.js";
+import { classInput, nameCell } from "./names.js";
+import { makeTable, tableKey } from "./table.js";
+
+export function makeTriggers(ctx) {
   const { backend, names, life, choice } = ctx;
   let rows = { id: [], centrality: [], n_classes: [], bound: [], n_images: [], n_poison: [] };
   const number = (title, key, width, hint, cell) => ({
@@ -22,7 +26,11 @@ function makeTriggers(ctx) {
     empty: "No trigger fulfills these settings.",
     onPick: id => choice.pick(id),
     columns: [
-      { title: "Trigger", value: i => names.of(rows.id[i]), cell: i => nameCell(names, rows.id[i]) },
+      {
+        title: "Trigger",
+        value: i => names.of(rows.id[i]),
+        cell: i => nameCell(names, rows.id[i]),
+      },
       number("Centr.", "centrality", "76px", "Centrality", i => decimal(rows.centrality[i])),
       number("Classes", "n_classes", "68px", "Classes that it could attack together", size),
       { ...number("Images", "n_images", "64px", "Images that show the trigger"), wide: true },
@@ -40,7 +48,9 @@ function makeTriggers(ctx) {
   const say = () =>
     setText(
       said,
-      search.value.trim() ? `${whole(table.order.length)} of ${count(table.n, "trigger")}` : count(table.n, "trigger"),
+      search.value.trim()
+        ? `${whole(table.order.length)} of ${count(table.n, "trigger")}`
+        : count(table.n, "trigger"),
     );
   search.oninput = () => {
     table.setFilter(search.value);
@@ -82,11 +92,7 @@ function makeTriggers(ctx) {
   return { element, table };
 }
 
-function nameCell(names, id) {
-  return h("span", { class: "nbp-name", title: names.of(id) }, names.of(id));
-}
-
-function makeLookup(ctx, triggers) {
+export function makeLookup(ctx, triggers) {
   const { backend, names, life, choice } = ctx;
   let rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };
   const number = (title, key, cell) => ({
@@ -105,7 +111,11 @@ function makeLookup(ctx, triggers) {
       triggers.table.show(id);
     },
     columns: [
-      { title: "Trigger", value: i => names.of(rows.trigger[i]), cell: i => nameCell(names, rows.trigger[i]) },
+      {
+        title: "Trigger",
+        value: i => names.of(rows.trigger[i]),
+        cell: i => nameCell(names, rows.trigger[i]),
+      },
       number("Overlaps", "overlaps"),
       number("Clean", "n_clean"),
       number("Poison", "n_poison"),

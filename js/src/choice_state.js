@@ -1,17 +1,20 @@
 // What is picked now. A click shows at once; the answer of the backend settles it.
 
-const NBP_SETTLE = 1500; // milliseconds after which an unanswered click is given up
+import { debounced } from "./dom.js";
 
-function makeChoice(ctx) {
-  const { backend, life } = ctx,
-    listeners = [];
+const SETTLE = 1500; // milliseconds after which an unanswered click is given up
+
+export function makeChoice(ctx) {
+  const { backend, life } = ctx;
+  const listeners = [];
   const c = { pending: null, trigger: null };
   const tell = () => listeners.forEach(fn => fn());
-  const give = debounced(life, NBP_SETTLE, () => {
+  const give = debounced(life, SETTLE, () => {
     c.pending = null;
     tell();
   });
-  const same = (a, b) => a.trigger === b.trigger && a.target === b.target && String(a.classes) === String(b.classes);
+  const same = (a, b) =>
+    a.trigger === b.trigger && a.target === b.target && String(a.classes) === String(b.classes);
   c.get = () => c.pending || { trigger: null, classes: [], target: null, ...backend.get("choice") };
   c.listen = fn => listeners.push(fn);
   c.choose = (classes, target) => {
