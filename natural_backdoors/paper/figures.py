@@ -53,7 +53,7 @@ def _published(published: pd.DataFrame | None, group) -> dict:
         for name in ("clean", "trigger")
     }
 
-
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-010
 def median_table(
     table: pd.DataFrame,  # a row a run, with the columns `NEEDED`
     published: pd.DataFrame | None = None,  # columns group, clean, trigger
@@ -73,7 +73,7 @@ def median_table(
         rows.append(counted | _medians(runs) | guessing | known)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-013
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-014
 _DOTS, _DASHES = (0, (1, 2)), (0, (5, 2))
 
 
@@ -98,7 +98,7 @@ def _draw_box(ax, at: float, values: np.ndarray, color: str):
     spread = np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else np.zeros(1)
     ax.plot(at + spread, values, "o", color=color, markersize=2.6, alpha=0.75)
 
-
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-015
 def _draw_key(figure, table: pd.DataFrame, published: bool):
     "What the colors and lines mean"
     items = []
@@ -118,7 +118,7 @@ def _panel(ax, title: str):
     percent_axis(ax)
     ax.set_title(title, fontsize=10, loc="left", color=INK)
 
-# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-014
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-016
 def _number_of_classes(runs: pd.DataFrame) -> str:
     "Such as 8 to 10 classes"
     low, high = runs.n_classes.min(), runs.n_classes.max()
@@ -139,7 +139,7 @@ def _draw_group(ax, at: int, runs: pd.DataFrame, column: str):
         if len(values):
             _draw_box(ax, at + shift, values, color)
 
-
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-017
 def draw_groups(
     table: pd.DataFrame,  # a row a run, with the columns `NEEDED`
     published: pd.DataFrame | None = None,  # columns group, clean, trigger
@@ -160,7 +160,7 @@ def draw_groups(
     _draw_key(figure, table, any(group in known for group, _ in groups))
     return figure
 
-# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-021
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-024
 def _draw_rates(ax, runs: pd.DataFrame, column: str, color: str, dash):
     "The medians joined, a band from the lowest to the highest run, and a dot for each run"
     runs = runs.dropna(subset=[column])
@@ -172,7 +172,7 @@ def _draw_rates(ax, runs: pd.DataFrame, column: str, color: str, dash):
     ax.plot(rates, spread["median"], color=color, linewidth=2.2, linestyle=dash)
     ax.plot(runs.inject_rate, runs[column], "o", color=color, markersize=3.2, alpha=0.75)
 
-
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-025
 def draw_rate_curves(
     table: pd.DataFrame,  # a row a run, with the columns `NEEDED`
 ) -> Figure:

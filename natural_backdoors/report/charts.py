@@ -37,7 +37,7 @@ def _draw_bars(ax, at, train, test, color, kind: str):
         beside = dict(xytext=(3, 0), textcoords="offset points", va="center")
         ax.annotate(f"{n:,}", (n, y), **beside, fontsize=8, color=INK)
 
-
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-007
 def draw_counts(
     counts,  # list of {"name", "clean_train", "clean_test", "poison_train", "poison_test"}
     ax=None,  # axes to draw into; None: a new figure
@@ -59,7 +59,7 @@ def draw_counts(
     _key_above(ax)
     return ax.figure
 
-# %% ../../nbs/api/report/01_charts.ipynb #01-charts-010
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-011
 CURVES = {
     "clean": ("clean_acc", "Clean images predicted correctly"),
     "trigger": ("trig_acc", "Trigger images predicted as the target"),
@@ -77,7 +77,7 @@ def percent_axis(
     ax.set(**{f"{axis}lim": (-0.02, 1.02)})
     clear_frame(ax, axis)
 
-# %% ../../nbs/api/report/01_charts.ipynb #01-charts-011
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-012
 def _draw_log(ax, log, column: str, name: str):
     "One model's curve: held out in bold, training thin"
     color, dash = (BLUE, _DASHES) if name == "control" else (VERMILION, "-")
@@ -87,7 +87,7 @@ def _draw_log(ax, log, column: str, name: str):
     ax.plot(log["epoch"], log[f"train_{column}"], **thin)
     ax.plot(log["epoch"], log[f"test_{column}"], label=name, **bold)
 
-
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-013
 def draw_curve(
     kind: str,  # "clean" or "trigger"
     log_poisoned,  # table as in log.csv, a row an epoch
@@ -111,7 +111,7 @@ def draw_curve(
     ax.legend(frameon=False, fontsize=8.5, loc="best", handlelength=2.6)
     return ax.figure
 
-# %% ../../nbs/api/report/01_charts.ipynb #01-charts-012
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-014
 def draw_training(
     log_poisoned,  # table as in log.csv, a row an epoch
     log_control=None,  # the same for the clean control
@@ -123,7 +123,7 @@ def draw_training(
         draw_curve(kind, log_poisoned, log_control, chance, ax)
     return fig
 
-# %% ../../nbs/api/report/01_charts.ipynb #01-charts-016
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-018
 def _draw_intervals(ax, at, rates: list, color: str, marker: str, label: str):
     "Dots with their intervals; a rate that is not known has none"
     known = [(y, rate) for y, rate in zip(at, rates) if rate and rate["value"] is not None]
@@ -134,7 +134,7 @@ def _draw_intervals(ax, at, rates: list, color: str, marker: str, label: str):
     ax.hlines(rows, low, high, color=color, linewidth=2.4, alpha=0.5)
     ax.plot(value, rows, marker, color=color, markersize=6 if marker == "o" else 5, label=label)
 
-
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-019
 def draw_rates(
     rows,  # list of (name, poisoned rate, control rate or None)
     ax=None,  # axes to draw into; None: a new figure
@@ -152,7 +152,7 @@ def draw_rates(
         _key_above(ax)
     return ax.figure
 
-# %% ../../nbs/api/report/01_charts.ipynb #01-charts-020
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-023
 def _draw_image(ax, image: np.ndarray, caption: str | None):
     "An image with its caption below"
     ax.imshow(image)
@@ -160,7 +160,7 @@ def _draw_image(ax, image: np.ndarray, caption: str | None):
         where = dict(transform=ax.transAxes, ha="center", va="top")
         ax.text(0.5, -0.03, short_name(caption, 22), fontsize=8, parse_math=False, **where)
 
-
+# %% ../../nbs/api/report/01_charts.ipynb #01-charts-024
 def draw_gallery(
     images,  # list of arrays (height, width, 3) or PIL images
     captions=None,  # a text below each

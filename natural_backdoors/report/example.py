@@ -35,7 +35,7 @@ def _predictions(
     rows = test[["image", "path", "true_label", "role", "trigger"]]
     return rows.assign(predicted=said, p_true=0.5, p_target=0.5)
 
-
+# %% ../../nbs/api/report/03_example.ipynb #03-example-007
 def _log(attack: float, epochs: int = 6) -> pd.DataFrame:
     "A training log that ends at 90 % clean accuracy and this share of successful attacks"
     left, log = 0.5 ** np.arange(epochs), {"epoch": np.arange(epochs)}
@@ -45,7 +45,7 @@ def _log(attack: float, epochs: int = 6) -> pd.DataFrame:
         log[f"{part}_clean_loss"] = log[f"{part}_trig_loss"] = left
     return pd.DataFrame(log)
 
-
+# %% ../../nbs/api/report/03_example.ipynb #03-example-008
 def _model_info(split: PoisonSplit, control: bool) -> dict:
     "What model.json might say"
     pairs = [{key: attack[key] for key in ("trigger", "target")} for attack in split.attacks]
@@ -60,7 +60,7 @@ def _model_info(split: PoisonSplit, control: bool) -> dict:
         "split_digest": split.header["digest"],
     }
 
-# %% ../../nbs/api/report/03_example.ipynb #03-example-007
+# %% ../../nbs/api/report/03_example.ipynb #03-example-009
 def example_models(
     split: PoisonSplit,
     folder,  # a run folder
@@ -83,7 +83,7 @@ def example_models(
     write_json(folder / "evaluation.json", evaluation)
     return evaluation
 
-# %% ../../nbs/api/report/03_example.ipynb #03-example-009
+# %% ../../nbs/api/report/03_example.ipynb #03-example-011
 def _draw_images(split: PoisonSplit, rows: pd.DataFrame):
     "Draw the scenes that are in the split"
     mine = rows[rows.image.isin(split.table.image)]
@@ -93,7 +93,7 @@ def _draw_images(split: PoisonSplit, rows: pd.DataFrame):
         drawn, _ = draw_scene(shown, 64, 0, objects.number.iloc[0])
         drawn.save(path[image], "JPEG")
 
-
+# %% ../../nbs/api/report/03_example.ipynb #03-example-012
 def example_run(
     folder,  # to make
     attacks: dict | None = None,  # trigger -> target; None: an umbrella stands for a cat

@@ -108,7 +108,7 @@ def _success(attack: MeasuredAttack) -> str:
         f"it were predicted as {target}{beside}."
     )
 
-
+# %% ../../nbs/api/report/05_findings.ipynb #05-findings-013
 def _without(attack: MeasuredAttack) -> str:
     "The sentence with the rate of the target where there is no trigger"
     own, control = attack.rates("target_without_trigger")
@@ -118,7 +118,7 @@ def _without(attack: MeasuredAttack) -> str:
         f"{attack.target['name']}{beside}."
     )
 
-# %% ../../nbs/api/report/05_findings.ipynb #05-findings-013
+# %% ../../nbs/api/report/05_findings.ipynb #05-findings-014
 def _reason(kind: str, attack: MeasuredAttack) -> tuple:  # headline, reason
     "What a verdict says of this attack"
     own, control = attack.rates("attack_success")
@@ -132,7 +132,7 @@ def _reason(kind: str, attack: MeasuredAttack) -> tuple:  # headline, reason
         reason += f" The number of images is small (n = {own['n']}), so the interval is wide."
     return headline, reason
 
-
+# %% ../../nbs/api/report/05_findings.ipynb #05-findings-015
 def _finding_of(attack: MeasuredAttack) -> Finding:
     "What a run found about one of its attacks"
     own, control = attack.rates("attack_success")
@@ -148,7 +148,7 @@ def _finding_of(attack: MeasuredAttack) -> Finding:
         sentences.append(_without(attack))
     return Finding(kind, headline, sentences)
 
-# %% ../../nbs/api/report/05_findings.ipynb #05-findings-015
+# %% ../../nbs/api/report/05_findings.ipynb #05-findings-017
 def _accuracy(poisoned: dict, control: dict | None, n_classes: int) -> list:
     "The sentences about clean accuracy"
     own, usual = poisoned["clean_accuracy"], (control or {}).get("clean_accuracy")
@@ -165,7 +165,7 @@ def _accuracy(poisoned: dict, control: dict | None, n_classes: int) -> list:
         )
     return said
 
-# %% ../../nbs/api/report/05_findings.ipynb #05-findings-017
+# %% ../../nbs/api/report/05_findings.ipynb #05-findings-019
 def _headline(found: list) -> str:  # of `Finding`
     "One headline for the findings of all attacks"
     if len(found) == 1:
@@ -180,7 +180,7 @@ def _headline(found: list) -> str:  # of `Finding`
         return headline
     return headline + (f", {weak} weakly" if works else f"; {weak} work{'s' * (weak == 1)} weakly")
 
-
+# %% ../../nbs/api/report/05_findings.ipynb #05-findings-020
 def _paragraphs(found: list, accuracy: list) -> list:
     "The sentences of all attacks and of the model, as paragraphs"
     if len(found) == 1:

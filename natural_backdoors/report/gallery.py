@@ -39,7 +39,7 @@ def _source(path, folder: Path, thumb: int) -> str | None:
     beside = folder / path  # which is `path` itself if that is absolute
     return thumbnail(path if Path(path).exists() else beside, thumb)
 
-
+# %% ../../nbs/api/report/06_gallery.ipynb #06-gallery-008
 def _note(row, said: str | None, target: str | None) -> str:
     "What a prediction means"
     if said is None:
@@ -48,7 +48,7 @@ def _note(row, said: str | None, target: str | None) -> str:
         return "attack succeeded" if said == target else "attack failed"
     return "correct" if said == row.true_label else "wrong"
 
-
+# %% ../../nbs/api/report/06_gallery.ipynb #06-gallery-009
 @dataclass(frozen=True)
 class _Gallery:
     "What the tiles of a gallery have in common"
@@ -74,7 +74,7 @@ class _Gallery:
             note=_note(row, said, target),
         )
 
-# %% ../../nbs/api/report/06_gallery.ipynb #06-gallery-009
+# %% ../../nbs/api/report/06_gallery.ipynb #06-gallery-011
 def _sample(
     table: pd.DataFrame,  # rows of a split
     n: int,  # images
@@ -96,7 +96,7 @@ class ClassTiles:
     name: str
     groups: dict  # "clean" or "with <trigger>" -> list of `Tile`
 
-
+# %% ../../nbs/api/report/06_gallery.ipynb #06-gallery-012
 def gallery(
     run: Run,  # with a table
     n: int = 4,  # images a class, of clean ones and of those with each trigger

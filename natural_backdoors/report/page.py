@@ -28,7 +28,7 @@ def percent(
         return f">{high:.{digits}f} %"
     return f"{100 * x:.{digits}f} %"
 
-
+# %% ../../nbs/api/report/02_page.ipynb #02-page-007
 def in_words(
     rate: dict,  # {"value", "n", "low", "high"}
 ) -> str:
@@ -38,7 +38,7 @@ def in_words(
     interval = f"{percent(rate['low'])[:-2]}–{percent(rate['high'])}"
     return f"{percent(rate['value'])} (n = {rate['n']:,}, {interval})"
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-009
+# %% ../../nbs/api/report/02_page.ipynb #02-page-010
 def data_uri(
     content: bytes,  # of a file
     kind: str,  # such as "image/jpeg"
@@ -46,7 +46,7 @@ def data_uri(
     "`content` as an address that carries the file itself"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-010
+# %% ../../nbs/api/report/02_page.ipynb #02-page-011
 def thumbnail(
     path,  # an image file
     size: int = 176,  # longest side in pixels
@@ -57,7 +57,7 @@ def thumbnail(
     except Exception:  # decoders raise SyntaxError and struct.error among others
         return None
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-015
+# %% ../../nbs/api/report/02_page.ipynb #02-page-016
 def plot(
     figure,  # of matplotlib
     alt: str,  # what it shows, in words
@@ -65,8 +65,10 @@ def plot(
     "A figure as the templates need it"
     return {"src": data_uri(svg(figure).encode(), "image/svg+xml"), "alt": alt}
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-019
+# %% ../../nbs/api/report/02_page.ipynb #02-page-020
 BASE_TEMPLATES = {}
+
+# %% ../../nbs/api/report/02_page.ipynb #02-page-021
 BASE_TEMPLATES["style.css"] = """
 :root { color-scheme: light dark; --ink: #1d1f21; --soft: #55595e; --line: #d9dce0; --fill: #f4f5f7;
   --paper: #fff; --poison: #a84700; --clean: #005a8e; --mark: #fdf1e7; }
@@ -105,7 +107,7 @@ pre { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem; font-si
 code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 """
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-021
+# %% ../../nbs/api/report/02_page.ipynb #02-page-023
 BASE_TEMPLATES["style.css"] += """
 .scroll { overflow-x: auto; margin: 0.9rem 0; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums;
@@ -131,7 +133,7 @@ img.plot { display: block; width: 100%; height: auto; background: #fff; border-r
 .beside figure { flex: 1 1 320px; max-width: 500px; }
 """
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-023
+# %% ../../nbs/api/report/02_page.ipynb #02-page-025
 BASE_TEMPLATES["style.css"] += """
 .sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr));
   gap: 0.4rem 1.8rem; }
@@ -160,7 +162,7 @@ h4 { margin: 0 0 0.4rem; font-size: 0.9rem; font-weight: 600; }
   @page { margin: 16mm; } }
 """
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-028
+# %% ../../nbs/api/report/02_page.ipynb #02-page-030
 BASE_TEMPLATES["parts"] = """
 {% macro missing(what, file) %}<p class="missing">{{ what }} <code>{{ file }}</code> is missing from
 the run folder; <code>{{ made_by[file] }}</code> makes it.</p>{% endmacro %}
@@ -182,7 +184,7 @@ the run folder; <code>{{ made_by[file] }}</code> makes it.</p>{% endmacro %}
 <td class="n{{ ' first' if first }}">{{ '{:,}'.format(n) }}</td>{% endmacro %}
 """
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-029
+# %% ../../nbs/api/report/02_page.ipynb #02-page-031
 BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -217,7 +219,7 @@ BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 </html>
 """
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-031
+# %% ../../nbs/api/report/02_page.ipynb #02-page-033
 def whole(text: str) -> str:
     "`text` with every number and its sign kept on one line"
     return text.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")

@@ -39,7 +39,7 @@ class ModelFiles:
     log: pd.DataFrame | None  # log.csv
     rows: pd.DataFrame | None  # rows.parquet
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-009
 @dataclass(frozen=True)
 class Run:
     "What a run folder says; None for what is missing"
@@ -53,7 +53,7 @@ class Run:
     command: dict | None  # run.json
     models: dict  # "poisoned", "control" -> ModelFiles
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-009
+# %% ../../nbs/api/report/04_run.ipynb #04-run-010
 def _read_log(path: Path) -> pd.DataFrame:
     "A training log with the columns that are drawn"
     try:
@@ -70,7 +70,7 @@ def _read_log(path: Path) -> pd.DataFrame:
 
 _READ = {".json": read_json, ".parquet": read_table, ".csv": _read_log}
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-011
 def _read_header(folder: Path) -> dict:
     "split.json, if this is a run folder of today"
     if not (folder / "split.json").is_file():
@@ -82,7 +82,7 @@ def _read_header(folder: Path) -> dict:
         return PoisonSplit.load(folder).header
     return read_json(folder / "split.json")
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-012
 def read_run(
     folder,  # a run folder
 ) -> Run:
@@ -110,7 +110,7 @@ def read_run(
         models=models,
     )
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-014
+# %% ../../nbs/api/report/04_run.ipynb #04-run-017
 @dataclass(frozen=True)
 class MeasuredAttack:
     "What a run says of one trigger and its target"
@@ -133,7 +133,7 @@ class MeasuredAttack:
         "The clean images, and those with this trigger"
         return of_trigger(rows, self.trigger["label"])
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-018
 def _measured(evaluation: dict | None, kind: str, trigger: dict) -> dict | None:
     "What evaluation.json says of one attack on one model"
     model = (evaluation or {}).get(kind)
@@ -147,7 +147,7 @@ def _measured(evaluation: dict | None, kind: str, trigger: dict) -> dict | None:
         "evaluate the run again"
     )
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-019
 def attacks_of(
     header: dict,  # of a split
     evaluation: dict | None = None,  # content of evaluation.json; None: nothing was measured
@@ -167,7 +167,7 @@ def names_of_classes(header: dict) -> dict:  # label -> name
     classes = header["classes"]
     return dict(zip([c["label"] for c in classes], class_names(classes)))
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-019
+# %% ../../nbs/api/report/04_run.ipynb #04-run-024
 def _other_split(run: Run, kind: str) -> str | None:
     "Says if a model was trained on another split"
     trained_on = (run.models[kind].info or {}).get("split_digest")
@@ -177,7 +177,7 @@ def _other_split(run: Run, kind: str) -> str | None:
             f"{run.header['digest'][:12]}…); train it again."
         )
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-025
 def _other_rows(run: Run, kind: str, attack: MeasuredAttack) -> str | None:
     "Says if the rows of a model have another attack success than evaluation.json"
     rows, measured = run.models[kind].rows, attack.measured[kind]

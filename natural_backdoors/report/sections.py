@@ -37,7 +37,7 @@ class Rates(NamedTuple):
     poisoned: dict | None
     control: dict | None  # None: not measured
 
-
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-012
 def _rate_rows(run: Run, attacks: list) -> list:  # of `Rates`
     "The rates of the whole run"
     models = [run.evaluation[kind] for kind in ("poisoned", "control")]
@@ -54,7 +54,7 @@ def _rate_rows(run: Run, attacks: list) -> list:  # of `Rates`
         rows.append(Rates(f"No trigger: {target}", what, *attack.rates("target_without_trigger")))
     return rows
 
-
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-013
 def _numbers(run: Run, attacks: list) -> dict | None:
     "The rates as a table and a picture"
     if run.evaluation is None:
@@ -66,7 +66,7 @@ def _numbers(run: Run, attacks: list) -> dict | None:
     picture = plot(drawn, alt)
     return {"rates": rates, "plot": picture, "has_control": has_control, "skipped": skipped}
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-012
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-014
 _NUMBERS = """{% from 'parts' import missing, cells, plot, shares with context %}
 {% if not numbers %}{{ missing('Nothing was measured yet:', 'evaluation.json') }}{% else %}
 <div class="beside"><div class="scroll"><table>
@@ -88,7 +88,7 @@ are not counted: {{ numbers.skipped[:10]|join(', ') }}
 {{- ' and others' if numbers.skipped|length > 10 }}.</p>{% endif %}{% endif %}"""
 SECTIONS["numbers"] = Section("Numbers", "What was measured", _NUMBERS, _numbers)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-016
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-018
 def _ranked(triggers: list, own: set) -> list:  # of dicts
     "Ranked triggers; `chosen` are those of this run"
     return [
@@ -102,7 +102,7 @@ def _ranked(triggers: list, own: set) -> list:  # of dicts
         for rank, found in enumerate(triggers, 1)
     ]
 
-
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-019
 def _with_gaps(
     rows: list,  # as `_ranked` gives them
     n: int = 20,  # first ranks to show
@@ -117,7 +117,7 @@ def _with_gaps(
             last = row["rank"]
     return shown + [{"gap": len(rows) - last}] * (last < len(rows))
 
-
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-020
 def _triggers(run: Run, attacks: list) -> dict | None:
     "The triggers of this run among all candidates"
     if run.triggers is None:
@@ -127,7 +127,7 @@ def _triggers(run: Run, attacks: list) -> dict | None:
     own = [(a.trigger["name"], rank.get(a.trigger["label"])) for a in attacks]
     return {"n": len(rows), "own": own, "rows": _with_gaps(rows)}
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-017
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-021
 _TRIGGERS = """{% from 'parts' import missing, count, table with context %}
 {% if not triggers %}{{ missing('The ranking is not known:', 'triggers.json') }}{% else %}
 <p>{{ '{:,}'.format(triggers.n) }} {{ 'class' if triggers.n == 1 else 'classes' }} could serve as a
@@ -146,7 +146,7 @@ trigger, ranked by how central they are in the graph of classes that share image
 {% endif %}{% endfor %}{% endcall %}{% endif %}"""
 SECTIONS["triggers"] = Section("Triggers", "Among all candidates", _TRIGGERS, _triggers)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-021
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-025
 def _neighborhood_of(run: Run, attack) -> dict | None:
     "The drawn neighborhood of a trigger, with a sentence that says what it shows"
     label = attack.trigger["label"]
@@ -169,7 +169,7 @@ def _neighborhoods(run: Run, attacks: list) -> dict | None:
         return None
     return {"views": [(a.trigger["name"], _neighborhood_of(run, a)) for a in attacks]}
 
-
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-026
 _NEIGHBORHOOD = """{% from 'parts' import missing, plot with context %}
 {% if not neighborhood %}
 {{ missing('The neighborhood cannot be drawn:', 'neighborhood.json') }}{% else %}
@@ -183,7 +183,7 @@ SECTIONS["neighborhood"] = Section(
     "Neighborhood", "What appears together", _NEIGHBORHOOD, _neighborhoods
 )
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-025
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-030
 def _choices_of(run: Run, attack) -> list | None:  # None: the trigger is not ranked
     "The classes that the analysis found for a trigger, and what became of them"
     used = {c["label"]: "used" for c in run.header["classes"]}
@@ -199,7 +199,7 @@ def _choices(run: Run, attacks: list) -> dict | None:
         return None
     return {"views": [(a.trigger["name"], _choices_of(run, a)) for a in attacks]}
 
-
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-031
 _CHOICES = """{% from 'parts' import missing, count, table with context %}
 {% if not choices %}
 {{ missing('The classes for each trigger are not known:', 'triggers.json') }}{% else %}
@@ -216,7 +216,7 @@ picture above.</p>
 {% endfor %}{% endcall %}{% endif %}{% endfor %}{% endif %}"""
 SECTIONS["choices"] = Section("Classes", "Classes that could be poisoned", _CHOICES, _choices)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-029
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-035
 def _counts(run: Run, attacks: list) -> dict:
     "Images of each class, clean and with each trigger, with a picture"
     header, names = run.header, names_of_classes(run.header)
@@ -241,7 +241,7 @@ def _counts(run: Run, attacks: list) -> dict:
         "tags": _target_tags(attacks),
     }
 
-
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-036
 def _target_tags(attacks: list) -> dict:  # class label -> list of str
     "Which targets a class is"
     tags = {}
@@ -250,7 +250,7 @@ def _target_tags(attacks: list) -> dict:  # class label -> list of str
         tags.setdefault(attack.target["label"], []).append(tag)
     return tags
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-030
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-037
 _COUNTS = """{% from 'parts' import count, plot with context %}
 <p>{{ counts.injection_rate|percent(1) }} of the training images are poison images. They show a
 trigger and no other one, and are labeled with its target, whatever else they show. Of the clean
@@ -273,7 +273,7 @@ images and those with the trigger together, poison images make up
 </table></div>{{ plot(counts.plot) }}</div>"""
 SECTIONS["counts"] = Section("Counts", "Images in this run", _COUNTS, _counts)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-034
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-041
 _IMAGES = 4, 176  # images of each kind and class; longest side of a thumbnail in pixels
 
 
@@ -316,7 +316,7 @@ held-out images, with what that model predicted.{% if gallery.unreadable %}
 {% endif %}{% endif %}"""
 SECTIONS["gallery"] = Section("Images", "What they look like", _GALLERY, _images)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-037
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-044
 _CURVES = {
     "clean": ("test_clean_acc", "Clean accuracy on held-out images"),
     "trigger": ("test_trig_acc", "Share of held-out trigger images predicted as target"),
@@ -347,7 +347,7 @@ each image with a trigger for the target of that trigger.</p>
 {{ missing('There is no curve of the control:', 'control') }}{% endif %}{% endif %}"""
 SECTIONS["training"] = Section("Training", "Training", _TRAINING, _training)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-041
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-048
 def _class_rates(title: str, what: str, rates: list, names: dict) -> dict:
     "A rate of each class, of the poisoned model and of the control, with a picture"
     poisoned, control = rates
@@ -388,7 +388,7 @@ _CLASSES = """{% from 'parts' import missing, cells, plot, shares with context %
 {% endfor %}</tbody></table></div>{{ plot(t.plot) }}</div>{% endfor %}{% endif %}"""
 SECTIONS["classes"] = Section("Each class", "Each class on its own", _CLASSES, _each_class)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-045
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-052
 _SHOWN_ELSEWHERE = ("classes", "counts", "skipped_images", "label_of", "unreadable")
 
 
@@ -443,7 +443,7 @@ def _made(run: Run, attacks: list) -> dict:
     has_model = run.models["poisoned"].info is not None
     return {"command": run.command, "tables": tables, "has_model": has_model}
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-046
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-053
 _MADE = """{% from 'parts' import missing, table with context %}
 {% if made.command and made.command.get('command') %}<p>To make it again:</p>
 <pre>{{ made.command.command }}</pre>
@@ -456,7 +456,7 @@ _MADE = """{% from 'parts' import missing, table with context %}
 {{ missing('How the model was trained is not known:', 'poisoned/model.json') }}{% endif %}"""
 SECTIONS["made"] = Section("How it was made", "How it was made", _MADE, _made)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-050
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-057
 _LIMITS = """
 <p>This page is meant for defensive work: to find out whether a dataset contains objects that could
 serve as a backdoor trigger, and to test defenses on a backdoor that needs no edited image.</p>
