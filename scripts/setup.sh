@@ -27,7 +27,7 @@ done_before() { # with this Python, and since the last change of what is to be i
 }
 done_before && exit
 
-echo "== installing into $venv with Python $wanted (2 to 4 minutes and 7 GB the first time)"
+echo "== installing into $venv with Python $wanted (some minutes and 7 GB the first time)"
 if [ "$(version $venv/bin/python)" != "$wanted" ] || ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
   "$python" -m venv --clear $venv \
     || { echo "could not make $venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
@@ -40,3 +40,4 @@ $venv/bin/python -m pip check
 $venv/bin/python docs/npm.py $venv/npm || echo "== only make docs needs them: it will try again" >&2
 rm -f $venv/graph-tool/left-out
 touch $stamp
+echo "== installed: $(du -sh $venv | cut -f1) in $venv, $SECONDS seconds"
