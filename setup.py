@@ -48,7 +48,7 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Security",
     ],
-    include_package_data=True,
+    include_package_data=False,
     # scripts, styles and pages of the picker, and facts of the published experiments
     package_data={
         f"{cfg['lib_path']}.pick": ["static/*", "static/**/*"],

@@ -11,18 +11,20 @@ unset PYTHONPATH
 
 echo "== building"
 rm -rf build dist
-.venv/bin/python -m build --no-isolation --outdir dist
+.venv/bin/python -m build --no-isolation --outdir dist > build.log 2>&1 || { cat build.log; exit 1; }
+rm build.log
 wheel=$(ls "$root"/dist/*.whl)
 
 echo "== trying $(basename "$wheel") in a fresh environment"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 site_packages() { "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
-.venv/bin/python -m venv "$folder/venv"
+.venv/bin/python -m venv --without-pip "$folder/venv"
 fresh=$folder/venv/bin
-"$fresh/python" -m pip install --no-index --no-deps "$wheel"
+pip=(.venv/bin/python -m pip --python "$fresh/python")
+"${pip[@]}" install --no-index --no-deps "$wheel"
 site_packages "$root/.venv/bin/python" > "$(site_packages "$fresh/python")/heavy.pth"
-"$fresh/python" -m pip check
+"${pip[@]}" check
 
 mkdir "$folder/empty"
 cd "$folder/empty"
