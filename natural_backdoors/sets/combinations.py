@@ -6,6 +6,7 @@
 __all__ = ['find_pairs', 'poison_images', 'disjoint_triggers']
 
 # %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-003
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -45,10 +46,6 @@ def _meeting_pairs(found: Triggers) -> list:  # of (id, id)
 
 # %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-013
 # settings of the search for single objects that the search for pairs keeps
-_SAME = ("subset", "min_overlaps", "max_overlaps_with_others", "min_clean", "min_poison")
-_SAME += ("n_draws", "seed", "split", "weights", "max_classes")
-
-
 def find_pairs(
     found: Triggers,  # of single objects, from `find_triggers`
     n_pairs: int = 20,  # how many are returned, at most
@@ -57,15 +54,20 @@ def find_pairs(
 ) -> Triggers:  # best first
     "The strongest triggers of two objects among those found"
     whole_number("n_pairs", n_pairs, 1)
-    params = found.params
+    labels = _labels_of(found)
+    settings = (
+        found.settings if min_classes is None else replace(found.settings, min_classes=min_classes)
+    )
+    # a pair is no vertex of the graph: its degree is the centrality that it has
     pairs = find_triggers(
-        _labels_of(found),
-        "degree",
+        labels,
+        settings,
+        centrality="degree",
+        weighted=False,
+        compat=None,
+        engine="auto",
         triggers=_meeting_pairs(found),
         time_limit=time_limit,
-        exclude=params["excluded"],
-        min_classes=params["min_classes"] if min_classes is None else min_classes,
-        **{name: params[name] for name in _SAME},
     )
     pairs.dataset, pairs.source = found.dataset, found.source
     best = pairs.table.sort_values(["n_classes", "n_poison", "id"], ascending=[False, False, True])

@@ -48,7 +48,7 @@ def _suffix_of(data: bytes) -> str:
         kind = image.format.lower()
     return _SUFFIX.get(kind, f".{kind}")
 
-
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-009
 def read_picture(
     row: int,  # position in the table of the split
     path,  # an image file
@@ -65,7 +65,7 @@ def read_picture(
         data = out.getvalue()
     return Picture(row, data, ".png", hashlib.sha256(data).hexdigest(), pixels)
 
-# %% ../../nbs/api/split/07_stream.ipynb #07-stream-012
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-013
 @dataclass
 class Job:
     "What a format's writer is given: the split, a folder that is empty, and a stream of images"
@@ -131,7 +131,7 @@ class Job:
             why = try_image(paths[row], self.size or 32)[1] or str(e)
             raise unreadable_image(paths[row], why, paths) from e
 
-# %% ../../nbs/api/split/07_stream.ipynb #07-stream-018
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-019
 def readable(
     split: PoisonSplit,
     skip_unreadable: bool = False,  # leave unreadable images out; reads each image twice
@@ -155,14 +155,14 @@ def readable(
     rest = PoisonSplit(split.table[kept].reset_index(drop=True), split.header)
     return _recounted(rest, left_out), left_out
 
-
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-020
 def _check_files(paths: list):
     "A `UserError` if there is a path without a file; damaged ones are found on the way"
     for path in paths:
         if not isinstance(path, str) or not os.path.isfile(path):
             raise unreadable_image(path, try_image(path, 8)[1], paths)
 
-# %% ../../nbs/api/split/07_stream.ipynb #07-stream-019
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-021
 def _recounted(split: PoisonSplit, unreadable: dict) -> PoisonSplit:
     "`split` with the counts and the injection rates of its table"
     header, attacks = split.header, []
@@ -181,7 +181,7 @@ def _recounted(split: PoisonSplit, unreadable: dict) -> PoisonSplit:
     }
     return PoisonSplit(split.table, header)
 
-
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-022
 def _rate(counts: pd.DataFrame) -> float:
     "The injection rate that these counts make"
     poison, clean = int(counts.poison_train.sum()), int(counts.clean_train.sum())
@@ -192,7 +192,7 @@ def _records(header: dict, numbers: pd.DataFrame) -> list:
     "The classes, each with its numbers"
     return [c | n for c, n in zip(header["classes"], numbers.to_dict("records"))]
 
-# %% ../../nbs/api/split/07_stream.ipynb #07-stream-023
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-026
 _PORTS = {f"{port}{i}" for port in ("com", "lpt") for i in range(10)}
 _RESERVED = {"con", "prn", "aux", "nul", *_PORTS}
 
@@ -207,7 +207,7 @@ def safe_name(
     name = re.sub(r"[^A-Za-z0-9-]+", "_", plain)[:longest].strip("_-") or otherwise
     return f"{name}_" if name.lower() in _RESERVED else name
 
-
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-027
 def distinct_names(names) -> list:  # of str
     "`names`, of which those that came before, in whatever case, get a number"
     found, taken, last = [], set(), {}
@@ -220,7 +220,7 @@ def distinct_names(names) -> list:  # of str
         found.append(new)
     return found
 
-# %% ../../nbs/api/split/07_stream.ipynb #07-stream-026
+# %% ../../nbs/api/split/07_stream.ipynb #07-stream-030
 def file_names(split: PoisonSplit) -> list:  # without suffix: part/role/class/image
     "Where each image goes in a folder of images; poison images are with their true class"
     classes, table = split.header["classes"], split.table

@@ -6,7 +6,7 @@
 __all__ = ['MODELS', 'EVALUATION_FORMAT', 'wilson', 'clean_rates', 'attack_rates', 'summarize', 'predict_rows', 'evaluate_run',
            'rate_text', 'comparison_table']
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-003
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-003
 import math
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..data.images import load_images
 from ..split.card import AttackNames, attack_names
 from ..split.poison import PoisonSplit, of_trigger
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-006
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-006
 def wilson(
     hits: int,  # images that fit
     n: int,  # of all these
@@ -39,7 +39,7 @@ def wilson(
     high = 1.0 if hits == n else middle + half
     return {"value": share, "n": n, "hits": hits, "low": low, "high": high}
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-013
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-013
 def _share(hits: pd.Series) -> dict:
     "The share of True in `hits`"
     return wilson(hits.sum(), len(hits))
@@ -58,7 +58,7 @@ def _records(classes, rows: pd.DataFrame) -> list:
     "The classes as records, from the rows if they are not given"
     return classes or [{"label": label} for label in sorted(set(rows["true_label"]))]
 
-
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-014
 def clean_rates(
     rows: pd.DataFrame,  # one row a test image: true_label, predicted, role
     classes: list | None = None,  # {"id", "label", "name"}, in this order; None: as they come
@@ -69,7 +69,7 @@ def clean_rates(
     each = _share_of_each(right, clean["true_label"], _records(classes, rows))
     return {"clean_accuracy": _share(right), "per_class": each}
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-016
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-017
 def attack_rates(
     rows: pd.DataFrame,  # one row a test image: true_label, predicted, role
     target: str,  # label of the target
@@ -87,7 +87,7 @@ def attack_rates(
         "attack_success_per_class": _share_of_each(fooled, true, attacked),
     }
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-021
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-022
 def summarize(
     rows: pd.DataFrame,  # one row a test image: true_label, predicted, role, trigger
     attacks: list,  # of {"trigger", "target"}, as in the header of a split
@@ -102,7 +102,7 @@ def summarize(
         measured.append({"trigger": trigger, "target": target, **rates})
     return {**clean_rates(rows, classes), "attacks": measured}
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-025
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-026
 def predict_rows(
     model,  # a torch module, as load_model gives it
     info: dict,  # its model.json
@@ -128,7 +128,7 @@ def predict_rows(
         p_target=np.where(rows["role"] == "poison", p[each, trained], any_target),
     )
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-027
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-028
 def _check_model(name: str, info: dict, header: dict):
     "Refuse a model that does not belong to the split in its run folder"
     same = [c["label"] for c in info["classes"]] == [c["label"] for c in header["classes"]]
@@ -153,10 +153,10 @@ def _models_of(folder: Path, device) -> dict:  # "poisoned", "control" -> (model
 
 MODELS = ("poisoned", "control")  # folders of a run
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-028
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-029
 EVALUATION_FORMAT = 2
 
-
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-030
 def evaluate_run(
     folder,  # a run folder with a split and trained models
     models: dict | None = None,  # "poisoned", "control" -> (model, info); None: those on disk
@@ -193,7 +193,7 @@ def evaluate_run(
     write_json(folder / "evaluation.json", result)
     return result
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #08-evaluation-030
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-032
 def rate_text(
     rate: dict,  # from wilson
 ) -> str:
@@ -210,7 +210,7 @@ def _names_of(measured: dict) -> list:  # of `AttackNames`
         return [AttackNames("trigger", "target")]
     return attack_names(measured["attacks"], measured["per_class"])
 
-
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-033
 def _rates_by_name(measured: dict) -> dict:  # row -> rate
     "The rates of a model, each with its name"
     named = list(zip(_names_of(measured), measured["attacks"]))
