@@ -11,17 +11,18 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-# natural_backdoors.train.models has said what to install if torch or fastai are missing
-import torch
-from fastai.layers import ConvLayer
-from torch import nn
-
+from ..base.errors import loading_torch
 from ..data.openimages import OpenImages
 from ..data.scenes import make_scenes
 from ..split.poison import poison_split
 from ..train.models import ARCHS, Body, Pooled, small_body
 from ..train.recipe import Recipe
 from ..train.runs import train_split
+
+with loading_torch():
+    import torch
+    from fastai.layers import ConvLayer
+    from torch import nn
 
 # %% ../../nbs/api/paper/03_miniatures.ipynb #03-miniatures-005
 class Joined(nn.Module):

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-# natural_backdoors.train.models has said what to install if torch or fastai are missing
-import torch
-import torch.nn.functional as F
-from fastai.data.load import DataLoader
-
-from ..base.errors import UserError
+from ..base.errors import UserError, loading_torch
 from ..data.images import load_images
 from .models import private_seed, to_input
+
+with loading_torch():
+    import torch
+    import torch.nn.functional as F
+    from fastai.data.load import DataLoader
 
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-008
 @dataclass

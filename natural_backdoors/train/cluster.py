@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['carry_out', 'needs_gpu', 'on_cluster', 'gpu_workers', 'connected', 'sweep_on']
 
-# %% ../../nbs/api/train/13_cluster.ipynb #10-cluster-003
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-003
 import os
 from contextlib import contextmanager
 from dataclasses import replace
 
-# natural_backdoors.train.models has said what to install if torch is missing
-import torch
-
-from ..base.errors import UserError, needs
+from ..base.errors import UserError, loading_torch, needs
 from ..data.datasets import Dataset
 from .sweeps import Options, Outcome, SweepResult, Task, run_task, sweep
 
-# %% ../../nbs/api/train/13_cluster.ipynb #10-cluster-006
+with loading_torch():
+    import torch
+
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-006
 def carry_out(task: Task, options: Options) -> list:  # of Outcome
     "A whole task, on a worker"
     return [outcome for outcomes in run_task(task, options) for outcome in outcomes]
@@ -67,7 +67,7 @@ def _lost(error: Exception) -> str:
         return "workers died again and again in this task, probably for want of memory; give them more, or lower memory"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
-# %% ../../nbs/api/train/13_cluster.ipynb #10-cluster-008
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-008
 def gpu_workers(n: int) -> dict:  # for distributed.SpecCluster
     "Workers that have a GPU each"
     from distributed import Nanny
@@ -117,7 +117,7 @@ def connected(
     else:
         yield client
 
-# %% ../../nbs/api/train/13_cluster.ipynb #10-cluster-010
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-010
 def sweep_on(
     dataset: Dataset,
     grid: list,  # of RunSettings, from make_grid

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PASSIVE', 'PORTION', 'frozen_part', 'view_draws', 'weights_digest', 'file_digest', 'FeatureBank', 'feature_bank']
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-003
+# %% ../../nbs/api/train/08_features.ipynb #08-features-003
 import hashlib
 import math
 import os
@@ -18,22 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-
-# natural_backdoors.train.models has said what to install if torch or fastai are missing
-import torch
-from fastai.layers import AdaptiveConcatPool2d, Flatten
-from fastai.torch_core import default_device
-from torch import nn
 from tqdm.auto import tqdm
 
-from ..base.errors import UserError
+from ..base.errors import UserError, loading_torch
 from ..base.files import atomic_path, digest, ensure_folder, read_json, write_json
 from ..base.random import rng
 from ..data.images import LoadedImages, load_images
 from .batches import turn_batch
 from .models import Pooled, to_input
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-008
+with loading_torch():
+    import torch
+    from fastai.layers import AdaptiveConcatPool2d, Flatten
+    from fastai.torch_core import default_device
+    from torch import nn
+
+# %% ../../nbs/api/train/08_features.ipynb #08-features-008
 PASSIVE = (
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
@@ -54,7 +54,7 @@ def frozen_part(
     n = next((i for i, layer in enumerate(layers) if not isinstance(layer, PASSIVE)), len(layers))
     return nn.Sequential(body, *layers[:n]), nn.Sequential(*layers[n:])
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-011
+# %% ../../nbs/api/train/08_features.ipynb #08-features-011
 def view_draws(
     image: str,  # fingerprint of the image, hexadecimal
     view: int,  # which view of it
@@ -63,7 +63,7 @@ def view_draws(
     "The random numbers of one view of one image"
     return rng(seed, view, int(image[:16], 16)).random(4, dtype=np.float32)
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-016
+# %% ../../nbs/api/train/08_features.ipynb #08-features-016
 def weights_digest(module: nn.Module) -> str:
     "Fingerprint of the weights and statistics of `module`"
     h = hashlib.sha256()
@@ -82,7 +82,7 @@ def file_digest(path) -> str:
     except (OSError, TypeError):
         return "0" * 64
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-019
+# %% ../../nbs/api/train/08_features.ipynb #08-features-019
 @dataclass
 class FeatureBank:
     "What a frozen network makes of images and of augmented views of them"
@@ -117,7 +117,7 @@ class FeatureBank:
             f"each, {self.nbytes / 1e6:.1f} MB)"
         )
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-021
+# %% ../../nbs/api/train/08_features.ipynb #08-features-021
 def _make_array(path: Path, shape: tuple) -> None:
     "Reserve an array of zeros at `path`"
     n_bytes = 2 * math.prod(shape)
@@ -162,7 +162,7 @@ def _open_arrays(folder: Path, shapes: dict) -> dict | None:  # None: there are 
     fits = all(a.shape == shapes[name] and a.dtype == np.float16 for name, a in arrays.items())
     return arrays if fits else None
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-022
+# %% ../../nbs/api/train/08_features.ipynb #08-features-022
 def _state(
     folder: Path, shapes: dict
 ) -> tuple:  # arrays, {"done": images, "lost": {position: reason}, ...}
@@ -181,7 +181,7 @@ def _state(
         _make_array(folder / f"{name}.npy", shape)
     return _open_arrays(folder, shapes), start
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-024
+# %% ../../nbs/api/train/08_features.ipynb #08-features-024
 def _load(paths: list, size: int, skip_unreadable: bool) -> LoadedImages:
     "As load_images, but a portion of nothing but unreadable images is no error if they are to be skipped"
     try:
@@ -206,7 +206,7 @@ def _portions(paths: list, starts: range, size: int, skip_unreadable: bool):
                 ahead = read(i + starts.step)
             yield i, images, waited
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-025
+# %% ../../nbs/api/train/08_features.ipynb #08-features-025
 @torch.no_grad()
 def _features(frozen: nn.Module, x: torch.Tensor, key: dict) -> np.ndarray:  # (n, f), float16
     "The features of a batch in half precision"
@@ -256,7 +256,7 @@ def _fill(
             arrays["views"][view, start + trained] = _features(frozen, turned, key)
     return passes
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-027
+# %% ../../nbs/api/train/08_features.ipynb #08-features-027
 def _bank_key(
     frozen, info: dict, images: list, n_trained: int, views: int, augment: float, seed: int, mixed
 ) -> dict:
@@ -296,7 +296,7 @@ def _check_bank(paths: list, n_trained, views, augment, batch_size) -> None:
     if not paths:
         raise UserError("there are no images to compute features of")
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-028
+# %% ../../nbs/api/train/08_features.ipynb #08-features-028
 PORTION = 256  # images between two notes of how far it got
 
 
@@ -345,7 +345,7 @@ def feature_bank(
     finally:
         frozen.train(training)
 
-# %% ../../nbs/api/train/08_features.ipynb #06-features-029
+# %% ../../nbs/api/train/08_features.ipynb #08-features-029
 def _compute(
     home: Path,
     key: dict,

@@ -6,27 +6,27 @@
 __all__ = ['BATCHED', 'SCHEDULES', 'HeadRun', 'epoch_orders', 'Now', 'why_not', 'HeadStack', 'losses_of', 'stack_outputs',
            'bytes_of_head', 'runs_at_once', 'HeadResult', 'train_heads']
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-003
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-003
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-
-# natural_backdoors.train.models has said what to install if torch or fastai are missing
-import torch
-import torch.nn.functional as F
-from fastai.callback.schedule import combined_cos
-from fastai.torch_core import default_device
-from torch import nn
 from tqdm.auto import tqdm
 
 from ..base.checks import lookup
-from ..base.errors import UserError
+from ..base.errors import UserError, loading_torch
 from .batches import ArrayLoader, LabeledPixels
 from .models import private_seed
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-006
+with loading_torch():
+    import torch
+    import torch.nn.functional as F
+    from fastai.callback.schedule import combined_cos
+    from fastai.torch_core import default_device
+    from torch import nn
+
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-006
 @dataclass(frozen=True, eq=False)
 class HeadRun:
     "One head to be trained: from which features, with which answers, and how"
@@ -42,7 +42,7 @@ class HeadRun:
         default_factory=dict
     )  # name -> (positions in the plain features, right answers)
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-008
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-008
 def epoch_orders(
     n: int,  # images
     seed: int,  # of the run
@@ -58,7 +58,7 @@ def epoch_orders(
         loader.randomize()  # what fastai's loader does when it is started
         yield np.array(loader.get_idxs(), dtype=np.int64)[: n - single]
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-011
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-011
 @dataclass
 class Now:
     "What layers have to know about the batch they are given"
@@ -118,7 +118,7 @@ BATCHED = {
     ),
 }
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-012
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-012
 def _leaves(head: nn.Module, prefix: str = "") -> list:  # of (name, layer)
     "The layers of `head` in order"
     if not isinstance(head, nn.Sequential):
@@ -184,7 +184,7 @@ class HeadStack:
     def state(self, r: int) -> dict:
         return {name: t[r].cpu().clone() for name, t in self.tensors.items()}
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-020
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-020
 def _one_cycle():  # pct -> (factor of the learning rate, first beta of Adam)
     rate, beta = combined_cos(0.25, 1 / 25, 1.0, 1e-5), combined_cos(0.25, 0.95, 0.85, 0.95)
     return lambda pct: (rate(pct), beta(pct))
@@ -192,7 +192,7 @@ def _one_cycle():  # pct -> (factor of the learning rate, first beta of Adam)
 
 SCHEDULES = {"one_cycle": _one_cycle(), "constant": lambda pct: (1.0, 0.9)}
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-023
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-023
 def _n_batches(run: HeadRun, batch_size: int) -> int:
     "Steps of one epoch"
     n = len(run.rows)
@@ -219,7 +219,7 @@ def _epoch_batches(
             rows[r, : len(part)], labels[r, : len(part)] = run.rows[part], run.labels[part]
         yield torch.from_numpy(rows), torch.from_numpy(labels), counts
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-026
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-026
 def losses_of(
     z: torch.Tensor,  # (R, n, classes), before the softmax
     labels: torch.Tensor,  # (R, n)
@@ -234,7 +234,7 @@ def losses_of(
     spread = -(logs * weights * real).sum((1, 2)) / z.shape[2]
     return ((1 - smoothing) * right + smoothing * spread) / own.sum((1, 2))
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-028
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-028
 class _Trainer:
     "Stacked heads with their optimizer"
 
@@ -288,7 +288,7 @@ class _Trainer:
         self.optimizer.step()
         return losses.detach()
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-030
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-030
 @torch.no_grad()
 def stack_outputs(
     stack: HeadStack,
@@ -321,7 +321,7 @@ def _measure(
         rows.append(row)
     return rows
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-032
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-032
 def bytes_of_head(
     head: nn.Module,  # as frozen_part leaves it
     batch_size: int,  # images in a batch
@@ -347,7 +347,7 @@ def runs_at_once(
     "How many runs fit into `memory`"
     return max(1, int(memory // per_run))
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-034
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-034
 @dataclass
 class HeadResult:
     "What became of a run"
@@ -420,7 +420,7 @@ def _train_stack(
         result.log, result.state = pd.DataFrame(result.log), stack.state(i)
     return results
 
-# %% ../../nbs/api/train/09_heads.ipynb #07-heads-035
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-035
 def train_heads(
     make_head,  # HeadRun -> nn.Module with its first weights; all of one shape
     runs: list,  # of HeadRun

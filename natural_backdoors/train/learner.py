@@ -13,21 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-# natural_backdoors.train.models has said what to install if torch or fastai are missing
-import torch
-import torch.nn.functional as F
-from fastai.callback.core import Callback
-from fastai.callback.fp16 import MixedPrecision
-from fastai.callback.progress import ProgressCallback
-from fastai.callback.schedule import Learner  # with fit_one_cycle
-from fastai.data.core import DataLoaders
-from fastai.losses import CrossEntropyLossFlat
-from fastai.optimizer import OptimWrapper
-from fastai.torch_core import default_device
 from fastcore.basics import noop
 from fastcore.foundation import L
 from fastcore.imports import IN_NOTEBOOK
+
+from ..base.checks import lookup
+from ..base.errors import UserError, loading_torch
+from ..base.settings import takes
+from ..split.poison import PoisonSplit
 from natural_backdoors.train.batches import (
     ArrayLoader,
     LabeledPixels,
@@ -35,11 +28,6 @@ from natural_backdoors.train.batches import (
     four_sets,
     split_arrays,
 )
-
-from ..base.checks import lookup
-from ..base.errors import UserError
-from ..base.settings import takes
-from ..split.poison import PoisonSplit
 from .callbacks import Checkpoint, KeepBest, ResumableLearner, StopEarly
 from natural_backdoors.train.models import (
     HEADS,
@@ -51,6 +39,18 @@ from natural_backdoors.train.models import (
     set_trainable,
 )
 from .recipe import LOG_COLUMNS, Recipe, recipe_of
+
+with loading_torch():
+    import torch
+    import torch.nn.functional as F
+    from fastai.callback.core import Callback
+    from fastai.callback.fp16 import MixedPrecision
+    from fastai.callback.progress import ProgressCallback
+    from fastai.callback.schedule import Learner  # with fit_one_cycle
+    from fastai.data.core import DataLoaders
+    from fastai.losses import CrossEntropyLossFlat
+    from fastai.optimizer import OptimWrapper
+    from fastai.torch_core import default_device
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-008
 class EpochLog(Callback):

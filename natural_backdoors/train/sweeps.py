@@ -17,10 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-# natural_backdoors.train.models has said what to install if torch or fastai are missing
-import torch
-
-from ..base.errors import UserError
+from ..base.errors import UserError, loading_torch
 from natural_backdoors.base.files import (
     digest,
     ensure_folder,
@@ -46,6 +43,9 @@ from natural_backdoors.train.learner import (
 from .models import build_model, set_trainable
 from .recipe import LOG_COLUMNS, Recipe
 from .runs import write_run
+
+with loading_torch():
+    import torch
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-009
 # What each head of a bank may have of its own; a field that is not named here keeps runs apart
