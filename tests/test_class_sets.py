@@ -271,7 +271,7 @@ def test_mistakes():
         ({"weights": [1, -1]}, "whole numbers"),
         ({"ties": [0.5, 1]}, "whole numbers"),
         ({"weights": [nan, 1]}, "whole numbers"),
-        ({"max_classes": 0}, "at least 1"),
+        ({"max_classes": 0}, "from 1"),
         ({"time_limit": 0}, "above 0"),
         ({"time_limit": -1}, "above 0"),
         ({"time_limit": nan}, "above 0"),
