@@ -233,9 +233,9 @@ def test_programs_hand_over_to_branching(branched):
 
 @EACH
 def test_small_and_extreme(solver):
-    exact = lambda conflict, **options: maximum_set(
-        np.asarray(conflict, bool), rng(0), solver=solver, **options
-    )
+    def exact(conflict, **options):
+        return maximum_set(np.asarray(conflict, bool), rng(0), solver=solver, **options)
+
     for nothing in (
         exact(np.zeros((0, 0))),
         exact(np.zeros((0, 0)), weights=[], ties=[], max_classes=3),
