@@ -1,4 +1,4 @@
-"""The centralities on each engine, beside networkx in the same run: `python benchmarks/centrality.py`
+"""The centralities on each engine, beside networkx: `python benchmarks/centrality.py`
 
 Two graphs from a seeded generator (label frequencies by Zipf, classes in clusters that like to
 meet). networkx is called with lengths in floating point, as anyone would; where that loses a tie

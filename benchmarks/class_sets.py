@@ -65,7 +65,7 @@ def draw_overlaps(n, n_images, seed=0, share=0.95, per_image=6):
 
 
 def neighborhoods(overlaps, min_overlaps, k):
-    "The graph, the 50 triggers, for each its neighbors, conflicts and overlaps; the seconds it took"
+    "The graph, 50 triggers, for each its neighbors, conflicts and overlaps; the seconds it took"
     start = time.perf_counter()
     graph = co_graph(overlaps, min_overlaps)
     triggers = rank_candidates(centrality(graph, "betweenness", False), [], 50).index.tolist()

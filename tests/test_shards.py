@@ -221,7 +221,7 @@ def test_on_the_command_line(cluster, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_worker_is_killed(cluster, tmp_path):
-    "Two shards are named pipes: when each worker waits for one, the one with more results is killed"
+    "Two shards are named pipes: when each worker waits for one, that with more results is killed"
     rows = draw_rows()
     whole = count_overlaps(TableDataset(rows).label_matrix())
     urls = write_shards(tmp_path, rows, "random")
