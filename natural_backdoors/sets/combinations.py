@@ -48,7 +48,7 @@ def _meeting_pairs(found: Triggers) -> list:  # of (id, id)
 _SAME = ("subset", "min_overlaps", "max_overlaps_with_others", "min_clean", "min_poison")
 _SAME += ("n_draws", "seed", "split", "weights", "max_classes")
 
-
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-014
 def find_pairs(
     found: Triggers,  # of single objects, from `find_triggers`
     n_pairs: int = 20,  # how many are returned, at most
@@ -71,7 +71,7 @@ def find_pairs(
     best = pairs.table.sort_values(["n_classes", "n_poison", "id"], ascending=[False, False, True])
     return pairs.only(best.id[:n_pairs])
 
-# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-019
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-020
 def poison_images(
     found: Triggers,
     labels: LabelMatrix,  # with all the triggers of `found`
@@ -86,7 +86,7 @@ def poison_images(
     )
     return (as_class @ of_set > 0) & (as_trigger[:, ids].toarray() > 0)
 
-# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-022
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-023
 def disjoint_triggers(
     found: Triggers,
     k: int,  # how many triggers
@@ -110,7 +110,7 @@ def disjoint_triggers(
         chosen = maximum_set(conflict, rng(0), weights=weights, **options).chosen
     return found.only(found.table.id.iloc[chosen])
 
-
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-024
 def _check_enough(most: ClassSet, k: int, n_found: int, max_shared: int):
     "A `UserError` if no `k` triggers can be chosen"
     if len(most.chosen) >= k:
