@@ -14,8 +14,7 @@ from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.report.report import each_trigger, read_run, warnings_of, write_report
 from natural_backdoors.sets.triggers import find_triggers
-from natural_backdoors.split.poison import poison_split
-from natural_backdoors.split.several import of_trigger, several_split
+from natural_backdoors.split.poison import of_trigger, poison_split
 from natural_backdoors.train.evaluation import summarize, summarize_triggers
 
 CLASSES = {"c0": "Bicycle", "c1": "Lamp", "c2": "Mug", "c3": "Cat"}

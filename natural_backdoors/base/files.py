@@ -182,7 +182,8 @@ def digest(
 # %% ../../nbs/api/base/04_files.ipynb #04-files-032
 def file_digest(
     path,  # a file
-) -> str:  # 64 hexadecimal digits
-    "SHA-256 of the bytes of a file, read in pieces"
+    algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"
+) -> str:  # hexadecimal digits
+    "The digest of the bytes of a file, by default SHA-256, read in pieces"
     with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+        return hashlib.file_digest(f, algorithm).hexdigest()

@@ -169,7 +169,9 @@ def settings_of(
     if base is None:
         return cls(**given)
     if not isinstance(base, cls):
-        raise UserError(f"{cls.__name__} is needed, not {base!r:.60}")
+        raise UserError(
+            f"settings are {cls.__name__}(...), not {base!r:.60}; give other arguments by name"
+        )
     return replace(base, **given)
 
 # %% ../../nbs/api/base/03_settings.ipynb #03-settings-024

@@ -7,12 +7,11 @@ __all__ = ['BASE_TEMPLATES', 'percent', 'in_words', 'data_uri', 'thumbnail', 'pl
 
 # %% ../../nbs/api/report/02_page.ipynb #02-page-003
 import base64
-import io
 
 from jinja2 import DictLoader, Environment, StrictUndefined
-from PIL import Image, ImageOps
 
 from ..base.style import svg
+from ..data.images import make_thumbnail
 
 # %% ../../nbs/api/report/02_page.ipynb #02-page-006
 def percent(
@@ -53,21 +52,9 @@ def thumbnail(
 ) -> str:  # data URI of a JPEG, or None if the file cannot be read
     "A small copy of the image `path`, upright and without metadata"
     try:
-        with Image.open(path) as img:
-            img.draft("RGB", (2 * size, 2 * size))
-            img = ImageOps.exif_transpose(img)
-            if img.mode in ("P", "LA", "PA"):
-                img = img.convert("RGBA")
-            if img.mode == "RGBA":
-                img = Image.alpha_composite(Image.new("RGBA", img.size, "white"), img)
-            img = img.convert("RGB")
-            img.thumbnail((size, size), Image.Resampling.LANCZOS)
-            out = io.BytesIO()
-            img.save(out, "JPEG", quality=80, optimize=True)
-    # decoders raise many kinds of errors for broken files, SyntaxError and struct.error among them
-    except Exception:
+        return data_uri(make_thumbnail(path, size).content, "image/jpeg")
+    except Exception:  # decoders raise SyntaxError and struct.error among others
         return None
-    return data_uri(out.getvalue(), "image/jpeg")
 
 # %% ../../nbs/api/report/02_page.ipynb #02-page-015
 def plot(

@@ -17,7 +17,7 @@ from ..base.random import rng
 from ..graph.pictures import draw_neighborhood
 from .charts import draw_counts, draw_curve, draw_rates
 from .page import BASE_TEMPLATES, in_words, percent, plot, render, thumbnail
-from ..split.several import of_trigger
+from ..split.poison import of_trigger
 
 # %% ../../nbs/api/report/03_report.ipynb #03-report-009
 MADE_BY = {

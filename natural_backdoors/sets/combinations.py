@@ -6,6 +6,7 @@
 __all__ = ['find_pairs', 'poison_images', 'disjoint_triggers']
 
 # %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-003
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -44,11 +45,6 @@ def _meeting_pairs(found: Triggers) -> list:  # of (id, id)
     return pairs
 
 # %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-013
-# settings of the search for single objects that the search for pairs keeps
-_SAME = ("subset", "min_overlaps", "max_overlaps_with_others", "min_clean", "min_poison")
-_SAME += ("n_draws", "seed", "split", "weights", "max_classes")
-
-# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-014
 def find_pairs(
     found: Triggers,  # of single objects, from `find_triggers`
     n_pairs: int = 20,  # how many are returned, at most
@@ -57,21 +53,26 @@ def find_pairs(
 ) -> Triggers:  # best first
     "The strongest triggers of two objects among those found"
     whole_number("n_pairs", n_pairs, 1)
-    params = found.params
+    labels = _labels_of(found)
+    settings = (
+        found.settings if min_classes is None else replace(found.settings, min_classes=min_classes)
+    )
+    # a pair is no vertex of the graph: its degree is the centrality that it has
     pairs = find_triggers(
-        _labels_of(found),
-        "degree",
+        labels,
+        settings,
+        centrality="degree",
+        weighted=False,
+        compat=None,
+        engine="auto",
         triggers=_meeting_pairs(found),
         time_limit=time_limit,
-        exclude=params["excluded"],
-        min_classes=params["min_classes"] if min_classes is None else min_classes,
-        **{name: params[name] for name in _SAME},
     )
     pairs.dataset, pairs.source = found.dataset, found.source
     best = pairs.table.sort_values(["n_classes", "n_poison", "id"], ascending=[False, False, True])
     return pairs.only(best.id[:n_pairs])
 
-# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-020
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-019
 def poison_images(
     found: Triggers,
     labels: LabelMatrix,  # with all the triggers of `found`
@@ -86,7 +87,7 @@ def poison_images(
     )
     return (as_class @ of_set > 0) & (as_trigger[:, ids].toarray() > 0)
 
-# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-023
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-022
 def disjoint_triggers(
     found: Triggers,
     k: int,  # how many triggers
@@ -110,7 +111,7 @@ def disjoint_triggers(
         chosen = maximum_set(conflict, rng(0), weights=weights, **options).chosen
     return found.only(found.table.id.iloc[chosen])
 
-# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-024
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-023
 def _check_enough(most: ClassSet, k: int, n_found: int, max_shared: int):
     "A `UserError` if no `k` triggers can be chosen"
     if len(most.chosen) >= k:
