@@ -495,6 +495,10 @@ def start_lab(folder):
         "JUPYTERLAB_WORKSPACES_DIR": "spaces",
     }
     env = environment(folder) | {k: str(folder / v) for k, v in places.items()}
+    # otherwise it asks whether news are welcome, over the page
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     port = free_port()
     flags = [
         "--no-browser",
