@@ -60,7 +60,7 @@ class Picture:
         "The picture as a data address"
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
 
-
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-011
 def _why(error: Exception) -> str:
     "Why an image could not be read, in a few words"
     if isinstance(error, FileNotFoundError):
@@ -72,7 +72,7 @@ def _why(error: Exception) -> str:
     text = str(getattr(error, "strerror", None) or error)
     return " ".join(text.split())[:200] or type(error).__name__
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-014
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-015
 _ROLES = {"clean": "free", "poison": "trigger"}  # role -> what the image is to the trigger
 _PAGE = 24  # images a page
 
@@ -113,7 +113,7 @@ class Evidence:
         key = objects if len(objects) > 1 else objects[0]
         return self._images(key, resolve(self.labels.classes, cls), role)
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-024
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-025
 @dataclass(frozen=True)
 class Page:
     "Some of the images of a role"
@@ -140,7 +140,7 @@ def page(
     shown = found[number * size : (number + 1) * size].tolist()
     return Page(shown, number, pages, total=len(found))
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-028
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-029
 @patch
 def _keep(self: Evidence, picture: Picture):
     "For the next time; the one that was not looked at for longest makes room"
@@ -164,7 +164,7 @@ def thumbnail(self: Evidence, image: str) -> Picture:
     self._keep(made)
     return made
 
-
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-030
 @patch
 def thumbnails(
     self: Evidence,
@@ -173,7 +173,7 @@ def thumbnails(
     "The thumbnails of some images"
     return list(self._pool.map(self.thumbnail, images))
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-035
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-037
 def _box_table(dataset: Dataset, images: list) -> pd.DataFrame | None:
     "All boxes in some images, or None"
     if not images or not hasattr(dataset, "boxes"):
@@ -183,7 +183,7 @@ def _box_table(dataset: Dataset, images: list) -> pd.DataFrame | None:
     except Exception:
         return None
 
-
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-038
 def _kinds(classes, trigger, cls) -> dict:  # label -> (name, "trigger" or "class")
     "Which boxes are drawn, and as what"
     kinds = {}
@@ -196,7 +196,7 @@ def _kinds(classes, trigger, cls) -> dict:  # label -> (name, "trigger" or "clas
             kinds[record["label"]] = (record["name"], kind)
     return kinds
 
-
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-040
 @patch
 def boxes(
     self: Evidence,
@@ -216,7 +216,7 @@ def boxes(
         found.setdefault(str(row.image), []).append(box)
     return found
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-040
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-045
 _STYLE = """<style>
 .nb-sheet {{display: grid; grid-template-columns: 1fr 1fr; gap: 1em; max-width: 60em}}
 .nb-sheet figure {{display: inline-block; margin: 0 .4em .4em 0; vertical-align: top}}
@@ -236,7 +236,7 @@ def _frame(box: dict) -> str:
     style = "".join(f"{key}:{100 * share:.1f}%;" for key, share in place.items())
     return f"<i class='nb-{box['kind']}' style='{style}' title='{escape(box['label'])}'></i>"
 
-
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-046
 def _figure(picture: Picture, boxes: list) -> str:
     "One image of the sheet"
     name = escape(picture.image)
@@ -246,7 +246,7 @@ def _figure(picture: Picture, boxes: list) -> str:
     image = f"<img src='{picture.url}' alt='{name}'>" + "".join(map(_frame, boxes))
     return f"<figure><span class='nb-pic'>{image}</span>{caption}</figure>"
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-042
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-048
 @dataclass(frozen=True)
 class Sheet:
     "Clean and poison images side by side, as HTML"
@@ -261,7 +261,7 @@ class Sheet:
         parts = [f"{len(images)} {role} images" for role, images in self.shown.items()]
         return f"Sheet({', '.join(parts)})"
 
-
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-049
 @patch
 def _half(self: Evidence, page: Page, title: str, trigger, cls) -> str:
     "One half of a sheet"

@@ -45,7 +45,7 @@ def _push(at: np.ndarray) -> np.ndarray:
     np.reciprocal(away, out=away)
     return at * away.sum(axis=1, keepdims=True) - away @ at
 
-
+# %% ../../nbs/api/pick/02_layout.ipynb #02-layout-012
 def _draw(at: np.ndarray, pull: sparse.csr_array, ideal: float) -> np.ndarray:
     "Towards what a node is joined to: a spring pulls with the square of its length"
     end = np.repeat(np.arange(len(at)), np.diff(pull.indptr))
@@ -55,7 +55,7 @@ def _draw(at: np.ndarray, pull: sparse.csr_array, ideal: float) -> np.ndarray:
     mass = np.sqrt(np.maximum(np.asarray(pull.sum(axis=1)).reshape(-1, 1), 1))
     return drawn / (ideal * mass)
 
-
+# %% ../../nbs/api/pick/02_layout.ipynb #02-layout-013
 def _forces(
     at: np.ndarray,  # positions, float32[n, 2]
     pull: sparse.csr_array,  # of `_pull_of`
@@ -64,7 +64,7 @@ def _forces(
     "What moves each node"
     return ideal**2 * _push(at) + _draw(at, pull, ideal) - _GRAVITY * ideal * at
 
-# %% ../../nbs/api/pick/02_layout.ipynb #02-layout-017
+# %% ../../nbs/api/pick/02_layout.ipynb #02-layout-019
 def _spread(
     x: np.ndarray,  # positions along one axis
 ) -> np.ndarray:  # in the same order, from 0 to 1
@@ -77,7 +77,7 @@ def _spread(
     scaled = np.sign(scaled) * (np.minimum(np.abs(scaled), 1) + 0.2 * np.tanh(outside))
     return (scaled - scaled.min()) / (scaled.max() - scaled.min())
 
-# %% ../../nbs/api/pick/02_layout.ipynb #02-layout-021
+# %% ../../nbs/api/pick/02_layout.ipynb #02-layout-023
 def _check_edges(n: int, source: np.ndarray, target: np.ndarray, weight: np.ndarray):
     "Edges whose ends are among the nodes, each with a weight"
     if not len(source) == len(target) == len(weight):
@@ -90,7 +90,7 @@ def _check_edges(n: int, source: np.ndarray, target: np.ndarray, weight: np.ndar
     if len(weight) and not (np.isfinite(weight) & (weight >= 0)).all():
         raise UserError("weights are numbers >= 0")
 
-
+# %% ../../nbs/api/pick/02_layout.ipynb #02-layout-026
 def _simulate(at: np.ndarray, pull: sparse.csr_array, rounds: int):
     "Move the nodes `at` until they rest"
     ideal = float(len(at)) ** -0.5
