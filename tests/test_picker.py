@@ -520,6 +520,16 @@ def start_lab(folder):
     return lab, port
 
 
+def answer_dialogs(page):
+    "On a slow machine JupyterLab asks over its page whether to wait on: whenever it does, yes"
+
+    def answer(dialog):
+        wait = dialog.get_by_role("button", name="Keep Waiting")
+        (wait if wait.count() else dialog.locator("button.jp-mod-accept")).last.click()
+
+    page.add_locator_handler(page.locator(".jp-Dialog").first, answer)
+
+
 def run_cell(page, cell):
     "Run a cell by its key, which JupyterLab may miss or take back while it still builds its page"
     from playwright.sync_api import TimeoutError
@@ -554,6 +564,7 @@ def test_in_jupyterlab(scenes, page, tmp_path):
                 return False
 
         until(answers, "JupyterLab")
+        answer_dialogs(page)
         start = time.perf_counter()
         page.goto(f"http://127.0.0.1:{port}/lab/tree/look.ipynb?token=t&reset")
         cells = page.locator(".jp-Notebook .jp-CodeCell")
