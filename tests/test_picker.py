@@ -527,7 +527,7 @@ def answer_dialogs(page):
         wait = dialog.get_by_role("button", name="Keep Waiting")
         (wait if wait.count() else dialog.locator("button.jp-mod-accept")).last.click()
 
-    page.add_locator_handler(page.locator(".jp-Dialog").first, answer)
+    page.add_locator_handler(page.locator(".jp-Dialog").last, answer, no_wait_after=True)
 
 
 def run_cell(page, cell):
