@@ -270,6 +270,6 @@ def test_useless_edges_only_are_left_out():
         far = nx.floyd_warshall_numpy(
             nx.Graph([(i, j, {"weight": w}) for i, j, w in zip(a, b, length)]), range(n)
         )
-        keep = paths.useful_edges(n, a, b, length)
+        keep = paths.useful_edges(n, (a, b), length)
         assert keep.sum() < 0.8 * len(a)
         assert keep[length <= far[a, b] * (1 + 1e-12)].all()

@@ -706,7 +706,7 @@ def test_drawing_a_few_of_each_class(zoo, capsys):
     download_dataset(zoo, classes=["cat", "dog"], max_images_per_class=np.int64(4), seed=3, **QUICK)
     assert {p.stem for p in (zoo.root / "train").iterdir()} | {"038"} == set(few) | {"038"}
     for bad in (0, -1, 2.5, "3"):
-        with pytest.raises(UserError, match="max_images_per_class must be"):
+        with pytest.raises(UserError, match="max_images_per_class is a whole number"):
             choose_images(zoo, "all", bad)
 
 

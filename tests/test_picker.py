@@ -32,6 +32,7 @@ from natural_backdoors.data.scenes import make_scenes
 from natural_backdoors.pick import app as picker
 from natural_backdoors.pick.app import free_port
 from natural_backdoors.pick.evidence import Evidence
+from natural_backdoors.sets.search import SearchSettings
 from natural_backdoors.sets.triggers import find_triggers
 from natural_backdoors.split.poison import poison_split
 from natural_backdoors.split.selection import Selection, select
@@ -370,12 +371,12 @@ def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
         assert told.count("\n") == 1 and all(w in told for w in words), told
         assert out.read_bytes() == kept
     # what only the analysis can tell is said on the page
-    out.write_text(json.dumps({**data, "params": {**data["params"], "min_clean": 10**6}}))
+    out.write_text(json.dumps({**data, "search": {**data["search"], "min_clean": 10**6}}))
     kept = out.read_bytes()
     assert "cannot be taken up: 'Umbrella' is not among the 0 triggers" in str(command())
     assert out.read_bytes() == kept
     # in a notebook nothing is taken up unless it is asked for, and nothing is written over unasked
-    fresh = picker.TriggerPicker(dataset, find={"min_overlaps": 4}, n_clean=10)
+    fresh = picker.TriggerPicker(dataset, search=SearchSettings(min_overlaps=4), n_clean=10)
     fresh.answer({"type": "save", "path": ""})
     assert "save once more to replace it" in fresh.status["message"] and out.read_bytes() == kept
     fresh.answer({"type": "save", "path": ""})
@@ -468,7 +469,8 @@ NOTEBOOK = """
 import os
 from natural_backdoors.data.openimages import OpenImages
 from natural_backdoors.pick.app import TriggerPicker
-picker = TriggerPicker(OpenImages({root!r}), find={{"min_overlaps": 4}}, n_clean=10)
+from natural_backdoors.sets.search import SearchSettings
+picker = TriggerPicker(OpenImages({root!r}), search=SearchSettings(min_overlaps=4), n_clean=10)
 picker
 """
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from .errors import UserError
 
-# %% ../../nbs/api/base/04_files.ipynb #04-files-006
+# %% ../../nbs/api/base/04_files.ipynb #04-files-005
 def ensure_folder(
     path,  # a folder that is to be written into
 ) -> Path:
@@ -87,11 +87,8 @@ def inside(
     root, text = Path(root), str(relative)
     path = root / text
     # by spelling, so that a link inside the folder may point to where the data really is
-    if (
-        not text
-        or "\0" in text
-        or not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
-    ):
+    is_below = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
+    if not text or "\0" in text or not is_below:
         raise UserError(f"the file name {text!r} leads out of the folder {root}")
     return path
 
@@ -132,7 +129,7 @@ def read_json(
             f"{path} is not valid JSON (line {e.lineno}: {e.msg}); is it complete?"
         ) from e
 
-# %% ../../nbs/api/base/04_files.ipynb #04-files-022
+# %% ../../nbs/api/base/04_files.ipynb #04-files-024
 def write_table(
     path,  # Parquet file to write
     table: pd.DataFrame,
@@ -142,7 +139,7 @@ def write_table(
         table.to_parquet(scratch, index=False, compression="zstd")
     return Path(path)
 
-# %% ../../nbs/api/base/04_files.ipynb #04-files-023
+# %% ../../nbs/api/base/04_files.ipynb #04-files-025
 def read_table(
     path,  # Parquet file to read
 ) -> pd.DataFrame:
@@ -150,32 +147,30 @@ def read_table(
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no such file: {path}")
-    # One thread: pandas' reader starts pyarrow's pool, and a process that ends soon afterwards now and then aborts
-    # ("terminate called without an active exception"; seen with pyarrow 20 to 25 on Linux)
+    # One thread: pandas' reader starts pyarrow's pool, and a process that ends soon afterwards now
+    # and then aborts ("terminate called without an active exception"; seen with pyarrow 20 to 25)
     try:
         return pq.ParquetFile(path).read(use_threads=False).to_pandas(use_threads=False)
     except Exception as e:
         raise UserError(f"{path} is not a readable Parquet file ({e})") from e
 
-# %% ../../nbs/api/base/04_files.ipynb #04-files-026
+# %% ../../nbs/api/base/04_files.ipynb #04-files-029
 def hash_of(
     *parts,  # arrays, strings, or values JSON has a word for
     start=None,  # the hash of the parts that come before these
 ):  # a hash of hashlib; `start` stays as it is
     "SHA-256 of `parts`, to which more can be added"
-    h = hashlib.sha256() if start is None else start.copy()
+    hashed = hashlib.sha256() if start is None else start.copy()
     for part in parts:
-        if isinstance(part, np.ndarray) and part.dtype != object:
-            head, body = (
-                f"{part.dtype.str}{part.shape}".encode(),
-                np.ascontiguousarray(part).tobytes(),
-            )
-        else:
-            if isinstance(part, np.ndarray):
-                part = part.tolist()
-            head, body = b"json", json.dumps(part, sort_keys=True, default=_plain).encode()
-        h.update(len(head).to_bytes(8, "little") + head + len(body).to_bytes(8, "little") + body)
-    return h
+        for piece in _pieces(part):
+            hashed.update(len(piece).to_bytes(8, "little") + piece)
+    return hashed
+
+
+def _pieces(part) -> tuple:  # two bytes: what it is, what is in it
+    if isinstance(part, np.ndarray) and part.dtype != object:
+        return f"{part.dtype.str}{part.shape}".encode(), np.ascontiguousarray(part).tobytes()
+    return b"json", json.dumps(part, sort_keys=True, default=_plain).encode()
 
 
 def digest(
@@ -184,10 +179,11 @@ def digest(
     "SHA-256 of `parts`, the same on every machine"
     return hash_of(*parts).hexdigest()
 
-# %% ../../nbs/api/base/04_files.ipynb #04-files-029
+# %% ../../nbs/api/base/04_files.ipynb #04-files-032
 def file_digest(
     path,  # a file
-) -> str:  # 64 hexadecimal digits
-    "SHA-256 of the bytes of a file, read in pieces"
+    algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"
+) -> str:  # hexadecimal digits
+    "The digest of the bytes of a file, by default SHA-256, read in pieces"
     with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+        return hashlib.file_digest(f, algorithm).hexdigest()

@@ -106,13 +106,8 @@ class _Damaged(Exception):
 def _clean(name: str, archive: Path, what: str = "a file") -> str:
     "The name of a member below the folder; refused if it leads out of it"
     parts = name.replace("\\", "/").split("/")
-    if (
-        ".." in parts
-        or not parts[0]
-        and len(parts) > 1
-        or re.match(r"[A-Za-z]:", parts[0])
-        or "\0" in name
-    ):
+    absolute = (not parts[0] and len(parts) > 1) or re.match(r"[A-Za-z]:", parts[0])
+    if absolute or ".." in parts or "\0" in name:
         raise UserError(
             f"{archive} holds {what} {name!r}, which leads out of the folder; nothing was extracted"
         )
@@ -149,10 +144,9 @@ class _Tar:
             elif m.islnk():
                 yield _Member(name, "link", target=_clean(m.linkname, path, f"a link {name!r} to"))
             else:
-                yield _Member(
-                    name, "file" if m.isreg() else "folder" if m.isdir() else "other", m.size, raw=m
-                )
-            # a second opinion where Python has one; the folder does not exist, so that only names and types count
+                kind = "file" if m.isreg() else "folder" if m.isdir() else "other"
+                yield _Member(name, kind, m.size, raw=m)
+            # a second opinion where Python has one; the folder does not exist: only names count
             if hasattr(tarfile, "data_filter"):
                 try:
                     tarfile.data_filter(m, "/nonexistent")
@@ -186,18 +180,17 @@ class _Zip:
             elif stat.S_ISLNK(mode):
                 if m.file_size > 4096:
                     raise _Damaged(f"a link {name!r} of {m.file_size} bytes")
-                yield _Member(
-                    name, "link", target=_clean_link(name, self.zip.read(m).decode(), self.path)
-                )
+                target = _clean_link(name, self.zip.read(m).decode(), self.path)
+                yield _Member(name, "link", target=target)
             else:
-                yield _Member(
-                    name,
-                    "file" if stat.S_IFMT(mode) in (0, stat.S_IFREG) else "other",
-                    m.file_size,
-                    raw=m,
-                )
+                kind = "file" if stat.S_IFMT(mode) in (0, stat.S_IFREG) else "other"
+                yield _Member(name, kind, m.file_size, raw=m)
 
 # %% ../../nbs/api/data/01_archives.ipynb #01-archives-019
+_DAMAGE = (_Damaged, tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError)
+_DAMAGE += (EOFError, NotImplementedError, UnicodeDecodeError, OSError)
+
+
 @contextmanager
 def _opened(archive: Path):
     "The archive as `_Tar` or `_Zip`; what is wrong with it as a `UserError`"
@@ -214,17 +207,7 @@ def _opened(archive: Path):
             found.close()
     except FileNotFoundError as e:
         raise UserError(f"no such file: {e.filename}") from e
-    except (
-        _Damaged,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        zlib.error,
-        LZMAError,
-        NotImplementedError,
-        UnicodeDecodeError,
-        OSError,
-    ) as e:
+    except _DAMAGE as e:
         # bad data in gzip and bz2 is an OSError as well, but without a number
         if getattr(e, "errno", None):
             raise UserError(f"cannot extract {archive}: {e.strerror} ({e.filename})") from e
@@ -241,50 +224,84 @@ def _size(path: Path) -> int | None:  # bytes; None: there is no such file
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _plan(
-    members, archive: Path, folder: Path, wanted, reserve: int
-) -> dict:  # name -> (position, size)
-    "Which member becomes which file below `folder`"
-    files, links, room, needed = {}, {}, shutil.disk_usage(folder).free - reserve, 0
+@dataclass
+class _Target:
+    "Where an archive is unpacked to"
+
+    archive: Path
+    folder: Path
+    rule: re.Pattern  # of the names that are wanted
+    reserve: int  # bytes of disk space that stay free
+
+    def wanted(self, name: str) -> bool:
+        return self.rule.match(name) is not None
+
+    def lacks(self, name: str, size: int) -> bool:
+        return _size(self.folder / name) != size
+
+    def check(self, needed: int):
+        "Refuse more bytes than there is room for"
+        what = f"{self.archive}, unpacked"
+        check_space(self.folder, needed, what, reserve=self.reserve)
+
+    @property
+    def room(self) -> int:
+        return shutil.disk_usage(self.folder).free - self.reserve
+
+
+def _listed(members, to: _Target) -> tuple:  # name -> (position, size); link -> target; bytes
+    "The files and links of an archive, and how much room the files need"
+    files, links, needed, room = {}, {}, 0, to.room
     for i, m in enumerate(members):
-        if m.kind == "other" or m.kind == "file" and not m.name:
+        if m.kind == "other" or (m.kind == "file" and not m.name):
             raise UserError(
-                f"{archive} holds {m.name!r}, which is not a file; nothing was extracted"
+                f"{to.archive} holds {m.name!r}, which is not a file; nothing was extracted"
             )
         if m.kind == "link":
             links[m.name] = m.target
         if m.kind == "file":
             files[m.name] = i, m.size
-            # a small file takes a block; the list of a bomb may have no end, so this is looked at on the way
-            if wanted(m.name) and _size(folder / m.name) != m.size:
-                needed += max(m.size, 4096)
-        if needed > room:
-            check_space(folder, needed, f"{archive}, unpacked", reserve)
-    plan = {name: files[name] for name in files if wanted(name)}
-    for name, target in links.items():
-        seen = {name}
-        while target in links and target not in seen:
-            seen.add(target)
-            target = links[target]
-        if target not in files:
+            if to.wanted(m.name) and to.lacks(m.name, m.size):
+                needed += max(m.size, 4096)  # a small file takes a block
+        if needed > room:  # looked at on the way: the list of a bomb may have no end
+            to.check(needed)
+    return files, links, needed
+
+
+def _followed(links: dict, name: str) -> str:
+    "What the link `name` leads to in the end"
+    seen, target = {name}, links[name]
+    while target in links and target not in seen:
+        seen.add(target)
+        target = links[target]
+    return target
+
+
+def _plan(members, to: _Target) -> dict:  # name -> (position, size)
+    "Which member becomes which file"
+    files, links, needed = _listed(members, to)
+    plan = {name: file for name, file in files.items() if to.wanted(name)}
+    for name in links:
+        if (target := _followed(links, name)) not in files:
             raise UserError(
-                f"{archive} holds a link {name!r} to {target!r}, which is no file of it; "
+                f"{to.archive} holds a link {name!r} to {target!r}, which is no file of it; "
                 "nothing was extracted"
             )
-        if wanted(name):
+        if to.wanted(name):
             plan[name] = files[target]
-    # a link costs as much as what it leads to
-    needed += sum(
-        size
-        for name, (_, size) in plan.items()
-        if name not in files and _size(folder / name) != size
-    )
-    check_space(folder, needed, f"{archive}, unpacked", reserve)
+    for name, (_, size) in plan.items():  # a link costs as much as what it leads to
+        if name not in files and to.lacks(name, size):
+            needed += size
+    to.check(needed)
     return plan
 
 # %% ../../nbs/api/data/01_archives.ipynb #01-archives-023
-def _write(members, missing: dict, folder: Path, aside: Path, bar):
-    "Write the `missing` ones (position -> names) of `members` into `aside`, then move them to their names"
+def _write_aside(members, missing: dict, aside: Path, progress: bool):
+    "Write the `missing` ones (position -> names) of `members` into `aside`"
+    from tqdm.auto import tqdm
+
+    name = f"extracting {members.path.name}"
+    bar = tqdm(total=len(missing), desc=name, unit="file", disable=not progress)
     for i, m in enumerate(members):
         if i not in missing:
             continue
@@ -296,6 +313,11 @@ def _write(members, missing: dict, folder: Path, aside: Path, bar):
         if _size(aside / "part") != m.size:
             raise _Damaged(f"{m.name!r} is cut off")
         os.replace(aside / "part", aside / f"{i}")
+    bar.close()
+
+
+def _move(missing: dict, aside: Path, folder: Path):
+    "Give the files in `aside` their names; a file that has several is copied"
     for i, names in missing.items():
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -307,20 +329,16 @@ def _write(members, missing: dict, folder: Path, aside: Path, bar):
 
 @contextmanager
 def _aside(archive: Path, folder: Path):
-    "A folder for the unfinished files of `archive`, which nobody else uses; kept after an interruption"
+    "A folder for the unfinished files of `archive` alone; it stays after an interruption"
     now = archive.stat()
     with open(archive, "rb") as handle, lock(handle) as locked:
         if locked:
             aside = folder / f".{archive.name}.{now.st_size:x}-{now.st_mtime_ns:x}.extracting"
         else:
             aside = Path(tempfile.mkdtemp(dir=folder, prefix=".extracting-"))
-        # what an earlier state of the archive has left behind is of no use
-        if locked:
-            [
-                shutil.rmtree(p)
-                for p in folder.glob(f".{escape(archive.name)}.*.extracting")
-                if p != aside
-            ]
+        for other in folder.glob(f".{escape(archive.name)}.*.extracting") if locked else ():
+            if other != aside:  # what an earlier state of the archive has left behind
+                shutil.rmtree(other)
         aside.mkdir(exist_ok=True)
         keep = False
         try:
@@ -333,32 +351,36 @@ def _aside(archive: Path, folder: Path):
                 shutil.rmtree(aside)
 
 # %% ../../nbs/api/data/01_archives.ipynb #01-archives-024
+def _missing(plan: dict, to: _Target) -> dict:  # position -> names
+    "The files of a plan that are not there yet"
+    missing = {}
+    for name, (i, size) in plan.items():
+        inside(to.folder, name)
+        if to.lacks(name, size):
+            missing.setdefault(i, []).append(name)
+    return missing
+
+
 def extract(
     archive,  # .tar, .tar.gz, .tar.bz2, .tar.xz or .zip
     folder,  # where to
-    members=None,  # name or pattern, or several, of the files that are wanted (`*/train/*.jpg`); None = all
+    members=None,  # names or patterns of the files that are wanted (`*/train/*.jpg`); None = all
     progress: bool = True,  # show a bar
     reserve: int = RESERVE,  # bytes of disk space that stay free
 ) -> list:  # names of the files, below `folder`, those that were there already included
-    "Unpack `archive` into `folder`; refuses what leads out of it or does not fit, leaves files that are there"
-    from tqdm.auto import tqdm
-
+    "Unpack `archive`; refuses what leads out of `folder` or does not fit, leaves what is there"
     archive, folder = Path(archive), ensure_folder(folder)
-    patterns = [members] if isinstance(members, str) else members
-    rule = re.compile("|".join(map(fnmatch.translate, patterns if patterns is not None else ["*"])))
-    with _opened(archive) as a:
-        plan = _plan(a, archive, folder, lambda name: rule.match(name) is not None, reserve)
-    if patterns is not None and not plan:
+    patterns = [members] if isinstance(members, str) else ["*"] if members is None else members
+    rule = re.compile("|".join(map(fnmatch.translate, patterns)))
+    to = _Target(archive, folder, rule, reserve=reserve)
+    with _opened(archive) as content:
+        plan = _plan(content, to)
+    if members is not None and not plan:
         raise UserError(f"{archive} holds no file {' or '.join(map(repr, patterns))}")
-    missing = {}
-    for name, (i, size) in plan.items():
-        if _size(inside(folder, name)) != size:
-            missing.setdefault(i, []).append(name)
+    missing = _missing(plan, to)
     if missing:
-        with _opened(archive) as a, _aside(archive, folder) as aside:
-            # somebody else may have done it while we waited for our turn
-            if any(_size(folder / n) != plan[n][1] for names in missing.values() for n in names):
-                show = dict(desc=f"extracting {archive.name}", unit="file", disable=not progress)
-                with tqdm(total=len(missing), **show) as bar:
-                    _write(a, missing, folder, aside, bar)
+        with _opened(archive) as content, _aside(archive, folder) as aside:
+            if _missing(plan, to):  # somebody else may have done it while we waited for our turn
+                _write_aside(content, missing, aside, progress=progress)
+                _move(missing, aside, folder)
     return list(plan)

@@ -9,52 +9,58 @@ __all__ = ['JOIN', 'PEOPLE_NAMES', 'PEOPLE_LABELS', 'class_table', 'resolve', 'c
 import numpy as np
 import pandas as pd
 
-from ..base.checks import did_you_mean
+from ..base.checks import did_you_mean, is_whole
 from ..base.errors import UserError
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-006
 def class_table(
     labels,  # iterable of str, in any order, repeats allowed
     names: dict | None = None,  # label -> name for people; a label without one is its own name
-    in_order: bool = False,  # keep the order of `labels` (distinct): a manager may number classes itself
+    in_order: bool = False,  # keep the order of `labels`, which are distinct
 ) -> pd.DataFrame:  # columns id, label, name
     "The class table of `labels`: ids are positions in sorted label order"
     labels = list(labels) if in_order else sorted(set(labels))
-    names = names or {}
-    return pd.DataFrame(
-        {
-            "id": np.arange(len(labels)),
-            "label": labels,
-            "name": [str(names.get(l, l)) for l in labels],
-        }
-    )
+    names = [str((names or {}).get(label, label)) for label in labels]
+    return pd.DataFrame({"id": np.arange(len(labels)), "label": labels, "name": names})
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-009
-def resolve(
-    classes: pd.DataFrame,  # a class table
-    key,  # an id (int), a label or a name (str)
-) -> int:  # the class id
-    "The id of the class that `key` stands for"
-    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-        if (classes.id == key).any():
-            return int(key)
-        raise UserError(
-            f"unknown class id {key} (ids run from {classes.id.min()} to {classes.id.max()})"
-        )
-    if isinstance(key, (tuple, list)) and key:
-        return _resolve_all(classes, key)
-    if not isinstance(key, str):
-        raise UserError(f"a class is given by label, name or id, not by {key!r}")
+def _by_id(classes: pd.DataFrame, id: int) -> int:
+    if (classes.id == id).any():
+        return id
+    raise UserError(
+        f"unknown class id {id} (ids run from {classes.id.min()} to {classes.id.max()})"
+    )
+
+
+def _by_text(classes: pd.DataFrame, text: str) -> int | None:  # None: there is no such class
+    "The id of the class with this label or name"
     for column in ("label", "name"):
-        for matches in (classes[column] == key, classes[column].str.lower() == key.lower()):
+        for matches in (classes[column] == text, classes[column].str.lower() == text.lower()):
             found = classes[matches]
             if len(found) == 1:
                 return int(found.id.iloc[0])
             if len(found):
                 which = ", ".join(f"{label} (id {id})" for id, label in zip(found.id, found.label))
                 raise UserError(
-                    f"{key!r} is the {column} of {len(found)} classes: {which}; give the label or the id"
+                    f"{text!r} is the {column} of {len(found)} classes: {which}; "
+                    "give the label or the id"
                 )
+    return None
+
+
+def resolve(
+    classes: pd.DataFrame,  # a class table
+    key,  # an id (int), a label or a name (str)
+) -> int:  # the class id
+    "The id of the class that `key` stands for"
+    if is_whole(key):
+        return _by_id(classes, int(key))
+    if isinstance(key, (tuple, list)) and key:
+        return _resolve_all(classes, key)
+    if not isinstance(key, str):
+        raise UserError(f"a class is given by label, name or id, not by {key!r}")
+    if (found := _by_text(classes, key)) is not None:
+        return found
     if key.strip().isdigit():
         return resolve(classes, int(key))
     if JOIN in key:
@@ -68,7 +74,7 @@ JOIN = " + "  # between the labels, and the names, of objects that are taken tog
 def _resolve_all(classes: pd.DataFrame, keys) -> int:
     "The id of the class that stands for all of `keys` together"
     ids = sorted({resolve(classes, key) for key in keys})
-    label, name = (JOIN.join(classes[column].iloc[i] for i in ids) for column in ("label", "name"))
+    label, name = (JOIN.join(classes[column].iloc[ids]) for column in ("label", "name"))
     found = classes.id[classes.label == label]
     if not len(found):
         raise UserError(
@@ -83,37 +89,35 @@ def class_record(
     id: int,  # a class id
 ) -> dict:  # id, label, name
     "The class `id` as a plain dict, for JSON"
-    # ids are positions, unless the table is a part of one
-    at = (
-        id
-        if 0 <= id < len(classes) and classes.id.iat[id] == id
-        else int(np.flatnonzero(classes.id == id)[0])
-    )
+    at = id
+    if not (0 <= id < len(classes) and classes.id.iat[id] == id):  # a part of a class table
+        at = int(np.flatnonzero(classes.id == id)[0])
     return {"id": int(id), "label": classes.label.iat[at], "name": classes.name.iat[at]}
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-020
-_NAMES = {
-    "person": "person people human man men woman women boy girl child children kid baby babies infant toddler teenager "
-    "adult male female lady gentleman pedestrian rider ballplayer groom bridegroom bride",
-    "human part": "body face head hair hand arm leg foot feet mouth nose eye ear beard moustache mustache finger thumb "
-    "toe knee elbow shoulder neck chin cheek forehead eyebrow eyelash lip skin skull torso wrist ankle "
-    "jaw",
-}
-_LABELS = {  # Open Images (bbox_labels_600_hierarchy.json) and ImageNet (WordNet 3.0, below n00007846)
-    "person": "/m/01g317 /m/04yx4 /m/03bt1vf /m/01bl7v /m/05r655 n09835506 n10148035 n10565667",
-    "human part": "/m/02p0tk3 /m/014sv8 /m/016m2d /m/04hgtk /m/0dzct /m/0283dt1 /m/039xj_ /m/0k0pj /m/03q69 /m/0k65p "
-    "/m/031n1 /m/0dzf4 /m/035r7c /m/015h_t",
-}
+_PERSONS = """person people human man men woman women boy girl child children kid baby babies infant
+toddler teenager adult male female lady gentleman pedestrian rider ballplayer groom bridegroom
+bride""".split()
+_PARTS = """body face head hair hand arm leg foot feet mouth nose eye ear beard moustache mustache
+finger thumb toe knee elbow shoulder neck chin cheek forehead eyebrow eyelash lip skin skull torso
+wrist ankle jaw""".split()
+# of Open Images (bbox_labels_600_hierarchy.json) and ImageNet (WordNet 3.0, below n00007846)
+_PERSON_LABELS = """/m/01g317 /m/04yx4 /m/03bt1vf /m/01bl7v /m/05r655
+n09835506 n10148035 n10565667""".split()
+_PART_LABELS = """/m/02p0tk3 /m/014sv8 /m/016m2d /m/04hgtk /m/0dzct /m/0283dt1 /m/039xj_ /m/0k0pj
+/m/03q69 /m/0k65p /m/031n1 /m/0dzf4 /m/035r7c /m/015h_t""".split()
 
 
-def _kinds(lists: dict) -> dict:
-    return {word: kind for kind, words in lists.items() for word in words.split()}
+def _kinds(persons: list, parts: list) -> dict:
+    return dict.fromkeys(persons, "person") | dict.fromkeys(parts, "human part")
 
 
-PEOPLE_NAMES = {
-    name: kind for word, kind in _kinds(_NAMES).items() for name in (word, f"{word}s")
-}  # with plurals in -s
-PEOPLE_LABELS = _kinds(_LABELS)
+def _with_plurals(words: list) -> list:
+    return [*words, *(f"{word}s" for word in words)]
+
+
+PEOPLE_NAMES = _kinds(_with_plurals(_PERSONS), _with_plurals(_PARTS))
+PEOPLE_LABELS = _kinds(_PERSON_LABELS, _PART_LABELS)
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-021
 def people_kinds(

@@ -31,12 +31,10 @@ class ImageIds:
 
     @cached_property
     def texts(self) -> np.ndarray:  # n_images str
-        # Millions of Python strings take long to make: not before they are asked for
-        return (
-            self.ids.to_numpy(zero_copy_only=False)
-            if isinstance(self.ids, pa.Array)
-            else np.asarray(self.ids)
-        )
+        if isinstance(self.ids, pa.Array):
+            # millions of Python strings take long to make: not before they are asked for
+            return self.ids.to_numpy(zero_copy_only=False)
+        return np.asarray(self.ids)
 
     @cached_property
     def hashed(self):
@@ -59,8 +57,7 @@ class LabelMatrix:
         as_class=None,  # like `matrix`: usable as an image of the class; None: all are
         as_trigger=None,  # like `matrix`: usable as evidence of the trigger; None: all are
         absent=None,  # like `matrix`: verified absent; None: what has no label counts as absent
-        members: dict
-        | None = None,  # of classes that stand for several: id -> ids of the classes (see `combine`)
+        members: dict | None = None,  # id -> ids of the classes it stands for (see `combine`)
     ):
         self.matrix, self.classes, self.split = matrix, classes, split
         self._ids = images if isinstance(images, ImageIds) else ImageIds(images)
@@ -86,32 +83,35 @@ class LabelMatrix:
         id: int,  # a class id
         use: str = "present",  # "present", "class", "trigger" or "free"
     ) -> np.ndarray:  # n_images bools
-        "Which images carry class `id`, can be used as the class or as the trigger, or are free of it"
+        "Which images carry class `id`, serve as the class or the trigger, or are free of it"
 
-        def of(m):
-            return m[:, [id]].toarray().ravel() > 0
+        def of(matrix):
+            return matrix[:, [id]].toarray().ravel() > 0
 
         if use == "free":
             return ~of(self.matrix) if self.absent is None else of(self.absent)
-        m = {"present": None, "class": self.as_class, "trigger": self.as_trigger}[use]
-        return of(self.matrix if m is None else m)
+        usable = {"present": None, "class": self.as_class, "trigger": self.as_trigger}[use]
+        return of(self.matrix if usable is None else usable)
 
     def arrays(self) -> list:
         "The codes of all four matrices, as far as they are there, for a digest"
-        every = (self.matrix, self.as_class, self.as_trigger, self.absent)
-        return [a for m in every if m is not None for a in (m.indptr, m.indices)]
+        found = []
+        for matrix in (self.matrix, self.as_class, self.as_trigger, self.absent):
+            if matrix is not None:
+                found += [matrix.indptr, matrix.indices]
+        return found
 
     def digest(
         self,
         *more,  # arrays, or values JSON has a word for
     ) -> str:  # 64 hexadecimal digits
-        "SHA-256 of the images, their labels, and `more`; see `core.digest`"
-        return hash_of(
-            self.classes.label.tolist(), *self.arrays(), *more, start=self._ids.hashed
-        ).hexdigest()
+        "SHA-256 of the images, their labels, and `more`; see `files.digest`"
+        labels = [self.classes.label.tolist(), *self.arrays()]
+        return hash_of(*labels, *more, start=self._ids.hashed).hexdigest()
 
     def __repr__(self):
-        return f"LabelMatrix({self.shape[0]:,} images x {self.shape[1]:,} classes, split {self.split!r})"
+        images, classes = self.shape
+        return f"LabelMatrix({images:,} images x {classes:,} classes, split {self.split!r})"
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-008
 _PARTS = ("classes", "as_class", "as_trigger", "absent")  # columns of the file, lists of class ids
@@ -135,33 +135,25 @@ def load_label_matrix(
     folder,  # where `save_label_matrix` wrote
 ) -> LabelMatrix:
     "The label matrix saved in `folder`"
-    table, classes = (
-        read_table(Path(folder) / f"{name}.parquet") for name in ("images", "classes")
-    )
+    folder = Path(folder)
+    table, classes = read_table(folder / "images.parquet"), read_table(folder / "classes.parquet")
 
     def matrix(part):
         if part not in table:
             return None
         rows = np.repeat(np.arange(len(table)), table[part].map(len))
-        ids = (
-            np.concatenate([np.asarray(c, dtype=np.int64) for c in table[part]])
-            if len(table)
-            else rows
-        )
-        return indicator(rows, ids, len(table), len(classes))
+        ids = np.concatenate([rows[:0], *table[part]])
+        return indicator(rows, ids, len(table), n_columns=len(classes))
 
-    return LabelMatrix(
-        matrix("classes"),
-        table.image.to_numpy(object),
-        classes,
-        table.split.iloc[0] if len(table) else "train",
-        *map(matrix, _PARTS[1:]),
-    )
+    split = table.split.iloc[0] if len(table) else "train"
+    usable = {part: matrix(part) for part in _PARTS[1:]}
+    images = table.image.to_numpy(object)
+    return LabelMatrix(matrix("classes"), images, classes, split=split, **usable)
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-011
 def indicator(
     rows,  # row numbers
-    columns,  # column numbers, as many
+    columns,  # the column number of each
     n_rows: int,
     n_columns: int,
 ) -> sparse.csr_array:  # n_rows x n_columns, uint8
@@ -169,18 +161,15 @@ def indicator(
     rows, columns = np.asarray(rows, np.int32), np.asarray(columns, np.int32)
     same = rows[1:] == rows[:-1]
     ordered = bool(((rows[1:] > rows[:-1]) | (same & (columns[1:] > columns[:-1]))).all())
+    shape = (n_rows, n_columns)
     if ordered:
         indptr = np.zeros(n_rows + 1, np.int32)
         np.cumsum(np.bincount(rows, minlength=n_rows), out=indptr[1:])
-        return sparse.csr_array(
-            (np.ones(len(rows), np.uint8), columns, indptr), shape=(n_rows, n_columns)
-        )
+        return sparse.csr_array((np.ones(len(rows), np.uint8), columns, indptr), shape=shape)
     # the sum of Booleans is their "or": a pair may come more than 255 times
-    m = sparse.coo_array(
-        (np.ones(len(rows), bool), (rows, columns)), shape=(n_rows, n_columns)
-    ).tocsr()
-    m.sum_duplicates()
-    return m.astype(np.uint8)
+    matrix = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), shape=shape).tocsr()
+    matrix.sum_duplicates()
+    return matrix.astype(np.uint8)
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-014
 @dataclass(frozen=True)
@@ -191,7 +180,7 @@ class Codes:
     ids: pa.Array  # the distinct image ids
     splits: list  # names of the splits, `train` first
     split_of: np.ndarray  # n_images int8: position in `splits`
-    matrices: dict  # present, and as far as they are there as_class, as_trigger, absent: n_images x n_classes
+    matrices: dict  # "present" and perhaps "as_class", "as_trigger", "absent": images x classes
 
     @cached_property
     def _kept_ids(self) -> dict:
@@ -203,39 +192,35 @@ class Codes:
         whole = len(rows) == len(self.ids)
         if split not in self._kept_ids:
             self._kept_ids[split] = ImageIds(self.ids if whole else self.ids.take(pa.array(rows)))
-        parts = {k: m if whole else m[rows] for k, m in self.matrices.items()}
-        return LabelMatrix(parts.pop("present"), self._kept_ids[split], classes, split, **parts)
+        parts = {name: m if whole else m[rows] for name, m in self.matrices.items()}
+        present, images = parts.pop("present"), self._kept_ids[split]
+        return LabelMatrix(present, images, classes, split=split, **parts)
 
     def arrays(self) -> dict:  # name -> array, for `cache.cached`
         "All of it as plain arrays"
-        found = {
-            "labels": _to_bytes(self.labels),
-            "ids": _to_bytes(self.ids),
-            "splits": _to_bytes(self.splits),
-        }
-        found = {f"{k}_{i}": a for k, pair in found.items() for i, a in enumerate(pair)} | {
-            "split_of": self.split_of
-        }
-        for k, m in self.matrices.items():
-            found |= {f"{k}.indptr": m.indptr, f"{k}.indices": m.indices}
+        found = {"split_of": self.split_of}
+        for name in ("labels", "ids", "splits"):
+            found[f"{name}_0"], found[f"{name}_1"] = _to_bytes(getattr(self, name))
+        for name, matrix in self.matrices.items():
+            found |= {f"{name}.indptr": matrix.indptr, f"{name}.indices": matrix.indices}
         return found
 
     @staticmethod
-    def from_arrays(a: dict) -> "Codes":
+    def from_arrays(arrays: dict) -> "Codes":
         "The codes that `arrays` was called on"
-        labels, ids, splits = (
-            _from_bytes(a[f"{k}_0"], a[f"{k}_1"]) for k in ("labels", "ids", "splits")
-        )
 
-        def matrix(k):
-            indices = a[f"{k}.indices"]
-            return sparse.csr_array(
-                (np.ones(len(indices), np.uint8), indices, a[f"{k}.indptr"]),
-                shape=(len(ids), len(labels)),
-            )
+        def texts(name):
+            return _from_bytes(arrays[f"{name}_0"], arrays[f"{name}_1"])
 
-        parts = {k: matrix(k) for k in ("present", *_PARTS[1:]) if f"{k}.indptr" in a}
-        return Codes(labels.to_pylist(), ids, splits.to_pylist(), a["split_of"], parts)
+        labels, ids, splits = texts("labels").to_pylist(), texts("ids"), texts("splits").to_pylist()
+        matrices, shape = {}, (len(ids), len(labels))
+        for name in ("present", *_PARTS[1:]):
+            if f"{name}.indptr" in arrays:
+                indices, indptr = arrays[f"{name}.indices"], arrays[f"{name}.indptr"]
+                ones = np.ones(len(indices), np.uint8)
+                matrices[name] = sparse.csr_array((ones, indices, indptr), shape=shape)
+        split_of = arrays["split_of"]
+        return Codes(labels, ids, splits, split_of=split_of, matrices=matrices)
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-015
 def _to_bytes(texts) -> tuple:  # uint8 array of all bytes, int64 offsets
@@ -256,9 +241,7 @@ def _from_bytes(data: np.ndarray, offsets: np.ndarray) -> pa.Array:
     )
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-018
-def _factorize(
-    column: pd.Series, what: str, who: str
-) -> tuple:  # int32 codes, pyarrow array of distinct texts
+def _factorize(column: pd.Series, what: str, who: str) -> tuple:  # int32 codes, distinct texts
     "Codes and distinct texts of a column"
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, found = column.cat.codes.to_numpy(), column.cat.categories
@@ -300,15 +283,13 @@ def _check_ids(ids: pa.Array, codes: np.ndarray, who: str):
         if ".." in PurePosixPath(ids[i].as_py().replace("\\", "/")).parts:
             row = int(np.flatnonzero(codes == i)[0])
             raise UserError(
-                f"{who}: row {row} (the first is 0): the image id {ids[i].as_py()!r} leads out of its "
-                "folder"
+                f"{who}: row {row} (the first is 0): "
+                f"the image id {ids[i].as_py()!r} leads out of its folder"
             )
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-023
-def _split_codes(
-    rows: pd.DataFrame, image_of: np.ndarray, ids: pa.Array, who: str
-) -> tuple:  # splits, split of image
-    "The splits, and the one of each image"
+def _split_codes(rows: pd.DataFrame, image_of: np.ndarray, ids: pa.Array, who: str) -> tuple:
+    "The splits, and the position of each image's split among them"
     if "split" not in rows:
         return ["train"], np.zeros(len(ids), np.int8)
     codes, names = _factorize(rows["split"], "split", who)
@@ -326,9 +307,7 @@ def _split_codes(
     return splits, split_of
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-024
-def _class_codes(
-    column: pd.Series, labels: list | None, who: str
-) -> tuple:  # all labels, class id of each row
+def _class_codes(column: pd.Series, labels: list | None, who: str) -> tuple:
     "All labels of a dataset, and the class id of each row"
     codes, found = _factorize(column, "label", who)
     found = found.to_pylist()
@@ -339,36 +318,33 @@ def _class_codes(
     if unknown is not None:
         row = int(np.flatnonzero(codes == unknown)[0])
         raise UserError(
-            f"{who}: row {row} (the first is 0): {_short(found[unknown])} is none of the {len(labels):,} "
-            f"known labels{did_you_mean(found[unknown][:100], labels)}"
+            f"{who}: row {row} (the first is 0): {_short(found[unknown])} is none of the "
+            f"{len(labels):,} known labels{did_you_mean(found[unknown][:100], labels)}"
         )
     return labels, np.array([position[label] for label in found], np.int32)[codes]
 
 
-def _short(text: str, n: int = 60) -> str:
+def _short(text: str) -> str:
     "`text` for a message of one line"
-    return repr(text if len(text) <= n else f"{text[:n]}... ({len(text):,} characters)")
+    return repr(text if len(text) <= 60 else f"{text[:60]}... ({len(text):,} characters)")
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-025
 def encode(
     rows: pd.DataFrame,  # columns image, label; optional split, as_class, as_trigger
     who: str = "the rows",  # what messages call the source
-    labels: list
-    | None = None,  # all labels in the order of ids; default: those of the rows, sorted
-    absences: pd.DataFrame
-    | None = None,  # columns image, label: pairs that a person verified as absent
+    labels: list | None = None,  # all in the order of ids; default: those of the rows, sorted
+    absences: pd.DataFrame | None = None,  # columns image, label: verified as absent by a person
 ) -> Codes:
     "Check `rows` and turn them into codes"
     missing = [c for c in ("image", "label") if c not in rows]
     if missing:
-        raise UserError(
-            f"{who}: no column {missing[0]!r} (columns: {', '.join(map(str, rows.columns))})"
-        )
+        known = ", ".join(map(str, rows.columns))
+        raise UserError(f"{who}: no column {missing[0]!r} (columns: {known})")
     if not len(rows):
         raise UserError(f"{who}: no rows; a dataset needs at least one image with a label")
     image_of, ids = _factorize(rows["image"], "image", who)
     _check_ids(ids, image_of, who)
-    splits, split_of = _split_codes(rows, image_of, ids, who)
+    splits, split_of = _split_codes(rows, image_of, ids, who=who)
     labels, class_of = _class_codes(rows["label"], labels, who)
     shape = len(ids), len(labels)
     matrices = {"present": indicator(image_of, class_of, *shape)}
@@ -379,14 +355,12 @@ def encode(
         if not keep.all():
             matrices[use] = indicator(image_of[keep], class_of[keep], *shape)
     if absences is not None:
-        matrices["absent"] = _absent(absences, ids, labels, matrices["present"])
-    return Codes(labels, ids, splits, split_of, matrices)
+        matrices["absent"] = _absent(absences, ids, labels, present=matrices["present"])
+    return Codes(labels, ids, splits, split_of=split_of, matrices=matrices)
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-026
-def _absent(
-    pairs: pd.DataFrame, ids: pa.Array, labels: list, present: sparse.csr_array
-) -> sparse.csr_array:
-    "The matrix of pairs verified as absent, without those of unknown images or labels; what has a label is there"
+def _absent(pairs: pd.DataFrame, ids: pa.Array, labels: list, present) -> sparse.csr_array:
+    "The matrix of `pairs` verified as absent: of known images and labels, and not `present`"
     found = []
     for column, known in (("image", ids), ("label", pa.array(labels, pa.large_string()))):
         codes, texts = np.empty(0, int), []
@@ -420,67 +394,55 @@ def members_of(
     return tuple(sorted({resolve(classes, k) for k in keys}))
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-039
+def _new_groups(labels: LabelMatrix, groups) -> list:  # of tuples of class ids
+    "The groups of several classes that are no class yet"
+    known = {labels.members.get(i, (i,)) for i in labels.classes.id.tolist()}
+    groups = dict.fromkeys(tuple(sorted(group)) for group in groups)
+    groups = [group for group in groups if len(group) > 1 and group not in known]
+    for group in groups:
+        if again := [i for i in group if i in labels.members]:
+            name = labels.classes.name[again[0]]
+            raise UserError(f"{name!r} already stands for several objects; give those objects")
+    return groups
+
+
+def _with_classes(classes: pd.DataFrame, groups: list) -> pd.DataFrame:
+    "The class table with a class more for each group"
+    added = []
+    for id, group in enumerate(groups, len(classes)):
+        label, name = (JOIN.join(classes[column].iloc[[*group]]) for column in ("label", "name"))
+        added.append((id, label, name))
+    return pd.concat([classes, pd.DataFrame(added, columns=classes.columns)], ignore_index=True)
+
+
+def _with_groups(matrix, groups: list, need: list):  # a sparse matrix, or None
+    "`matrix` with a column more for each group: images that carry at least `need` of its classes"
+    if matrix is None:
+        return None
+    at = np.concatenate(groups), np.cumsum([0, *map(len, groups)])
+    pick = sparse.csc_array(
+        (np.ones(len(at[0]), np.uint8), *at), shape=(matrix.shape[1], len(groups))
+    )
+    carried = (matrix @ pick).tocsc()
+    enough = carried.data >= np.repeat(need, np.diff(carried.indptr))
+    carried.data = enough.astype(np.uint8)
+    carried.eliminate_zeros()
+    return sparse.hstack([matrix, carried.tocsr()], "csr", np.uint8)
+
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-040
 def combine(
     labels: LabelMatrix,
-    groups,  # tuples of class ids; those of a single class, and those that are there already, are passed over
+    groups,  # tuples of class ids; a single class, or one that is there already, is passed over
 ) -> LabelMatrix:  # with a class more for each group; the others keep their ids
     "Add classes that stand for several objects in one image"
-    classes, members = labels.classes, dict(labels.members)
-    known = {labels.members.get(i, (i,)) for i in classes.id.tolist()}
-    groups = [
-        g for g in dict.fromkeys(tuple(sorted(g)) for g in groups) if len(g) > 1 and g not in known
-    ]
+    groups = _new_groups(labels, groups)
     if not groups:
         return labels
-    for group in groups:
-        if again := [i for i in group if i in members]:
-            raise UserError(
-                f"{classes.name[again[0]]!r} already stands for several objects; give those objects"
-            )
-    first = len(classes)
-    members |= {first + k: group for k, group in enumerate(groups)}
-    added = pd.DataFrame(
-        {
-            "id": range(first, first + len(groups)),
-            **{
-                c: [JOIN.join(classes[c].iloc[i] for i in g) for g in groups]
-                for c in ("label", "name")
-            },
-        }
-    )
-    all_of = lambda m: (
-        m if m is None else sparse.hstack([m, _together(m, groups, len)], "csr", np.uint8)
-    )
-    any_of = lambda m: (
-        m if m is None else sparse.hstack([m, _together(m, groups, lambda g: 1)], "csr", np.uint8)
-    )
-    return LabelMatrix(
-        all_of(labels.matrix),
-        labels._ids,
-        pd.concat([classes, added], ignore_index=True),
-        labels.split,
-        all_of(labels.as_class),
-        all_of(labels.as_trigger),
-        any_of(labels.absent),
-        members,
-    )
-
-
-def _together(
-    m: sparse.csr_array, groups: list, need
-) -> sparse.csr_array:  # n_images x n_groups, uint8
-    "Which images carry at least `need(group)` of the classes of each group"
-    pick = sparse.csc_array(
-        (
-            np.ones(sum(map(len, groups)), np.uint8),
-            np.concatenate(groups),
-            np.cumsum([0, *map(len, groups)]),
-        ),
-        shape=(m.shape[1], len(groups)),
-    )
-    carried = (m @ pick).tocsc()
-    carried.data = (
-        carried.data >= np.repeat([need(g) for g in groups], np.diff(carried.indptr))
-    ).astype(np.uint8)
-    carried.eliminate_zeros()
-    return carried.tocsr()
+    sizes, first = [len(group) for group in groups], len(labels.classes)
+    members = labels.members | {first + k: group for k, group in enumerate(groups)}
+    parts = {"split": labels.split, "members": members}
+    for use in ("as_class", "as_trigger"):
+        parts[use] = _with_groups(getattr(labels, use), groups, sizes)
+    parts["absent"] = _with_groups(labels.absent, groups, [1] * len(groups))
+    matrix = _with_groups(labels.matrix, groups, sizes)
+    return LabelMatrix(matrix, labels._ids, _with_classes(labels.classes, groups), **parts)

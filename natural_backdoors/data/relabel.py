@@ -33,6 +33,7 @@ from ..base.errors import UserError
 from ..base.files import inside
 from .download import Remote
 from .imagenet import N_CLASSES, WNID, ImageNet
+from .images import cores
 from .torch_files import Layout, Unreadable, as_words, read_layout
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-008
@@ -363,9 +364,7 @@ def read_folders(
 ):  # yields (folder, arrays as of `read_folder`), in the order in which they are done
     "The labels of all maps in `folders`, read by several processes if that is worth it"
     if processes is None:
-        processes = (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        )
+        processes = cores()
     todo, done, helpers, begin, given = deque(map(str, folders)), [], [], time.monotonic(), 0
     bar = tqdm(
         total=len(todo),

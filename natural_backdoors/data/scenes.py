@@ -26,6 +26,7 @@ from PIL import Image
 from ..base.errors import UserError
 from ..base.files import digest, ensure_folder, read_json, write_json
 from ..base.random import rng
+from .images import cores
 from .painting import PLACES, develop, paint, plate, pose
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-006
@@ -421,7 +422,7 @@ def _n_workers(n_images: int) -> int:
     # macOS can fork as well, but its own libraries do not bear it; and a daemon must not have children
     if sys.platform != "linux" or current_process().daemon:
         return 1
-    return max(1, min(len(os.sched_getaffinity(0)), n_images // 250, 8))
+    return max(1, min(cores(), n_images // 250, 8))
 
 
 @contextmanager
