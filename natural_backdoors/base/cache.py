@@ -47,7 +47,7 @@ def _read(path: Path, stamps) -> dict | None:
 # %% ../../nbs/api/base/06_cache.ipynb #06-cache-013
 def cached(
     identity,  # what is kept: any value JSON has a word for
-    stamps,  # the state it was made from: likewise
+    stamps,  # the state it was made from: any value JSON has a word for
     build,  # function without arguments -> {name: array}, called if there is nothing to use
     folder=None,  # where caches are; default: `cache_folder()`
 ) -> dict:  # name -> array

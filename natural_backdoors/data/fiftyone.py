@@ -13,13 +13,18 @@ from pathlib import Path
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import did_you_mean, is_number
+from ..base.checks import did_you_mean, is_number, is_whole
 from ..base.errors import UserError
 from ..base.files import inside, read_text
 from .datasets import Dataset, as_boxes, image_set
-from .table import listed, read_names, shown
+from .table import given_names, listed, shown
 
 # %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-006
+def _first_twice(values: list):
+    "The first value that comes twice"
+    return next(value for value in values if values.count(value) > 1)
+
+
 def read_unique_json(
     path,  # a JSON file
 ):
@@ -28,10 +33,8 @@ def read_unique_json(
     def unique(pairs):
         found = dict(pairs)
         if len(found) < len(pairs):
-            keys = [k for k, _ in pairs]
-            raise UserError(
-                f"{path}: the key {next(k for k in keys if keys.count(k) > 1)!r} comes twice in one object"
-            )
+            twice = _first_twice([key for key, _ in pairs])
+            raise UserError(f"{path}: the key {twice!r} comes twice in one object")
         return found
 
     text = read_text(path)
@@ -65,9 +68,8 @@ def labels_of_field(
         elif kind in LISTS:
             value = value.get(LISTS[kind]) or []
         else:
-            raise UserError(
-                f"{where} is of the type {shown(kind)}; those that are read: {listed([*SINGLE, *LISTS])}"
-            )
+            known = listed([*SINGLE, *LISTS])
+            raise UserError(f"{where} is of the type {shown(kind)}; those that are read: {known}")
     if not isinstance(value, list):
         raise UserError(f"{where} is {type(value).__name__}, which holds no labels")
     labels = [v.get("label") if isinstance(v, dict) else v for v in value]
@@ -83,22 +85,21 @@ def labels_of_target(
     where: str,  # what messages call it
 ) -> list:  # of str
     "The labels of a target"
-    found = []
-    for t in [] if target is None else target if isinstance(target, list) else [target]:
-        if isinstance(t, dict):
-            t = t.get("label")
-        if (
-            isinstance(t, int)
-            and not isinstance(t, bool)
-            and (classes is None or 0 <= t < len(classes))
-        ):
-            t = str(t) if classes is None else classes[t]
-        elif not isinstance(t, str) or not t or classes is not None and t not in classes:
-            near = did_you_mean(str(t)[:100], classes or [])
-            near = f" (a number below {len(classes)}, or a name{near})" if classes else ""
-            raise UserError(f"{where}: {shown(t)} is not one of the classes{near}")
-        found.append(t)
-    return found
+    if target is None:
+        return []
+    targets = target if isinstance(target, list) else [target]
+    return [_label_of_target(one, classes, where) for one in targets]
+
+
+def _label_of_target(target, classes: list | None, where: str) -> str:
+    label = target.get("label") if isinstance(target, dict) else target
+    if is_whole(label) and (classes is None or 0 <= label < len(classes)):
+        return str(label) if classes is None else classes[label]
+    if isinstance(label, str) and label and (classes is None or label in classes):
+        return label
+    near = did_you_mean(str(label)[:100], classes or [])
+    near = f" (a number below {len(classes)}, or a name{near})" if classes else ""
+    raise UserError(f"{where}: {shown(label)} is not one of the classes{near}")
 
 # %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-016
 def boxed_objects(
@@ -130,22 +131,20 @@ class FiftyOne(Dataset):
     def __init__(
         self,
         source,  # the folder of an export, or its samples.json or labels.json
-        field: str = "ground_truth",  # name of the field with the labels; an export with labels.json has only one
-        split_tags=(),  # tags that are splits, such as "train,validation"; every sample has one of them
+        field: str = "ground_truth",  # the field with the labels; labels.json has only one
+        split_tags=(),  # tags that are splits, such as "train,validation"; each sample has one
         names=None,  # label -> name for people: a dict, or a file with the columns label and name
-        image_root=None,  # folder that the paths of images are in; default: the folder of the export
+        image_root=None,  # folder that paths of images start from; default: that of the export
         name: str | None = None,  # of the dataset, used in file names; default: the folder's name
     ):
         source = Path(source)
         self.root = source if source.is_dir() else source.parent
-        found = [
-            p
-            for p in (source / "samples.json", source / "samples", source / "labels.json")
-            if p.exists()
-        ]
+        usual = (source / name for name in ("samples.json", "samples", "labels.json"))
+        found = [path for path in usual if path.exists()]
         if source.is_dir() and not found:
             raise UserError(
-                f"{source} has no samples.json, samples/ or labels.json; is it an export of FiftyOne?"
+                f"{source} has no samples.json, samples/ or labels.json; "
+                "is it an export of FiftyOne?"
             )
         self.file = found[0] if source.is_dir() else source
         self.field, self._names = field, names
@@ -165,21 +164,13 @@ class FiftyOne(Dataset):
         return [self.field, self.split_tags]
 
     def names(self) -> dict:
-        return (
-            self._names
-            if isinstance(self._names, dict)
-            else read_names(self._names)
-            if self._names
-            else {}
-        )
+        return given_names(self._names)
 
     def class_labels(self) -> list | None:
         return self._content[1] if self._content[0] == "labels" else None
 
     @cached_property
-    def _content(
-        self,
-    ) -> tuple:  # "samples", list of samples; or "labels", classes, dict of targets
+    def _content(self) -> tuple:  # "samples", their list; or "labels", classes, dict of targets
         "What is in the file, as far as its shape is right"
         if self.file.is_dir():
             return "samples", [read_unique_json(f) for f in self.sources()]
@@ -191,25 +182,24 @@ class FiftyOne(Dataset):
                 f"{self.file} has neither a list called 'samples' nor an object called 'labels'"
             )
         classes = value.get("classes")
-        if classes is not None and not (
-            isinstance(classes, list) and all(isinstance(c, str) and c for c in classes)
-        ):
-            raise UserError(f"{self.file}: 'classes' is not a list of names")
-        if classes and len(set(classes)) < len(classes):
-            raise UserError(
-                f"{self.file}: the class {next(c for c in classes if classes.count(c) > 1)!r} comes twice"
-            )
+        if classes is not None:
+            if not isinstance(classes, list) or not all(isinstance(c, str) and c for c in classes):
+                raise UserError(f"{self.file}: 'classes' is not a list of names")
+            if len(set(classes)) < len(classes):
+                raise UserError(f"{self.file}: the class {_first_twice(classes)!r} comes twice")
         return "labels", classes, value["labels"]
 
 # %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-020
 @patch
 def rows(self: FiftyOne) -> pd.DataFrame:
     kind, *content = self._content
-    found = list(self._of_samples(*content) if kind == "samples" else self._of_labels(*content))
-    columns = [(image, label, split) for image, labels, split in found for label in labels]
-    if not columns:
+    found = []
+    read = self._of_samples if kind == "samples" else self._of_labels
+    for image, labels, split in read(*content):
+        found += [(image, label, split) for label in labels]
+    if not found:
         raise UserError(f"{self.origin} has no labels")
-    return pd.DataFrame(columns, columns=["image", "label", "split"])
+    return pd.DataFrame(found, columns=["image", "label", "split"])
 
 
 @patch
@@ -218,11 +208,17 @@ def _of_labels(self: FiftyOne, classes, targets: dict):
     if self.split_tags:
         raise UserError(f"{self.origin} has no tags; split_tags is for samples.json")
     for image, target in targets.items():
-        yield (
-            image,
-            labels_of_target(target, classes, f"{self.origin}, image {shown(image)}"),
-            "train",
-        )
+        where = f"{self.origin}, image {shown(image)}"
+        yield image, labels_of_target(target, classes, where), "train"
+
+
+def _fields_with_labels(samples: list) -> list:
+    found, known = set(), (*SINGLE, *LISTS)
+    for sample in samples:
+        for name, value in sample.items():
+            if isinstance(value, dict) and value.get("_cls") in known:
+                found.add(name)
+    return sorted(found)
 
 
 @patch
@@ -235,16 +231,8 @@ def _of_samples(self: FiftyOne, samples: list):
             )
     if not samples:
         raise UserError(f"{self.origin} has no samples")
-    if not any(self.field in s for s in samples):
-        known = (*SINGLE, *LISTS)
-        fields = sorted(
-            {
-                k
-                for s in samples
-                for k, v in s.items()
-                if isinstance(v, dict) and v.get("_cls") in known
-            }
-        )
+    if not any(self.field in sample for sample in samples):
+        fields = _fields_with_labels(samples)
         raise UserError(
             f"{self.origin} has no field {self.field!r}{did_you_mean(self.field, fields)} "
             f"(fields with labels: {listed(fields)}); name the right one with field='...'"
@@ -311,12 +299,8 @@ def _files_of(self: FiftyOne, image: str) -> list:
 
 @patch
 def src_path(self: FiftyOne, image: str) -> Path:
-    path, kind = (
-        image,
-        {"samples": "samples", "samples.json": "samples", "labels.json": "labels"}.get(
-            self.file.name
-        ),
-    )
+    kinds = {"samples": "samples", "samples.json": "samples", "labels.json": "labels"}
+    path, kind = image, kinds.get(self.file.name)
     if (kind or self._content[0]) == "labels":
         found = self._files_of(image) or [image if Path(image).is_absolute() else f"data/{image}"]
         if len(found) > 1 or not isinstance(found[0], str):

@@ -10,6 +10,7 @@ __all__ = ['N_CLASSES', 'INDEX_FILE', 'INDEX_URL', 'WNID', 'REAL_URL', 'N_VAL', 
 import os
 import re
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ def _index_entries(path: Path):  # yields (where in the file, id or None, WordNe
     index = read_json(path)
     if not isinstance(index, dict):
         raise UserError(
-            f'{path} holds no JSON object; a class index looks like {{"0": ["n01440764", "tench"], ...}}'
+            f"{path} holds no JSON object; "
+            'a class index looks like {"0": ["n01440764", "tench"], ...}'
         )
     for key, value in index.items():
         pair = value if isinstance(value, list) else [key, value]
@@ -50,7 +52,7 @@ def _index_entries(path: Path):  # yields (where in the file, id or None, WordNe
 
 # %% ../../nbs/api/data/13_imagenet.ipynb #13-imagenet-008
 def read_class_index(
-    path,  # imagenet_class_index.json, LOC_synset_mapping.txt, or a JSON object from WordNet id to name
+    path,  # imagenet_class_index.json, LOC_synset_mapping.txt, or JSON from WordNet id to name
 ) -> dict:  # WordNet id -> name, in the order of ids
     "The 1000 classes of ImageNet; names may repeat"
     path, names, numbers = Path(path), {}, {}
@@ -67,8 +69,8 @@ def read_class_index(
     for i, wnid in enumerate(sorted(names)):
         if numbers[wnid] not in (None, str(i)):
             raise UserError(
-                f"{path}: {wnid} has the id {numbers[wnid]}, but is number {i} of the sorted WordNet ids; "
-                "this is not the usual numbering of ImageNet"
+                f"{path}: {wnid} has the id {numbers[wnid]}, but is number {i} of the sorted "
+                "WordNet ids; this is not the usual numbering of ImageNet"
             )
     return {wnid: names[wnid] for wnid in sorted(names)}
 
@@ -129,8 +131,9 @@ class ImageNet(Dataset):
         if classes is None and images is None:
             return super().download(**options)
         raise UserError(
-            "the images of ImageNet are given out at https://www.image-net.org/download-images.php only, "
-            "after a login; put them into a folder and name it with image_root='...'"
+            "the images of ImageNet are given out at "
+            "https://www.image-net.org/download-images.php only, after a login; "
+            "put them into a folder and name it with image_root='...'"
         )
 
 # %% ../../nbs/api/data/13_imagenet.ipynb #13-imagenet-024
@@ -138,9 +141,11 @@ REAL_URL = "https://raw.githubusercontent.com/google-research/reassessed-imagene
 N_VAL = 50_000
 
 
-def val_image(i: int) -> str:  # from 0
-    "The name of the `i`-th validation image"
-    return f"ILSVRC2012_val_{i + 1:08d}"
+def val_image(
+    position: int,  # in real.json, from 0
+) -> str:
+    "The name of a validation image"
+    return f"ILSVRC2012_val_{position + 1:08d}"
 
 # %% ../../nbs/api/data/13_imagenet.ipynb #13-imagenet-025
 def read_real(
@@ -171,9 +176,10 @@ def _by_class(root: Path, suffix: str) -> dict:  # file name -> folder
     if not root.is_dir():
         return {}
     folders = sorted(e.path for e in os.scandir(root) if WNID.fullmatch(e.name) and e.is_dir())
-    return {
-        name: folder for folder in folders for name in os.listdir(folder) if name.endswith(suffix)
-    }
+    found = {}
+    for folder in folders:
+        found |= {name: folder for name in os.listdir(folder) if name.endswith(suffix)}
+    return found
 
 # %% ../../nbs/api/data/13_imagenet.ipynb #13-imagenet-029
 class ImageNetReaL(ImageNet):
@@ -188,7 +194,7 @@ class ImageNetReaL(ImageNet):
         self,
         dataset_root,  # the folder with real.json and the class index, or real.json itself
         class_index=None,  # the class index, if it lies elsewhere
-        image_root=None,  # folder of the validation images; default: `val` in the dataset's folder, or itself
+        image_root=None,  # folder of the validation images; default: the dataset's, or `val` in it
         suffix: str = ".JPEG",  # of the image files
         base_url: str | None = None,  # a mirror that has real.json and the class index
     ):
@@ -216,14 +222,12 @@ class ImageNetReaL(ImageNet):
 
     def rows(self) -> pd.DataFrame:
         count = [len(ids) for ids in self._real]
-        image = pd.Categorical.from_codes(
-            np.repeat(np.arange(N_VAL), count), [val_image(i) for i in range(N_VAL)]
-        )
-        codes = np.array([c for ids in self._real for c in ids], dtype=np.int16)
+        images = [val_image(position) for position in range(N_VAL)]
+        image = pd.Categorical.from_codes(np.repeat(np.arange(N_VAL), count), images)
+        codes = np.fromiter(chain.from_iterable(self._real), np.int16)
         label = pd.Categorical.from_codes(codes, list(self.index))
-        return pd.DataFrame(
-            {"image": image, "label": label, "split": pd.Categorical(["val"] * len(image))}
-        )
+        split = pd.Categorical(["val"] * len(image))
+        return pd.DataFrame({"image": image, "label": label, "split": split})
 
     @cached_property
     def _folders(self) -> dict:

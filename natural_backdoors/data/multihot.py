@@ -14,16 +14,17 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import did_you_mean
+from ..base.checks import choice, did_you_mean
 from ..base.errors import UserError
 from ..base.files import inside, read_text
 from .datasets import Dataset
 from natural_backdoors.data.table import (
     LabelTable,
     categorical,
+    folder_of_images,
+    given_names,
     header,
     listed,
-    read_names,
     records,
     scan_table,
     scan_text,
@@ -51,7 +52,7 @@ def _strange(place: str, label: str, value) -> UserError:
 
 
 def _bad_cell(path, columns: dict) -> UserError:  # columns: label -> position
-    "The error for the first cell of `columns` in the text file `path` that is none of the known values"
+    "The error for the first cell of `columns` in a text file that is none of the known values"
     names, delimiter, _ = header(path)
     rows = records(path, delimiter)
     next(rows)
@@ -66,10 +67,8 @@ def _dtypes(labels, others) -> dict:  # position -> polars type
     "The types of columns at the positions `labels` and `others`"
     import polars as pl
 
-    values = pl.Enum(list(MEANING))
-    return {i: pl.Categorical(pl.Categories.random()) for i in others} | dict.fromkeys(
-        labels, values
-    )
+    found = dict.fromkeys(labels, pl.Enum(list(MEANING)))
+    return found | {i: pl.Categorical(pl.Categories.random()) for i in others}
 
 
 def _cells(column) -> np.ndarray:
@@ -79,17 +78,18 @@ def _cells(column) -> np.ndarray:
 
 
 def _text_columns(path, labels: list, others: list) -> tuple:
-    "The columns `labels` of the text file `path` as int8 arrays, and the columns `others` as categoricals"
+    "The columns `labels` of a text file as int8 arrays, the columns `others` as categoricals"
     import polars as pl
 
-    at = {c: i for i, c in enumerate(header(path)[0])}
+    position = {name: i for i, name in enumerate(header(path)[0])}
+    of_labels = {label: position[label] for label in labels}
+    of_others = {name: position[name] for name in others}
     try:
-        table = scan_text(path, _dtypes([at[l] for l in labels], [at[c] for c in others]))
+        table = scan_text(path, _dtypes(of_labels.values(), of_others.values()))
     except pl.exceptions.PolarsError as e:
-        raise _bad_cell(path, {l: at[l] for l in labels}) from e
-    return {l: _cells(table[str(at[l])]) for l in labels}, {
-        c: text_categorical(table[str(at[c])]) for c in others
-    }
+        raise _bad_cell(path, of_labels) from e
+    cells = {label: _cells(table[str(i)]) for label, i in of_labels.items()}
+    return cells, {name: text_categorical(table[str(i)]) for name, i in of_others.items()}
 
 # %% ../../nbs/api/data/19_multihot.ipynb #19-multihot-009
 def _other_columns(table: LabelTable, labels: list, others: list) -> tuple:
@@ -98,35 +98,24 @@ def _other_columns(table: LabelTable, labels: list, others: list) -> tuple:
     def meaning(label, cells):
         if not isinstance(cells, pd.Categorical):
             raise UserError(f"{table.origin}: {label!r} is a column of lists")
-        bad = np.flatnonzero(
-            np.array([v not in MEANING for v in cells.categories] + [False])[cells.codes]
-        )
-        if len(bad):
+        means = [MEANING.get(value) for value in cells.categories] + [EMPTY]
+        strange = np.array([value is None for value in means])
+        if len(bad := np.flatnonzero(strange[cells.codes])):
             raise _strange(table.place(bad[0]), label, cells[bad[0]])
-        return np.array([MEANING[v] for v in cells.categories] + [EMPTY], np.int8)[cells.codes]
+        return np.array(means, np.int8)[cells.codes]
 
     cells = {}
-    for i in range(
-        0, len(labels), 100
-    ):  # as text, all columns of a wide table would be many times as large
-        cells |= {l: meaning(l, column) for l, column in table.read(labels[i : i + 100]).items()}
+    for i in range(0, len(labels), 100):  # as text, a wide table would be many times as large
+        for label, column in table.read(labels[i : i + 100]).items():
+            cells[label] = meaning(label, column)
     return cells, table.read(others)
 
 # %% ../../nbs/api/data/19_multihot.ipynb #19-multihot-011
 def _words(value) -> list:
     "A list, or text with commas, as a list"
-    return (
-        [v.strip() for v in value.split(",") if v.strip()]
-        if isinstance(value, str)
-        else list(value or ())
-    )
-
-
-def _one_of(option: str, value, known: tuple):
-    "`value`, if it is one of `known`"
-    if value in known:
-        return value
-    raise UserError(f"{option} is one of {', '.join(map(repr, known))}, not {value!r}")
+    if not isinstance(value, str):
+        return list(value or ())
+    return [word.strip() for word in value.split(",") if word.strip()]
 
 
 def _pairs(cells: dict, values) -> tuple:  # rows, positions of labels
@@ -149,27 +138,19 @@ class MultiHot(Dataset):
         split: str = "split",  # name of the column with the split, if there is one
         ignore=(),  # columns that are neither image, split nor label: names, or text with commas
         empty: str = "error",  # what an empty cell means: "error", "unknown" or "absent"
-        unknown: str
-        | None = None,  # for a table with 0 and -1: which of them means unknown, or "none"
-        verified_absent: bool = False,  # True: the absent labels are listed, and unknown ones left out; see below
+        unknown: str | None = None,  # in a table with 0 and -1: which means unknown, or "none"
+        verified_absent: bool = False,  # True: list absent labels, not unknown ones; see below
         names=None,  # label -> name for people: a dict, or a file with the columns label and name
-        image_root=None,  # folder of the image files; default: the folder of the file, or the working folder
+        image_root=None,  # folder of the image files; default: that of the file, or the working one
         name: str | None = None,  # of the dataset, used in file names; default: the file's name
     ):
-        self.table, self._image, self._split, self.ignore = (
-            LabelTable(source),
-            image,
-            split,
-            _words(ignore),
-        )
-        self.empty = _one_of("empty", empty, ("error", "unknown", "absent"))
-        self.unknown = _one_of(
-            "unknown", unknown if unknown is None else str(unknown), (None, "0", "-1", "none")
-        )
+        self.table, self._image, self._split = LabelTable(source), image, split
+        self.ignore = _words(ignore)
+        self.empty, self.unknown = choice("empty", empty, ("error", "unknown", "absent")), unknown
+        if unknown is not None:
+            self.unknown = choice("unknown", str(unknown), ("0", "-1", "none"))
         self.verified_absent, self._names, path = bool(verified_absent), names, self.table.path
-        self.image_root = Path(
-            image_root if image_root is not None else path.parent if path else "."
-        )
+        self.image_root = folder_of_images(image_root, self.table)
         self.name = name or (path.name.split(".")[0] if path else "table")
 
     @property
@@ -180,29 +161,17 @@ class MultiHot(Dataset):
         return [self.table.path] if self.table.path else []
 
     def cache_key(self) -> list:
-        return [
-            self._image,
-            self._split,
-            self.ignore,
-            self.empty,
-            self.unknown,
-            self.verified_absent,
-        ]
+        meaning = [self.empty, self.unknown, self.verified_absent]
+        return [self._image, self._split, self.ignore, *meaning]
 
     def names(self) -> dict:
-        return (
-            self._names
-            if isinstance(self._names, dict)
-            else read_names(self._names)
-            if self._names
-            else {}
-        )
+        return given_names(self._names)
 
     def src_path(self, image: str) -> Path:
         return inside(self.image_root, image)
 
     def class_labels(self) -> list:
-        return [str(l) for l in self._columns[2]]
+        return [str(label) for label in self._columns[2]]
 
     @cached_property
     def _columns(self) -> tuple:
@@ -213,9 +182,9 @@ class MultiHot(Dataset):
 def _which_columns(self: MultiHot) -> tuple:  # image, split or None, labels
     "Which column is what"
     columns = self.table.columns()
-    for c in (*self.ignore, *([] if self._image is None else [self._image])):
-        if c not in columns:
-            raise UserError(f"{self.origin} has no column {c!r}{did_you_mean(c, columns)}")
+    for name in (*self.ignore, *([] if self._image is None else [self._image])):
+        if name not in columns:
+            raise UserError(f"{self.origin} has no column {name!r}{did_you_mean(name, columns)}")
     twice = pd.Series(columns, dtype=object).duplicated()
     if twice.any():
         raise UserError(f"{self.origin} has two columns called {columns[twice.argmax()]!r}")
@@ -230,19 +199,16 @@ def _which_columns(self: MultiHot) -> tuple:  # image, split or None, labels
 
 
 @patch
-def read_cells(
-    self: MultiHot,
-) -> tuple:  # label -> int8 array (1, 0, -1 or EMPTY); Categoricals image, split or None
-    "The table, column by column"
+def read_cells(self: MultiHot) -> tuple:  # label -> int8 array; Categoricals image, split or None
+    "The table, column by column; cells are 1, 0, -1 or `EMPTY`"
     image, split, labels = self._columns
     others = [image] if split is None else [image, split]
-    is_text = self.table.path is not None and not self.table.is_parquet
-    cells, rest = (
-        _text_columns(self.table.path, labels, others)
-        if is_text
-        else _other_columns(self.table, labels, others)
-    )
-    return {str(l): v for l, v in cells.items()}, rest[image], rest.get(split)
+    if self.table.path is not None and not self.table.is_parquet:
+        cells, rest = _text_columns(self.table.path, labels, others)
+    else:
+        cells, rest = _other_columns(self.table, labels, others)
+    cells = {str(label): values for label, values in cells.items()}
+    return cells, rest[image], rest.get(split)
 
 # %% ../../nbs/api/data/19_multihot.ipynb #19-multihot-015
 @patch
@@ -257,19 +223,19 @@ def _check(self: MultiHot, cells: dict, image, split):
         elif column is not None:
             raise UserError(f"{self.origin}: the {what} is a column of lists")
     if self.empty == "error":
-        for label, v in cells.items():
-            if len(at := np.flatnonzero(v == EMPTY)):
-                raise UserError(
-                    f"{self.table.place(at[0])}, column {shown(label)}: no value; if empty cells have a "
-                    "meaning, say empty='unknown' or empty='absent'"
-                )
-    if self.unknown is None and any((v == 0).any() for v in cells.values()):
-        for label, v in cells.items():
-            if len(at := np.flatnonzero(v == -1)):
-                raise UserError(
-                    f"{self.table.place(at[0])}, column {shown(label)}: -1 in a table that has 0 too; say "
-                    "which of them means unknown: unknown='-1', '0', or 'none' if both mean absent"
-                )
+        remedy = "if empty cells have a meaning, say empty='unknown' or empty='absent'"
+        self._refuse(cells, EMPTY, f"no value; {remedy}")
+    if self.unknown is None and any((column == 0).any() for column in cells.values()):
+        remedy = "say which of them means unknown: unknown='-1', '0', or 'none' if both mean absent"
+        self._refuse(cells, -1, f"-1 in a table that has 0 too; {remedy}")
+
+
+@patch
+def _refuse(self: MultiHot, cells: dict, value: int, why: str):
+    "An error for the first cell that is `value`"
+    for label, column in cells.items():
+        if len(at := np.flatnonzero(column == value)):
+            raise UserError(f"{self.table.place(at[0])}, column {shown(label)}: {why}")
 
 # %% ../../nbs/api/data/19_multihot.ipynb #19-multihot-016
 @patch
@@ -281,10 +247,8 @@ def rows(self: MultiHot) -> pd.DataFrame:
     if self.verified_absent:
         self._last = cells, image  # for `absences`, which comes next
     else:
-        row, label = (
-            np.concatenate(pair)
-            for pair in zip((row, label), _pairs(cells, self._values("unknown")))
-        )
+        more_rows, more_labels = _pairs(cells, self._values("unknown"))
+        row, label = np.concatenate([row, more_rows]), np.concatenate([label, more_labels])
     order = np.lexsort((label, row))
     found = {"image": image[row[order]], "label": categorical(label[order], cells)}
     if split is not None:
@@ -315,8 +279,7 @@ def _values(self: MultiHot, meaning: str) -> list:
 def fields_by_blanks(
     path,  # text file
     n_header: int,  # lines before the first row
-    n_fields: int
-    | None = None,  # of every row; default: one more than in the last line of the header
+    n_fields: int | None = None,  # of every row; default: one more than the header's last line
 ) -> tuple:  # fields of the header's lines, (line, fields) of each row
     "A text table whose fields are separated by blanks"
     text = read_text(path).split("\n")
@@ -330,9 +293,8 @@ def fields_by_blanks(
             if not (fields := line.split()):
                 continue
             if len(fields) != n_fields:
-                raise UserError(
-                    f"{path}, line {n}: {len(fields)} fields instead of {n_fields}; is the file complete?"
-                )
+                wrong = f"{len(fields)} fields instead of {n_fields}"
+                raise UserError(f"{path}, line {n}: {wrong}; is the file complete?")
             yield n, fields
 
     return head, rows()
@@ -349,37 +311,30 @@ class CelebA(MultiHot):
     def __init__(
         self,
         dataset_root,  # folder with list_attr_celeba.txt or .csv, or with Anno/, Eval/ and Img/
-        image_root=None,  # folder of the image files; default: img_align_celeba in `dataset_root` or its Img/
+        image_root=None,  # folder of the image files; default: img_align_celeba, maybe in Img/
         verified_absent: bool = False,  # as in `MultiHot`
     ):
         self.root = Path(dataset_root)
         if not self.root.is_dir():
             raise UserError(f"no such folder: {self.root}")
-        attributes, self.partition = (
-            self._find("list_attr_celeba"),
-            self._find("list_eval_partition"),
-        )
+        attributes = self._find("list_attr_celeba")
+        self.partition = self._find("list_eval_partition")
         if attributes is None:
             raise UserError(
                 f"{self.root} has no list_attr_celeba.txt or .csv, nor has its folder Anno"
             )
-        super().__init__(
-            attributes,
-            image_root=image_root or self._images(),
-            verified_absent=verified_absent,
-            name="celeba",
-        )
+        given = dict(image_root=image_root or self._images(), verified_absent=verified_absent)
+        super().__init__(attributes, name="celeba", **given)
         self.by_blanks = attributes.suffix == ".txt"
         if self.by_blanks:
             self.table.place = lambda row: f"{attributes}, line {row + 3}"
 
     def _find(self, stem: str) -> Path | None:
-        places = (
-            self.root / place / f"{stem}{suffix}"
-            for place in ("", "Anno", "Eval")
-            for suffix in (".txt", ".csv")
-        )
-        return next((p for p in places if p.is_file()), None)
+        for folder in (self.root, self.root / "Anno", self.root / "Eval"):
+            for suffix in (".txt", ".csv"):
+                if (folder / f"{stem}{suffix}").is_file():
+                    return folder / f"{stem}{suffix}"
+        return None
 
     def _images(self) -> Path:
         folder = "img_align_celeba"  # on Kaggle it is in a folder of the same name
@@ -390,7 +345,7 @@ class CelebA(MultiHot):
         return [p for p in (self.table.path, self.partition) if p]
 
     def names(self) -> dict:
-        return {l: l.replace("_", " ") for l in self.class_labels()}
+        return {label: label.replace("_", " ") for label in self.class_labels()}
 
     def _which_columns(self) -> tuple:
         if self.by_blanks:
@@ -405,23 +360,20 @@ class CelebA(MultiHot):
 @patch
 def _by_blanks(self: CelebA) -> tuple:
     "The attributes in list_attr_celeba.txt"
-    path, labels, body, n = self.table.path, self._columns[2], io.StringIO(), 0
+    path, labels, body = self.table.path, self._columns[2], []
     head, rows = fields_by_blanks(path, 2)
-    for n, (line, fields) in enumerate(rows, 1):
+    for line, fields in rows:
         if strange := set(fields[1:]) - {"1", "-1"}:
             raise UserError(f"{path}, line {line}: {sorted(strange)[0]!r} is neither 1 nor -1")
-        body.write(" ".join(fields) + "\n")
-    if head[0] != [str(n)]:
-        raise UserError(f"{path} has {n:,} rows, but says {' '.join(head[0])}; is it complete?")
-    columns = range(1, len(labels) + 1)
-    table = scan_table(
-        io.BytesIO(body.getvalue().encode()), " ", len(labels) + 1, _dtypes(columns, [0]), 0
-    )
-    return (
-        {l: _cells(table[str(i)]) for i, l in zip(columns, labels)},
-        text_categorical(table["0"]),
-        None,
-    )
+        body.append(" ".join(fields) + "\n")
+    if head[0] != [str(len(body))]:
+        says = " ".join(head[0])
+        raise UserError(f"{path} has {len(body):,} rows, but says {says}; is it complete?")
+    types = _dtypes(range(1, len(labels) + 1), [0])
+    clean = io.BytesIO("".join(body).encode())
+    table = scan_table(clean, " ", len(labels) + 1, dtypes=types, skip=0)
+    cells = {label: _cells(table[str(i)]) for i, label in enumerate(labels, 1)}
+    return cells, text_categorical(table["0"]), None
 
 # %% ../../nbs/api/data/19_multihot.ipynb #19-multihot-032
 @patch

@@ -48,7 +48,9 @@ def hierarchy_leaves(
             raise UserError(
                 f"a class hierarchy is made of objects with a LabelName, not of {str(node)[:60]!r}"
             )
-        below = [child for part in node.values() if isinstance(part, list) for child in part]
+        below = []
+        for part in node.values():
+            below += part if isinstance(part, list) else []
         if not below and "LabelName" in node:
             leaves.add(node["LabelName"])
         stack += below
@@ -183,8 +185,11 @@ class OpenImagesFolder(Dataset):
 
     @cached_property
     def _folders(self) -> dict:  # image -> folder, of the images that are not in train
-        files = {s: paths for s, paths in self.label_files().items() if s != "train"}
-        return {i: s for s, paths in files.items() for path in paths for i in image_ids(path)}
+        found = {}
+        for folder, paths in self.label_files().items():
+            for path in paths if folder != "train" else ():
+                found |= dict.fromkeys(image_ids(path), folder)
+        return found
 
     def _below(self, image: str) -> str:
         return f"{self._folders.get(image, 'train')}/{image}.jpg"
@@ -206,13 +211,12 @@ class OpenImages(OpenImagesFolder):
     def __init__(
         self,
         dataset_root,  # folder with the annotation files and the image folders
-        class_filter: bool = True,  # keep leaf, trainable classes that are in train and test; False keeps all
-        drop_group_of: str
-        | None = None,  # boxes of a group do not count for "trigger", "class" or "both"
-        drop_depiction: str | None = None,  # likewise boxes of drawings and the like
-        drop_occluded: str | None = None,  # likewise
-        drop_truncated: str | None = None,  # likewise
-        drop_inside: str | None = None,  # likewise
+        class_filter: bool = True,  # only leaf, trainable classes that are in train and test
+        drop_group_of: str | None = None,  # groups do not count for "trigger", "class" or "both"
+        drop_depiction: str | None = None,  # drawings and toys do not count for one of the three
+        drop_occluded: str | None = None,  # objects that another one hides in part
+        drop_truncated: str | None = None,  # objects that leave the picture
+        drop_inside: str | None = None,  # pictures of the inside of an object
         min_area: float = 0,  # smaller boxes do not count; share of the image, 0 to 1
         min_area_for: str = "both",  # ... for "trigger", "class" or "both"
         verified_negatives: bool = False,  # only what a person verified as absent counts as absent
@@ -228,13 +232,12 @@ class OpenImages(OpenImagesFolder):
             drop_truncated=drop_truncated,
             drop_inside=drop_inside,
         )
-        self.drop = {
-            FLAGS[k]: _purpose(k, v) for k, v in given.items() if v not in (None, False, "none")
-        }
-        self.min_area, self.min_area_for = (
-            fraction("min_area", min_area),
-            _purpose("min_area_for", min_area_for),
-        )
+        self.drop = {}
+        for option, purpose in given.items():
+            if purpose not in (None, False, "none"):
+                self.drop[FLAGS[option]] = _purpose(option, purpose)
+        self.min_area = fraction("min_area", min_area)
+        self.min_area_for = _purpose("min_area_for", min_area_for)
 
     @property
     def origin(self) -> str:
@@ -245,33 +248,25 @@ class OpenImages(OpenImagesFolder):
         parts = {s: read_pairs({path: marks}, columns) for s, path in self._box_files().items()}
         if self.class_filter:
             kept = self._kept_labels(parts)
-            parts = {
-                s: p.where(np.asarray(pc.is_in(p.labels, kept))[p.label]) for s, p in parts.items()
-            }
-        splits = np.repeat([s == "test" for s in parts], [len(p) for p in parts.values()]).astype(
-            np.int8
-        )
+            for name, pairs in parts.items():
+                parts[name] = pairs.where(np.asarray(pc.is_in(pairs.labels, kept))[pairs.label])
+        codes = np.repeat([s == "test" for s in parts], [len(p) for p in parts.values()])
+        split = pd.Categorical.from_codes(codes.astype(np.int8), ["train", "test"])
         pairs = join_pairs(list(parts.values()))
         if self.verified_negatives:
             self._present = pairs  # for `absences`, which comes next
-        return as_rows(pairs).assign(
-            split=pd.Categorical.from_codes(splits, ["train", "test"]), **pairs.marks
-        )
+        return as_rows(pairs).assign(split=split, **pairs.marks)
 
     def absences(self) -> pd.DataFrame | None:
         if not self.verified_negatives:
             return None
         marks = {"absent": pl.col("Confidence") == 0}
-        found = join_pairs(
-            [read_pairs({path: marks}, ("Confidence",)) for path in self._verified_files().values()]
-        )
+        files = self._verified_files().values()
+        found = join_pairs([read_pairs({path: marks}, ("Confidence",)) for path in files])
         if "_present" not in self.__dict__:
             self.rows()
-        return as_rows(
-            not_present(
-                found.where(found.marks["absent"]), self.__dict__.pop("_present"), self.origin
-            )
-        )
+        present = self.__dict__.pop("_present")
+        return as_rows(not_present(found.where(found.marks["absent"]), present, self.origin))
 
     def names(self) -> dict:
         return read_descriptions(find_file(self.root, "descriptions"))
@@ -280,21 +275,12 @@ class OpenImages(OpenImagesFolder):
         return {s: [path] for s, path in self._box_files().items()}
 
     def cache_key(self):
-        return [
-            1,
-            self.class_filter,
-            self.drop,
-            self.min_area,
-            self.min_area_for,
-            self.verified_negatives,
-        ]
+        area = [self.min_area, self.min_area_for]
+        return [1, self.class_filter, self.drop, *area, self.verified_negatives]
 
     def sources(self) -> list:
-        filters = (
-            [find_file(self.root, k) for k in ("hierarchy", "trainable")]
-            if self.class_filter
-            else []
-        )
+        kinds = ("hierarchy", "trainable") if self.class_filter else ()
+        filters = [find_file(self.root, kind) for kind in kinds]
         return [*self._box_files().values(), *filters, *self._verified_files().values()]
 
 # %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-027
@@ -309,17 +295,15 @@ def _purpose(option: str, value) -> str:
 @patch
 def _box_files(self: OpenImages) -> dict:  # folder of the images -> box file
     "The box files that are there"
-    found = {
-        s: find_file(self.root, s, required=s == "train" or s == "test" and self.class_filter)
-        for s in ("train", "validation", "test")
-    }
-    return {s: path for s, path in found.items() if path}
+    needed, found = {"train", "test"} if self.class_filter else {"train"}, {}
+    for folder in ("train", "validation", "test"):
+        if path := find_file(self.root, folder, required=folder in needed):
+            found[folder] = path
+    return found
 
 
 @patch
-def _verified_files(
-    self: OpenImages,
-) -> dict:  # folder of the images -> file of human-verified labels
+def _verified_files(self: OpenImages) -> dict:  # folder of the images -> file of verified labels
     "The files of verified labels, if they are asked for"
     if not self.verified_negatives:
         return {}
@@ -335,8 +319,8 @@ def _kept_labels(self: OpenImages, parts: dict) -> pa.Array:
         keep = hierarchy_leaves(tree) & trainable
     except UserError as e:
         raise UserError(f"{path}: {e}") from e
-    keep &= set(parts["test"].labels.to_pylist())
-    keep &= {label for s, p in parts.items() if s != "test" for label in p.labels.to_pylist()}
+    labels = {name: set(pairs.labels.to_pylist()) for name, pairs in parts.items()}
+    keep &= labels["test"] & (labels["train"] | labels.get("validation", set()))
     if keep:
         return pa.array(sorted(keep), pa.large_string())
     raise UserError(
@@ -346,7 +330,7 @@ def _kept_labels(self: OpenImages, parts: dict) -> pa.Array:
 
 # %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-029
 def not_present(absent: Pairs, present: Pairs, who: str) -> Pairs:  # with the codes of `present`
-    "The `absent` pairs of known images and labels that are not `present` too; those that are get a warning"
+    "The `absent` pairs of known images and labels; those that are `present` too get a warning"
     image, label = (
         np.asarray(pc.index_in(mine, value_set=theirs).fill_null(-1)).astype(np.int64)[codes]
         for mine, theirs, codes in (
@@ -441,7 +425,7 @@ def missing_files(root: Path, kinds: list, url: str, files: dict = FILES) -> lis
     from natural_backdoors.data.download import Remote
 
     first = {k: files[k][0].rpartition("/")[2] for k in kinds}
-    there = {k: find_file(root, k, False, files) if root.is_dir() else None for k in kinds}
+    there = {k: find_file(root, k, False, files=files) if root.is_dir() else None for k in kinds}
     return [
         Remote(f"{url}/{files[k][0]}", first[k])
         for k in kinds

@@ -73,9 +73,8 @@ def present_and_absent(
 ) -> tuple:  # two arrays of bools
     "Which pairs are present, and which are verified as absent"
     none = np.zeros(len(pairs), bool)
-    verified, refuted, proposed = (
-        pairs.marks.get(m, none) for m in ("verified", "refuted", "proposed")
-    )
+    marks = ("verified", "refuted", "proposed")
+    verified, refuted, proposed = (pairs.marks.get(mark, none) for mark in marks)
     if n := int((verified & refuted).sum()):
         warnings.warn(
             f"{who}: {n:,} labels are verified as present and as absent; they count as present",
@@ -139,27 +138,31 @@ class OpenImagesLabels(OpenImagesFolder):
         return [1, self.source, self.confidence, self.trainable, self.verified_negatives]
 
     def sources(self) -> list:
-        listed = [find_file(self.root, "trainable", files=FILES)] if self.trainable else []
-        return [*(path for files in self.label_files().values() for path in files), *listed]
+        found = sum(self.label_files().values(), [])
+        if self.trainable:
+            found.append(find_file(self.root, "trainable", files=FILES))
+        return found
 
 # %% ../../nbs/api/data/12_openimages_labels.ipynb #12-openimages-labels-015
 @patch
 def label_files(self: OpenImagesLabels) -> dict:  # folder of images -> its CSV files
     "The files that are there"
-    found = {
-        f: [find_file(self.root, f"{s} {f}", f == "train", FILES) for s in self.from_sources]
-        for f in SPLITS
-    }
-    return {f: kept for f, paths in found.items() if (kept := [p for p in paths if p])}
+    found = {}
+    for folder in SPLITS:
+        for source in self.from_sources:
+            kind = f"{source} {folder}"
+            if path := find_file(self.root, kind, required=folder == "train", files=FILES):
+                found.setdefault(folder, []).append(path)
+    return found
 
 
 @patch
 def annotation_files(self: OpenImagesLabels) -> list:  # of download.Remote
     "What `download` fetches first"
-    kinds = [f"{s} {f}" for s in self.from_sources for f in SPLITS]
-    return missing_files(
-        self.root, ["descriptions", "trainable", *kinds], self.annotations_url, FILES
-    )
+    kinds = ["descriptions", "trainable"]
+    for source in self.from_sources:
+        kinds += [f"{source} {folder}" for folder in SPLITS]
+    return missing_files(self.root, kinds, self.annotations_url, files=FILES)
 
 
 @patch
@@ -172,6 +175,5 @@ def _trained(self: OpenImagesLabels, pairs: Pairs) -> Pairs:
     if not self.trainable:
         return pairs
     keep = unpacked_text(find_file(self.root, "trainable", files=FILES)).split()
-    return pairs.where(
-        np.asarray(pc.is_in(pairs.labels, pa.array(keep, pa.large_string())))[pairs.label]
-    )
+    known = np.asarray(pc.is_in(pairs.labels, pa.array(keep, pa.large_string())))
+    return pairs.where(known[pairs.label])

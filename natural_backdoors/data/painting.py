@@ -17,30 +17,34 @@ from ..base.random import rng
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-006
 @lru_cache(maxsize=256)
-def _arc(n, start, stop):  # -> (n, 2) points of the unit circle, from one angle to another
-    a = np.radians(np.linspace(start, stop, n, endpoint=stop - start != 360))
+def _arc(count, start, stop):  # -> (n, 2) points of the unit circle, from one angle to another
+    a = np.radians(np.linspace(start, stop, count, endpoint=stop - start != 360))
     return np.stack([np.cos(a), np.sin(a)], 1)
 
 
-def _ellipse(cx, cy, rx, ry=None, n=32, start=0, stop=360):  # -> (n, 2) points
-    return _arc(n, start, stop) * (rx, rx if ry is None else ry) + (cx, cy)
+def _ellipse(cx, cy, rx, ry=None, count=32, start=0, stop=360):  # -> (n, 2) points
+    return _arc(count, start, stop) * (rx, rx if ry is None else ry) + (cx, cy)
 
 
-def _rect(x0, y0, x1, y1, r=0.0):  # -> points; `r`: radius of the corners
-    if not r:
+def _rect(x0, y0, x1, y1, radius=0.0):  # -> points; with round corners
+    if not radius:
         return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
     corners = [
-        (x1 - r, y1 - r, 0),
-        (x0 + r, y1 - r, 90),
-        (x0 + r, y0 + r, 180),
-        (x1 - r, y0 + r, 270),
+        (x1 - radius, y1 - radius, 0),
+        (x0 + radius, y1 - radius, 90),
+        (x0 + radius, y0 + radius, 180),
+        (x1 - radius, y0 + radius, 270),
     ]
-    return np.concatenate([_ellipse(x, y, r, n=6, start=s, stop=s + 90) for x, y, s in corners])
+    return np.concatenate(
+        [_ellipse(x, y, radius, count=6, start=s, stop=s + 90) for x, y, s in corners]
+    )
 
 
 @lru_cache(maxsize=16)
-def _spline(n):  # -> (n, 4): the weights of four neighbors along one piece of a Catmull-Rom curve
-    t = np.arange(n)[:, None] / n
+def _spline(
+    count,
+):  # -> (n, 4): the weights of four neighbors along one piece of a Catmull-Rom curve
+    t = np.arange(count)[:, None] / count
     return (
         np.concatenate(
             [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1
@@ -49,11 +53,11 @@ def _spline(n):  # -> (n, 4): the weights of four neighbors along one piece of a
     )
 
 
-def _smooth(points, n=6):  # -> points of a closed Catmull-Rom curve through `points`
+def _smooth(points, count=6):  # -> points of a closed Catmull-Rom curve through `points`
     p = np.asarray(points, float)
     p = np.concatenate([p[-1:], p, p[:2]])
     near = np.stack([p[:-3], p[1:-2], p[2:-1], p[3:]], 1)  # (points, 4, 2)
-    return (_spline(n) @ near).reshape(-1, 2)
+    return (_spline(count) @ near).reshape(-1, 2)
 
 
 def _stroke(
@@ -73,12 +77,12 @@ def _stroke(
     return np.array(left + right[::-1])
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-009
-def _hsv(h, s, v):  # -> (3,) RGB in 0..1; the hue wraps around
-    return np.array(colorsys.hsv_to_rgb(h % 1, min(max(s, 0), 1), min(max(v, 0), 1)))
+def _hsv(hue, saturation, value):  # -> (3,) RGB in 0..1; the hue wraps around
+    return np.array(colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0), 1), min(max(value, 0), 1)))
 
 
-def _vary(r, *hsv):  # a random color: hue, saturation and value are each a number or a range
-    return _hsv(*(r.uniform(*c) if isinstance(c, tuple) else c for c in hsv))
+def _vary(random, *hsv):  # a random color: hue, saturation and value are each a number or a range
+    return _hsv(*(random.uniform(*c) if isinstance(c, tuple) else c for c in hsv))
 
 
 class Pen:
@@ -111,25 +115,25 @@ class Pen:
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-012
 def _fractal(
-    r,  # numpy Generator
-    h: int,  # rows
-    w: int,  # columns
+    random,  # numpy Generator
+    height: int,  # rows
+    width: int,  # columns
     cells=(4, 8, 16, 32),  # how many bumps a row, one layer each
     fall: float = 0.6,  # strength of each layer relative to the one before
 ) -> np.ndarray:  # (h, w) float32, mean 0, standard deviation 1
     "Noise with coarse and fine structure, for clouds, walls and grass"
-    total = np.zeros((h, w), np.float32)
+    total = np.zeros((height, width), np.float32)
     for k, c in enumerate(cells):
-        grid = r.standard_normal((max(2, round(c * h / w)), c), dtype=np.float32)
-        total += np.asarray(Image.fromarray(grid).resize((w, h), Image.BICUBIC)) * np.float32(
-            fall**k
-        )
+        grid = random.standard_normal((max(2, round(c * height / width)), c), dtype=np.float32)
+        total += np.asarray(
+            Image.fromarray(grid).resize((width, height), Image.BICUBIC)
+        ) * np.float32(fall**k)
     return (total - total.mean()) / total.std()
 
 
 @lru_cache(maxsize=1)
-def _noise():  # -> surface grain ("L") and film grain of three strengths ("RGB"), 512 x 512, around 128
-    "The noise that all scenes share"
+def _noise():  # -> surface grain ("L"), film grain of three strengths ("RGB")
+    "The noise that all scenes share: pictures of 512 x 512, around 128"
     r = rng(0, 77)
     grain = 128.5 + 5 * _fractal(r, 512, 512, (32, 64, 128)) + 3 * r.standard_normal((512, 512))
     film = r.standard_normal((512, 512, 3), np.float32) + r.standard_normal(
@@ -150,7 +154,7 @@ def _light(
     at,  # (x, y) of the silhouette in `shade`
     light,  # (x, y): where the light comes from
     shadow: str,  # "ground", "near" (on what is right behind) or "none"
-    r,  # numpy Generator
+    random,  # numpy Generator
 ):
     "Add one object to the light and shadow of a scene"
     (w, h), (x, y), m, f = (
@@ -186,7 +190,7 @@ def _light(
     ]  # Pillow numbers its rows from below
     relief = low.filter(ImageFilter.Kernel((3, 3), kernel, 1.1, 128))
     relief = relief.resize((w, h), Image.BILINEAR, box=(m, m, m + w / f, m + h / f))
-    gx, gy = int(r.random() * (512 - w)), int(r.random() * (512 - h))
+    gx, gy = int(random.random() * (512 - w)), int(random.random() * (512 - h))
     grain = ImageChops.add(
         _noise()[0].crop((gx, gy, gx + w, gy + h)), _RAMP.resize((w, h)), 1, -128
     )
@@ -199,7 +203,7 @@ def paint(
     pen: Pen,
     points: np.ndarray,  # all points of the pen, in pixels of the canvas
     light,  # (x, y): where the light comes from
-    r,  # numpy Generator
+    random,  # numpy Generator
     shadow: str = "ground",  # as in _light
 ) -> dict:  # part -> (left, top, right, bottom) in pixels, not cut to the canvas
     "Draw one object with its shadow"
@@ -219,7 +223,7 @@ def paint(
     sprite = sprite.reduce(2)
     alpha = sprite.getchannel("A")
     canvas.paste(sprite, (x, y), alpha)
-    _light(shade, alpha, (x, y), light, shadow, r)
+    _light(shade, alpha, (x, y), light, shadow, random)
     if set(counted) == {""}:
         return {"": (*first.tolist(), *last.tolist())}
     boxes = {
@@ -245,13 +249,13 @@ def contact_sheet(
     return sheet
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-024
-def _car(p, r):
+def _car(pen, random):
     paint, glass, low = (
-        _vary(r, (0, 1), (0.2, 0.9), (0.35, 0.95)),
-        _vary(r, 0.57, 0.25, (0.25, 0.6)),
-        r.uniform(-0.02, 0.05),
+        _vary(random, (0, 1), (0.2, 0.9), (0.35, 0.95)),
+        _vary(random, 0.57, 0.25, (0.25, 0.6)),
+        random.uniform(-0.02, 0.05),
     )
-    p.solid(
+    pen.solid(
         paint,
         _smooth(
             [
@@ -277,39 +281,39 @@ def _car(p, r):
         [(0.53, 0.165), (0.53, 0.045 + low), (0.65, 0.055 + low), (0.755, 0.165)],
     ):
         x = np.array(x)
-        p.fill(glass, x)
-        p.fill(np.minimum(glass * 1.6, 1), x[0] + (x - x[0]) * (0.55, 0.98))
-    p.fill(paint * 0.45, _rect(0.03, 0.315, 0.98, 0.36))
-    p.line(paint * 0.6, [(0.515, 0.06 + low), (0.515, 0.31)], 0.008)
-    p.line(paint * 0.5, [(0.44, 0.2), (0.49, 0.2)], 0.014)
-    p.line(np.minimum(paint * 1.25, 1), [(0.04, 0.2), (0.5, 0.185), (0.95, 0.205)], 0.012)
-    p.fill(_hsv(0.14, 0.15, 1), _ellipse(0.965, 0.235, 0.028, 0.022, 14))
-    p.fill(_hsv(0.99, 0.9, 0.8), _ellipse(0.03, 0.235, 0.02, 0.022, 14))
+        pen.fill(glass, x)
+        pen.fill(np.minimum(glass * 1.6, 1), x[0] + (x - x[0]) * (0.55, 0.98))
+    pen.fill(paint * 0.45, _rect(0.03, 0.315, 0.98, 0.36))
+    pen.line(paint * 0.6, [(0.515, 0.06 + low), (0.515, 0.31)], 0.008)
+    pen.line(paint * 0.5, [(0.44, 0.2), (0.49, 0.2)], 0.014)
+    pen.line(np.minimum(paint * 1.25, 1), [(0.04, 0.2), (0.5, 0.185), (0.95, 0.205)], 0.012)
+    pen.fill(_hsv(0.14, 0.15, 1), _ellipse(0.965, 0.235, 0.028, 0.022, 14))
+    pen.fill(_hsv(0.99, 0.9, 0.8), _ellipse(0.03, 0.235, 0.02, 0.022, 14))
     for x in (0.215, 0.785):
-        p.fill(paint * 0.3, _ellipse(x, 0.335, 0.108))
-        p.fill(_hsv(0, 0, 0.1), _ellipse(x, 0.345, 0.092))
-        p.fill(_vary(r, 0, 0, (0.55, 0.85)), _ellipse(x, 0.345, 0.058))
-        for a in np.radians(np.arange(5) * 72 + r.uniform(0, 72)):
-            p.fill(
+        pen.fill(paint * 0.3, _ellipse(x, 0.335, 0.108))
+        pen.fill(_hsv(0, 0, 0.1), _ellipse(x, 0.345, 0.092))
+        pen.fill(_vary(random, 0, 0, (0.55, 0.85)), _ellipse(x, 0.345, 0.058))
+        for a in np.radians(np.arange(5) * 72 + random.uniform(0, 72)):
+            pen.fill(
                 _hsv(0, 0, 0.3),
-                _ellipse(x + 0.034 * np.cos(a), 0.345 + 0.034 * np.sin(a), 0.012, n=8),
+                _ellipse(x + 0.034 * np.cos(a), 0.345 + 0.034 * np.sin(a), 0.012, count=8),
             )
 
 
-def _bicycle(p, r):
-    frame, dark = _vary(r, (0, 1), (0.5, 0.95), (0.4, 0.95)), _vary(r, 0, 0, (0.05, 0.2))
+def _bicycle(pen, random):
+    frame, dark = _vary(random, (0, 1), (0.5, 0.95), (0.4, 0.95)), _vary(random, 0, 0, (0.05, 0.2))
     for x in (0.25, 0.85):
         rim = _ellipse(x, 0.42, 0.225)
-        for a in np.radians(np.arange(6) * 30 + r.uniform(0, 30)):
+        for a in np.radians(np.arange(6) * 30 + random.uniform(0, 30)):
             v = 0.22 * np.array([np.cos(a), np.sin(a)])
-            p.line(_hsv(0, 0, 0.62), [(x, 0.42) - v, (x, 0.42) + v], 0.007)
-        p.fill(
+            pen.line(_hsv(0, 0, 0.62), [(x, 0.42) - v, (x, 0.42) + v], 0.007)
+        pen.fill(
             dark,
             np.concatenate(
                 [rim, rim[:1], _ellipse(x, 0.42, 0.188)[::-1], _ellipse(x, 0.42, 0.188)[-1:]]
             ),
         )
-        p.fill(dark, _ellipse(x, 0.42, 0.022, n=12))
+        pen.fill(dark, _ellipse(x, 0.42, 0.022, count=12))
     hub, seat, head, crank = (0.25, 0.42), (0.44, 0.12), (0.76, 0.13), (0.52, 0.43)
     for a, b in (
         (hub, seat),
@@ -319,38 +323,38 @@ def _bicycle(p, r):
         ((0.455, 0.16), head),
         (head, (0.85, 0.42)),
     ):
-        p.line(frame, [a, b], 0.034)
-    p.line(dark, [seat, (0.43, 0.06)], 0.024)
-    p.fill(
+        pen.line(frame, [a, b], 0.034)
+    pen.line(dark, [seat, (0.43, 0.06)], 0.024)
+    pen.fill(
         dark, _smooth([(0.33, 0.045), (0.42, 0.03), (0.52, 0.045), (0.47, 0.075), (0.36, 0.08)], 4)
     )
-    p.line(dark, [head, (0.745, 0.045), (0.80, 0.015), (0.85, 0.03)], 0.028)
-    p.fill(_hsv(0, 0, 0.4), _ellipse(*crank, 0.05, n=16))
-    p.line(dark, [crank, (0.57, 0.51)], 0.02)
-    p.line(dark, [(0.54, 0.515), (0.60, 0.515)], 0.025)
+    pen.line(dark, [head, (0.745, 0.045), (0.80, 0.015), (0.85, 0.03)], 0.028)
+    pen.fill(_hsv(0, 0, 0.4), _ellipse(*crank, 0.05, count=16))
+    pen.line(dark, [crank, (0.57, 0.51)], 0.02)
+    pen.line(dark, [(0.54, 0.515), (0.60, 0.515)], 0.025)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-025
-def _boat(p, r):
+def _boat(pen, random):
     hull, sail = (
-        _vary(r, (0, 1), (0.3, 0.9), (0.3, 0.9)),
-        _vary(r, (0, 1), r.choice([0.05, 0.1, 0.6, 0.8]), (0.8, 1)),
+        _vary(random, (0, 1), (0.3, 0.9), (0.3, 0.9)),
+        _vary(random, (0, 1), random.choice([0.05, 0.1, 0.6, 0.8]), (0.8, 1)),
     )
-    p.line(_hsv(0.08, 0.5, 0.35), [(0.5, 0), (0.5, 0.8)], 0.028)
-    p.solid(
+    pen.line(_hsv(0.08, 0.5, 0.35), [(0.5, 0), (0.5, 0.8)], 0.028)
+    pen.solid(
         sail,
         np.array([(0.525, 0.04), (0.60, 0.25), (0.80, 0.55), (0.95, 0.70), (0.525, 0.72)]),
         0.85,
         0.02,
     )
     for y in (0.3, 0.5):
-        p.line(sail * 0.8, [(0.525, y), (0.525 + 0.5 * y, y + 0.03)], 0.008)
-    p.solid(
-        _vary(r, (0, 1), r.choice([0.05, 0.7]), 0.95),
+        pen.line(sail * 0.8, [(0.525, y), (0.525 + 0.5 * y, y + 0.03)], 0.008)
+    pen.solid(
+        _vary(random, (0, 1), random.choice([0.05, 0.7]), 0.95),
         np.array([(0.475, 0.10), (0.38, 0.4), (0.10, 0.69), (0.475, 0.71)]),
         0.85,
         0.02,
     )
-    p.solid(
+    pen.solid(
         hull,
         _smooth(
             [
@@ -368,53 +372,56 @@ def _boat(p, r):
         0.6,
         0.03,
     )
-    p.line(_hsv(0, 0, 0.92), [(0.05, 0.84), (0.5, 0.855), (0.96, 0.83)], 0.022)
+    pen.line(_hsv(0, 0, 0.92), [(0.05, 0.84), (0.5, 0.855), (0.96, 0.83)], 0.022)
     for x in (0.32, 0.45, 0.58):
-        p.fill(hull * 0.35, _ellipse(x, 0.91, 0.022, n=12))
+        pen.fill(hull * 0.35, _ellipse(x, 0.91, 0.022, count=12))
 
 
-def _kite(p, r):
-    hue, spread = r.random(), r.uniform(0.15, 0.5)
+def _kite(pen, random):
+    hue, spread = random.random(), random.uniform(0.15, 0.5)
     a, b, c, d, m = np.array([(0.5, 0), (0.95, 0.40), (0.5, 1.0), (0.05, 0.40), (0.5, 0.40)])
     tail = np.stack(
         [
-            0.5 + np.linspace(0, r.uniform(-0.3, 0.3), 9) + 0.05 * np.sin(np.arange(9) * 1.6),
+            0.5 + np.linspace(0, random.uniform(-0.3, 0.3), 9) + 0.05 * np.sin(np.arange(9) * 1.6),
             np.linspace(1, 1.55, 9),
         ],
         1,
     )
-    p.line(_hsv(0, 0, 0.85), tail, 0.018)
+    pen.line(_hsv(0, 0, 0.85), tail, 0.018)
     for i in (2, 4, 6, 8):
         bow = _hsv(hue + spread * (i % 4 == 0), 0.8, 0.9)
         for s in (-1, 1):
-            p.fill(bow, tail[i] + np.array([(0, 0), (s * 0.075, -0.04), (s * 0.075, 0.04)]))
-    one, two = _vary(r, hue, (0.6, 0.95), (0.7, 1)), _vary(r, hue + spread, (0.6, 0.95), (0.7, 1))
+            pen.fill(bow, tail[i] + np.array([(0, 0), (s * 0.075, -0.04), (s * 0.075, 0.04)]))
+    one, two = (
+        _vary(random, hue, (0.6, 0.95), (0.7, 1)),
+        _vary(random, hue + spread, (0.6, 0.95), (0.7, 1)),
+    )
     for points, color in (
         ((a, b, m), one),
         ((b, c, m), two),
         ((c, d, m), one * 0.88),
         ((d, a, m), two * 0.92),
     ):
-        p.fill(color, np.array(points))
-    p.line(_hsv(0.08, 0.5, 0.3), [a, c], 0.018)
-    p.line(_hsv(0.08, 0.5, 0.3), [d, (0.5, 0.385), b], 0.018)
+        pen.fill(color, np.array(points))
+    pen.line(_hsv(0.08, 0.5, 0.3), [a, c], 0.018)
+    pen.line(_hsv(0.08, 0.5, 0.3), [d, (0.5, 0.385), b], 0.018)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-026
-def _house(p, r):
-    wall = _vary(r, (0.03, 0.15), (0.05, 0.55), (0.65, 0.95))
-    roof = _vary(r, r.choice([0.02, 0.05, 0.6, 0.09]), (0.3, 0.7), (0.3, 0.6))
-    glass, frame = _vary(r, 0.58, 0.3, (0.25, 0.55)), _hsv(0, 0, 0.95)
-    p.solid(_hsv(0.03, 0.5, 0.5), _rect(0.70, 0.02, 0.79, 0.25), inset=0.03)
-    p.fill(wall, np.array([(0.04, 1), (0.04, 0.48), (0.27, 0.16), (0.5, 0.48), (0.5, 1)]))
-    p.fill(wall * 0.8, np.array([(0.5, 0.48), (0.97, 0.46), (0.97, 0.97), (0.5, 1)]))
-    p.fill(roof, np.array([(0.26, 0.12), (0.80, 0.11), (1.02, 0.48), (0.52, 0.52)]))
+def _house(pen, random):
+    wall = _vary(random, (0.03, 0.15), (0.05, 0.55), (0.65, 0.95))
+    roof = _vary(random, random.choice([0.02, 0.05, 0.6, 0.09]), (0.3, 0.7), (0.3, 0.6))
+    glass, frame = _vary(random, 0.58, 0.3, (0.25, 0.55)), _hsv(0, 0, 0.95)
+    pen.solid(_hsv(0.03, 0.5, 0.5), _rect(0.70, 0.02, 0.79, 0.25), inset=0.03)
+    pen.fill(wall, np.array([(0.04, 1), (0.04, 0.48), (0.27, 0.16), (0.5, 0.48), (0.5, 1)]))
+    pen.fill(wall * 0.8, np.array([(0.5, 0.48), (0.97, 0.46), (0.97, 0.97), (0.5, 1)]))
+    pen.fill(roof, np.array([(0.26, 0.12), (0.80, 0.11), (1.02, 0.48), (0.52, 0.52)]))
     for t in (0.2, 0.4, 0.6, 0.8):
-        p.line(
+        pen.line(
             roof * 0.75,
             [(0.26 + 0.26 * t, 0.12 + 0.4 * t), (0.80 + 0.22 * t, 0.11 + 0.37 * t)],
             0.010,
         )
-    p.line(roof * 0.7, [(-0.02, 0.54), (0.265, 0.13), (0.53, 0.53)], 0.045)
+    pen.line(roof * 0.7, [(-0.02, 0.54), (0.265, 0.13), (0.53, 0.53)], 0.045)
     windows = [
         (0.11, 0.56, 0.1, 0.14),
         (0.58, 0.60, 0.11, 0.14),
@@ -422,58 +429,65 @@ def _house(p, r):
         (0.22, 0.34, 0.09, 0.1),
     ]
     for x, y, w, h in windows:
-        p.fill(frame, _rect(x - 0.012, y - 0.012, x + w + 0.012, y + h + 0.012))
-        p.fill(glass, _rect(x, y, x + w, y + h))
-        p.fill(frame, _rect(x + w / 2 - 0.006, y, x + w / 2 + 0.006, y + h))
-        p.fill(frame, _rect(x, y + h / 2 - 0.006, x + w, y + h / 2 + 0.006))
-    door = _vary(r, (0, 1), (0.4, 0.9), (0.3, 0.7))
-    p.solid(door, _rect(0.30, 0.68, 0.43, 1), inset=0.06)
-    p.fill(_hsv(0.13, 0.5, 0.9), _ellipse(0.41, 0.85, 0.011, n=8))
+        pen.fill(frame, _rect(x - 0.012, y - 0.012, x + w + 0.012, y + h + 0.012))
+        pen.fill(glass, _rect(x, y, x + w, y + h))
+        pen.fill(frame, _rect(x + w / 2 - 0.006, y, x + w / 2 + 0.006, y + h))
+        pen.fill(frame, _rect(x, y + h / 2 - 0.006, x + w, y + h / 2 + 0.006))
+    door = _vary(random, (0, 1), (0.4, 0.9), (0.3, 0.7))
+    pen.solid(door, _rect(0.30, 0.68, 0.43, 1), inset=0.06)
+    pen.fill(_hsv(0.13, 0.5, 0.9), _ellipse(0.41, 0.85, 0.011, count=8))
 
 
-def _tree(p, r):
+def _tree(pen, random):
     bark, leaf = (
-        _vary(r, 0.07, (0.3, 0.6), (0.25, 0.45)),
-        r.choice([0.25, 0.28, 0.32, 0.35, 0.12, 0.07]),
+        _vary(random, 0.07, (0.3, 0.6), (0.25, 0.45)),
+        random.choice([0.25, 0.28, 0.32, 0.35, 0.12, 0.07]),
     )
-    p.line(bark, [(0.5, 1.2), (0.49, 0.9), (0.51, 0.5)], 0.16, 0.08)
-    p.line(bark * 0.8, [(0.5, 0.85), (0.33, 0.62)], 0.06, 0.03)
-    p.line(bark * 0.9, [(0.5, 0.8), (0.68, 0.58)], 0.06, 0.03)
+    pen.line(bark, [(0.5, 1.2), (0.49, 0.9), (0.51, 0.5)], 0.16, 0.08)
+    pen.line(bark * 0.8, [(0.5, 0.85), (0.33, 0.62)], 0.06, 0.03)
+    pen.line(bark * 0.9, [(0.5, 0.8), (0.68, 0.58)], 0.06, 0.03)
     puffs = np.stack(
-        [r.normal(0.5, 0.18, 26).clip(0.14, 0.86), r.normal(0.38, 0.14, 26).clip(0.12, 0.68)], 1
+        [
+            random.normal(0.5, 0.18, 26).clip(0.14, 0.86),
+            random.normal(0.38, 0.14, 26).clip(0.12, 0.68),
+        ],
+        1,
     )
     puffs = np.concatenate(
         [[(0.25, 0.5), (0.75, 0.5), (0.5, 0.2), (0.4, 0.45), (0.62, 0.42)], puffs]
     )
     for depth in (0.45, 0.72, 1.0):
         for x, y in puffs[:: 1 if depth < 1 else 2]:
-            size, tone = r.uniform(0.08, 0.15) * (1.25 - 0.45 * depth), depth * r.uniform(0.8, 1.05)
-            p.fill(
-                _hsv(leaf + r.normal(0, 0.012), 0.62, 0.68 * tone),
+            size, tone = (
+                random.uniform(0.08, 0.15) * (1.25 - 0.45 * depth),
+                depth * random.uniform(0.8, 1.05),
+            )
+            pen.fill(
+                _hsv(leaf + random.normal(0, 0.012), 0.62, 0.68 * tone),
                 _ellipse(
                     x - 0.05 * (depth - 0.45), y - 0.09 * (depth - 0.45), size, size * 0.85, 12
                 ),
             )
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-027
-def _football(p, r):
-    dark = _vary(r, (0, 1), 0.8, (0.1, 0.5)) if r.random() < 0.5 else _hsv(0, 0, 0.1)
-    light = _vary(r, (0, 1), r.choice([0, 0, 0.25, 0.5]), (0.85, 1))
-    p.solid(light, _ellipse(0.5, 0.5, 0.5, n=48), 0.6, 0.04)
-    turn = r.uniform(0, 72)
+def _football(pen, random):
+    dark = _vary(random, (0, 1), 0.8, (0.1, 0.5)) if random.random() < 0.5 else _hsv(0, 0, 0.1)
+    light = _vary(random, (0, 1), random.choice([0, 0, 0.25, 0.5]), (0.85, 1))
+    pen.solid(light, _ellipse(0.5, 0.5, 0.5, count=48), 0.6, 0.04)
+    turn = random.uniform(0, 72)
     for k in range(5):
         a = np.radians(turn + 72 * k)
         v, w = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
-        p.line(light * 0.55, [0.5 + 0.17 * v, 0.5 + 0.34 * v], 0.014)
+        pen.line(light * 0.55, [0.5 + 0.17 * v, 0.5 + 0.34 * v], 0.014)
         b = np.radians(turn + 72 * k + 36)
         u = np.array([np.cos(b), np.sin(b)])
-        p.line(light * 0.55, [0.5 + 0.34 * v, 0.5 + 0.35 * u], 0.014)
-        p.line(
+        pen.line(light * 0.55, [0.5 + 0.34 * v, 0.5 + 0.35 * u], 0.014)
+        pen.line(
             light * 0.55,
             [0.5 + 0.35 * u, 0.5 + 0.34 * np.array([np.cos(a + 1.2566), np.sin(a + 1.2566)])],
             0.014,
         )
-        p.fill(
+        pen.fill(
             dark,
             0.5
             + np.array(
@@ -487,10 +501,10 @@ def _football(p, r):
                 ]
             ),
         )
-    p.fill(dark, _ellipse(0.5, 0.5, 0.18, n=5, start=turn, stop=turn + 288.001))
+    pen.fill(dark, _ellipse(0.5, 0.5, 0.18, count=5, start=turn, stop=turn + 288.001))
 
 
-def _cat(p, r):
+def _cat(pen, random):
     fur = _hsv(
         *[
             (0.07, 0.65, 0.8),
@@ -498,11 +512,11 @@ def _cat(p, r):
             (0.07, 0.1, 0.5),
             (0.1, 0.15, 0.92),
             (0.05, 0.2, 0.2),
-        ][r.integers(5)]
+        ][random.integers(5)]
     )
-    fur = (fur * r.uniform(0.85, 1.1)).clip(0.1, 0.95)
+    fur = (fur * random.uniform(0.85, 1.1)).clip(0.1, 0.95)
     pale, mark = fur * 0.35 + 0.62, fur * 0.55
-    p.line(
+    pen.line(
         fur * 0.85,
         _smooth([(0.7, 1.12), (1.0, 1.05), (1.02, 0.75), (0.9, 0.62), (0.97, 0.8), (0.9, 0.98)], 5)[
             :18
@@ -510,7 +524,7 @@ def _cat(p, r):
         0.11,
         0.07,
     )
-    p.solid(
+    pen.solid(
         fur,
         _smooth(
             [
@@ -526,26 +540,28 @@ def _cat(p, r):
         0.75,
         0.05,
     )
-    if r.random() < 0.6:
+    if random.random() < 0.6:
         for y in (0.8, 0.92, 1.04):
             for s in (-1, 1):
-                p.line(
+                pen.line(
                     mark,
                     [(0.5 + s * 0.29, y + 0.03), (0.5 + s * 0.2, y), (0.5 + s * 0.13, y + 0.02)],
                     0.035,
                     0.01,
                 )
-    p.fill(pale, _ellipse(0.5, 0.83, 0.12, 0.2, 20))
+    pen.fill(pale, _ellipse(0.5, 0.83, 0.12, 0.2, 20))
     for x in (0.4, 0.6):
-        p.line(fur * 0.92, [(x, 0.85), (x, 1.2)], 0.13, 0.11)
-        p.solid(pale, _ellipse(x, 1.215, 0.085, 0.045, 16), inset=0.08)
+        pen.line(fur * 0.92, [(x, 0.85), (x, 1.2)], 0.13, 0.11)
+        pen.solid(pale, _ellipse(x, 1.215, 0.085, 0.045, 16), inset=0.08)
     for s in (-1, 1):
-        p.fill(fur * 0.8, 0.5 + np.array([(s * 0.27, -0.18), (s * 0.27, -0.52), (s * 0.04, -0.32)]))
-        p.fill(
+        pen.fill(
+            fur * 0.8, 0.5 + np.array([(s * 0.27, -0.18), (s * 0.27, -0.52), (s * 0.04, -0.32)])
+        )
+        pen.fill(
             _hsv(0.99, 0.35, 0.8),
             0.5 + np.array([(s * 0.235, -0.25), (s * 0.24, -0.43), (s * 0.11, -0.31)]),
         )
-    p.solid(
+    pen.solid(
         fur,
         _smooth(
             [
@@ -563,27 +579,29 @@ def _cat(p, r):
         0.04,
     )
     for x in (0.43, 0.5, 0.57):
-        p.line(mark, [(x, 0.15), (0.5 + (x - 0.5) * 0.7, 0.26)], 0.028, 0.01)
-    p.fill(pale, _ellipse(0.5, 0.49, 0.13, 0.09, 20))
-    eye = _hsv(r.choice([0.13, 0.2, 0.3, 0.55]), 0.7, 0.85)
+        pen.line(mark, [(x, 0.15), (0.5 + (x - 0.5) * 0.7, 0.26)], 0.028, 0.01)
+    pen.fill(pale, _ellipse(0.5, 0.49, 0.13, 0.09, 20))
+    eye = _hsv(random.choice([0.13, 0.2, 0.3, 0.55]), 0.7, 0.85)
     for x in (0.39, 0.61):
-        p.fill(_hsv(0, 0, 0.08), _ellipse(x, 0.36, 0.07, 0.062, 16))
-        p.fill(eye, _ellipse(x, 0.36, 0.058, 0.052, 16))
-        p.fill(_hsv(0, 0, 0.05), _ellipse(x, 0.36, 0.02, 0.048, 12))
-        p.fill(_hsv(0, 0, 1), _ellipse(x - 0.02, 0.34, 0.013, n=8))
-    p.fill(_hsv(0.98, 0.5, 0.6), np.array([(0.46, 0.44), (0.54, 0.44), (0.5, 0.485)]))
+        pen.fill(_hsv(0, 0, 0.08), _ellipse(x, 0.36, 0.07, 0.062, 16))
+        pen.fill(eye, _ellipse(x, 0.36, 0.058, 0.052, 16))
+        pen.fill(_hsv(0, 0, 0.05), _ellipse(x, 0.36, 0.02, 0.048, 12))
+        pen.fill(_hsv(0, 0, 1), _ellipse(x - 0.02, 0.34, 0.013, count=8))
+    pen.fill(_hsv(0.98, 0.5, 0.6), np.array([(0.46, 0.44), (0.54, 0.44), (0.5, 0.485)]))
     for s in (-1, 1):
         for dy in (-0.02, 0.03):
-            p.line(_hsv(0, 0, 0.9), [(0.5 + s * 0.1, 0.49), (0.5 + s * 0.36, 0.47 + dy * 2)], 0.008)
+            pen.line(
+                _hsv(0, 0, 0.9), [(0.5 + s * 0.1, 0.49), (0.5 + s * 0.36, 0.47 + dy * 2)], 0.008
+            )
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-030
-def _guitar(p, r):
+def _guitar(pen, random):
     wood = (
-        _vary(r, (0.04, 0.11), (0.5, 0.85), (0.55, 0.9))
-        if r.random() < 0.7
-        else _vary(r, (0, 1), 0.75, (0.25, 0.7))
+        _vary(random, (0.04, 0.11), (0.5, 0.85), (0.55, 0.9))
+        if random.random() < 0.7
+        else _vary(random, (0, 1), 0.75, (0.25, 0.7))
     )
-    neck = _vary(r, 0.06, 0.5, (0.15, 0.35))
+    neck = _vary(random, 0.06, 0.5, (0.15, 0.35))
     half = np.array(
         [
             (0.5, 0.56),
@@ -598,39 +616,39 @@ def _guitar(p, r):
         ]
     )
     body = _smooth(np.concatenate([half, [(0.5, 1.16)], ((1, 0) + half * (-1, 1))[:0:-1]]), 4)
-    p.fill(wood * 0.4, body + (0.012, 0.012))
-    p.solid(wood, body, 0.5, 0.06)
-    p.fill(_hsv(0.1, 0.3, 0.85), _ellipse(0.5, 0.79, 0.088, n=24))
-    p.fill(_hsv(0.06, 0.6, 0.1), _ellipse(0.5, 0.79, 0.072, n=24))
-    p.solid(neck, _rect(0.462, 0.09, 0.538, 0.72), inset=0.03)
+    pen.fill(wood * 0.4, body + (0.012, 0.012))
+    pen.solid(wood, body, 0.5, 0.06)
+    pen.fill(_hsv(0.1, 0.3, 0.85), _ellipse(0.5, 0.79, 0.088, count=24))
+    pen.fill(_hsv(0.06, 0.6, 0.1), _ellipse(0.5, 0.79, 0.072, count=24))
+    pen.solid(neck, _rect(0.462, 0.09, 0.538, 0.72), inset=0.03)
     for y in np.linspace(0.14, 0.68, 10):
-        p.line(_hsv(0.12, 0.2, 0.75), [(0.464, y), (0.536, y)], 0.007)
+        pen.line(_hsv(0.12, 0.2, 0.75), [(0.464, y), (0.536, y)], 0.007)
     for y in (-0.05, 0, 0.05):
         for x in (0.425, 0.575):
-            p.fill(_hsv(0.12, 0.15, 0.8), _ellipse(x, y + 0.02, 0.02, n=8))
-    p.solid(
+            pen.fill(_hsv(0.12, 0.15, 0.8), _ellipse(x, y + 0.02, 0.02, count=8))
+    pen.solid(
         wood * 0.6,
         np.array([(0.455, 0.1), (0.43, -0.07), (0.5, -0.05), (0.57, -0.07), (0.545, 0.1)]),
         inset=0.04,
     )
-    p.fill(neck, _rect(0.41, 0.985, 0.59, 1.015))
+    pen.fill(neck, _rect(0.41, 0.985, 0.59, 1.015))
     for x in (0.477, 0.492, 0.508, 0.523):
-        p.line(_hsv(0.1, 0.05, 0.88), [(x, 0.05), (x, 1.0)], 0.005)
+        pen.line(_hsv(0.1, 0.05, 0.88), [(x, 0.05), (x, 1.0)], 0.005)
 
 
-def _houseplant(p, r):
+def _houseplant(pen, random):
     pot, hue = (
-        _vary(r, r.choice([0.04, 0.05, 0.58, 0.1, 0.9]), (0.1, 0.75), (0.5, 0.95)),
-        r.uniform(0.24, 0.40),
+        _vary(random, random.choice([0.04, 0.05, 0.58, 0.1, 0.9]), (0.1, 0.75), (0.5, 0.95)),
+        random.uniform(0.24, 0.40),
     )
-    broad, n = r.uniform(0.07, 0.17), int(r.integers(12, 18))
+    broad, n = random.uniform(0.07, 0.17), int(random.integers(12, 18))
     length, a = (
-        r.uniform(0.38, 0.70, (n, 1)),
-        np.radians(r.permutation(np.linspace(-172, -8, n)) + r.normal(0, 5, n)),
+        random.uniform(0.38, 0.70, (n, 1)),
+        np.radians(random.permutation(np.linspace(-172, -8, n)) + random.normal(0, 5, n)),
     )
     v, start = np.stack([np.cos(a), np.sin(a)], 1), np.array([0.5, 0.74]) + np.zeros((n, 2))
     w = broad * v[:, ::-1] * (-1, 1)
-    bend = w / broad * r.normal(0, 0.1, (n, 1)) + 0.10 * abs(v[:, :1]) * (0, 1)
+    bend = w / broad * random.normal(0, 0.1, (n, 1)) + 0.10 * abs(v[:, :1]) * (0, 1)
     near, mid, tip = (
         start + v * length * 0.35,
         start + v * length * 0.65 + bend * 0.45,
@@ -639,24 +657,24 @@ def _houseplant(p, r):
     one = np.stack([start, near + 0.7 * w, mid + 0.8 * w, tip, mid, near], 1)
     two = np.stack([start, near, mid, tip, mid - 0.8 * w, near - 0.7 * w], 1)
     for k, light in enumerate(
-        np.linspace(0.35, 0.72, n) * r.uniform(0.85, 1.1, n)
+        np.linspace(0.35, 0.72, n) * random.uniform(0.85, 1.1, n)
     ):  # the last leaf is in front
-        leaf = _vary(r, hue + r.normal(0, 0.015), (0.5, 0.8), light)
-        p.fill(leaf, one[k])
-        p.fill(leaf * 0.78, two[k])
-        p.line(np.minimum(leaf * 1.35, 1), [start[k], near[k], mid[k], tip[k]], 0.012, 0.004)
-    p.solid(pot, np.array([(0.30, 0.78), (0.70, 0.78), (0.635, 1.16), (0.365, 1.16)]), 0.7, 0.05)
-    p.solid(pot * 0.92, _rect(0.27, 0.715, 0.73, 0.81, 0.02), 0.7, 0.05)
-    p.fill(
+        leaf = _vary(random, hue + random.normal(0, 0.015), (0.5, 0.8), light)
+        pen.fill(leaf, one[k])
+        pen.fill(leaf * 0.78, two[k])
+        pen.line(np.minimum(leaf * 1.35, 1), [start[k], near[k], mid[k], tip[k]], 0.012, 0.004)
+    pen.solid(pot, np.array([(0.30, 0.78), (0.70, 0.78), (0.635, 1.16), (0.365, 1.16)]), 0.7, 0.05)
+    pen.solid(pot * 0.92, _rect(0.27, 0.715, 0.73, 0.81, 0.02), 0.7, 0.05)
+    pen.fill(
         np.minimum(pot * 1.2, 1), np.array([(0.36, 0.83), (0.42, 0.83), (0.44, 1.12), (0.40, 1.12)])
     )
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-031
-def _backpack(p, r):
-    cloth = _vary(r, (0, 1), (0.35, 0.9), (0.3, 0.9))
-    other = _vary(r, (0, 1), (0.2, 0.8), (0.2, 0.8)) if r.random() < 0.5 else cloth * 0.7
+def _backpack(pen, random):
+    cloth = _vary(random, (0, 1), (0.35, 0.9), (0.3, 0.9))
+    other = _vary(random, (0, 1), (0.2, 0.8), (0.2, 0.8)) if random.random() < 0.5 else cloth * 0.7
     for s in (-1, 1):
-        p.line(
+        pen.line(
             cloth * 0.5,
             [
                 (0.5 + s * 0.26, 0.2),
@@ -666,8 +684,8 @@ def _backpack(p, r):
             ],
             0.075,
         )
-    p.line(cloth * 0.45, [(0.40, 0.10), (0.41, 0), (0.5, -0.03), (0.59, 0), (0.60, 0.10)], 0.04)
-    p.solid(
+    pen.line(cloth * 0.45, [(0.40, 0.10), (0.41, 0), (0.5, -0.03), (0.59, 0), (0.60, 0.10)], 0.04)
+    pen.solid(
         cloth,
         _smooth(
             [
@@ -687,46 +705,48 @@ def _backpack(p, r):
         0.04,
     )
     for s in (-1, 1):
-        p.solid(
+        pen.solid(
             other, _rect(0.5 + s * 0.38 - 0.06, 0.68, 0.5 + s * 0.38 + 0.06, 0.98, 0.03), inset=0.08
         )
-    p.line(cloth * 0.45, [(0.2, 0.42), (0.28, 0.24), (0.5, 0.19), (0.72, 0.24), (0.8, 0.42)], 0.022)
-    p.solid(other, _rect(0.23, 0.54, 0.77, 1.02, 0.08), 0.6, 0.05)
-    p.solid(other * 0.85, _rect(0.22, 0.52, 0.78, 0.70, 0.05), 0.7, 0.05)
-    for x in (0.36, 0.64):
-        p.fill(_hsv(0.08, 0.4, 0.2), _rect(x - 0.022, 0.50, x + 0.022, 0.78))
-        p.fill(_hsv(0.12, 0.2, 0.85), _rect(x - 0.032, 0.72, x + 0.032, 0.77))
-    p.fill(_vary(r, (0, 1), 0.6, 0.9), _rect(0.44, 0.29, 0.56, 0.36, 0.01))
-
-
-def _chair(p, r):
-    wood, pad = (
-        _vary(r, (0.04, 0.1), (0.3, 0.8), (0.3, 0.8)),
-        _vary(r, (0, 1), (0.2, 0.9), (0.4, 0.9)),
+    pen.line(
+        cloth * 0.45, [(0.2, 0.42), (0.28, 0.24), (0.5, 0.19), (0.72, 0.24), (0.8, 0.42)], 0.022
     )
-    if r.random() < 0.3:
-        wood = _vary(r, (0, 1), (0, 0.7), (0.2, 0.9))
+    pen.solid(other, _rect(0.23, 0.54, 0.77, 1.02, 0.08), 0.6, 0.05)
+    pen.solid(other * 0.85, _rect(0.22, 0.52, 0.78, 0.70, 0.05), 0.7, 0.05)
+    for x in (0.36, 0.64):
+        pen.fill(_hsv(0.08, 0.4, 0.2), _rect(x - 0.022, 0.50, x + 0.022, 0.78))
+        pen.fill(_hsv(0.12, 0.2, 0.85), _rect(x - 0.032, 0.72, x + 0.032, 0.77))
+    pen.fill(_vary(random, (0, 1), 0.6, 0.9), _rect(0.44, 0.29, 0.56, 0.36, 0.01))
+
+
+def _chair(pen, random):
+    wood, pad = (
+        _vary(random, (0.04, 0.1), (0.3, 0.8), (0.3, 0.8)),
+        _vary(random, (0, 1), (0.2, 0.9), (0.4, 0.9)),
+    )
+    if random.random() < 0.3:
+        wood = _vary(random, (0, 1), (0, 0.7), (0.2, 0.9))
     for x in (0.17, 0.63):
-        p.line(wood * 0.6, [(x, 0.7), (x, 1.12)], 0.05)
+        pen.line(wood * 0.6, [(x, 0.7), (x, 1.12)], 0.05)
     for x in (0.13, 0.67):
-        p.line(wood * 0.9, [(x, 0.02), (x, 0.68)], 0.06)
-    if r.random() < 0.5:
+        pen.line(wood * 0.9, [(x, 0.02), (x, 0.68)], 0.06)
+    if random.random() < 0.5:
         for y in (0.08, 0.24, 0.40):
-            p.solid(wood, _rect(0.12, y, 0.68, y + 0.09, 0.02), 0.75, 0.05)
+            pen.solid(wood, _rect(0.12, y, 0.68, y + 0.09, 0.02), 0.75, 0.05)
     else:
-        p.solid(wood, _rect(0.11, 0.03, 0.69, 0.14, 0.03), 0.75, 0.05)
+        pen.solid(wood, _rect(0.11, 0.03, 0.69, 0.14, 0.03), 0.75, 0.05)
         for x in (0.25, 0.35, 0.45, 0.55):
-            p.line(wood * 0.85, [(x, 0.1), (x, 0.66)], 0.035)
-    p.solid(wood, np.array([(0.1, 0.62), (0.7, 0.62), (0.80, 0.79), (0, 0.79)]), 0.8, 0.04)
-    p.fill(pad, np.array([(0.14, 0.635), (0.66, 0.635), (0.74, 0.765), (0.06, 0.765)]))
-    p.fill(wood * 0.65, _rect(0, 0.79, 0.80, 0.84))
+            pen.line(wood * 0.85, [(x, 0.1), (x, 0.66)], 0.035)
+    pen.solid(wood, np.array([(0.1, 0.62), (0.7, 0.62), (0.80, 0.79), (0, 0.79)]), 0.8, 0.04)
+    pen.fill(pad, np.array([(0.14, 0.635), (0.66, 0.635), (0.74, 0.765), (0.06, 0.765)]))
+    pen.fill(wood * 0.65, _rect(0, 0.79, 0.80, 0.84))
     for x in (0.03, 0.77):
-        p.line(wood * 0.85, [(x, 0.82), (x, 1.28)], 0.06)
-    p.line(wood * 0.55, [(0.03, 1.02), (0.77, 1.02)], 0.03)
+        pen.line(wood * 0.85, [(x, 0.82), (x, 1.28)], 0.06)
+    pen.line(wood * 0.55, [(0.03, 1.02), (0.77, 1.02)], 0.03)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-032
-def _bottle(p, r):
-    glass = _vary(r, r.choice([0.08, 0.3, 0.38, 0.55, 0.95]), (0.35, 0.9), (0.25, 0.75))
+def _bottle(pen, random):
+    glass = _vary(random, random.choice([0.08, 0.3, 0.38, 0.55, 0.95]), (0.35, 0.9), (0.25, 0.75))
     half = np.array(
         [
             (0.225, 0.04),
@@ -739,70 +759,74 @@ def _bottle(p, r):
         ]
     )
     body = np.concatenate([half, ((0.3, 0) + half * (-1, 1))[::-1]])
-    p.solid(glass, body, 0.55, 0.05)
-    label = _vary(r, (0, 1), (0.05, 0.8), (0.75, 1))
-    p.fill(label, _rect(-0.055, 0.6, 0.355, 0.92))
-    p.fill(_vary(r, (0, 1), 0.7, 0.6), _rect(-0.055, 0.68, 0.355, 0.76))
+    pen.solid(glass, body, 0.55, 0.05)
+    label = _vary(random, (0, 1), (0.05, 0.8), (0.75, 1))
+    pen.fill(label, _rect(-0.055, 0.6, 0.355, 0.92))
+    pen.fill(_vary(random, (0, 1), 0.7, 0.6), _rect(-0.055, 0.68, 0.355, 0.76))
     for y in (0.82, 0.87):
-        p.line(label * 0.5, [(0.03, y), (0.27, y)], 0.014)
-    p.solid(
-        _vary(r, (0, 1), (0, 0.9), (0.3, 0.9)), _rect(0.06, -0.02, 0.24, 0.09, 0.015), inset=0.08
+        pen.line(label * 0.5, [(0.03, y), (0.27, y)], 0.014)
+    pen.solid(
+        _vary(random, (0, 1), (0, 0.9), (0.3, 0.9)),
+        _rect(0.06, -0.02, 0.24, 0.09, 0.015),
+        inset=0.08,
     )
-    p.line(np.minimum(glass * 0.5 + 0.5, 1), [(-0.01, 0.5), (-0.02, 0.58)], 0.035)
-    p.line(np.minimum(glass * 0.5 + 0.5, 1), [(-0.02, 0.94), (-0.02, 1.03)], 0.03)
+    pen.line(np.minimum(glass * 0.5 + 0.5, 1), [(-0.01, 0.5), (-0.02, 0.58)], 0.035)
+    pen.line(np.minimum(glass * 0.5 + 0.5, 1), [(-0.02, 0.94), (-0.02, 1.03)], 0.03)
 
 
-def _book(p, r):
-    cover = _vary(r, (0, 1), (0.3, 0.9), (0.3, 0.85))
-    gilt = _vary(r, 0.12, (0.1, 0.7), 0.95) if r.random() < 0.6 else cover * 0.4
-    p.fill(_hsv(0.12, 0.12, 0.9), np.array([(0.17, 0.11), (0.85, 0.07), (0.72, 0.0), (0.03, 0.05)]))
+def _book(pen, random):
+    cover = _vary(random, (0, 1), (0.3, 0.9), (0.3, 0.85))
+    gilt = _vary(random, 0.12, (0.1, 0.7), 0.95) if random.random() < 0.6 else cover * 0.4
+    pen.fill(
+        _hsv(0.12, 0.12, 0.9), np.array([(0.17, 0.11), (0.85, 0.07), (0.72, 0.0), (0.03, 0.05)])
+    )
     for t in (0.25, 0.5, 0.75):
-        p.line(
+        pen.line(
             _hsv(0.11, 0.2, 0.7),
             [(0.03 + 0.14 * t, 0.05 + 0.06 * t), (0.72 + 0.13 * t, 0.07 * t)],
             0.006,
         )
-    p.fill(cover * 0.6, np.array([(0.17, 0.11), (0.02, 0.04), (0.02, 0.98), (0.17, 1.08)]))
+    pen.fill(cover * 0.6, np.array([(0.17, 0.11), (0.02, 0.04), (0.02, 0.98), (0.17, 1.08)]))
     for y in (0.2, 0.85):
-        p.line(gilt * 0.8, [(0.02, y - 0.06), (0.17, y)], 0.02)
-    p.solid(cover, np.array([(0.17, 0.11), (0.86, 0.065), (0.86, 1.0), (0.17, 1.08)]), 0.7, 0.03)
-    p.line(gilt, [(0.28, 0.28), (0.76, 0.25)], 0.05)
-    p.line(gilt, [(0.34, 0.38), (0.70, 0.36)], 0.03)
-    if r.random() < 0.5:
-        p.fill(gilt, _ellipse(0.52, 0.64, 0.14, 0.15, 24))
-        p.fill(cover * 0.8, _ellipse(0.52, 0.64, 0.09, 0.1, 20))
+        pen.line(gilt * 0.8, [(0.02, y - 0.06), (0.17, y)], 0.02)
+    pen.solid(cover, np.array([(0.17, 0.11), (0.86, 0.065), (0.86, 1.0), (0.17, 1.08)]), 0.7, 0.03)
+    pen.line(gilt, [(0.28, 0.28), (0.76, 0.25)], 0.05)
+    pen.line(gilt, [(0.34, 0.38), (0.70, 0.36)], 0.03)
+    if random.random() < 0.5:
+        pen.fill(gilt, _ellipse(0.52, 0.64, 0.14, 0.15, 24))
+        pen.fill(cover * 0.8, _ellipse(0.52, 0.64, 0.09, 0.1, 20))
     else:
-        p.fill(gilt * 0.9, np.array([(0.52, 0.47), (0.68, 0.63), (0.52, 0.81), (0.36, 0.65)]))
-    p.line(gilt, [(0.38, 0.93), (0.66, 0.91)], 0.025)
+        pen.fill(gilt * 0.9, np.array([(0.52, 0.47), (0.68, 0.63), (0.52, 0.81), (0.36, 0.65)]))
+    pen.line(gilt, [(0.38, 0.93), (0.66, 0.91)], 0.025)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-033
-def _mug(p, r):
+def _mug(pen, random):
     clay, band = (
-        _vary(r, (0, 1), (0.05, 0.85), (0.45, 0.98)),
-        _vary(r, (0, 1), (0.3, 0.9), (0.3, 0.9)),
+        _vary(random, (0, 1), (0.05, 0.85), (0.45, 0.98)),
+        _vary(random, (0, 1), (0.3, 0.9), (0.3, 0.9)),
     )
     ring, hole = _ellipse(0.72, 0.48, 0.23, 0.25), _ellipse(0.72, 0.48, 0.14, 0.16)
-    p.fill(clay * 0.75, np.concatenate([ring, ring[:1], hole[::-1], hole[-1:]]))
+    pen.fill(clay * 0.75, np.concatenate([ring, ring[:1], hole[::-1], hole[-1:]]))
     body = np.concatenate(
         [[(0.04, 0.1)], _ellipse(0.375, 0.82, 0.30, 0.07, 16, 180, 0), [(0.71, 0.1)]]
     )
-    p.solid(clay, body, 0.72, 0.03)
-    style = r.integers(3)
+    pen.solid(clay, body, 0.72, 0.03)
+    style = random.integers(3)
     if style == 0:
-        p.fill(band, np.array([(0.055, 0.35), (0.695, 0.35), (0.685, 0.6), (0.065, 0.6)]))
+        pen.fill(band, np.array([(0.055, 0.35), (0.695, 0.35), (0.685, 0.6), (0.065, 0.6)]))
     if style == 1:
         for x, y in ((0.2, 0.35), (0.4, 0.5), (0.58, 0.33), (0.22, 0.65), (0.56, 0.66)):
-            p.fill(band, _ellipse(x, y, 0.055, n=14))
-    p.fill(clay * 0.9, _ellipse(0.375, 0.1, 0.335, 0.085))
-    p.fill(clay * 0.5, _ellipse(0.375, 0.11, 0.30, 0.068))
-    p.fill(_vary(r, 0.06, 0.7, (0.2, 0.4)), _ellipse(0.375, 0.125, 0.275, 0.05))
+            pen.fill(band, _ellipse(x, y, 0.055, count=14))
+    pen.fill(clay * 0.9, _ellipse(0.375, 0.1, 0.335, 0.085))
+    pen.fill(clay * 0.5, _ellipse(0.375, 0.11, 0.30, 0.068))
+    pen.fill(_vary(random, 0.06, 0.7, (0.2, 0.4)), _ellipse(0.375, 0.125, 0.275, 0.05))
 
 
-def _teapot(p, r):
-    clay, band = _vary(r, (0, 1), (0.1, 0.85), (0.4, 0.98)), _vary(r, (0, 1), 0.7, 0.8)
+def _teapot(pen, random):
+    clay, band = _vary(random, (0, 1), (0.1, 0.85), (0.4, 0.98)), _vary(random, (0, 1), 0.7, 0.8)
     ring, hole = _ellipse(0.20, 0.5, 0.21, 0.22), _ellipse(0.20, 0.5, 0.14, 0.15)
-    p.fill(clay * 0.7, np.concatenate([ring, ring[:1], hole[::-1], hole[-1:]]))
-    p.solid(
+    pen.fill(clay * 0.7, np.concatenate([ring, ring[:1], hole[::-1], hole[-1:]]))
+    pen.solid(
         clay * 0.9,
         _smooth(
             [
@@ -819,8 +843,8 @@ def _teapot(p, r):
         0.75,
         0.05,
     )
-    p.fill(clay * 0.6, _rect(0.38, 0.84, 0.76, 0.90, 0.02))
-    p.solid(
+    pen.fill(clay * 0.6, _rect(0.38, 0.84, 0.76, 0.90, 0.02))
+    pen.solid(
         clay,
         _smooth(
             [
@@ -837,69 +861,78 @@ def _teapot(p, r):
         0.7,
         0.04,
     )
-    if r.random() < 0.6:
+    if random.random() < 0.6:
         for x, y in ((0.42, 0.5), (0.57, 0.56), (0.72, 0.5), (0.5, 0.7), (0.65, 0.7)):
-            p.fill(band, _ellipse(x, y, 0.04, n=12))
-            p.fill(_hsv(0.14, 0.7, 1), _ellipse(x, y, 0.015, n=8))
-    p.solid(clay * 0.95, _ellipse(0.57, 0.265, 0.19, 0.07, 24), 0.65, 0.06)
-    p.solid(clay, _ellipse(0.57, 0.165, 0.05, n=16), 0.6, 0.08)
+            pen.fill(band, _ellipse(x, y, 0.04, count=12))
+            pen.fill(_hsv(0.14, 0.7, 1), _ellipse(x, y, 0.015, count=8))
+    pen.solid(clay * 0.95, _ellipse(0.57, 0.265, 0.19, 0.07, 24), 0.65, 0.06)
+    pen.solid(clay, _ellipse(0.57, 0.165, 0.05, count=16), 0.6, 0.08)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-034
-def _lamp(p, r):
+def _lamp(pen, random):
     shade = _vary(
-        r, r.uniform(0.06, 0.16) if r.random() < 0.6 else r.random(), (0.1, 0.6), (0.85, 1)
+        random,
+        random.uniform(0.06, 0.16) if random.random() < 0.6 else random.random(),
+        (0.1, 0.6),
+        (0.85, 1),
     )
-    foot = _vary(r, (0, 1), (0.1, 0.8), (0.25, 0.75))
-    if r.random() < 0.5:
-        p.line(foot, [(0.38, 0.5), (0.38, 1.1)], 0.05)
+    foot = _vary(random, (0, 1), (0.1, 0.8), (0.25, 0.75))
+    if random.random() < 0.5:
+        pen.line(foot, [(0.38, 0.5), (0.38, 1.1)], 0.05)
     else:
         half = [(0.33, 0.5), (0.36, 0.62), (0.22, 0.82), (0.27, 1.05)]
-        p.solid(foot, _smooth(half + [(0.76 - x, y) for x, y in half[::-1]], 5), 0.65, 0.06)
-    p.solid(foot * 0.8, _ellipse(0.38, 1.1, 0.22, 0.055, 24), 0.7, 0.06)
-    p.solid(shade, np.array([(0.2, 0.0), (0.56, 0.0), (0.76, 0.52), (0, 0.52)]), 0.85, 0.03)
+        pen.solid(foot, _smooth(half + [(0.76 - x, y) for x, y in half[::-1]], 5), 0.65, 0.06)
+    pen.solid(foot * 0.8, _ellipse(0.38, 1.1, 0.22, 0.055, 24), 0.7, 0.06)
+    pen.solid(shade, np.array([(0.2, 0.0), (0.56, 0.0), (0.76, 0.52), (0, 0.52)]), 0.85, 0.03)
     glow = np.minimum(shade * 1.15 + 0.05, 1)
-    p.fill(glow, np.array([(0.30, 0.06), (0.46, 0.06), (0.56, 0.48), (0.20, 0.48)]))
+    pen.fill(glow, np.array([(0.30, 0.06), (0.46, 0.06), (0.56, 0.48), (0.20, 0.48)]))
     for y, x in ((0.025, 0.19), (0.5, 0.37)):
-        p.line(shade * 0.65, [(0.38 - x, y), (0.38 + x, y)], 0.03)
-    p.line(_hsv(0, 0, 0.3), [(0.6, 0.52), (0.6, 0.68)], 0.01)
+        pen.line(shade * 0.65, [(0.38 - x, y), (0.38 + x, y)], 0.03)
+    pen.line(_hsv(0, 0, 0.3), [(0.6, 0.52), (0.6, 0.68)], 0.01)
 
 
-def _clock(p, r):
-    case, face = _vary(r, (0, 1), (0.1, 0.9), (0.2, 0.85)), _vary(r, 0.12, (0, 0.2), (0.88, 1))
-    if r.random() < 0.6:  # an alarm clock
+def _clock(pen, random):
+    case, face = (
+        _vary(random, (0, 1), (0.1, 0.9), (0.2, 0.85)),
+        _vary(random, 0.12, (0, 0.2), (0.88, 1)),
+    )
+    if random.random() < 0.6:  # an alarm clock
         for s in (-1, 1):
-            p.line(case * 0.6, [(0.5 + s * 0.3, 0.85), (0.5 + s * 0.4, 1.03)], 0.07)
-            p.solid(case * 0.85, _ellipse(0.5 + s * 0.27, 0.055, 0.17, 0.12, 20), 0.65, 0.08)
-        p.line(case * 0.5, [(0.5, 0.1), (0.5, -0.06)], 0.05)
-    p.solid(case, _ellipse(0.5, 0.5, 0.49, n=48), 0.6, 0.04)
-    p.fill(face * 0.8, _ellipse(0.5, 0.5, 0.395, n=40))
-    p.fill(face, _ellipse(0.505, 0.51, 0.38, n=40))
+            pen.line(case * 0.6, [(0.5 + s * 0.3, 0.85), (0.5 + s * 0.4, 1.03)], 0.07)
+            pen.solid(case * 0.85, _ellipse(0.5 + s * 0.27, 0.055, 0.17, 0.12, 20), 0.65, 0.08)
+        pen.line(case * 0.5, [(0.5, 0.1), (0.5, -0.06)], 0.05)
+    pen.solid(case, _ellipse(0.5, 0.5, 0.49, count=48), 0.6, 0.04)
+    pen.fill(face * 0.8, _ellipse(0.5, 0.5, 0.395, count=40))
+    pen.fill(face, _ellipse(0.505, 0.51, 0.38, count=40))
     ink = _hsv(0, 0, 0.1)
     for k in range(12):
         v = np.array([np.sin(k * np.pi / 6), -np.cos(k * np.pi / 6)])
-        p.line(
+        pen.line(
             ink,
             [0.5 + v * (0.28 if k % 3 == 0 else 0.315), 0.5 + v * 0.355],
             0.034 if k % 3 == 0 else 0.018,
         )
-    for a, length, width in ((r.uniform(0, 6.28), 0.2, 0.04), (r.uniform(0, 6.28), 0.29, 0.026)):
-        p.line(ink, [(0.5, 0.5), 0.5 + length * np.array([np.sin(a), -np.cos(a)])], width)
-    p.fill(case, _ellipse(0.5, 0.5, 0.032, n=12))
+    for a, length, width in (
+        (random.uniform(0, 6.28), 0.2, 0.04),
+        (random.uniform(0, 6.28), 0.29, 0.026),
+    ):
+        pen.line(ink, [(0.5, 0.5), 0.5 + length * np.array([np.sin(a), -np.cos(a)])], width)
+    pen.fill(case, _ellipse(0.5, 0.5, 0.032, count=12))
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-037
-def _umbrella(p, r):
-    hue, sat = r.random(), r.uniform(0.6, 0.95)
-    one = _vary(r, hue, sat, (0.6, 0.95))
+def _umbrella(pen, random):
+    hue, sat = random.random(), random.uniform(0.6, 0.95)
+    one = _vary(random, hue, sat, (0.6, 0.95))
     two = (
-        _vary(r, hue + r.uniform(0.2, 0.8), 0.8, 0.9)
-        if r.random() < 0.4
-        else _hsv(hue, sat * r.choice([0.05, 0.4]), 1)
+        _vary(random, hue + random.uniform(0.2, 0.8), 0.8, 0.9)
+        if random.random() < 0.4
+        else _hsv(hue, sat * random.choice([0.05, 0.4]), 1)
     )
-    n, wood = int(r.choice([6, 8])), _vary(r, 0.07, 0.6, (0.2, 0.5))
-    p.fill(one * 0.35, np.concatenate([_ellipse(0.5, 0.47, 0.49, 0.10, 32)]))
-    p.line(wood, [(0.5, 0.1), (0.5, 0.96)], 0.030)
+    n, wood = int(random.choice([6, 8])), _vary(random, 0.07, 0.6, (0.2, 0.5))
+    pen.fill(one * 0.35, np.concatenate([_ellipse(0.5, 0.47, 0.49, 0.10, 32)]))
+    pen.line(wood, [(0.5, 0.1), (0.5, 0.96)], 0.030)
     hook = _ellipse(0.57, 0.96, 0.07, 0.09, 10, 180, 0)
-    p.line(wood * 0.7, hook, 0.036)
+    pen.line(wood * 0.7, hook, 0.036)
     down = _arc(8, 0, 90)[:, ::-1]  # sine and cosine from the tip to the hem
     ribs = np.stack(
         [
@@ -911,19 +944,21 @@ def _umbrella(p, r):
     sag, along = 0.045 * _arc(7, 0, 180)[1:-1, 1:] * (0, 1), np.linspace(0, 1, 7)[1:-1, None]
     for k, (left, right) in enumerate(zip(ribs, ribs[1:])):
         hem = left[-1] + (right[-1] - left[-1]) * along - sag
-        p.fill(
+        pen.fill(
             (one if k % 2 else two) * (1 - 0.28 * abs((k + 0.5) / n - 0.4)),
             np.concatenate([left, hem, right[::-1]]),
         )
     for rib in ribs[1:-1]:
-        p.line(one * 0.4, rib[::2].tolist(), 0.006)
-    p.line(wood, [(0.5, 0.07), (0.5, 0)], 0.022)
+        pen.line(one * 0.4, rib[::2].tolist(), 0.006)
+    pen.line(wood, [(0.5, 0.07), (0.5, 0)], 0.022)
 
 
-def _hat(p, r):
-    felt = _vary(r, r.choice([0.09, 0.11, 0.06, 0.6, 0.0, 0.35, 0.85]), (0.15, 0.8), (0.25, 0.92))
-    ribbon = _vary(r, (0, 1), (0.3, 0.95), (0.15, 0.9))
-    p.solid(felt * 0.85, _ellipse(0.5, 0.44, 0.5, 0.13, 40), 0.65, 0.03)
+def _hat(pen, random):
+    felt = _vary(
+        random, random.choice([0.09, 0.11, 0.06, 0.6, 0.0, 0.35, 0.85]), (0.15, 0.8), (0.25, 0.92)
+    )
+    ribbon = _vary(random, (0, 1), (0.3, 0.95), (0.15, 0.9))
+    pen.solid(felt * 0.85, _ellipse(0.5, 0.44, 0.5, 0.13, 40), 0.65, 0.03)
     crown = _smooth(
         [
             (0.20, 0.45),
@@ -939,8 +974,8 @@ def _hat(p, r):
         ],
         5,
     )
-    p.solid(felt, crown, 0.7, 0.03)
-    p.fill(
+    pen.solid(felt, crown, 0.7, 0.03)
+    pen.fill(
         ribbon,
         np.concatenate(
             [
@@ -949,7 +984,7 @@ def _hat(p, r):
             ]
         ),
     )
-    p.fill(
+    pen.fill(
         felt,
         np.concatenate(
             [
@@ -958,21 +993,25 @@ def _hat(p, r):
             ]
         ),
     )
-    if r.random() < 0.5:
-        p.fill(ribbon * 0.7, _rect(0.66, 0.31, 0.73, 0.44))
-    p.line(felt * 0.6, [(0.42, 0.07), (0.5, 0.13), (0.58, 0.07)], 0.02)
+    if random.random() < 0.5:
+        pen.fill(ribbon * 0.7, _rect(0.66, 0.31, 0.73, 0.44))
+    pen.line(felt * 0.6, [(0.42, 0.07), (0.5, 0.13), (0.58, 0.07)], 0.02)
 
 
-def _sunglasses(p, r):
-    frame = _vary(r, (0, 1), (0.3, 0.95), (0.25, 0.95)) if r.random() < 0.6 else _hsv(0, 0, 0.08)
-    lens, style = _vary(r, (0, 1), (0.1, 0.6), (0.1, 0.25)), r.integers(3)
+def _sunglasses(pen, random):
+    frame = (
+        _vary(random, (0, 1), (0.3, 0.95), (0.25, 0.95))
+        if random.random() < 0.6
+        else _hsv(0, 0, 0.08)
+    )
+    lens, style = _vary(random, (0, 1), (0.1, 0.6), (0.1, 0.25)), random.integers(3)
     for s in (-1, 1):
-        p.line(
+        pen.line(
             frame * 0.7,
             [(0.5 + s * 0.45, 0.15), (0.5 + s * 0.52, 0.06), (0.5 + s * 0.50, -0.03)],
             0.045,
         )
-    p.line(frame, [(0.38, 0.13), (0.5, 0.10), (0.62, 0.13)], 0.045)
+    pen.line(frame, [(0.38, 0.13), (0.5, 0.10), (0.62, 0.13)], 0.045)
     for s in (-1, 1):
         outline = {
             0: _ellipse(0, 0, 0.215, 0.195, 28),
@@ -990,26 +1029,26 @@ def _sunglasses(p, r):
             ),
         }[style] * (s, 1)
         at = np.array([0.5 + s * 0.25, 0.2])
-        p.fill(frame, at + outline)
-        p.fill(lens, at + outline * 0.84)
-        p.fill(lens * 0.5 + 0.25, at + (0, 0.05) + outline * (0.7, 0.45))
-        p.fill(lens, at + (0, -0.02) + outline * (0.76, 0.5))
-        p.fill(
+        pen.fill(frame, at + outline)
+        pen.fill(lens, at + outline * 0.84)
+        pen.fill(lens * 0.5 + 0.25, at + (0, 0.05) + outline * (0.7, 0.45))
+        pen.fill(lens, at + (0, -0.02) + outline * (0.76, 0.5))
+        pen.fill(
             np.full(3, 0.92),
             at + np.array([(-0.12, -0.09), (-0.06, -0.11), (-0.11, 0.04), (-0.15, 0.03)]),
         )
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-040
-def _skin(r):
-    return _vary(r, (0.03, 0.08), (0.25, 0.6), (0.35, 0.97))
+def _skin(random):
+    return _vary(random, (0.03, 0.08), (0.25, 0.6), (0.35, 0.97))
 
 
-def _person(p, r):
-    skin, hair = _skin(r), _vary(r, (0.03, 0.12), (0.1, 0.75), (0.05, 0.75))
-    cloth, long = _vary(r, (0, 1), (0.1, 0.8), (0.25, 0.9)), r.random() < 0.5
-    p.part = "Person"
+def _person(pen, random):
+    skin, hair = _skin(random), _vary(random, (0.03, 0.12), (0.1, 0.75), (0.05, 0.75))
+    cloth, long = _vary(random, (0, 1), (0.1, 0.8), (0.25, 0.9)), random.random() < 0.5
+    pen.part = "Person"
     if long:
-        p.fill(
+        pen.fill(
             hair * 0.8,
             _smooth(
                 [
@@ -1023,7 +1062,7 @@ def _person(p, r):
                 ]
             ),
         )
-    p.solid(
+    pen.solid(
         cloth,
         _smooth(
             [
@@ -1042,11 +1081,11 @@ def _person(p, r):
         0.7,
         0.03,
     )
-    p.fill(
+    pen.fill(
         skin * 0.8, _smooth([(0.42, 0.5), (0.58, 0.5), (0.6, 0.66), (0.5, 0.74), (0.4, 0.66)], 4)
     )
-    p.part = "Human face"
-    p.solid(
+    pen.part = "Human face"
+    pen.solid(
         skin,
         _smooth(
             [
@@ -1065,18 +1104,20 @@ def _person(p, r):
     )
     ink = hair * 0.5
     for s in (-1, 1):
-        p.fill(np.full(3, 0.95), _ellipse(0.5 + s * 0.075, 0.31, 0.036, 0.020, 12))
-        p.fill(_vary(r, (0.05, 0.6), 0.5, 0.25), _ellipse(0.5 + s * 0.075, 0.31, 0.018, 0.020, 10))
-        p.line(
+        pen.fill(np.full(3, 0.95), _ellipse(0.5 + s * 0.075, 0.31, 0.036, 0.020, 12))
+        pen.fill(
+            _vary(random, (0.05, 0.6), 0.5, 0.25), _ellipse(0.5 + s * 0.075, 0.31, 0.018, 0.020, 10)
+        )
+        pen.line(
             ink, [(0.5 + s * 0.035, 0.265), (0.5 + s * 0.08, 0.25), (0.5 + s * 0.12, 0.27)], 0.016
         )
-    p.line(skin * 0.75, [(0.5, 0.33), (0.515, 0.405), (0.485, 0.415)], 0.014)
-    p.fill(
+    pen.line(skin * 0.75, [(0.5, 0.33), (0.515, 0.405), (0.485, 0.415)], 0.014)
+    pen.fill(
         _hsv(0.98, 0.55, 0.35 + 0.35 * skin[0]),
         _smooth([(0.43, 0.475), (0.5, 0.465), (0.57, 0.475), (0.5, 0.51)], 4),
     )
-    p.part = "Person"
-    p.fill(
+    pen.part = "Person"
+    pen.fill(
         hair,
         _smooth(
             [
@@ -1096,12 +1137,12 @@ def _person(p, r):
     )
 
 
-def _hand(p, r):
-    skin, sleeve = _skin(r), _vary(r, (0, 1), (0.1, 0.8), (0.2, 0.9))
-    p.part = "-"
-    p.solid(skin * 0.92, _stroke([(0.5, 0.8), (0.5, 1.3), (0.5, 3.0)], 0.34, 0.5), 0.8, 0.03)
-    p.solid(sleeve, _stroke([(0.5, 1.35), (0.5, 2.0), (0.5, 3.2)], 0.56, 0.75), 0.7, 0.02)
-    p.part = ""
+def _hand(pen, random):
+    skin, sleeve = _skin(random), _vary(random, (0, 1), (0.1, 0.8), (0.2, 0.9))
+    pen.part = "-"
+    pen.solid(skin * 0.92, _stroke([(0.5, 0.8), (0.5, 1.3), (0.5, 3.0)], 0.34, 0.5), 0.8, 0.03)
+    pen.solid(sleeve, _stroke([(0.5, 1.35), (0.5, 2.0), (0.5, 3.2)], 0.56, 0.75), 0.7, 0.02)
+    pen.part = ""
     for x, tip, lean in (
         (0.27, 0.20, -0.10),
         (0.42, 0.05, -0.03),
@@ -1110,14 +1151,14 @@ def _hand(p, r):
     ):
         top = (x + lean, tip + 0.05)
         finger = np.concatenate([_stroke([(x, 0.52), top], 0.125, 0.10)])
-        p.fill(skin * 0.72, np.concatenate([finger]) + (0.012, 0))
-        p.fill(skin * 0.98, finger)
-        p.fill(skin * 0.98, _ellipse(*top, 0.05, n=14))
-        p.fill(
+        pen.fill(skin * 0.72, np.concatenate([finger]) + (0.012, 0))
+        pen.fill(skin * 0.98, finger)
+        pen.fill(skin * 0.98, _ellipse(*top, 0.05, count=14))
+        pen.fill(
             _hsv(0.99, 0.2, 0.9) * 0.5 + skin * 0.5,
             _ellipse(top[0], top[1] - 0.005, 0.026, 0.032, 10),
         )
-    p.solid(
+    pen.solid(
         skin,
         _smooth(
             [
@@ -1134,7 +1175,7 @@ def _hand(p, r):
         0.82,
         0.03,
     )
-    p.solid(
+    pen.solid(
         skin * 0.97,
         _smooth(
             [
@@ -1151,8 +1192,8 @@ def _hand(p, r):
         0.82,
         0.04,
     )
-    p.line(skin * 0.75, [(0.34, 0.60), (0.5, 0.64), (0.66, 0.60)], 0.014)
-    p.line(skin * 0.75, [(0.36, 0.72), (0.5, 0.74), (0.60, 0.70)], 0.012)
+    pen.line(skin * 0.75, [(0.34, 0.60), (0.5, 0.64), (0.66, 0.60)], 0.014)
+    pen.line(skin * 0.75, [(0.36, 0.72), (0.5, 0.74), (0.60, 0.70)], 0.012)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-043
 OBJECTS = {
@@ -1212,18 +1253,18 @@ _TILT = {
 def pose(
     name: str,  # a key of OBJECTS
     size: float,  # its larger side; of a person, the width
-    r: np.random.Generator,
+    random: np.random.Generator,
     tilt: float = None,  # degrees; None: by chance, as far as such a thing leans
 ) -> tuple:  # pen, its points around (0, 0) at that size, (width, height)
     "Draw the object `name`, turned, mirrored, sheared and stretched a little"
     pen = Pen()
-    OBJECTS[name](pen, r)
+    OBJECTS[name](pen, random)
     points = pen.points()[0]
-    a = np.radians(r.uniform(-1, 1) * _TILT[name] if tilt is None else tilt)
+    a = np.radians(random.uniform(-1, 1) * _TILT[name] if tilt is None else tilt)
     turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
     m = turn @ [
-        [r.choice([-1, 1]), r.uniform(-0.08, 0.08)],
-        [0, r.uniform(0.93, 1.07)],
+        [random.choice([-1, 1]), random.uniform(-0.08, 0.08)],
+        [0, random.uniform(0.93, 1.07)],
     ]  # mirrored, sheared, stretched
     points = points @ m.T
     counted = points[pen.counted()]
@@ -1232,18 +1273,20 @@ def pose(
     return pen, (points - (lo + hi) / 2) * scale, (hi - lo) * scale
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-049
-def _grade(top, bottom, h, w):  # (h, w, 3): a vertical blend of two colors
-    t = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
-    return np.broadcast_to(top * (1 - t) + bottom * t, (h, w, 3)).astype(np.float32)
+def _grade(top, bottom, height, width):  # (h, w, 3): a vertical blend of two colors
+    t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    return np.broadcast_to(top * (1 - t) + bottom * t, (height, width, 3)).astype(np.float32)
 
 
-def _floor(tile, h, w):  # (h, w, 3): the square texture `tile` as a floor that recedes upwards
+def _floor(
+    tile, height, width
+):  # (h, w, 3): the square texture `tile` as a floor that recedes upwards
     n = tile.shape[0]
-    near, a = 0.4 * h, 0.98 * n * 0.4 * h / w
+    near, a = 0.4 * height, 0.98 * n * 0.4 * height / width
     c = [
         a / near,
         0.5 * n / near,
-        (-w / 2 * a + 0.5 * n * near) / near,
+        (-width / 2 * a + 0.5 * n * near) / near,
         0,
         0,
         0.98 * n,
@@ -1252,130 +1295,155 @@ def _floor(tile, h, w):  # (h, w, 3): the square texture `tile` as a floor that 
     ]
     image = Image.fromarray((tile.clip(0, 1) * 255).astype(np.uint8))
     return (
-        np.asarray(image.transform((w, h), Image.PERSPECTIVE, c, Image.BILINEAR), np.float32) / 255
+        np.asarray(
+            image.transform((width, height), Image.PERSPECTIVE, c, Image.BILINEAR), np.float32
+        )
+        / 255
     )
 
 
-def _boards(r, color, n=256):  # (n, n, 3): wooden boards
-    grain = Image.fromarray(_fractal(r, n, n, (16, 64))).resize((n, n // 8), Image.BOX)
-    grain = np.asarray(grain.resize((n, n), Image.BILINEAR))
-    k, width = np.arange(n), int(r.choice([24, 36, 52]))
-    tone = 1 + 0.12 * r.standard_normal(n // width + 1)[k // width] - 0.45 * (k % width < 2)
+def _boards(random, color, size=256):  # (n, n, 3): wooden boards
+    grain = Image.fromarray(_fractal(random, size, size, (16, 64))).resize(
+        (size, size // 8), Image.BOX
+    )
+    grain = np.asarray(grain.resize((size, size), Image.BILINEAR))
+    k, width = np.arange(size), int(random.choice([24, 36, 52]))
+    tone = 1 + 0.12 * random.standard_normal(size // width + 1)[k // width] - 0.45 * (k % width < 2)
     return color * (tone[None, :, None] + 0.08 * grain.T[..., None])
 
 
-def _speckle(r, color, strength, cells, n=256):  # (n, n, 3): grass, sand, asphalt, carpet
+def _speckle(random, color, strength, cells, size=256):  # (n, n, 3): grass, sand, asphalt, carpet
     return color * (
-        1 + strength * _fractal(r, n, n, cells, 0.9)[..., None]
-    ) + 0.02 * r.standard_normal((n, n, 1))
+        1 + strength * _fractal(random, size, size, cells, 0.9)[..., None]
+    ) + 0.02 * random.standard_normal((size, size, 1))
 
 
-def _tiles(r, color, n=256):  # (n, n, 3): a tiled floor
-    k, side = np.arange(n), int(r.choice([24, 32, 48]))
-    check = ((k[:, None] // side + k[None] // side) % 2) * r.uniform(0, 0.35)
+def _tiles(random, color, size=256):  # (n, n, 3): a tiled floor
+    k, side = np.arange(size), int(random.choice([24, 32, 48]))
+    check = ((k[:, None] // side + k[None] // side) % 2) * random.uniform(0, 0.35)
     joint = ((k[:, None] % side < 2) | (k[None] % side < 2)) * 0.25
-    return color * (1 - check - joint)[..., None] + 0.02 * _fractal(r, n, n)[..., None]
+    return color * (1 - check - joint)[..., None] + 0.02 * _fractal(random, size, size)[..., None]
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-052
-def _indoors(r, w, h, kind):  # wall above (w, h pixels), with what may hang on it
-    wall = _vary(r, (0, 1), (0.02, 0.28), (0.5, 0.95))
+def _indoors(random, width, height, kind):  # wall above (w, h pixels), with what may hang on it
+    wall = _vary(random, (0, 1), (0.02, 0.28), (0.5, 0.95))
     a = (
-        _grade(wall * r.uniform(0.9, 1.1), wall * r.uniform(0.75, 1), h, w)
-        + 0.02 * _fractal(r, h, w)[..., None]
+        _grade(wall * random.uniform(0.9, 1.1), wall * random.uniform(0.75, 1), height, width)
+        + 0.02 * _fractal(random, height, width)[..., None]
     )
-    x, style = np.arange(w), r.integers(4)
+    x, style = np.arange(width), random.integers(4)
     if style == 0:
-        a *= (1 - 0.12 * (x // int(r.integers(5, 14)) % 2))[None, :, None]
+        a *= (1 - 0.12 * (x // int(random.integers(5, 14)) % 2))[None, :, None]
     if style == 1:
-        a[-h // 3 :] *= r.uniform(0.5, 0.85)
-    if r.random() < 0.55:  # a window or a picture
-        x0, y0 = r.integers(0, w * 2 // 3), r.integers(0, max(1, h // 4))
-        dx, dy = r.integers(w // 6, w // 3), r.integers(h // 4, max(h // 2, h // 4 + 1))
-        a[y0 : y0 + dy, x0 : x0 + dx] = _vary(r, 0.1, (0, 0.6), (0.2, 0.95))
-        a[y0 + 3 : y0 + dy - 3, x0 + 3 : x0 + dx - 3] = _vary(r, (0, 1), (0.02, 0.3), (0.6, 1))
+        a[-height // 3 :] *= random.uniform(0.5, 0.85)
+    if random.random() < 0.55:  # a window or a picture
+        x0, y0 = random.integers(0, width * 2 // 3), random.integers(0, max(1, height // 4))
+        dx, dy = (
+            random.integers(width // 6, width // 3),
+            random.integers(height // 4, max(height // 2, height // 4 + 1)),
+        )
+        a[y0 : y0 + dy, x0 : x0 + dx] = _vary(random, 0.1, (0, 0.6), (0.2, 0.95))
+        a[y0 + 3 : y0 + dy - 3, x0 + 3 : x0 + dx - 3] = _vary(random, (0, 1), (0.02, 0.3), (0.6, 1))
     if kind == "table":  # far away, out of focus
-        spots = _fractal(r, h, w, (3, 6, 9))[..., None]
-        spots = spots + 0.3 * np.stack([_fractal(r, h, w, (3, 6)) for _ in range(3)], 2)
+        spots = _fractal(random, height, width, (3, 6, 9))[..., None]
+        spots = spots + 0.3 * np.stack(
+            [_fractal(random, height, width, (3, 6)) for _ in range(3)], 2
+        )
         far = Image.fromarray(((a + 0.12 * spots).clip(0, 1) * 255).astype(np.uint8))
-        a = np.asarray(far.filter(ImageFilter.GaussianBlur(w / 32)), np.float32) / 255
+        a = np.asarray(far.filter(ImageFilter.GaussianBlur(width / 32)), np.float32) / 255
     else:
-        a[-max(2, h // 24) :] = wall * r.uniform(0.4, 0.7)
+        a[-max(2, height // 24) :] = wall * random.uniform(0.4, 0.7)
     return a
 
 
-def _sky(r, w, h):  # sky with clouds
+def _sky(random, width, height):  # sky with clouds
     deep, mist = (
-        _vary(r, (0.54, 0.62), (0.15, 0.65), (0.65, 0.95)),
-        _vary(r, r.choice([0.08, 0.58, 0.6]), (0.03, 0.25), (0.8, 1)),
+        _vary(random, (0.54, 0.62), (0.15, 0.65), (0.65, 0.95)),
+        _vary(random, random.choice([0.08, 0.58, 0.6]), (0.03, 0.25), (0.8, 1)),
     )
-    cloud = (_fractal(r, h, w, (3, 6, 12, 24, 48)) - r.uniform(-0.4, 1.2)).clip(0, 1.2)[
-        ..., None
-    ] * r.uniform(0.2, 0.6)
-    return _grade(deep, mist, h, w) * (1 - cloud) + cloud * r.uniform(0.8, 0.98)
+    cloud = (_fractal(random, height, width, (3, 6, 12, 24, 48)) - random.uniform(-0.4, 1.2)).clip(
+        0, 1.2
+    )[..., None] * random.uniform(0.2, 0.6)
+    return _grade(deep, mist, height, width) * (1 - cloud) + cloud * random.uniform(0.8, 0.98)
 
 
-def _skyline(r, a, kind):  # put trees, houses, hills or a coast onto the lower part of the sky `a`
-    h, w, _ = a.shape
+def _skyline(
+    random, pixels, kind
+):  # put trees, houses, hills or a coast onto the lower part of the sky `a`
+    h, w, _ = pixels.shape
     x, y = np.arange(w), np.arange(h)[:, None]
-    bumps = _fractal(r, 8, w, (3, 8, 20))[0]
+    bumps = _fractal(random, 8, w, (3, 8, 20))[0]
     if kind == "street":
         x0 = 0
         while x0 < w:
-            dx, top = int(r.integers(w // 7, w // 3)), int(r.integers(0, max(1, h * 3 // 5)))
-            wall = _vary(r, (0.02, 0.15), (0.05, 0.5), (0.3, 0.8))
-            a[top:, x0 : x0 + dx] = wall
+            dx, top = (
+                int(random.integers(w // 7, w // 3)),
+                int(random.integers(0, max(1, h * 3 // 5))),
+            )
+            wall = _vary(random, (0.02, 0.15), (0.05, 0.5), (0.3, 0.8))
+            pixels[top:, x0 : x0 + dx] = wall
             lit = ((y[top:] - top) % 9 > 3) & ((x[None, x0 : x0 + dx] - x0) % 8 > 3)
-            a[top:, x0 : x0 + dx][lit] = wall * r.uniform(0.35, 0.65) + (0, 0.02, 0.05)
+            pixels[top:, x0 : x0 + dx][lit] = wall * random.uniform(0.35, 0.65) + (0, 0.02, 0.05)
             x0 += dx
-        return a
+        return pixels
     height, tint = {
-        "park": (0.45, _vary(r, (0.22, 0.36), 0.5, (0.25, 0.5))),
-        "hills": (0.5, _vary(r, (0.5, 0.65), 0.25, (0.5, 0.75))),
+        "park": (0.45, _vary(random, (0.22, 0.36), 0.5, (0.25, 0.5))),
+        "hills": (0.5, _vary(random, (0.5, 0.65), 0.25, (0.5, 0.75))),
         "beach": (0.06, _hsv(0.55, 0.3, 0.5)),
-        "sea": (0.16, _vary(r, (0.3, 0.6), 0.3, (0.4, 0.6))),
+        "sea": (0.16, _vary(random, (0.3, 0.6), 0.3, (0.4, 0.6))),
     }[kind]
     for layer in (1.0, 0.55):
         edge = h * (1 - height * layer * (0.7 + 0.3 * np.roll(bumps, int(0.6 * layer * w))))
         mask = (y > edge)[..., None]
-        rough = 1 + (0.16 if kind == "park" else 0.05) * _fractal(r, h, w, (16, 32, 64))[..., None]
-        a = np.where(mask, tint * rough * (0.75 + 0.25 * layer), a)
-    return a
+        rough = (
+            1 + (0.16 if kind == "park" else 0.05) * _fractal(random, h, w, (16, 32, 64))[..., None]
+        )
+        pixels = np.where(mask, tint * rough * (0.75 + 0.25 * layer), pixels)
+    return pixels
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-054
 PLACES = ("room", "table", "park", "beach", "street", "hills", "sea", "studio")
 
 
-def _ground(r, kind, h, w):  # what objects stand on
-    any_wood = _vary(r, (0.05, 0.10), (0.2, 0.55), (0.3, 0.85))
+def _ground(random, kind, height, width):  # what objects stand on
+    any_wood = _vary(random, (0.05, 0.10), (0.2, 0.55), (0.3, 0.85))
     if kind == "table":
-        tile = _boards(r, any_wood)
+        tile = _boards(random, any_wood)
     elif kind == "room":
         tile = [
-            lambda: _boards(r, any_wood),
-            lambda: _tiles(r, _vary(r, (0, 1), (0, 0.3), (0.5, 0.95))),
-            lambda: _speckle(r, _vary(r, (0, 1), (0.1, 0.6), (0.3, 0.8)), 0.06, (32, 64, 128)),
-        ][r.integers(3)]()
+            lambda: _boards(random, any_wood),
+            lambda: _tiles(random, _vary(random, (0, 1), (0, 0.3), (0.5, 0.95))),
+            lambda: _speckle(
+                random, _vary(random, (0, 1), (0.1, 0.6), (0.3, 0.8)), 0.06, (32, 64, 128)
+            ),
+        ][random.integers(3)]()
     elif kind == "park":
-        tile = _speckle(r, _vary(r, (0.2, 0.32), (0.4, 0.7), (0.35, 0.65)), 0.14, (8, 32, 64, 128))
+        tile = _speckle(
+            random, _vary(random, (0.2, 0.32), (0.4, 0.7), (0.35, 0.65)), 0.14, (8, 32, 64, 128)
+        )
     elif kind == "beach":
-        tile = _speckle(r, _vary(r, (0.09, 0.13), (0.2, 0.45), (0.7, 0.92)), 0.04, (8, 32, 64, 128))
-    elif kind == "street" and r.random() < 0.4:
-        tile = _tiles(r, _vary(r, 0.1, 0.06, (0.5, 0.8)))
+        tile = _speckle(
+            random, _vary(random, (0.09, 0.13), (0.2, 0.45), (0.7, 0.92)), 0.04, (8, 32, 64, 128)
+        )
+    elif kind == "street" and random.random() < 0.4:
+        tile = _tiles(random, _vary(random, 0.1, 0.06, (0.5, 0.8)))
     elif kind == "street":
-        tile = _speckle(r, _vary(r, 0.6, 0.05, (0.3, 0.55)), 0.08, (8, 64, 128))
+        tile = _speckle(random, _vary(random, 0.6, 0.05, (0.3, 0.55)), 0.08, (8, 64, 128))
     elif kind == "hills":
         color = [(0.58, 0.05, 0.92), (0.2, 0.5, 0.5), (0.11, 0.45, 0.6)][
-            r.integers(3)
+            random.integers(3)
         ]  # snow, a meadow, dry grass
-        tile = _speckle(r, _hsv(*color), 0.07, (4, 16, 64, 128))
+        tile = _speckle(random, _hsv(*color), 0.07, (4, 16, 64, 128))
     else:  # water
         water, wave = (
-            _vary(r, (0.5, 0.6), (0.35, 0.75), (0.35, 0.7)),
-            _fractal(r, 256, 256, (24, 48, 96)),
+            _vary(random, (0.5, 0.6), (0.35, 0.75), (0.35, 0.7)),
+            _fractal(random, 256, 256, (24, 48, 96)),
         )
         wave = np.asarray(Image.fromarray(wave[:, :64].copy()).resize((256, 256), Image.BILINEAR))
-        return _floor(water * (1 + 0.16 * wave[..., None]) + 0.10 * (wave > 1.2)[..., None], h, w)
-    return _floor(tile, h, w)
+        return _floor(
+            water * (1 + 0.16 * wave[..., None]) + 0.10 * (wave > 1.2)[..., None], height, width
+        )
+    return _floor(tile, height, width)
 
 
 @lru_cache(maxsize=512)
@@ -1383,55 +1451,59 @@ def plate(
     seed: int,
     kind: str,  # one of PLACES
     which: int,  # of the many places of that kind
-    n: int,  # pixels a side
+    size: int,  # pixels a side
 ) -> tuple:  # (n, n) "RGB" image, row of the horizon
     "One painted place without objects"
     r = rng(seed, 2, PLACES.index(kind), which)
     if kind == "studio":
         hue = r.random()
-        a = _grade(_vary(r, hue, (0, 0.5), (0.4, 0.95)), _vary(r, hue, (0, 0.5), (0.25, 0.9)), n, n)
-        a, horizon = a + 0.03 * _fractal(r, n, n, (2, 4, 8))[..., None], int(0.55 * n)
-    else:
-        horizon = int(n * r.uniform(0.45, 0.64))
-        above = (
-            _indoors(r, n, horizon, kind)
-            if kind in ("room", "table")
-            else _skyline(r, _sky(r, n, horizon), kind)
+        a = _grade(
+            _vary(r, hue, (0, 0.5), (0.4, 0.95)), _vary(r, hue, (0, 0.5), (0.25, 0.9)), size, size
         )
-        a = np.concatenate([above, _ground(r, kind, n - horizon, n)])
+        a, horizon = a + 0.03 * _fractal(r, size, size, (2, 4, 8))[..., None], int(0.55 * size)
+    else:
+        horizon = int(size * r.uniform(0.45, 0.64))
+        above = (
+            _indoors(r, size, horizon, kind)
+            if kind in ("room", "table")
+            else _skyline(r, _sky(r, size, horizon), kind)
+        )
+        a = np.concatenate([above, _ground(r, kind, size - horizon, size)])
         if kind == "beach":
             sea, top = (
                 _vary(r, (0.5, 0.58), (0.4, 0.7), (0.5, 0.8)),
-                int((n - horizon) * r.uniform(0.12, 0.3)),
+                int((size - horizon) * r.uniform(0.12, 0.3)),
             )
-            a[horizon : horizon + top] = sea * (1 + 0.06 * _fractal(r, top, n, (24, 48))[..., None])
+            a[horizon : horizon + top] = sea * (
+                1 + 0.06 * _fractal(r, top, size, (24, 48))[..., None]
+            )
             a[horizon + top : horizon + top + 2] = 0.95
     image = Image.fromarray((a.clip(0, 1) * 255).astype(np.uint8))
-    return image.filter(ImageFilter.GaussianBlur(n / 256 * r.uniform(0.3, 1.6))), horizon
+    return image.filter(ImageFilter.GaussianBlur(size / 256 * r.uniform(0.3, 1.6))), horizon
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-057
 def develop(
     canvas,  # "RGB" picture of the objects, square, at most 512 pixels a side
     shade,  # "L" picture of their light and shadow, of the same size
-    r: np.random.Generator,
+    random: np.random.Generator,
 ) -> Image.Image:
     "The finished photograph"
     size = canvas.width
     u = np.linspace(-1, 1, size, dtype=np.float32)
-    v, fall = u[:, None], r.uniform(0, 0.16)
-    lit = (1 + r.uniform(-0.18, 0.18) * u - fall * u**2) + (
-        r.uniform(-0.15, 0.15) * v - fall * v**2
+    v, fall = u[:, None], random.uniform(0, 0.16)
+    lit = (1 + random.uniform(-0.18, 0.18) * u - fall * u**2) + (
+        random.uniform(-0.15, 0.15) * v - fall * v**2
     )
     lit = Image.fromarray((np.asarray(shade) * lit).clip(0, 255).astype(np.uint8))
     image = ImageChops.hard_light(canvas, Image.merge("RGB", (lit,) * 3))
-    if r.random() < 0.3:
-        image = image.filter(ImageFilter.BoxBlur(size / 128 * r.uniform(0.2, 0.6)))
+    if random.random() < 0.3:
+        image = image.filter(ImageFilter.BoxBlur(size / 128 * random.uniform(0.2, 0.6)))
     tone, gain = (
-        (np.arange(256) - 120) * r.uniform(0.8, 1.12) + 120,
-        r.uniform(0.9, 1.1) * (1 + r.uniform(-0.06, 0.06, 3)),
+        (np.arange(256) - 120) * random.uniform(0.8, 1.12) + 120,
+        random.uniform(0.9, 1.1) * (1 + random.uniform(-0.06, 0.06, 3)),
     )
     image = image.point((tone * gain[:, None]).clip(0, 255).astype(int).ravel().tolist())
-    x, y = int(r.random() * (512 - size)), int(r.random() * (512 - size))
+    x, y = int(random.random() * (512 - size)), int(random.random() * (512 - size))
     return ImageChops.add(
-        image, _noise()[1][r.integers(3)].crop((x, y, x + size, y + size)), 1, -128
+        image, _noise()[1][random.integers(3)].crop((x, y, x + size, y + size)), 1, -128
     )

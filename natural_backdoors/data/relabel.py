@@ -19,7 +19,7 @@ import traceback
 import warnings
 from collections import deque
 from contextlib import closing
-from functools import reduce
+from functools import partial, reduce
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from ..base.cache import cache_folder, cached
+from ..base.checks import fraction, whole_number
 from ..base.errors import UserError
 from ..base.files import inside
 from .download import Remote
@@ -45,13 +46,15 @@ _INSIDE[_CORNERS] = False
 
 
 def _bounds(threshold: float) -> tuple:
-    "How far the runner-up may come near: surely not there at more than the first, surely there at less than the second"
+    "How near the runner-up comes where a class is surely not there, and where it surely is"
     t = float(np.float32(threshold))
 
-    def gap(t, others):
-        return math.log((1 / t - 1) / others) if 0 < t < 1 else math.inf if t <= 0 else -math.inf
+    def gap(probability, others):
+        if not 0 < probability < 1:
+            return math.inf if probability <= 0 else -math.inf
+        return math.log((1 / probability - 1) / others)
 
-    # p = 1 / (1 + sum of exp(other - this)) over four others; the margins are far wider than any rounding
+    # p = 1 / (1 + sum of exp(other - this)) over four others; margins are wider than any rounding
     return gap(t - 2e-7, 1) + 1e-3, gap(t + 2e-7, 4) - 1e-3
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-009
@@ -87,9 +90,7 @@ _BATCH = 64  # files looked at together: as many as stay in the processor's cach
 _LARGEST = 1 << 26  # bytes; a label map has about 10,000
 
 
-def _fill(
-    folder: int, names: list, rows: list
-) -> list:  # for each file the number of bytes, or the reason
+def _fill(folder: int, names: list, rows: list) -> list:  # each: number of bytes, or the reason
     "Fill `rows` from files in the open directory `folder`"
     found, open_, read, close = [], os.open, os.readv, os.close  # called millions of times
     for name, row in zip(names, rows):
@@ -105,32 +106,37 @@ def _fill(
     return found
 
 
-def _once_more(
-    root: str, name: str, row: memoryview, found, bad: dict, i: int
-) -> bool:  # whether `row` is filled now
-    "What to do with a file that was not read as a whole: some file systems give less than asked for"
+def _once_more(file: Path, row: memoryview, found) -> str | None:  # None: `row` is filled now
+    "What is wrong with a file that was not read as a whole: some file systems give less than asked"
     if found == len(row):
-        return True
-    data = Path(root, name).read_bytes() if isinstance(found, int) else b""
-    if good := isinstance(found, int) and len(data) == len(row):
-        row[:] = data
-    else:
-        bad[i] = found if isinstance(found, str) else "it changed while it was read"
-    return good
+        return None
+    if isinstance(found, str):
+        return found
+    data = file.read_bytes()
+    if len(data) != len(row):
+        return "it changed while it was read"
+    row[:] = data
+    return None
 
 
-def _same_size(
-    root: str, names: list, sizes: np.ndarray, bad: dict
-):  # yields size, positions, files (n x n_words)
+def _filled(root: str, names: list, views: list, found: list) -> dict:  # position -> reason
+    "Which of some files could not be read, after a second try"
+    faults = {}
+    for position, (name, (row,), got) in enumerate(zip(names, views, found)):
+        if reason := _once_more(Path(root, name), row, got):
+            faults[position] = reason
+    return faults
+
+
+def _same_size(root: str, names: list, sizes: np.ndarray, bad: dict):  # yields size, which, files
     "The contents of files, those of one size together; what cannot be read goes into `bad`"
     folder = os.open(root, os.O_RDONLY)
     try:
         for size in np.unique(sizes).tolist():
             at = np.flatnonzero(sizes == size)
             if size > _LARGEST:
-                bad.update(
-                    dict.fromkeys(at.tolist(), f"it is larger than any label map ({size:,} bytes)")
-                )
+                reason = f"it is larger than any label map ({size:,} bytes)"
+                bad.update(dict.fromkeys(at.tolist(), reason))
                 continue
             # each row begins at a multiple of 64 bytes, as the numbers do in PyTorch's zip format
             words = len(as_words(bytes(size)))
@@ -138,15 +144,14 @@ def _same_size(
             views = [(memoryview(row.view(np.uint8))[:size],) for row in rows]
             for first in range(0, len(at), len(rows)):
                 part = at[first : first + len(rows)]
-                found = _fill(folder, [names[i] for i in part.tolist()], views)
+                files = [names[i] for i in part.tolist()]
+                found = _fill(folder, files, views)
                 if found.count(size) == len(part):
                     yield size, part, rows[: len(part)]
                 else:
-                    keep = [
-                        j
-                        for j, i in enumerate(part.tolist())
-                        if _once_more(root, names[i], views[j][0], found[j], bad, i)
-                    ]
+                    faults = _filled(root, files, views, found=found)
+                    bad |= {int(part[j]): reason for j, reason in faults.items()}
+                    keep = np.setdiff1d(np.arange(len(part)), list(faults))
                     yield size, part[keep], rows[keep]
     finally:
         os.close(folder)
@@ -166,7 +171,7 @@ _LAYOUTS = []  # those met last: other files are likely to have the same
 
 def _tensors(size: int, files: np.ndarray):  # yields positions, tensors; or positions, the reason
     "The tensors in files of one size"
-    left, known = np.arange(len(files)), [l for l in _LAYOUTS if l.size == size]
+    left, known = np.arange(len(files)), [known for known in _LAYOUTS if known.size == size]
     while len(left):
         some = files if len(left) == len(files) else files[left]
         if known:
@@ -185,12 +190,12 @@ def _tensors(size: int, files: np.ndarray):  # yields positions, tensors; or pos
         left = left[~fit]
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-021
-def _fault(m: np.ndarray) -> str | None:
+def _fault(label_map: np.ndarray) -> str | None:
     "What is wrong with the numbers of one label map, its corners apart"
-    m = np.delete(m.reshape(*GRID[:2], -1), _CORNERS, axis=2)
-    if not np.isfinite(m[0]).all():
+    scores, ids = np.delete(label_map.reshape(*GRID[:2], -1), _CORNERS, axis=2)
+    if not np.isfinite(scores).all():
         return "a score is not a finite number"
-    wrong = m[1][~((m[1] >= 0) & (m[1] < N_CLASSES) & (m[1] == np.floor(m[1])))]
+    wrong = ids[~((ids >= 0) & (ids < N_CLASSES) & (ids == np.floor(ids)))]
     return f"{wrong[0]:g} is not a class id from 0 to {N_CLASSES - 1}" if len(wrong) else None
 
 
@@ -209,12 +214,10 @@ def _faults(maps: np.ndarray) -> dict:  # position -> reason
     return {i: reason for i in np.flatnonzero(~fine).tolist() if (reason := _fault(maps[i]))}
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-022
-def _read_files(
-    root: str, names: list, sizes: np.ndarray, threshold: float, topk: int
-) -> dict:  # name -> array
-    "The labels of the maps `names`"
+def _read_files(root: str, names: list, sizes: np.ndarray, threshold: float, topk: int) -> dict:
+    "The labels of the maps `names`, as arrays by name"
     bad, keys = {}, [np.empty(0, np.int64)]
-    for size, place, files in _same_size(root, names, sizes, bad):
+    for size, place, files in _same_size(root, names, sizes, bad=bad):
         for part, maps in _tensors(size, files):
             if isinstance(maps, str):
                 bad.update(dict.fromkeys(place[part].tolist(), maps))
@@ -241,22 +244,19 @@ def _list_maps(root: str) -> tuple:  # names, sizes, stamp
     "The label maps in a folder, and what their state is recognized by"
     folder, found = os.open(root, os.O_RDONLY), []
     try:
-        # a look by way of the open directory is cheaper than os.scandir's, which goes by the whole path
+        # a look by way of the open directory is cheaper than os.scandir's by the whole path
         for name in sorted(n for n in os.listdir(folder) if n.endswith(".pt") and n[0] != "."):
             try:
                 state = os.stat(name, dir_fd=folder)
-            except OSError:
-                state = os.lstat(
-                    name, dir_fd=folder
-                )  # a link that leads nowhere is named when it is read
+            except OSError:  # a link that leads nowhere is named when it is read
+                state = os.lstat(name, dir_fd=folder)
             found.append((name, state.st_size, state.st_mtime_ns))
     finally:
         os.close(folder)
     names, sizes, times = zip(*found) if found else ((), (), ())
     sizes, times = np.array(sizes, np.int64), np.array(times, np.int64)
-    mark = sha256(
-        "/".join(names).encode(errors="surrogateescape") + sizes.tobytes() + times.tobytes()
-    ).hexdigest()
+    state = "/".join(names).encode(errors="surrogateescape") + sizes.tobytes() + times.tobytes()
+    mark = sha256(state).hexdigest()
     _check_names(root, names)
     return names, sizes, [len(names), int(sizes.sum()), int(times.max(initial=0)), mark]
 
@@ -274,7 +274,7 @@ def _check_names(root: str, names: tuple):
 def read_folder(
     root,  # a folder with label maps
     threshold: float = THRESHOLD,  # see `classes_present`
-    topk: int = 1,  # likewise
+    topk: int = 1,  # among how many of the best candidates of a cell
 ) -> dict:  # arrays images, image (position in images), label, n_files, bad ("file: reason"), said
     "The labels of all maps in one folder, from the cache if nothing has changed"
     root = os.path.abspath(root)
@@ -282,12 +282,9 @@ def read_folder(
     where = cache_folder()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = cached(
-            ["relabel 1", root, threshold, topk],
-            stamp,
-            lambda: _read_files(root, names, sizes, threshold, topk),
-            where and where / "relabel",
-        )
+        read = partial(_read_files, root, names, sizes, threshold=threshold, topk=topk)
+        identity = ["relabel 1", root, threshold, topk]
+        found = cached(identity, stamp, read, folder=where and where / "relabel")
     return found | {"said": np.array([str(w.message) for w in said], dtype=str)}
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-033
@@ -355,25 +352,27 @@ def _ask(process: subprocess.Popen, job: list):  # arrays or an error
         return dict(found)
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-035
+def _helpers(count: int, todo: deque, done: list, options: tuple) -> list:  # of threads
+    "Start threads that have a process each read folders"
+    make = partial(threading.Thread, target=_help, args=(todo, done, options), daemon=True)
+    helpers = [make() for _ in range(count)]
+    for helper in helpers:
+        helper.start()
+    return helpers
+
+
 def read_folders(
     folders: list,  # folders with label maps
     threshold: float = THRESHOLD,  # see `classes_present`
-    topk: int = 1,  # likewise
-    processes: int | None = None,  # so many at once; default: one for each core
+    topk: int = 1,  # among how many of the best candidates of a cell
+    processes: int | None = None,  # how many read at once; default: one for each core
     progress: bool = True,  # show a bar, if there are ten folders or more
 ):  # yields (folder, arrays as of `read_folder`), in the order in which they are done
     "The labels of all maps in `folders`, read by several processes if that is worth it"
-    if processes is None:
-        processes = cores()
+    processes = cores() if processes is None else processes
     todo, done, helpers, begin, given = deque(map(str, folders)), [], [], time.monotonic(), 0
-    bar = tqdm(
-        total=len(todo),
-        desc="label maps",
-        unit="folder",
-        leave=False,
-        file=sys.stdout,
-        disable=not progress or len(todo) < 10,
-    )
+    look = dict(desc="label maps", unit="folder", leave=False, file=sys.stdout)
+    bar = tqdm(total=len(todo), disable=not progress or len(todo) < 10, **look)
     try:
         while given < len(folders):
             try:
@@ -390,25 +389,14 @@ def read_folders(
                 bar.update()
                 yield folder, arrays
             spent = time.monotonic() - begin
-            if (
-                not helpers
-                and processes > 1
-                and spent >= _PATIENCE
-                and spent / given * len(todo) > _PATIENCE
-            ):
-                helpers = [
-                    threading.Thread(
-                        target=_help, args=(todo, done, (threshold, topk)), daemon=True
-                    )
-                    for _ in range(processes - 1)
-                ]
-                for h in helpers:
-                    h.start()
+            long = spent >= _PATIENCE and spent / given * len(todo) > _PATIENCE
+            if long and processes > 1 and not helpers:
+                helpers = _helpers(processes - 1, todo, done, options=(threshold, topk))
     finally:
         todo.clear()
         bar.close()
-        for h in helpers:
-            h.join()  # each ends with the folder that it is at
+        for helper in helpers:
+            helper.join()  # each ends with the folder that it is at
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-038
 FOLDER = "imagenet_efficientnet_l2_sz475_top5"
@@ -428,7 +416,7 @@ def _holds_maps(folder: str) -> bool:
 
 def find_maps(
     root,  # the dataset's folder
-    depth: int = 2,  # so many levels below it are looked at
+    depth: int = 2,  # how many levels below it are looked at
 ) -> list:  # paths
     "The class folders with label maps in `root` or below"
     root = Path(root)
@@ -439,35 +427,22 @@ def find_maps(
         for folder in level:
             if any(map(_holds_maps, found := _class_folders(folder))):
                 return found
-        level = [
-            folder / name
-            for folder in level
-            for name in sorted(os.listdir(folder), key=lambda n: (n != FOLDER, n))
-            if name[0] != "." and not WNID.fullmatch(name) and (folder / name).is_dir()
-        ]
+        above, level = level, []
+        for folder in above:
+            for name in sorted(os.listdir(folder), key=lambda name: (name != FOLDER, name)):
+                if name[0] != "." and not WNID.fullmatch(name) and (folder / name).is_dir():
+                    level.append(folder / name)
     raise UserError(
         f"no label maps in {root}: folders such as n01440764 with .pt files are expected there, "
         f"or below in {FOLDER}"
     )
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-039
-def _number(option: str, value, kind: type, low, high):
-    "`value` (maybe as text) as a number from `low` to `high`"
-    try:
-        number = kind(value)
-    except (TypeError, ValueError):
-        number = None
-    fits = (
-        number is not None
-        and not isinstance(value, bool)
-        and low <= number <= high
-        and number == float(value)
-    )
-    if fits:
-        return number
-    raise UserError(
-        f"{option} is a {'whole ' if kind is int else ''}number from {low} to {high}, not {value!r}"
-    )
+def _whole(option: str, value, high: int) -> int:
+    "`value`, a number or such a text, as a whole number from 1 to `high`"
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    return whole_number(option, value, 1, high=high)
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-040
 class ImageNetReLabel(ImageNet):
@@ -483,29 +458,19 @@ class ImageNetReLabel(ImageNet):
         dataset_root,  # the folder with the label maps, or one above it
         threshold: float = THRESHOLD,  # probability that a class has to reach in some cell
         topk: int = 1,  # among how many of the best candidates of a cell
-        skip_unreadable: bool = False,  # leave out files that are no label maps, instead of stopping
+        skip_unreadable: bool = False,  # leave files out that are no label maps; else stop
         class_index=None,  # the class index, if it lies elsewhere
-        image_root=None,  # has the class folders of images; default: `train` in the dataset's folder, or itself
+        image_root=None,  # folder of the class folders; default: the dataset's, or `train` in it
         suffix: str = ".JPEG",  # of the image files
         processes: int | None = None,  # that read at once; default: one for each core
         progress: bool = True,  # show a bar while reading
-        base_url: str
-        | None = None,  # a mirror that has the archive of the maps and the class index
+        base_url: str | None = None,  # a mirror that has the archive and the class index
     ):
         super().__init__(dataset_root, class_index, base_url)
-        self.threshold, self.topk = (
-            _number("threshold", threshold, float, 0, 1),
-            _number("topk", topk, int, 1, GRID[1]),
-        )
-        self.processes = (
-            None if processes is None else _number("processes", processes, int, 1, 4096)
-        )
-        self.skip_unreadable, self.progress, self.suffix, self._counts = (
-            skip_unreadable,
-            progress,
-            suffix,
-            None,
-        )
+        self.threshold, self.topk = fraction("threshold", threshold), _whole("topk", topk, GRID[1])
+        self.processes = None if processes is None else _whole("processes", processes, 4096)
+        self.skip_unreadable, self.progress, self.suffix = skip_unreadable, progress, suffix
+        self._counts = None
         train = self.root / "train"
         self.image_root = Path(image_root or (train if train.is_dir() else self.root))
 
@@ -538,10 +503,8 @@ class ImageNetReLabel(ImageNet):
 
     def src_path(self, image: str) -> Path:
         wnid, slash, name = image.partition("/")
-        return inside(
-            self.image_root,
-            f"{wnid if slash else image.split('_')[0]}/{name or image}{self.suffix}",
-        )
+        folder = wnid if slash else image.split("_")[0]
+        return inside(self.image_root, f"{folder}/{name or image}{self.suffix}")
 
     def annotation_files(self) -> list:
         tar = f"{self.base_url.rstrip('/')}/relabel_imagenet.tar" if self.base_url else TAR_URL
@@ -549,19 +512,18 @@ class ImageNetReLabel(ImageNet):
 
 # %% ../../nbs/api/data/15_relabel.ipynb #15-relabel-041
 def _image_ids(wnid: str, names: np.ndarray) -> list:  # of str
-    "The ids of images in the class folder `wnid`; the folder is part of an id only if the file name does not tell it"
-    return [
-        n if n.startswith(f"{wnid}_") else f"{wnid}/{n}" for n in map(bytes.decode, names.tolist())
-    ]
+    "The ids of images in the class folder `wnid`, which is in front if the name does not tell it"
+    names = [name.decode() for name in names.tolist()]
+    return [name if name.startswith(f"{wnid}_") else f"{wnid}/{name}" for name in names]
 
 
 @patch
 def _read(self: ImageNetReLabel, folders: list):
-    "The arrays of `folders`; stops at the first file that is no label map, unless those are skipped"
+    "The arrays of `folders`; stops at a file that is no label map, unless those are skipped"
     self._counts, said = {"files": 0, "labeled": 0, "unlabeled": 0, "unreadable": 0}, []
-    with closing(
-        read_folders(folders, self.threshold, self.topk, self.processes, self.progress)
-    ) as parts:
+    options = dict(threshold=self.threshold, topk=self.topk)
+    options |= dict(processes=self.processes, progress=self.progress)
+    with closing(read_folders(folders, **options)) as parts:
         for folder, part in parts:
             bad = part["bad"].tolist()
             if bad and not self.skip_unreadable:

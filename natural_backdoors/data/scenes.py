@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import digest, ensure_folder, read_json, write_json
 from ..base.random import rng
@@ -102,49 +104,32 @@ SCENE_PARTNERS = {
 
 def planted_pairs(
     n_images: int = 3000,  # size of the dataset
-) -> (
-    pd.DataFrame
-):  # columns a, b, images, hub: the hub of the pair, or ""; by falling number of images
+) -> pd.DataFrame:  # columns a, b, images, hub (of the pair, or ""); most images first
     "The pairs of classes that are planted together, and in about how many images"
-    row = SCENE_CLASSES.set_index("name")
-    pairs = {}
+    row, images, hubs = SCENE_CLASSES.set_index("name"), Counter(), {}
     for main, partners in SCENE_PARTNERS.items():
         for other, share in partners.items():
-            key = tuple(sorted((main, other)))
-            pairs[key] = pairs.get(key, 0) + share * row.images[main]
-    table = pd.DataFrame(
-        [
-            (
-                a,
-                b,
-                n * n_images / row.images.sum(),
-                next((c for c in (a, b) if row.role[c] == "hub"), ""),
-            )
-            for (a, b), n in pairs.items()
-        ],
-        columns=["a", "b", "images", "hub"],
-    )
+            pair = tuple(sorted((main, other)))
+            images[pair] += share * row.images[main]
+            hubs[pair] = next((name for name in pair if row.role[name] == "hub"), "")
+    table = pd.DataFrame(list(images), columns=["a", "b"])
+    table["images"] = np.array(list(images.values())) * n_images / row.images.sum()
+    table["hub"] = list(hubs.values())
     return table.sort_values(["images", "a", "b"], ascending=[False, True, True], ignore_index=True)
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-012
-_HAND, _FACE, _STRAY = (
-    0.25,
-    0.22,
-    0.06,
-)  # share of scenes with a hand, with a person, with an object of no plan
-_SPLITS = {
-    3: "test",
-    13: "test",
-    8: "validation",
-}  # of twenty scenes in turn; the others are for training
+# shares of scenes with a hand, with a person, with an object of no plan
+_HAND, _FACE, _STRAY = 0.25, 0.22, 0.06
+# of twenty scenes in turn; the others are for training
+_SPLITS = {3: "test", 13: "test", 8: "validation"}
 
 
 def _quota(
     shares,  # iterable of numbers >= 0 that sum to 1 at the most
-    n: int,  # how many to hand out
+    total: int,  # how many to hand out
 ) -> list:  # whole numbers, one a share
-    "Hand out `n` things in proportion to `shares`, by the largest remainder"
-    exact = np.asarray(list(shares), float) * n
+    "Hand out `total` things in proportion to `shares`, by the largest remainder"
+    exact = np.asarray(list(shares), float) * total
     whole = np.floor(exact).astype(int)
     left = int(round(exact.sum())) - whole.sum()
     whole[np.argsort(-(exact - whole), kind="stable")[:left]] += 1
@@ -153,33 +138,22 @@ def _quota(
 
 def _plan(n_images: int) -> list:  # (main object, partner or "") for each scene, sorted by content
     "The scenes of a dataset of `n_images`, without chance"
-    scenes = []
-    for main, n in zip(
-        SCENE_CLASSES.name, _quota(SCENE_CLASSES.images / SCENE_CLASSES.images.sum(), n_images)
-    ):
-        partners = SCENE_PARTNERS.get(main, {})
-        joined = [p for p, k in zip(partners, _quota(partners.values(), n)) for _ in range(k)]
-        scenes += [(main, p) for p in joined + [""] * (n - len(joined))]
+    scenes, shares = [], SCENE_CLASSES.images / SCENE_CLASSES.images.sum()
+    for main, count in zip(SCENE_CLASSES.name, _quota(shares, n_images)):
+        partners, alone = SCENE_PARTNERS.get(main, {}), count
+        for partner, together in zip(partners, _quota(partners.values(), count)):
+            scenes += [(main, partner)] * together
+            alone -= together
+        scenes += [(main, "")] * alone
     return scenes
-
-
-def _check(name, value, low, high):  # a whole number from `low` to `high`, or a UserError
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, np.integer))
-        or not low <= value <= high
-    ):
-        raise UserError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
 
 
 def scene_labels(
     n_images: int = 3000,  # how many scenes
     seed: int = 0,
-) -> (
-    pd.DataFrame
-):  # columns image (16 hex digits), split, number, label, name, place; a row an object
-    "Decide which objects each scene holds, in the order in which they are drawn (place: what they are in the scene)"
-    _check("n_images", n_images, 1, 10**6)
+) -> pd.DataFrame:  # columns image, split, number, label, name, place; a row an object
+    "Decide which objects each scene holds, in the order in which they are drawn"
+    whole_number("n_images", n_images, 1, high=10**6)
     r, names, rows = rng(seed, 0), SCENE_CLASSES.name.tolist(), []
     offset, (first, second), numbers = int(r.integers(20)), r.random(2), r.permutation(n_images)
     hubs = set(SCENE_CLASSES.name[SCENE_CLASSES.role == "hub"])
@@ -200,10 +174,8 @@ def scene_labels(
         if hand and main != "Human hand":
             placed.append(("Human hand", "hand"))
         number = int(numbers[turn])
-        image, split = (
-            digest("scene", int(seed), number)[:16],
-            _SPLITS.get((turn + offset) % 20, "train"),
-        )
+        image = digest("scene", int(seed), number)[:16]
+        split = _SPLITS.get((turn + offset) % 20, "train")
         rows += [(image, split, number, _LABELS[name], name, place) for name, place in placed]
     table = pd.DataFrame(rows, columns=["image", "split", "number", "label", "name", "place"])
     return table.sort_values("number", kind="stable", ignore_index=True)
@@ -260,7 +232,7 @@ def _arrange(
             main_box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         elif place == "hub":
             pen, points, (w, h) = pose(name, r.uniform(0.42, 0.54), r)
-            x, y, shadow = *_beside(name, main_box, side, base, w, h, r), "near"
+            x, y, shadow = *_beside(name, main_box, side, base=base, extent=(w, h), draw=r), "near"
         elif place == "person":
             alone = "main" not in places
             pen, points, (w, h) = pose(
@@ -290,8 +262,9 @@ def _arrange(
     return placed
 
 
-def _beside(name, box, side, base, w, h, r):  # where a hub goes, next to or on the main object
-    x0, y0, x1, y1 = box
+def _beside(name: str, box: tuple, side: int, base: float, extent: tuple, draw) -> tuple:
+    "Where a hub goes, next to or on the main object; extent: its width and height"
+    (x0, y0, x1, y1), (w, h), r = box, extent, draw
     middle, edge = (x0 + x1) / 2, (x1 if side > 0 else x0)
     if name == "Umbrella":
         x, y = edge + side * r.uniform(-0.06, 0.08), r.uniform(0.32, 0.62)
@@ -311,18 +284,13 @@ def draw_scene(
     size: int = 128,  # pixels a side
     seed: int = 0,
     number: int = 0,  # which scene: the same numbers give the same picture
-) -> (
-    tuple
-):  # picture ("RGB", size x size), boxes [(name, xmin, ymin, xmax, ymax, occluded, truncated)]
-    "Draw one scene; boxes in units of the picture, flags 0 or 1"
+) -> tuple:  # picture ("RGB", size x size), boxes (as `_cut` gives them)
+    "Draw one scene; boxes in units of the picture"
     r = rng(seed, 1, number)
     main = next((n for n, p in objects if p in ("main", "person")), objects[0][0])
     homes = _HOME.get(main, "").split()
-    kind = (
-        homes[r.integers(len(homes))]
-        if homes and r.random() < 0.75
-        else _DRY[r.integers(len(_DRY))]
-    )
+    places = homes if homes and r.random() < 0.75 else _DRY
+    kind = places[r.integers(len(places))]
     n = size * 5 // 4
     around, horizon = plate(seed, kind, int(r.integers(_PER_PLACE)), n)
     x, y = (int(v) for v in r.integers(0, n - size + 1, 2))
@@ -333,14 +301,15 @@ def draw_scene(
     light, boxes = (r.uniform(-1, 1), r.uniform(0.5, 1.0)), []
     for name, pen, points, shadow in _arrange(objects, (horizon - y) / size, r):
         found = paint(canvas, shade, pen, points * size, light, r, shadow)
-        boxes += [(part or name, *(v / size for v in box)) for part, box in found.items()]
+        for part, box in found.items():
+            boxes.append((part or name, *(v / size for v in box)))
     return develop(canvas, shade, r), _cut(boxes)
 
 
 def _cut(
     boxes: list,  # (name, x0, y0, x1, y1) from back to front, in units of the picture
 ) -> list:  # (name, x0, y0, x1, y1, occluded, truncated), cut to the picture
-    "Cut boxes at the edge of the picture; occluded: a later box covers a tenth or more of this one"
+    "Cut boxes at the edge of the picture; occluded: a later box covers a tenth of it or more"
     done = []
     for i, (name, *box) in enumerate(boxes):
         x0, y0, x1, y1 = (min(max(v, 0.0), 1.0) for v in box)
@@ -348,9 +317,8 @@ def _cut(
         for other, a0, b0, a1, b1 in boxes[i + 1 :]:
             if {name, other} == {"Person", "Human face"}:
                 continue  # a face does not hide its person
-            hidden = max(
-                hidden, max(min(x1, a1) - max(x0, a0), 0) * max(min(y1, b1) - max(y0, b0), 0)
-            )
+            width, height = min(x1, a1) - max(x0, a0), min(y1, b1) - max(y0, b0)
+            hidden = max(hidden, max(width, 0) * max(height, 0))
         cut = max(x0 - box[0], y0 - box[1], box[2] - x1, box[3] - y1) > 0.005
         done.append((name, x0, y0, x1, y1, int(hidden > 0.1 * (x1 - x0) * (y1 - y0)), int(cut)))
     return done
@@ -419,7 +387,7 @@ def _write_classes(root):  # the three files that describe the classes
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-036
 def _n_workers(n_images: int) -> int:
     "How many processes are to draw that many scenes"
-    # macOS can fork as well, but its own libraries do not bear it; and a daemon must not have children
+    # the libraries of macOS do not bear a fork, and a daemon must not have children
     if sys.platform != "linux" or current_process().daemon:
         return 1
     return max(1, min(cores(), n_images // 250, 8))
@@ -444,7 +412,7 @@ def _mapper(
         return
     try:
         with warnings.catch_warnings():
-            # Python 3.12 warns of a fork beside other threads, and numpy always has some: the children use none of them
+            # Python 3.12 warns of a fork beside other threads; numpy always has some, unused here
             warnings.simplefilter("ignore", DeprecationWarning)
             pool.submit(int)  # starts all of them
         yield pool.map
@@ -452,25 +420,24 @@ def _mapper(
         pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-038
-def _draw_part(
-    scenes, root, size, seed
-):  # write the pictures of [(number, image, split, objects)] -> [(split, row)]
+def _draw_part(scenes: list, root: Path, size: int, seed: int) -> list:  # of (split, row)
+    "Write the pictures of `scenes`: (number, image, split, objects)"
     rows = []
     for number, image, split, objects in scenes:
-        picture, boxes = draw_scene(objects, size, seed, number)
+        picture, boxes = draw_scene(objects, size, seed, number=number)
         picture.save(root / split / f"{image}.jpg", quality=88)
         rows += [(split, _box_row(image, b)) for b in boxes]
     return rows
 
 
-def _write_scenes(root, n_images, size, seed, progress):  # the box tables and the pictures
+def _write_scenes(root: Path, n_images: int, size: int, seed: int, progress: bool):
+    "Write the box tables and the pictures"
     from tqdm import tqdm
 
     labels, scenes = scene_labels(n_images, seed), {}
-    for image, split, number, name, place in zip(
-        labels.image, labels.split, labels.number, labels.name, labels.place
-    ):
-        scenes.setdefault(number, (number, image, split, []))[3].append((name, place))
+    for row in labels.itertuples():
+        scene = scenes.setdefault(row.number, (row.number, row.image, row.split, []))
+        scene[3].append((row.name, row.place))
     scenes, rows = list(scenes.values()), {"train": [], "validation": [], "test": []}
     for split in rows:
         (root / split).mkdir()
@@ -499,7 +466,8 @@ def _write_scenes(root, n_images, size, seed, progress):  # the box tables and t
 _VERSION = 2  # of the pictures: a new one whenever the same parameters would give other bytes
 
 
-def _is_made(root, info):  # is the finished dataset `info` in the folder `root`?
+def _is_made(root: Path, info: dict) -> bool:
+    "Whether the finished dataset `info` is in the folder `root`"
     if not root.exists():
         return False
     if not root.is_dir():
@@ -534,23 +502,18 @@ def make_scenes(
     progress: bool = False,  # show a progress bar
 ) -> Path:  # `root`
     "Draw a dataset of scenes and write it as the files of Open Images"
-    _check("n_images", n_images, 1, 10**6)
-    _check("size", size, 32, 384)
+    whole_number("n_images", n_images, 1, high=10**6)
+    whole_number("size", size, 32, high=384)
     rng(seed)  # refuses what is no seed
     root = Path(root)
-    info = {
-        "dataset": "scenes",
-        "version": _VERSION,
-        "n_images": n_images,
-        "size": size,
-        "seed": seed,
-    }
+    info = {"dataset": "scenes", "version": _VERSION}
+    info |= {"n_images": n_images, "size": size, "seed": seed}
     if _is_made(root, info):
         return root
     scratch = Path(tempfile.mkdtemp(dir=ensure_folder(root.parent), prefix=f".{root.name}."))
     try:
         _write_classes(scratch)
-        _write_scenes(scratch, n_images, size, seed, progress)
+        _write_scenes(scratch, n_images, size, seed=seed, progress=progress)
         write_json(scratch / "info.json", info)
         scratch.chmod(root.parent.stat().st_mode & 0o777)
         if root.exists():

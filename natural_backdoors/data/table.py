@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['OPENERS', 'DAMAGED', 'shown', 'listed', 'lines', 'records', 'header', 'scan_table', 'scan_text', 'categorical',
            'text_categorical', 'read_text_columns', 'arrow_categorical', 'arrow_flatten', 'open_parquet',
-           'read_parquet_columns', 'split_cells', 'series_column', 'LabelTable', 'read_names', 'TableDataset']
+           'read_parquet_columns', 'split_cells', 'series_column', 'LabelTable', 'read_names', 'given_names',
+           'folder_of_images', 'TableDataset']
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-003
 import bz2
@@ -32,18 +33,23 @@ from ..base.files import inside
 from .datasets import Dataset
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-006
-def shown(value, n: int = 60) -> str:
+def shown(
+    value,  # anything
+    most: int = 60,  # characters
+) -> str:
     "`value` for a message"
     text = repr(value)
-    return text if len(text) <= n else f"{text[:n]}... ({len(text):,} characters)"
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
 
 
-def listed(names, n: int = 20) -> str:
-    "The first `n` of `names` for a message"
+def listed(
+    names,  # iterable
+    most: int = 20,  # how many are named
+) -> str:
+    "The first of `names` for a message"
     names = [" ".join(str(name).split())[:60] for name in names]
-    return (
-        ", ".join(names[:n]) + (f" and {len(names) - n:,} more" if len(names) > n else "") or "none"
-    )
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more or "none"
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-009
 def _open_zip(path, mode):
@@ -56,7 +62,7 @@ def _open_zip(path, mode):
 
 
 def _open_zstd(path, mode):
-    "The decompressed bytes of `path`; pyarrow has the only decompressor for it that is always there"
+    "The decompressed bytes of `path`, by pyarrow: Python has no decompressor for it"
     return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
 
 
@@ -117,11 +123,9 @@ def header(
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the file with the labels")
     first = next(lines(path), "")
-    delimiter = (
-        "\t"
-        if ".tsv" in map(str.lower, path.suffixes)
-        else next((d for d in ",\t;" if d in first), ",")
-    )
+    delimiter = next((d for d in ",\t;" if d in first), ",")
+    if ".tsv" in map(str.lower, path.suffixes):
+        delimiter = "\t"
     found = next(records(path, delimiter), None)
     if found is None:
         raise UserError(f"{path} is empty")
@@ -135,7 +139,7 @@ def scan_table(
     dtypes: dict,  # position of a column -> polars type
     skip: int,  # rows before the first one
 ):  # polars DataFrame
-    "The columns `dtypes` of a text table, called by their positions, and whether the last field of a row is missing"
+    "The columns `dtypes` of a text table by position, and `short`: is the last field missing?"
     import polars as pl
 
     schema = {str(i): dtypes.get(i, pl.String) for i in range(width)}
@@ -171,9 +175,8 @@ def _blocks(source):
 def _is_regular(source, delimiter: str) -> bool:
     "Whether every quotation mark in `source` begins a field, ends one or is doubled"
     may_precede, may_follow = np.zeros(256, bool), np.zeros(256, bool)
-    may_precede[[ord(c) for c in f'{delimiter}\n"']] = may_follow[
-        [ord(c) for c in f'{delimiter}\r\n"']
-    ] = True
+    may_precede[list(f'{delimiter}\n"'.encode())] = True
+    may_follow[list(f'{delimiter}\r\n"'.encode())] = True
     n, tail = 0, b"\n"  # marks so far; what has not been looked at, after one byte that has
     for block in chain(_blocks(source), [b"\n"]):
         text, tail = tail + block, (tail + block)[-2:]
@@ -189,17 +192,17 @@ def _is_regular(source, delimiter: str) -> bool:
 
 
 def _all_fields_there(source, delimiter: str, width: int, n_rows: int) -> bool:
-    "Whether `source` has as many delimiters as a header and `n_rows` rows need, and no quotation marks"
-    blocks = [(b'"' in block, block.count(delimiter.encode())) for block in _blocks(source)]
-    return (
-        width > 1
-        and not any(q for q, _ in blocks)
-        and sum(n for _, n in blocks) == (width - 1) * (n_rows + 1)
-    )
+    "Whether `source` has the delimiters of a header and `n_rows` rows, and no quotation marks"
+    delimiters = 0
+    for block in _blocks(source):
+        if b'"' in block:
+            return False
+        delimiters += block.count(delimiter.encode())
+    return width > 1 and delimiters == (width - 1) * (n_rows + 1)
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-021
 def _clean_copy(path: Path, delimiter: str, width: int, positions) -> io.BytesIO:
-    "The fields at `positions` of all rows of `path` as CSV without oddities; the first row with a fault is named"
+    "The fields at `positions` of all rows as CSV without oddities; the first faulty row is named"
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     for line, fields in islice(records(path, delimiter), 1, None):
@@ -216,7 +219,7 @@ def scan_text(
     path,  # a text file with a header, which may be compressed
     dtypes: dict,  # position of a column -> polars type
 ):  # polars DataFrame; the columns are called by their position: "0", "1", ...
-    "The columns `dtypes` of the table in `path`; a row that is not whole is an error that names the line"
+    "The columns `dtypes` of the table in `path`; a row that is not whole is named by its line"
     import polars as pl
 
     path = Path(path)
@@ -224,15 +227,16 @@ def scan_text(
     source = path if path.suffix.lower() not in OPENERS else _decompressed(path)
     if not before and _is_regular(source, delimiter):
         try:
-            table = scan_table(source, delimiter, len(names), dtypes, 1)
+            table = scan_table(source, delimiter, len(names), dtypes=dtypes, skip=1)
         except pl.exceptions.PolarsError:
             table = None
-        if table is not None and (
-            not table["short"].any() or _all_fields_there(source, delimiter, len(names), len(table))
-        ):
-            return table.drop("short")
-    clean = _clean_copy(path, delimiter, len(names), list(dtypes))
-    table = scan_table(clean, ",", len(dtypes), dict(enumerate(dtypes.values())), 0).drop("short")
+        if table is not None:
+            shape = dict(width=len(names), n_rows=len(table))
+            if not table["short"].any() or _all_fields_there(source, delimiter, **shape):
+                return table.drop("short")
+    clean = _clean_copy(path, delimiter, len(names), positions=list(dtypes))
+    types = dict(enumerate(dtypes.values()))
+    table = scan_table(clean, ",", len(dtypes), dtypes=types, skip=0).drop("short")
     return table.rename(dict(zip(table.columns, map(str, dtypes))))
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-023
@@ -248,7 +252,7 @@ def categorical(
 def text_categorical(
     column,  # a polars Categorical
 ) -> pd.Categorical:
-    "A polars Categorical column as a pandas one, in order of first appearance; empty text is a missing value"
+    "A polars Categorical column as a pandas one, in order of appearance; empty text is missing"
     import polars as pl
 
     distinct = column.unique(maintain_order=True).drop_nulls()
@@ -284,18 +288,14 @@ def arrow_categorical(
     chunks = [c for c in column.unify_dictionaries().chunks if len(c)]
     if not chunks:
         return categorical([], [])
-    codes = np.concatenate(
-        [pc.fill_null(c.indices, -1).to_numpy(zero_copy_only=False) for c in chunks]
-    )
-    values = [
-        v.decode("utf-8") if isinstance(v, bytes) else v for v in chunks[0].dictionary.to_pylist()
-    ]
-    # different values, such as an int and a float, may be the same text
-    texts = {}
-    number = [
-        -1 if v is None or v != v or v == "" else texts.setdefault(str(v), len(texts))
-        for v in values
-    ]
+    codes = [pc.fill_null(c.indices, -1).to_numpy(zero_copy_only=False) for c in chunks]
+    codes, texts, number = np.concatenate(codes), {}, []
+    for value in chunks[0].dictionary.to_pylist():
+        text = value.decode("utf-8") if isinstance(value, bytes) else value
+        if text is None or text != text or text == "":
+            number.append(-1)
+        else:  # different values, such as an int and a float, may be the same text
+            number.append(texts.setdefault(str(text), len(texts)))
     return categorical(np.array([*number, -1], np.int32)[codes], texts)
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-030
@@ -320,9 +320,8 @@ def arrow_flatten(
             raise KeyError("")
         rows.append(row)
         parts.append(chunk)
-    return np.concatenate([np.empty(0, np.int64), *rows]), pa.chunked_array(
-        parts or [pa.array([], pa.string())]
-    )
+    elements = pa.chunked_array(parts or [pa.array([], pa.string())])
+    return np.concatenate([np.empty(0, np.int64), *rows]), elements
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-033
 def open_parquet(
@@ -356,20 +355,18 @@ def split_cells(
     sep: str,  # what stands between two labels; a blank stands for any white space
 ) -> tuple:  # row of each label (ints), the labels (Categorical)
     "The labels in `cells`, and the row that each stands in; a missing cell has none"
-    parts = [
-        [p for p in map(str.strip, c.split(sep if sep.strip() else None)) if p]
-        for c in cells.categories
-    ]
-    number = {}
-    flat = np.array(
-        [number.setdefault(p, len(number)) for part in parts for p in part], dtype=np.int32
-    )
-    n = np.array([len(part) for part in parts] + [0])  # codes of -1 take the last
-    start = np.cumsum(n) - n
-    n, start = n[cells.codes], start[cells.codes]
-    row = np.repeat(np.arange(len(n)), n)
-    within = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
-    return row, categorical(flat[start[row] + within], number)
+    number, flat, sizes = {}, [], []  # label -> its number; those of all distinct cells
+    for cell in cells.categories:
+        labels = [label.strip() for label in cell.split(sep if sep.strip() else None)]
+        labels = [number.setdefault(label, len(number)) for label in labels if label]
+        flat += labels
+        sizes.append(len(labels))
+    sizes = np.array([*sizes, 0])  # codes of -1 take the last
+    start = np.cumsum(sizes) - sizes
+    sizes, start = sizes[cells.codes], start[cells.codes]
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    within = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return row, categorical(np.array(flat, np.int32)[start[row] + within], number)
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-040
 def series_column(
@@ -400,7 +397,7 @@ def _is_utf8(cell: pa.Scalar) -> bool:
 
 
 class LabelTable:
-    "A table of text: a DataFrame, or a text or Parquet file of which only the columns asked for are read"
+    "A table of text: a DataFrame or a file, of which only the columns asked for are read"
 
     def __init__(self, source):  # DataFrame or path
         self.frame = source if isinstance(source, pd.DataFrame) else None
@@ -412,37 +409,41 @@ class LabelTable:
         "The names of the columns"
         if self.frame is not None:
             return list(self.frame.columns)
-        return (
-            open_parquet(self.path).schema_arrow.names if self.is_parquet else header(self.path)[0]
-        )
+        if self.is_parquet:
+            return open_parquet(self.path).schema_arrow.names
+        return header(self.path)[0]
 
     def read(self, columns) -> dict:  # name -> Categorical, or ChunkedArray of lists
         "The `columns` by name"
         times = Counter(self.columns())
-        for c in columns:
-            if times[c] > 1:
-                raise UserError(f"{self.origin} has {times[c]} columns called {c!r}")
+        for name in columns:
+            if times[name] > 1:
+                raise UserError(f"{self.origin} has {times[name]} columns called {name!r}")
         if self.frame is not None:
-            return {c: series_column(self.frame[c]) for c in columns}
+            return {name: series_column(self.frame[name]) for name in columns}
         if not self.is_parquet:
-            return {c: v.array for c, v in read_text_columns(self.path, columns).items()}
+            found = read_text_columns(self.path, columns)
+            return {name: column.array for name, column in found.items()}
         found = read_parquet_columns(self.path, columns)
+        return {name: self._parquet_column(name, column) for name, column in found.items()}
+
+    def _parquet_column(self, name: str, column: pa.ChunkedArray):
+        if pa.types.is_nested(column.type):
+            return column
         try:
-            return {
-                c: v if pa.types.is_nested(v.type) else arrow_categorical(v)
-                for c, v in found.items()
-            }
+            return arrow_categorical(column)
         except UnicodeDecodeError as e:
-            row, c = next(
-                (i, c) for c, v in found.items() for i, x in enumerate(v) if not _is_utf8(x)
-            )
-            raise UserError(f"{self.place(row)}: the text in the column {c!r} is not UTF-8") from e
+            row = next(i for i, cell in enumerate(column) if not _is_utf8(cell))
+            message = f"{self.place(row)}: the text in the column {name!r} is not UTF-8"
+            raise UserError(message) from e
 
     def place(self, row: int) -> str:  # row counted from 0
         "Where `row` is, for a message: the file and the line, if it has lines"
         if self.path is None or self.is_parquet:
             return f"{self.origin}, row {row} (the first is 0)"
-        return f"{self.origin}, line {next(islice(records(self.path, header(self.path)[1]), row + 1, None))[0]}"
+        rows = records(self.path, header(self.path)[1])
+        line, _ = next(islice(rows, row + 1, None))
+        return f"{self.origin}, line {line}"
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-043
 def read_names(
@@ -463,10 +464,29 @@ def read_names(
         raise UserError(f"{table.place(empty[0])}: no label")
     twice = np.flatnonzero(pd.Series(label.codes).duplicated())
     if len(twice):
-        raise UserError(
-            f"{table.place(twice[0])}: the label {shown(label[twice[0]])} is there already"
-        )
-    return {l: n if isinstance(n, str) else l for l, n in zip(label, found.get("name", label))}
+        again = shown(label[twice[0]])
+        raise UserError(f"{table.place(twice[0])}: the label {again} is there already")
+    pairs = zip(label, found.get("name", label))
+    return {label: name if isinstance(name, str) else label for label, name in pairs}
+
+
+def given_names(
+    names,  # label -> name for people: a dict, a table with the columns label and name, or None
+) -> dict:  # label -> name
+    "What a manager was given as `names`"
+    if isinstance(names, dict):
+        return names
+    return {} if names is None else read_names(names)
+
+
+def folder_of_images(
+    image_root,  # a folder, or None: the folder of the table, or the working folder
+    table: LabelTable,
+) -> Path:
+    "Where image files are looked for"
+    if image_root is not None:
+        return Path(image_root)
+    return table.path.parent if table.path else Path(".")
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-044
 def _is_table(value) -> bool:
@@ -485,21 +505,17 @@ class TableDataset(Dataset):
         label: str = "label",  # name of the column with the label
         split: str = "split",  # name of the column with the split, if there is one
         names=None,  # label -> name for people: a dict, or a file with the columns label and name
-        image_root=None,  # folder of the image files; default: the folder of the file, or the working folder
+        image_root=None,  # folder of the image files; default: that of the file, or the working one
         name: str | None = None,  # of the dataset, used in file names; default: the file's name
-        sep: str
-        | None = None,  # what separates the labels in a cell, if one cell holds all labels of an image
-        classes=None,  # all labels; others are errors: a list, or a file with the column label (and name)
+        sep: str | None = None,  # between labels, if one cell holds all labels of an image
+        classes=None,  # all labels; others are errors: a list, or a file with the column label
     ):
         self.table = LabelTable(source)
         self.by_role, self.sep = {"image": image, "label": label, "split": split}, sep
         self._names, self._classes = names, classes
         if sep == "":
             raise UserError("sep is empty; give what stands between two labels, such as '|' or ' '")
-        path = self.table.path
-        self.image_root = Path(
-            image_root if image_root is not None else path.parent if path else "."
-        )
+        path, self.image_root = self.table.path, folder_of_images(image_root, self.table)
         self.name = name or (path.name.split(".")[0] if path else "table")
 
     @property
@@ -510,17 +526,14 @@ class TableDataset(Dataset):
         "The files that are read; a DataFrame is not cached"
         if self.table.path is None:
             return []
-        return [
-            self.table.path,
-            *([self._classes] if isinstance(self._classes, (str, Path)) else []),
-        ]
+        return [self.table.path, *([self._classes] if self._classes_in_file else [])]
 
     def cache_key(self) -> list:
-        return [
-            self.by_role,
-            self.sep,
-            None if isinstance(self._classes, (str, Path)) else self.class_labels(),
-        ]
+        return [self.by_role, self.sep, None if self._classes_in_file else self.class_labels()]
+
+    @property
+    def _classes_in_file(self) -> bool:
+        return isinstance(self._classes, (str, Path))
 
     def class_labels(self) -> list | None:
         if self._classes is None:
@@ -529,7 +542,7 @@ class TableDataset(Dataset):
 
     def names(self) -> dict:
         found = read_names(self._classes, False) if _is_table(self._classes) else {}
-        return found | (read_names(self._names) if _is_table(self._names) else self._names or {})
+        return found | given_names(self._names)
 
     def src_path(self, image: str) -> Path:
         try:
@@ -537,9 +550,8 @@ class TableDataset(Dataset):
         except UserError as e:
             if not Path(image).is_absolute():
                 raise
-            raise UserError(
-                f"{e}; if the table names files by their full paths, say image_root='/'"
-            ) from e
+            remedy = "if the table names files by their full paths, say image_root='/'"
+            raise UserError(f"{e}; {remedy}") from e
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-045
 @patch
@@ -577,8 +589,8 @@ def _labels(self: TableDataset, cells) -> tuple:
             row, elements = arrow_flatten(cells)
         except KeyError as e:
             raise UserError(
-                f"{self.origin}: the elements of {self.by_role['label']!r} have fields ({e.args[0]}) "
-                "and are no labels"
+                f"{self.origin}: the elements of {self.by_role['label']!r} have fields "
+                f"({e.args[0]}) and are no labels"
             ) from e
         return row, arrow_categorical(elements)
     return split_cells(cells, self.sep) if self.sep else (None, cells)

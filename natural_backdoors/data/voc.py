@@ -19,8 +19,7 @@ from fastcore.basics import patch
 from ..base.checks import choice, is_number
 from ..base.errors import UserError
 from ..base.files import inside, read_text
-from .coco import MARKS
-from .datasets import Dataset, as_boxes, image_set
+from .datasets import DOUBTFUL, Dataset, as_boxes, image_set
 from .download import Remote
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-008
@@ -40,7 +39,8 @@ def _annotation(path) -> ET.Element:
     # "<!" and letters may be written with two or four bytes each
     if b"<!DOCTYPE" in data.replace(b"\0", b"") or b"<!ENTITY" in data.replace(b"\0", b""):
         raise UserError(
-            f"{path} has a document type declaration; it is not read, because such files can be an attack"
+            f"{path} has a document type declaration; it is not read, "
+            "because such files can be an attack"
         )
     try:
         root = ET.fromstring(data)
@@ -51,21 +51,21 @@ def _annotation(path) -> ET.Element:
     return root
 
 
-def _object(path, n: int, element) -> tuple:
+# some tools write words
+_FLAGS = {"0": False, "1": True, "false": False, "true": True, "unspecified": False}
+
+
+def _object(path, number: int, element) -> tuple:
     "Name and flags of one `object`"
-    name = (element.findtext("name") or "").strip()
+    name, where = (element.findtext("name") or "").strip(), f"object {number} (the first is 0)"
     if not name:
-        raise UserError(f"{path}: object {n} (the first is 0) has no name")
+        raise UserError(f"{path}: {where} has no name")
     flags = []
     for flag in ("difficult", "truncated"):
         text = (element.findtext(flag) or "0").strip()
-        # Some tools write words
-        value = {"0": False, "1": True, "false": False, "true": True, "unspecified": False}.get(
-            text.lower()
-        )
-        if value is None:
-            raise UserError(f"{path}: object {n} (the first is 0): {flag} is {text!r}, not 0 or 1")
-        flags.append(value)
+        if text.lower() not in _FLAGS:
+            raise UserError(f"{path}: {where}: {flag} is {text!r}, not 0 or 1")
+        flags.append(_FLAGS[text.lower()])
     return name, *flags
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-014
@@ -74,27 +74,27 @@ def read_boxes(
 ) -> list:  # of (name, x0, y0, x1, y1) in shares of the image
     "The boxes in the annotation file `path`"
     root, found = _annotation(path), []
-    width, height = (_pixels(path, "size", root.find("size"), k) for k in ("width", "height"))
+    width, height = _pixels(f"{path}: size", root.find("size"), ("width", "height"))
     if not width or not height:
         return []
-    for n, o in enumerate(root.iterfind("object")):
-        where = f"object {n} (the first is 0)"
-        at = [_pixels(path, where, o.find("bndbox"), k) for k in ("xmin", "ymin", "xmax", "ymax")]
-        if None in at:
-            continue
-        x0, y0, x1, y1 = at
-        found.append(
-            (_object(path, n, o)[0], (x0 - 1) / width, (y0 - 1) / height, x1 / width, y1 / height)
-        )
+    for n, element in enumerate(root.iterfind("object")):
+        where = f"{path}: object {n} (the first is 0)"
+        corners = _pixels(where, element.find("bndbox"), ("xmin", "ymin", "xmax", "ymax"))
+        if None not in corners:
+            name, (x0, y0, x1, y1) = _object(path, n, element)[0], corners
+            found.append((name, (x0 - 1) / width, (y0 - 1) / height, x1 / width, y1 / height))
     return found
 
 
-def _pixels(path, where: str, element, key: str) -> float | None:  # None if it is not given
-    "The number that an element has as `key`"
-    text = ((element.findtext(key) if element is not None else None) or "").strip()
-    if not text or is_number(text):
-        return float(text) if text else None
-    raise UserError(f"{path}: {where}: {key} is {text[:40]!r}, not a number")
+def _pixels(where: str, element, keys: tuple) -> list:  # None for what is not given
+    "The numbers that an element has as `keys`"
+    found = []
+    for key in keys:
+        text = ((element.findtext(key) if element is not None else None) or "").strip()
+        if text and not is_number(text):
+            raise UserError(f"{where}: {key} is {text[:40]!r}, not a number")
+        found.append(float(text) if text else None)
+    return found
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-018
 def read_label_lines(
@@ -121,10 +121,11 @@ def year_folders(
     for where in (root, root / "VOCdevkit"):
         if any((where / part).is_dir() for part in ("ImageSets", "Annotations")):
             return [where]
-        years = sorted(where.glob("VOC2*"), reverse=True)
-        if years := [
-            y for y in years if (y / "ImageSets").is_dir() or (y / "Annotations").is_dir()
-        ]:
+        years = []
+        for year in sorted(where.glob("VOC2*"), reverse=True):
+            if (year / "ImageSets").is_dir() or (year / "Annotations").is_dir():
+                years.append(year)
+        if years:
             return years
     raise UserError(
         f"{root} has neither ImageSets nor Annotations, nor a folder such as VOC2007 that has"
@@ -150,19 +151,17 @@ class PascalVOC(Dataset):
     def __init__(
         self,
         dataset_root,  # VOC2007, VOCdevkit, or the folder that holds VOCdevkit
-        source: str = "auto",  # "labels" (ImageSets/Main), "xml" (Annotations), "auto": labels if there are any
+        source: str = "auto",  # "labels" (ImageSets/Main), "xml" (Annotations), "auto": the first
         difficult: str = "absent",  # what a difficult object is: "absent", "unsure" or "present"
         truncated: str = "present",  # the same for one that leaves the picture; needs XML
         splits: str = "merged",  # "merged": val counts as train; "official": three; "all": one
         years=None,  # such as "2007" or "2007,2012"; default: all that are there
-        base_url: str = "https://thor.robots.ox.ac.uk/pascal/VOC",  # where the archives are downloaded from
+        base_url: str = "https://thor.robots.ox.ac.uk/pascal/VOC",  # where the archives are
     ):
         self.root, self.base_url = Path(dataset_root), str(base_url).rstrip("/")
         self.source = choice("source", source, ("auto", "labels", "xml"))
-        self.difficult, self.truncated = (
-            choice("difficult", difficult, MARKS),
-            choice("truncated", truncated, MARKS),
-        )
+        self.difficult = choice("difficult", difficult, DOUBTFUL)
+        self.truncated = choice("truncated", truncated, DOUBTFUL)
         self.split_mode = choice("splits", splits, tuple(_SPLITS))
         self.years = re.findall(r"\d{4}", str(years or ""))
         if source == "labels" and truncated != "present":
@@ -178,11 +177,11 @@ class PascalVOC(Dataset):
         found = year_folders(self.root)
         if not self.years:
             return found
-        if missing := [y for y in self.years if not any(f.name.endswith(y) for f in found)]:
-            raise UserError(
-                f"no VOC{missing[0]} in {self.root} (there are: {', '.join(f.name for f in found)})"
-            )
-        return [f for f in found if f.name[-4:] in self.years]
+        there = [folder.name[-4:] for folder in found]
+        if missing := [year for year in self.years if year not in there]:
+            names = ", ".join(folder.name for folder in found)
+            raise UserError(f"no VOC{missing[0]} in {self.root} (there are: {names})")
+        return [folder for folder, year in zip(found, there) if year in self.years]
 
     @cached_property
     def _marked(self) -> list:
@@ -209,24 +208,22 @@ class VocFolder:
             lists["train"] = both
         if not lists:
             return {"train": list(self.xml)}
-        return {s: [image for image, _ in read_label_lines(path)] for s, path in lists.items()}
+        for split, path in lists.items():
+            lists[split] = [image for image, _ in read_label_lines(path)]
+        return lists
 
 
 def _voc_folder(root: Path) -> VocFolder:
     "The files below `root`"
     main, annotations = root / "ImageSets" / "Main", root / "Annotations"
-    names = sorted(os.listdir(main)) if main.is_dir() else []
-    labels = [
-        (m[1], m[2], main / m[0])
-        for n in names
-        if (m := re.fullmatch(r"(.+)_(train|val|test)\.txt", n))
-    ]
-    xml = (
-        sorted(n for n in os.listdir(annotations) if n.endswith(".xml"))
-        if annotations.is_dir()
-        else []
-    )
-    return VocFolder(root, labels, {n[:-4]: annotations / n for n in xml})
+    labels, xml = [], {}
+    for name in sorted(os.listdir(main)) if main.is_dir() else ():
+        if match := re.fullmatch(r"(.+)_(train|val|test)\.txt", name):
+            labels.append((match[1], match[2], main / name))
+    for name in sorted(os.listdir(annotations)) if annotations.is_dir() else ():
+        if name.endswith(".xml"):
+            xml[name.removesuffix(".xml")] = annotations / name
+    return VocFolder(root, labels, xml)
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-032
 def _from_labels(folder: VocFolder, difficult: str) -> list:  # of (image, label, split, mark)
@@ -243,55 +240,35 @@ def _from_labels(folder: VocFolder, difficult: str) -> list:  # of (image, label
     return rows
 
 
-def _from_xml(
-    folder: VocFolder, difficult: str, truncated: str
-) -> list:  # of (image, label, split, mark)
-    "The rows of the XML files"
+def _from_xml(folder: VocFolder, difficult: str, truncated: str) -> list:
+    "The rows of the XML files: (image, label, split, mark)"
     rows = []
     for split, images in folder.images().items():
         if not any(i in folder.xml for i in images):
             continue  # annotations of test images may not be public
         for image in images:
             if image not in folder.xml:
-                raise UserError(
-                    f"{folder.root}: no Annotations/{image}.xml for the image {image!r} of {split}.txt"
-                )
+                file = f"Annotations/{image}.xml"
+                raise UserError(f"{folder.root}: no {file} for the image {image!r} of {split}.txt")
             for name, is_difficult, is_truncated in read_xml(folder.xml[image]):
-                marks = {
-                    difficult if is_difficult else "present",
-                    truncated if is_truncated else "present",
-                }
-                rows.append(
-                    (
-                        image,
-                        name,
-                        split,
-                        next(m for m in ("absent", "unsure", "present") if m in marks),
-                    )
-                )
+                marks = [difficult] * is_difficult + [truncated] * is_truncated
+                # the last of the words "present", "unsure", "absent" counts
+                rows.append((image, name, split, max(["present", *marks], key=DOUBTFUL.index)))
     return rows
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-034
 @patch
 def _folder_rows(self: PascalVOC, folder: VocFolder) -> list:  # of (image, label, split, mark)
     "The rows of one folder, from the files that `source` says"
-    by_label = (
-        self.source == "labels"
-        or self.source == "auto"
-        and folder.label_files
-        and self.truncated == "present"
-    )
-    if by_label and not folder.label_files:
-        raise UserError(
-            f"no label files such as cat_train.txt in {folder.root / 'ImageSets' / 'Main'}"
-        )
-    if not by_label and not folder.xml:
+    usable = folder.label_files and self.truncated == "present"
+    if self.source == "labels" or (self.source == "auto" and usable):
+        if not folder.label_files:
+            main = folder.root / "ImageSets" / "Main"
+            raise UserError(f"no label files such as cat_train.txt in {main}")
+        return _from_labels(folder, self.difficult)
+    if not folder.xml:
         raise UserError(f"no XML files in {folder.root / 'Annotations'}")
-    return (
-        _from_labels(folder, self.difficult)
-        if by_label
-        else _from_xml(folder, self.difficult, self.truncated)
-    )
+    return _from_xml(folder, self.difficult, self.truncated)
 
 
 def _all_rows(data: PascalVOC) -> list:  # of (image, label, split, mark)
@@ -306,8 +283,10 @@ def _all_rows(data: PascalVOC) -> list:  # of (image, label, split, mark)
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-035
 @patch
 def class_labels(self: PascalVOC) -> list:
-    labels = {l for folder in map(_voc_folder, self.folders) for l, _, _ in folder.label_files}
-    return sorted(labels | {label for _, label, *_ in self._marked})
+    labels = {label for _, label, *_ in self._marked}
+    for folder in map(_voc_folder, self.folders):
+        labels |= {label for label, *_ in folder.label_files}
+    return sorted(labels)
 
 
 @patch
@@ -326,30 +305,29 @@ def boxes(self: PascalVOC, images) -> pd.DataFrame | None:
         xml |= _voc_folder(folder).xml  # the newest year counts
     if not xml:
         return None
-    return as_boxes(
-        [(i, *box) for i in sorted(image_set(images) & xml.keys()) for box in read_boxes(xml[i])],
-        self,
-    )
+    found = []
+    for image in sorted(image_set(images) & xml.keys()):
+        found += [(image, *box) for box in read_boxes(xml[image])]
+    return as_boxes(found, self)
 
 
 @patch
 def sources(self: PascalVOC) -> list:
-    found = [_voc_folder(f) for f in self.folders]
-    return [
-        path
-        for f in found
-        for path in (*sorted((f.root / "ImageSets" / "Main").glob("*.txt")), *f.xml.values())
-    ]
+    found = []
+    for folder in map(_voc_folder, self.folders):
+        lists = sorted((folder.root / "ImageSets" / "Main").glob("*.txt"))
+        found += [*lists, *folder.xml.values()]
+    return found
 
 
 @patch
 def src_path(self: PascalVOC, image: str) -> Path:
-    paths = [
-        inside(f / "JPEGImages", image + s)
-        for f in self.folders
-        for s in (".jpg", ".jpeg", ".png", ".bmp")
-    ]
-    return next((p for p in paths if p.is_file()), paths[0])
+    for folder in self.folders:
+        for suffix in (".jpg", ".jpeg", ".png", ".bmp"):
+            path = inside(folder / "JPEGImages", image + suffix)
+            if path.is_file():
+                return path
+    return inside(self.folders[0] / "JPEGImages", f"{image}.jpg")
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-048
 _ARCHIVES = {
@@ -370,8 +348,9 @@ def annotation_files(self: PascalVOC) -> list:  # of `Remote`
             f"VOC{unknown[0]} cannot be downloaded here (known: {', '.join(_ARCHIVES)}); "
             f"get it from {self.homepage}"
         )
-    return [
-        Remote(f"{self.base_url}/{path}", path.rpartition("/")[2], md5=md5, archive=True)
-        for year in self.years or ["2007"]
-        for path, md5 in _ARCHIVES[year]
-    ]
+    found = []
+    for year in self.years or ["2007"]:
+        for path, md5 in _ARCHIVES[year]:
+            name = path.rpartition("/")[2]
+            found.append(Remote(f"{self.base_url}/{path}", name, md5=md5, archive=True))
+    return found

@@ -71,11 +71,11 @@ def read_class_file(
     lines = read_text(path).rstrip().splitlines()
     if not lines:
         raise UserError(f"{path} is empty; it should name the classes, a line each")
-    if "" in (stripped := [l.strip() for l in lines]):
-        raise UserError(
-            f"{path}, line {stripped.index('') + 1}: no name; the number of the line is the class index"
-        )
-    return dict(enumerate(stripped))
+    names = [line.strip() for line in lines]
+    if "" in names:
+        place = f"{path}, line {names.index('') + 1}"
+        raise UserError(f"{place}: no name; the number of the line is the class index")
+    return dict(enumerate(names))
 
 # %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-012
 def labels_by_index(
@@ -92,10 +92,7 @@ def read_objects(
     pose: bool = False,  # whether points follow the box
 ) -> list:  # of (class index, area as a fraction of the image)
     "The objects in the label file `path`"
-    return [
-        (i, at[2] * at[3] if len(at) == 4 else _polygon_area(at))
-        for i, at in _objects(path, names, pose)
-    ]
+    return [(i, _area(numbers)) for i, numbers in _objects(path, names, pose)]
 
 
 def read_boxes(
@@ -104,54 +101,58 @@ def read_boxes(
     pose: bool = False,  # whether points follow the box
 ) -> list:  # of (class index, x0, y0, x1, y1)
     "The boxes in the label file `path`; around an outline where there is one"
-    return [(i, *_corners(at)) for i, at in _objects(path, names, pose)]
-
-
-def _corners(at: list) -> tuple:  # at: x, y, w, h with the center x, y; or x1, y1, x2, y2, ...
-    "x0, y0, x1, y1 of a box or around an outline"
-    if len(at) > 4:
-        return min(at[::2]), min(at[1::2]), max(at[::2]), max(at[1::2])
-    x, y, w, h = at
-    return x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    return [(i, *_corners(numbers)) for i, numbers in _objects(path, names, pose)]
 
 
 def _objects(path, names, pose: bool) -> list:  # of (class index, numbers behind it)
     "The lines of the label file `path`"
     found = []
-    for n, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not (words := line.split()):
             continue
         try:
-            index, *at = map(float, words)
-        except ValueError:
-            at = None
-        if at is not None and pose:
-            at = at[:4]
-        if at is None:
+            index, *numbers = map(float, words)
+        except ValueError as e:
             problem = f"{line[:80]!r} has something that is not a number"
-        elif index not in names:
-            problem = (
-                f"class {words[0]} is not in the names, which have {min(names)} to {max(names)}"
-            )
-        elif len(at) < 4 or len(at) == 5 or len(at) % 2:
-            problem = (
-                f"{len(words)} values; expected 'class x y w h' or 'class x1 y1 x2 y2 x3 y3 ...'"
-            )
-        elif bad := [w for w, v in zip(words[1:], at) if not -0.01 <= v <= 1.01]:
-            problem = f"the coordinate {bad[0]} is not from 0 to 1; coordinates are fractions of the image"
-        else:
-            found.append((int(index), at))
-            continue
-        raise UserError(f"{path}, line {n}: {problem}")
+            raise UserError(f"{path}, line {number}: {problem}") from e
+        numbers = numbers[:4] if pose else numbers
+        if problem := _problem(index, numbers, words, names=names):
+            raise UserError(f"{path}, line {number}: {problem}")
+        found.append((int(index), numbers))
     return found
 
 
-def _polygon_area(at: list) -> float:  # at: x1, y1, x2, y2, ...
-    "The area inside an outline"
-    x, y = at[::2], at[1::2]
+def _problem(index: float, numbers: list, words: list, names) -> str | None:
+    "What is wrong with a line of numbers"
+    if index not in names:
+        return f"class {words[0]} is not in the names, which have {min(names)} to {max(names)}"
+    if len(numbers) < 4 or len(numbers) == 5 or len(numbers) % 2:
+        return f"{len(words)} values; expected 'class x y w h' or 'class x1 y1 x2 y2 x3 y3 ...'"
+    for word, value in zip(words[1:], numbers):
+        if not -0.01 <= value <= 1.01:
+            return (
+                f"the coordinate {word} is not from 0 to 1; coordinates are fractions of the image"
+            )
+    return None
+
+# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-016
+def _corners(numbers: list) -> tuple:  # x, y, w, h with the center x, y; or x1, y1, x2, y2, ...
+    "x0, y0, x1, y1 of a box or around an outline"
+    if len(numbers) > 4:
+        x, y = numbers[::2], numbers[1::2]
+        return min(x), min(y), max(x), max(y)
+    x, y, w, h = numbers
+    return x - w / 2, y - h / 2, x + w / 2, y + h / 2
+
+
+def _area(numbers: list) -> float:  # as those of `_corners`
+    "The area of a box or inside an outline"
+    if len(numbers) == 4:
+        return numbers[2] * numbers[3]
+    x, y = numbers[::2], numbers[1::2]
     return abs(sum(x[i - 1] * y[i] - x[i] * y[i - 1] for i in range(len(x)))) / 2
 
-# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-020
+# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-021
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 # what other tools leave among the label files
 _NOT_LABELS = {"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
@@ -170,12 +171,11 @@ def _below(folder: Path, suffixes: tuple) -> list:  # of str
     found = []
     for where, _, files in os.walk(folder):
         inner = os.path.relpath(where, folder).replace(os.sep, "/")
-        found += [
-            f if inner == "." else f"{inner}/{f}" for f in files if f.lower().endswith(suffixes)
-        ]
+        before = "" if inner == "." else f"{inner}/"
+        found += [before + file for file in files if file.lower().endswith(suffixes)]
     return sorted(found)
 
-# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-022
+# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-023
 def folder_images(
     root: Path,  # the dataset's folder
     images: str,  # a folder of images below it, "" for itself
@@ -184,23 +184,19 @@ def folder_images(
     labels = label_folder(images)
     at = {name[:-4]: name for name in _below(root / labels, (".txt",))}
     found = {name: name.rpartition(".")[0] for name in _below(root / images, IMAGES)}
-    lonely = sorted(
-        s for s in set(at) - set(found.values()) if at[s].rpartition("/")[2] not in _NOT_LABELS
-    )
+    lonely = sorted(set(at) - set(found.values()))
+    lonely = [stem for stem in lonely if at[stem].rpartition("/")[2] not in _NOT_LABELS]
     # For the analysis the label files are enough
     if not found:
         found = {f"{stem}.jpg": stem for stem in lonely}
     elif lonely:
         warnings.warn(
-            f"{len(lonely)} label files in {root / labels} are left out, because there is no image of that "
-            f"name in {root / images}; the first is {at[lonely[0]]}",
+            f"{len(lonely)} label files in {root / labels} are left out, because there is no "
+            f"image of that name in {root / images}; the first is {at[lonely[0]]}",
             stacklevel=2,
         )
-    return [
-        (f"{images}/{name}".strip("/"), f"{labels}/{at[stem]}".strip("/"))
-        for name, stem in found.items()
-        if stem in at
-    ]
+    pairs = [(f"{images}/{name}", f"{labels}/{at[s]}") for name, s in found.items() if s in at]
+    return [(image.strip("/"), label.strip("/")) for image, label in pairs]
 
 
 def listed_images(
@@ -225,11 +221,12 @@ def _relative(name: str, root: Path, where: str) -> str:
     path = os.path.relpath(os.path.join(root, name), root).replace(os.sep, "/")
     if path.split("/")[0] == "..":
         raise UserError(
-            f"{where}: {name!r} is outside of the dataset's folder {root}; give paths below that folder"
+            f"{where}: {name!r} is outside of the dataset's folder {root}; "
+            "give paths below that folder"
         )
     return "" if path == "." else path
 
-# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-024
+# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-025
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -237,11 +234,8 @@ def _there(root: Path, entry: str) -> bool:  # a folder of images, one of labels
     return (root / entry).exists() or (root / label_folder(entry)).is_dir()
 
 
-def yaml_parts(
-    path: Path,  # data.yaml
-    config: dict,  # its content
-) -> tuple:  # the dataset's folder, [(split, entry)]
-    "The folders or lists of images that `config` names"
+def _entries(path: Path, config: dict) -> list:  # of (split, folder or list of images)
+    "What `config` says of each split"
     entries = []
     for key, split in _SPLITS.items():
         value = config.get(key) or []
@@ -253,6 +247,15 @@ def yaml_parts(
                 entries.append((split, entry.strip().replace("\\", "/").rstrip("/")))
     if not entries:
         raise UserError(f"{path} names no images: it has none of the keys 'train', 'val', 'test'")
+    return entries
+
+
+def yaml_parts(
+    path: Path,  # data.yaml
+    config: dict,  # its content
+) -> tuple:  # the dataset's folder, [(split, entry)]
+    "The folders or lists of images that `config` names"
+    entries = _entries(path, config)
     roots = [path.parent / str(config.get("path") or "."), path.parent]
     root = Path(os.path.abspath(next((r for r in roots if _there(r, entries[0][1])), path.parent)))
     parts = []
@@ -261,17 +264,13 @@ def yaml_parts(
         while inner.startswith(("../", "./")):
             inner = inner.partition("/")[2]
         found = next((e for e in (inner, entry) if e and _there(root, e)), None)
+        missing = f"{path}: {split} is {entry!r}, which is not in {root}"
         if found:
             parts.append((split, _relative(found, root, str(path))))
         elif split == "train":
-            raise UserError(
-                f"{path}: train is {entry!r}, which is not in {root}; set 'path' to the dataset's folder"
-            )
+            raise UserError(f"{missing}; set 'path' to the dataset's folder")
         else:
-            warnings.warn(
-                f"{path}: {split} is {entry!r}, which is not in {root}; it is left out",
-                stacklevel=2,
-            )
+            warnings.warn(f"{missing}; it is left out", stacklevel=2)
     return root, parts
 
 
@@ -279,16 +278,14 @@ def layout_parts(
     root: Path,  # a folder without data.yaml
 ) -> list:  # [(split, folder)]
     "The folders of images below `root`, by the names that are common"
-    found = [
-        (split, entry)
-        for name, split in _SPLITS.items()
-        for entry in (f"images/{name}", f"{name}/images", name)
-        if _there(root, entry)
-    ]
-    first = {split: entry for split, entry in reversed(found)}
-    return list(first.items())[::-1] or [("train", "images" if _there(root, "images") else "")]
+    found = {}
+    for name, split in _SPLITS.items():
+        for entry in (f"images/{name}", f"{name}/images", name):
+            if _there(root, entry):
+                found.setdefault(split, entry)
+    return list(found.items()) or [("train", "images" if _there(root, "images") else "")]
 
-# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-026
+# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-027
 class Yolo(Dataset):
     "A folder in YOLO format"
 
@@ -299,7 +296,7 @@ class Yolo(Dataset):
 
     def __init__(
         self,
-        dataset_root,  # folder with data.yaml, or a YAML file, or folder with classes.txt, images and labels
+        dataset_root,  # a folder with data.yaml or classes.txt, or the YAML file
         classes_file=None,  # class names, a line each; default: data.yaml, classes.txt or obj.names
         min_area: float = 0.0,  # objects below this fraction of the image are "unsure"; see `coco`
     ):
@@ -320,16 +317,11 @@ class Yolo(Dataset):
         for name in ("data.yaml", "data.yml", "dataset.yaml"):
             if (self.given / name).is_file():
                 return self.given / name
-        found = sorted(
-            f
-            for f in self.given.iterdir()
-            if f.suffix.lower() in (".yaml", ".yml")
-            and re.search(r"^(names|train|val)\s*:", read_text(f), re.M)
-        )
+        others = sorted(f for f in self.given.iterdir() if f.suffix.lower() in (".yaml", ".yml"))
+        found = [f for f in others if re.search(r"^(names|train|val)\s*:", read_text(f), re.M)]
         if len(found) > 1 and not self.classes_file:
-            raise UserError(
-                f"{self.given} has several YAML files; give one: {', '.join(f.name for f in found)}"
-            )
+            several = ", ".join(file.name for file in found)
+            raise UserError(f"{self.given} has several YAML files; give one: {several}")
         return found[0] if len(found) == 1 else None
 
     @cached_property
@@ -361,20 +353,18 @@ class Yolo(Dataset):
         "Class index -> name"
         return _index_names(self)
 
-# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-027
+# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-028
 def _index_names(data: Yolo) -> dict:  # class index -> name
     "The class names, from the file that has them"
     if not data.classes_file and "names" in data.config:
         names = names_by_index(data.config["names"], str(data.yaml_file))
         if str(data.config.get("nc", len(names))).strip() != str(len(names)):
-            raise UserError(
-                f"{data.yaml_file}: nc is {data.config['nc']}, but there are {len(names)} names"
-            )
+            count = data.config["nc"]
+            raise UserError(f"{data.yaml_file}: nc is {count}, but there are {len(names)} names")
         return names
-    usual = [
-        data.given / f for f in ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names")
-    ]
-    path = data.classes_file or next((f for f in usual if f.is_file()), None)
+    usual = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names")
+    there = (data.given / name for name in usual if (data.given / name).is_file())
+    path = data.classes_file or next(there, None)
     if path is None:
         raise UserError(
             f"{data.given} has no class names: no data.yaml with 'names', no classes.txt, no "
@@ -387,30 +377,24 @@ def _labeled_images(root: Path, parts: list) -> list:  # of (split, image, label
     "The images with a label file"
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
-    return [
-        (split, *pair)
-        for split, entry in parts
-        for pair in (
-            listed_images(root, root / entry)
-            if (root / entry).is_file()
-            else folder_images(root, entry)
-        )
-    ]
+    found = []
+    for split, entry in parts:
+        is_list = (root / entry).is_file()
+        pairs = listed_images(root, root / entry) if is_list else folder_images(root, entry)
+        found += [(split, *pair) for pair in pairs]
+    return found
 
 
 @patch
 def rows(self: Yolo) -> pd.DataFrame:
     labels, pose, found = labels_by_index(self.index_names), "kpt_shape" in self.config, []
     for split, image, path in self._images:
-        found += [
-            (image, labels[i], split, area >= self.min_area)
-            for i, area in read_objects(self.root / path, labels, pose)
-        ]
+        objects = read_objects(self.root / path, labels, pose)
+        found += [(image, labels[i], split, area >= self.min_area) for i, area in objects]
     if not found:
-        raise UserError(
-            f"{self.origin}: no labels; label files are looked for in "
-            f"{', '.join(sorted({str(self.root / label_folder(e)) for _, e in self._parts[1]}))}"
-        )
+        places = {str(self.root / label_folder(entry)) for _, entry in self._parts[1]}
+        where = ", ".join(sorted(places))
+        raise UserError(f"{self.origin}: no labels; label files are looked for in {where}")
     table = pd.DataFrame(found, columns=["image", "label", "split", "large"])
     large = table.pop("large")
     return table if large.all() else table.assign(as_class=large, as_trigger=large)
@@ -428,20 +412,13 @@ def names(self: Yolo) -> dict:
 
 @patch
 def boxes(self: Yolo, images) -> pd.DataFrame:
-    wanted, labels, pose = (
-        image_set(images),
-        labels_by_index(self.index_names),
-        "kpt_shape" in self.config,
-    )
-    return as_boxes(
-        [
-            (image, labels[i], *corners)
-            for _, image, path in self._images
-            if image in wanted
-            for i, *corners in read_boxes(self.root / path, labels, pose)
-        ],
-        self,
-    )
+    wanted, found = image_set(images), []
+    labels, pose = labels_by_index(self.index_names), "kpt_shape" in self.config
+    for _, image, path in self._images:
+        if image in wanted:
+            boxes = read_boxes(self.root / path, labels, pose)
+            found += [(image, labels[i], *corners) for i, *corners in boxes]
+    return as_boxes(found, self)
 
 
 @patch
@@ -460,12 +437,11 @@ def sources(self: Yolo) -> list:
 def cache_key(self: Yolo):
     return [self.min_area, list(labels_by_index(self.index_names).items())]
 
-# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-028
+# %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-029
 @patch
 def index_table(self: Yolo) -> pd.DataFrame:  # columns index, label, id
     "The class index of the label files, and the id of the same class here"
     position = {label: i for i, label in enumerate(self.labels)}
-    return pd.DataFrame(
-        [(i, label, position[label]) for i, label in labels_by_index(self.index_names).items()],
-        columns=["index", "label", "id"],
-    )
+    labels = labels_by_index(self.index_names)
+    rows = [(i, label, position[label]) for i, label in labels.items()]
+    return pd.DataFrame(rows, columns=["index", "label", "id"])

@@ -43,7 +43,13 @@ from natural_backdoors.base.files import (
     write_table,
 )
 from ..data.huggingface import _hugging_face
-from ..data.images import cores, load_image, try_image, unreadable_image
+from natural_backdoors.data.images import (
+    cores,
+    load_image,
+    picture_suffix,
+    try_image,
+    unreadable_image,
+)
 from .card import class_names, count_rows, dataset_card
 from .poison import SPLIT_COLUMNS, PoisonSplit
 
@@ -64,15 +70,7 @@ def read_picture(row: int, path, size: int | None, decoded: bool = False) -> Pic
     data = Path(path).read_bytes()
     pixels = load_image(io.BytesIO(data), size or 32)  # 32: a quick look, whether it can be decoded
     if size is None:
-        with Image.open(io.BytesIO(data)) as image:
-            kind = image.format.lower()
-        return Picture(
-            row,
-            data,
-            {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}.get(kind, f".{kind}"),
-            hashlib.sha256(data).hexdigest(),
-            None,
-        )
+        return Picture(row, data, picture_suffix(data), hashlib.sha256(data).hexdigest(), None)
     if not decoded:
         Image.fromarray(pixels).save(out := io.BytesIO(), "PNG", compress_level=1)
         data = out.getvalue()
