@@ -217,7 +217,7 @@ def as_boxes(
     keep = (sides.x0 < sides.x1) & (sides.y0 < sides.y1) & found.label.isin(dataset.classes.label)
     return pd.concat([found[BOX_COLUMNS[:2]], sides], axis=1)[keep].reset_index(drop=True)
 
-
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-026
 def as_relations(
     found,  # rows of `RELATION_COLUMNS`
     dataset: Dataset,
@@ -228,10 +228,10 @@ def as_relations(
     found = found[known & (found.label != found.other)]
     return found.sort_values(RELATION_COLUMNS, ignore_index=True)
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-030
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-031
 DOUBTFUL = ("present", "unsure", "absent")
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-032
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-033
 def _check_by_label(dataset: Dataset):
     "Refuse a manager that does not answer `labels` and `label_to_imgs`"
     cls = type(dataset)
@@ -252,7 +252,7 @@ def _check_by_label(dataset: Dataset):
             )
         seen.add(str(label))
 
-
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-034
 def _of_split(dataset: Dataset, split: str) -> pd.DataFrame:  # columns image, label
     "What `label_to_imgs` says of one split"
     found = []
@@ -260,7 +260,7 @@ def _of_split(dataset: Dataset, split: str) -> pd.DataFrame:  # columns image, l
         found += [(str(i), str(label)) for i in sorted(dataset.label_to_imgs(label, split))]
     return pd.DataFrame(found, columns=["image", "label"])
 
-
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-035
 def _rows_by_label(dataset: Dataset) -> pd.DataFrame:
     "The rows of a manager that answers `labels` and `label_to_imgs` instead"
     _check_by_label(dataset)
@@ -280,7 +280,7 @@ def _rows_by_label(dataset: Dataset) -> pd.DataFrame:
         raise UserError(f"{cls.__name__}: no label has an image")
     return pd.concat(parts, ignore_index=True)
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-034
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-037
 @patch
 def __init__(
     self: Dataset,
@@ -291,7 +291,7 @@ def __init__(
     self.root, self.data_root = Path(dataset_root), data_root
     self.dataset_root = str(dataset_root)
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-042
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-045
 @patch
 def annotation_files(self: Dataset) -> list:  # of download.Remote
     "What `download` fetches first"
@@ -303,7 +303,7 @@ def image_file(self: Dataset, image: str):  # download.Remote or None
     "Where the file of `image` can be downloaded"
     return None
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-043
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-046
 @patch
 def download(
     self: Dataset,
@@ -317,7 +317,7 @@ def download(
 
     return download_dataset(self, classes, max_images_per_class, images=images, **options)
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-045
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-048
 _MODULES = {
     "openimages": "data.openimages:OpenImages",
     "openimages_labels": "data.openimages_labels:OpenImagesLabels",
@@ -335,13 +335,13 @@ _MODULES = {
 }
 _DATASETS = {name: f"natural_backdoors.{where}" for name, where in _MODULES.items()}
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-046
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-049
 def available() -> dict:  # name -> "module:class"
     "All dataset managers that can be asked for by name"
     theirs = entry_points(group="natural_backdoors.data.datasets")
     return {entry.name: entry.value for entry in theirs} | _DATASETS
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-048
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-051
 def listing() -> pd.DataFrame:  # columns data, title, license, homepage
     "All dataset managers that can be asked for by name, and what they read"
     found = []
@@ -355,7 +355,7 @@ def listing() -> pd.DataFrame:  # columns data, title, license, homepage
             found.append((name, cls.title, cls.license, cls.homepage))
     return pd.DataFrame(found, columns=["data", "title", "license", "homepage"])
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-049
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-052
 def _module_in(path: Path, data: str):
     "The module in the file `path`, which `data` names"
     if not path.is_file():
@@ -372,7 +372,7 @@ def _module_in(path: Path, data: str):
 def _is_manager(value) -> bool:
     return isinstance(value, type) and issubclass(value, Dataset)
 
-
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-053
 def manager_class(
     data: str,  # a name from `available()`, or "path/to/file.py:Class"
 ) -> type:
@@ -392,7 +392,7 @@ def manager_class(
     has = ", ".join(known) or "none"
     raise UserError(f"{where} has no subclass of Dataset called {name!r} (it has: {has})")
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-050
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-054
 def open_dataset(
     data: str,  # a name from `available()`, or "path/to/file.py:Class"
     dataset_root,  # the dataset's folder, or for some the file itself

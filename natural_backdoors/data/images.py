@@ -58,7 +58,7 @@ def _upright(image: Image.Image) -> Image.Image:
     turned = image.getexif().get(0x0112, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
 
-
+# %% ../../nbs/api/data/05_images.ipynb #05-images-011
 def open_image(
     file,  # a path, or an open file
     at_least: int | None = None,  # the pixels a side that will do; None: all there are
@@ -72,7 +72,7 @@ def open_image(
     image.info = {}  # comments, places, color profiles
     return image
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-016
+# %% ../../nbs/api/data/05_images.ipynb #05-images-017
 def load_image(
     file,  # a path, or an open file
     size: int,  # edge of the result in pixels
@@ -81,7 +81,7 @@ def load_image(
     image = open_image(file, at_least=size)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-022
+# %% ../../nbs/api/data/05_images.ipynb #05-images-023
 class Thumbnail(NamedTuple):
     "A small copy of an image"
 
@@ -96,7 +96,7 @@ def _size_of(file) -> tuple:  # width, height
         on_its_side = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return image.size[::-1] if on_its_side else image.size
 
-
+# %% ../../nbs/api/data/05_images.ipynb #05-images-024
 def make_thumbnail(
     file,  # a path, or an open file
     edge: int = 176,  # longest side in pixels
@@ -112,7 +112,7 @@ def make_thumbnail(
     image.save(out := io.BytesIO(), format, quality=80, optimize=True)
     return Thumbnail(out.getvalue(), width, height)
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-028
+# %% ../../nbs/api/data/05_images.ipynb #05-images-030
 def picture_suffix(
     content: bytes,  # of an image file
 ) -> str:  # such as ".jpg"
@@ -122,7 +122,7 @@ def picture_suffix(
     usual = {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}
     return usual.get(kind, f".{kind}")
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-031
+# %% ../../nbs/api/data/05_images.ipynb #05-images-033
 @dataclass
 class LoadedImages:
     "Decoded images, which of the asked ones they are, and why the others are missing"
@@ -139,7 +139,7 @@ class LoadedImages:
         mb = self.pixels.nbytes / 1e6
         return f"{n} images of {size} x {size} pixels, {mb:.1f} MB; {len(self.skipped)} skipped"
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-033
+# %% ../../nbs/api/data/05_images.ipynb #05-images-035
 def why_unreadable(
     error: Exception,  # raised over an image file
 ) -> str:
@@ -151,7 +151,7 @@ def why_unreadable(
     said = getattr(error, "strerror", None) or error
     return " ".join(str(said).split())[:200] or type(error).__name__
 
-
+# %% ../../nbs/api/data/05_images.ipynb #05-images-036
 def try_image(
     path,  # an image file, or whatever a table of images holds in its place
     size: int,  # edge of the result in pixels
@@ -167,7 +167,7 @@ def try_image(
     except Exception as e:  # decoders raise SyntaxError and struct.error among others
         return None, why_unreadable(e)
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-037
+# %% ../../nbs/api/data/05_images.ipynb #05-images-040
 def unreadable_image(
     path,  # the first image that cannot be read
     reason: str,  # as `try_image` gives it
@@ -182,12 +182,12 @@ def unreadable_image(
         "repair it, or leave such images out with skip_unreadable=True (--skip_unreadable)"
     )
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-038
+# %% ../../nbs/api/data/05_images.ipynb #05-images-041
 def cores() -> int:
     "How many cores this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-039
+# %% ../../nbs/api/data/05_images.ipynb #05-images-042
 def _room(n: int, size: int) -> np.ndarray:
     "An array for `n` images of `size` x `size` pixels"
     try:
@@ -198,7 +198,7 @@ def _room(n: int, size: int) -> np.ndarray:
             "memory; ask for a smaller size or fewer images"
         ) from e
 
-
+# %% ../../nbs/api/data/05_images.ipynb #05-images-043
 def load_images(
     paths,  # image files, in the order of the result
     size: int,  # edge of the decoded images in pixels
