@@ -45,7 +45,7 @@ setup: ## make .venv and install into it, if that has not been done
 
 graph-tool: setup ## make the distribution's graph-tool visible in .venv (part of setup)
 
-docs: setup ## make the documentation in _docs/ from the notebooks (EXECUTE=1: run them first)
+docs: setup ## make the documentation in _docs/ from the notebooks, whose outputs must be true (EXECUTE=1: show new ones)
 	$(BIN)/python docs/build.py $(if $(EXECUTE),--execute)
 
 # ---- for those who change something
@@ -69,17 +69,16 @@ check-clean: setup ## fail if a notebook holds what nbdev_clean would remove
 	@echo "== notebooks clean"
 	@scripts/check_clean.sh
 
-notebooks: setup ## run the notebooks as tests
-	@echo "== notebook tests"
-	$(BIN)/nbdev_test --n_workers $(WORKERS) --timing --do_print
+notebooks: setup ## run the notebooks; fail where a cell fails, or gives another output than is stored
+	@echo "== notebooks"
+	$(BIN)/python scripts/outputs.py --workers $(WORKERS)
 
 pytest: setup ## run tests/
 	@echo "== pytest"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 readme: setup ## run nbs/index.ipynb and write README.md from it
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/index.ipynb
-	$(BIN)/nbdev_clean --fname nbs/index.ipynb
+	$(BIN)/python scripts/outputs.py --write --flags slow nbs/index.ipynb
 	$(BIN)/python tests/readme.py
 
 build: setup ## build the wheel, install it into a fresh environment and run the demo from there
