@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from natural_backdoors import UserError
-from natural_backdoors.graph.cooccurrence import product_by_blocks, cooccurrence, mirror
+from natural_backdoors.graph.cooccurrence import cooccurrence, mirror, product_by_blocks
 
 
 @st.composite

@@ -497,6 +497,10 @@ def start_lab(folder):
         "JUPYTERLAB_WORKSPACES_DIR": "spaces",
     }
     env = environment(folder) | {k: str(folder / v) for k, v in places.items()}
+    # otherwise it asks whether news are welcome, over the page
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     port = free_port()
     flags = [
         "--no-browser",
@@ -516,6 +520,16 @@ def start_lab(folder):
         stderr=(folder / "lab.txt").open("w"),
     )
     return lab, port
+
+
+def answer_dialogs(page):
+    "On a slow machine JupyterLab asks over its page whether to wait on: whenever it does, yes"
+
+    def answer(dialog):
+        wait = dialog.get_by_role("button", name="Keep Waiting")
+        (wait if wait.count() else dialog.locator("button.jp-mod-accept")).last.click()
+
+    page.add_locator_handler(page.locator(".jp-Dialog").last, answer, no_wait_after=True)
 
 
 def run_cell(page, cell):
@@ -552,6 +566,7 @@ def test_in_jupyterlab(scenes, page, tmp_path):
                 return False
 
         until(answers, "JupyterLab")
+        answer_dialogs(page)
         start = time.perf_counter()
         page.goto(f"http://127.0.0.1:{port}/lab/tree/look.ipynb?token=t&reset")
         cells = page.locator(".jp-Notebook .jp-CodeCell")

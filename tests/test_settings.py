@@ -1,4 +1,4 @@
-"A field that is added to a set of settings arrives everywhere: in flags, keys, headers, grids and tables"
+"A field that is added to a set of settings arrives everywhere: flags, keys, headers, grids"
 
 from dataclasses import fields, make_dataclass, replace
 
@@ -109,6 +109,7 @@ def test_every_field_changes_the_key(cls):
         patience=3,
         monitor="test_trig_acc",
         views=2,
+        augment=0.5,
         max_overlaps_with_others=3,
     )
     usual, seen = cls(), set()

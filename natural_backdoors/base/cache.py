@@ -24,7 +24,7 @@ def cache_folder() -> Path | None:  # None: caching is turned off
         return None if chosen == "off" else Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "natural_backdoors"
 
-# %% ../../nbs/api/base/06_cache.ipynb #06-cache-010
+# %% ../../nbs/api/base/06_cache.ipynb #06-cache-009
 def stamp(
     path,  # a file
 ) -> list:  # [absolute path, bytes, time of change in ns]
@@ -36,21 +36,15 @@ def stamp(
         raise UserError(f"no such file: {path}") from e
     return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
 
-# %% ../../nbs/api/base/06_cache.ipynb #06-cache-013
-def _found(path: Path, stamps) -> tuple:  # the arrays or None; why they cannot be used, or ""
-    "The arrays in the cache file `path`, if they are of the state `stamps`"
-    if not path.exists():
-        return None, ""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            if json.loads(str(stored["__stamps__"])) != stamps:
-                return None, "is of an older state of the files"
-            return {name: stored[name] for name in stored.files if name != "__stamps__"}, ""
-    # zipfile and numpy raise a dozen types of errors over damaged files
-    except Exception as e:
-        return None, f"is damaged ({type(e).__name__}: {e})"
+# %% ../../nbs/api/base/06_cache.ipynb #06-cache-012
+def _read(path: Path, stamps) -> dict | None:
+    "The arrays in the cache file `path`, or None if it is of another state"
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        if json.loads(str(stored["__stamps__"])) != stamps:
+            return None
+        return {name: stored[name] for name in stored.files if name != "__stamps__"}
 
-# %% ../../nbs/api/base/06_cache.ipynb #06-cache-014
+# %% ../../nbs/api/base/06_cache.ipynb #06-cache-013
 def cached(
     identity,  # what is kept: any value JSON has a word for
     stamps,  # the state it was made from: any value JSON has a word for
@@ -62,10 +56,14 @@ def cached(
     if folder is None:
         return build()
     path, stamps = folder / f"{digest(identity)[:32]}.npz", json.loads(json.dumps(stamps))
-    found, why = _found(path, stamps)
-    if found is not None:
-        return found
-    if why:
+    if path.exists():
+        try:
+            found, why = _read(path, stamps), "is of an older state of the files"
+        # zipfile and numpy raise a dozen types of errors over damaged files
+        except Exception as e:
+            found, why = None, f"is damaged ({type(e).__name__}: {e})"
+        if found is not None:
+            return found
         warnings.warn(f"the cache {path} {why}; it is made again", stacklevel=2)
     arrays = build()
     try:

@@ -83,11 +83,11 @@ def lock(
     finally:
         fcntl.flock(handle, fcntl.LOCK_UN)
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-013
 class Stopped(Exception):
     "The user stopped what was going on"
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-015
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-016
 @dataclass
 class _Member:
     "A member of an archive, as far as extraction is concerned"
@@ -102,7 +102,7 @@ class _Member:
 class _Damaged(Exception):
     "The archive cannot be read to its end"
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-017
 def _clean(name: str, archive: Path, what: str = "a file") -> str:
     "The name of a member below the folder; refused if it leads out of it"
     parts = name.replace("\\", "/").split("/")
@@ -121,7 +121,7 @@ def _clean_link(name: str, target: str, archive: Path) -> str:
         target = os.path.normpath(os.path.join(os.path.dirname(name), target))
     return _clean(target, archive, f"a link {name!r} to")
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-017
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-019
 class _Tar:
     "A tar file, read from front to end"
 
@@ -157,7 +157,7 @@ class _Tar:
         if tar.fileobj.read(512).strip(b"\0"):
             raise _Damaged("a bad header in the middle")
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-018
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-020
 class _Zip:
     "A zip file"
 
@@ -186,7 +186,7 @@ class _Zip:
                 kind = "file" if stat.S_IFMT(mode) in (0, stat.S_IFREG) else "other"
                 yield _Member(name, kind, m.file_size, raw=m)
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-019
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-021
 _DAMAGE = (_Damaged, tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError)
 _DAMAGE += (EOFError, NotImplementedError, UnicodeDecodeError, OSError)
 
@@ -215,7 +215,7 @@ def _opened(archive: Path):
             f"{archive} is damaged or not complete ({e}); remove it and get it again"
         ) from e
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-021
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-023
 def _size(path: Path) -> int | None:  # bytes; None: there is no such file
     try:
         found = path.stat()
@@ -223,7 +223,7 @@ def _size(path: Path) -> int | None:  # bytes; None: there is no such file
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-024
 @dataclass
 class _Target:
     "Where an archive is unpacked to"
@@ -248,7 +248,7 @@ class _Target:
     def room(self) -> int:
         return shutil.disk_usage(self.folder).free - self.reserve
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-025
 def _listed(members, to: _Target) -> tuple:  # name -> (position, size); link -> target; bytes
     "The files and links of an archive, and how much room the files need"
     files, links, needed, room = {}, {}, 0, to.room
@@ -267,7 +267,7 @@ def _listed(members, to: _Target) -> tuple:  # name -> (position, size); link ->
             to.check(needed)
     return files, links, needed
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-026
 def _followed(links: dict, name: str) -> str:
     "What the link `name` leads to in the end"
     seen, target = {name}, links[name]
@@ -276,7 +276,7 @@ def _followed(links: dict, name: str) -> str:
         target = links[target]
     return target
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-027
 def _plan(members, to: _Target) -> dict:  # name -> (position, size)
     "Which member becomes which file"
     files, links, needed = _listed(members, to)
@@ -295,7 +295,7 @@ def _plan(members, to: _Target) -> dict:  # name -> (position, size)
     to.check(needed)
     return plan
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-023
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-029
 def _write_aside(members, missing: dict, aside: Path, progress: bool):
     "Write the `missing` ones (position -> names) of `members` into `aside`"
     from tqdm.auto import tqdm
@@ -315,7 +315,7 @@ def _write_aside(members, missing: dict, aside: Path, progress: bool):
         os.replace(aside / "part", aside / f"{i}")
     bar.close()
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-030
 def _move(missing: dict, aside: Path, folder: Path):
     "Give the files in `aside` their names; a file that has several is copied"
     for i, names in missing.items():
@@ -326,7 +326,7 @@ def _move(missing: dict, aside: Path, folder: Path):
             os.replace(aside / "part", folder / name)
         os.replace(aside / f"{i}", folder / names[0])
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-031
 @contextmanager
 def _aside(archive: Path, folder: Path):
     "A folder for the unfinished files of `archive` alone; it stays after an interruption"
@@ -350,7 +350,7 @@ def _aside(archive: Path, folder: Path):
             if not keep:
                 shutil.rmtree(aside)
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-024
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-032
 def _missing(plan: dict, to: _Target) -> dict:  # position -> names
     "The files of a plan that are not there yet"
     missing = {}
@@ -360,7 +360,7 @@ def _missing(plan: dict, to: _Target) -> dict:  # position -> names
             missing.setdefault(i, []).append(name)
     return missing
 
-
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-033
 def extract(
     archive,  # .tar, .tar.gz, .tar.bz2, .tar.xz or .zip
     folder,  # where to

@@ -57,7 +57,7 @@ def _labels_make_sense(look: _Look):
         if not name.strip():
             yield f"the name of {labels[id]!r} is empty"
 
-
+# %% ../../nbs/api/data/22_check.ipynb #22-check-012
 def _splits_make_sense(look: _Look):
     for split in look.manager.splits:
         if split != split.strip():
@@ -65,7 +65,7 @@ def _splits_make_sense(look: _Look):
         if not look.manager.label_matrix(split).matrix.nnz:
             yield f"the split {split!r} has no label"
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-015
+# %% ../../nbs/api/data/22_check.ipynb #22-check-016
 def _images_by_label(look: _Look):
     manager = look.manager
     for split in manager.splits:
@@ -81,7 +81,7 @@ def _images_by_label(look: _Look):
             if usable is not None and (usable > labels.matrix).nnz:
                 yield f"{use} has what is not there"
 
-
+# %% ../../nbs/api/data/22_check.ipynb #22-check-017
 def _paths_differ(look: _Look):
     seen = {}
     for split in look.manager.splits:
@@ -103,7 +103,7 @@ def _files_exist(look: _Look):
             looked_for = f"{len(gone)} of {len(images)} images looked for in {split!r}"
             yield f"{looked_for} are not there, such as {gone[0]}"
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-019
+# %% ../../nbs/api/data/22_check.ipynb #22-check-021
 def _cache_is_sound(look: _Look):
     for file in look.manager.sources():
         if not Path(file).is_file():
@@ -122,7 +122,7 @@ def _misplaced(what: str, remote, target=None):
     elif target is not None and not Path(target).as_posix().endswith(Path(path).as_posix()):
         yield f"{what} is to be written to {path!r}, but src_path is {str(target)!r}"
 
-
+# %% ../../nbs/api/data/22_check.ipynb #22-check-022
 def _downloads_fit(look: _Look):
     manager = look.manager
     for image in look.images(manager.splits[0]):
@@ -133,7 +133,7 @@ def _downloads_fit(look: _Look):
         if remote is not None:
             yield from _misplaced(f"annotation_files()[{number}]", remote)
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-023
+# %% ../../nbs/api/data/22_check.ipynb #22-check-026
 def _first(found: pd.Series, wrong) -> str:  # wrong: bools, one a value
     "The first of the values that are wrong"
     return found[np.asarray(wrong, bool)].iloc[0]
@@ -153,14 +153,14 @@ def _not_a_table(found, what: str, columns: list):
         if wrong:
             yield f"{what}: the {column} {wrong[0]!r} is no text"
 
-
+# %% ../../nbs/api/data/22_check.ipynb #22-check-027
 def _strangers(manager: Dataset, found: pd.Series, what: str):
     "Labels in `found` that are none of the dataset's"
     unknown = ~found.isin(manager.classes.label)
     if unknown.any():
         yield f"{what}: {_first(found, unknown)!r} is none of the labels"
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-024
+# %% ../../nbs/api/data/22_check.ipynb #22-check-028
 def _corners_are_numbers(found: pd.DataFrame):
     "Corners of boxes are numbers"
     for column in BOX_COLUMNS[2:]:
@@ -169,7 +169,7 @@ def _corners_are_numbers(found: pd.DataFrame):
             yield f"boxes(): {column} is of the type {values.dtype}, not a number"
             return
 
-
+# %% ../../nbs/api/data/22_check.ipynb #22-check-029
 def _corners_make_sense(found: pd.DataFrame):
     "The corners of boxes are shares, with the smaller one first"
     sides = found[BOX_COLUMNS[2:]].to_numpy(float, na_value=np.nan)
@@ -187,7 +187,7 @@ def _corners_make_sense(found: pd.DataFrame):
             box = f"a box in {_first(found.image, turned)!r}"
             yield f"boxes(): {box} has {one} and {other}; the first must be smaller"
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-028
+# %% ../../nbs/api/data/22_check.ipynb #22-check-033
 def _wrong_boxes(manager: Dataset, asked: list, found):
     "What is wrong with the answer for the images `asked`"
     problems = [*_not_a_table(found, "boxes()", BOX_COLUMNS)]
@@ -202,7 +202,7 @@ def _wrong_boxes(manager: Dataset, asked: list, found):
         problems += [*_corners_are_numbers(found)] or [*_corners_make_sense(found)]
     return problems
 
-
+# %% ../../nbs/api/data/22_check.ipynb #22-check-034
 def _boxes_stay(manager: Dataset, asked: list, found: pd.DataFrame):
     "One image alone has the boxes it has among others, and an unknown image has none"
 
@@ -221,7 +221,7 @@ def _boxes_stay(manager: Dataset, asked: list, found: pd.DataFrame):
         if unknown is None or len(unknown):
             yield "boxes() of an image that is not there is not an empty table"
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-029
+# %% ../../nbs/api/data/22_check.ipynb #22-check-035
 def _boxes_fit(look: _Look):
     manager, answers = look.manager, set()
     for split in manager.splits:
@@ -241,7 +241,7 @@ def _boxes_fit(look: _Look):
             "for images without boxes it has no rows"
         )
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-030
+# %% ../../nbs/api/data/22_check.ipynb #22-check-036
 def _relations_fit(look: _Look):
     manager = look.manager
     found, again = manager.related(), manager.related()
@@ -262,7 +262,7 @@ def _relations_fit(look: _Look):
     if (twice := found.duplicated(RELATION_COLUMNS)).any():
         yield f"related() has {' '.join(found[twice].iloc[0][RELATION_COLUMNS])!r} twice"
 
-# %% ../../nbs/api/data/22_check.ipynb #22-check-033
+# %% ../../nbs/api/data/22_check.ipynb #22-check-039
 _CHECKS = {
     "the same rows every time": _rows_stay,
     "labels, names and ids agree": _labels_make_sense,
@@ -280,7 +280,7 @@ def _reason(error: Exception) -> str:
     "What a manager under test raised, in a line"
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
-
+# %% ../../nbs/api/data/22_check.ipynb #22-check-040
 def check_manager(
     manager: Dataset,
     files: bool = False,  # also look whether image files are there

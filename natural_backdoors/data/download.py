@@ -278,7 +278,7 @@ def _tidy(handle, part: _Part, keep: bool):
         part.about.unlink(missing_ok=True)
         part.path.unlink(missing_ok=True)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-018
+
 @contextmanager
 def _part(
     path: Path,  # final name
@@ -311,7 +311,7 @@ def _part(
         finally:
             _tidy(handle, found, keep=False)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-020
+# %% ../../nbs/api/data/02_download.ipynb #02-download-019
 class _Fail(Exception):
     "This file cannot be had; the text is the reason"
 
@@ -339,7 +339,7 @@ class _Host:
     def __init__(self):
         self.answered, self.lost, self.until, self.reason = False, 0, 0.0, ""
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-021
+
 class _Job:
     "What the threads of one download share"
 
@@ -361,7 +361,7 @@ class _Job:
         usual = min(_LONGEST_WAIT, self.backoff * 2 ** (tries - 1)) * self.random.uniform(0.5, 1)
         return usual if wait is None else wait + self.random.uniform(0, self.backoff) * (wait > 0)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-022
+# %% ../../nbs/api/data/02_download.ipynb #02-download-020
 def _is_safe(url: str) -> bool:
     return url[:6].lower() == "https:"
 
@@ -400,7 +400,7 @@ def _retry_after(response) -> float | None:  # seconds
     except (ValueError, TypeError):
         return None
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-023
+# %% ../../nbs/api/data/02_download.ipynb #02-download-021
 def _check_answer(url: str, response, host: _Host):
     "Raise a `_Retry` or a `_Fail` unless the status is 200, 206 or 416"
     host.answered = True
@@ -448,7 +448,7 @@ def _answer(job: _Job, session, url: str, **headers):
     except urllib3.exceptions.HTTPError as e:
         raise _Retry(f"broken off ({_why(e)})") from e
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-025
+# %% ../../nbs/api/data/02_download.ipynb #02-download-023
 def _chunks(job: _Job, response):
     "The body as it arrives"
     raw, since, received = response.raw, time.monotonic(), 0
@@ -471,7 +471,7 @@ def _is_page(path: str, content_type: str, head: bytes = b"") -> bool:
     begins = head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html"))
     return begins or content_type.lower().startswith("text/html")
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-027
+# %% ../../nbs/api/data/02_download.ipynb #02-download-025
 class _Worker:
     "One thread of a download: its connection, and how much went over it"
 
@@ -510,7 +510,7 @@ def attempt(self: _Worker, remote: Remote, part: _Part):
     if part.total is not None and part.length != part.total:
         raise _Retry(f"broken off after {part.length:,} of {part.total:,} bytes")
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-028
+# %% ../../nbs/api/data/02_download.ipynb #02-download-026
 def _finish(remote: Remote, part: _Part, path: Path) -> tuple:  # (bytes, checksum or None)
     "Check the complete `part` and give it its final name"
     part.handle.flush()
@@ -532,7 +532,7 @@ def _finish(remote: Remote, part: _Part, path: Path) -> tuple:  # (bytes, checks
     os.replace(part.path, path)
     return size, digest
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-029
+# %% ../../nbs/api/data/02_download.ipynb #02-download-027
 def _signature(path: Path) -> tuple | None:  # None: there is no such file
     "What a file is recognized by: bytes, its number, time of change"
     try:
@@ -554,7 +554,7 @@ def _is_there(remote: Remote, path: Path, known: dict) -> bool:
     algorithm, digits = remote.checksum
     return known.get(algorithm) == digits or file_digest(path, algorithm) == digits
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-031
+# %% ../../nbs/api/data/02_download.ipynb #02-download-029
 @patch
 def get(self: _Worker, remote: Remote, path: Path, before: tuple | None) -> _Outcome:
     "Download `remote` to `path`, trying again where that makes sense"
@@ -585,7 +585,7 @@ def get(self: _Worker, remote: Remote, path: Path, before: tuple | None) -> _Out
                     raise _Fail(str(e)) from e
                 job.sleep(job.patience(tries, e.wait))
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-033
+# %% ../../nbs/api/data/02_download.ipynb #02-download-031
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no other file will fare better
 
 
@@ -625,7 +625,7 @@ def run(self: _Worker, todo: deque):
             except BaseException as e:
                 job.results.put(e)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-034
+# %% ../../nbs/api/data/02_download.ipynb #02-download-032
 def _distinct(files, root: Path) -> dict:  # path -> Remote
     "Every file once; a path must stay inside `root` and stand for one address"
     found = {}
@@ -656,7 +656,7 @@ def _missing(files: dict, info: _Info, overwrite: bool) -> tuple:
             info.note(outcome, when=found.st_mtime)
     return todo, there
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-036
+# %% ../../nbs/api/data/02_download.ipynb #02-download-034
 def _drive(job: _Job, todo: deque, report: Report, info: _Info, progress: bool):
     "Download `todo` with several threads, and take down what they report"
     crew = [_Worker(job) for _ in range(min(job.workers, len(todo)))]
@@ -722,7 +722,7 @@ class _Bar:
     def close(self):
         self.bar.close()
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-037
+# %% ../../nbs/api/data/02_download.ipynb #02-download-035
 def _needed(todo: deque) -> int:
     "The bytes that are still to come, as far as they are known"
     wanted = sum(remote.size or 0 for remote, *_ in todo)
@@ -755,7 +755,7 @@ def fetch(
         report.seconds = time.monotonic() - start
     return report
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-049
+# %% ../../nbs/api/data/02_download.ipynb #02-download-047
 def estimate_size(
     files,  # iterable of `Remote`
     sample: int = 20,  # how many files of unknown size to ask the server about
@@ -793,7 +793,7 @@ def _remote_size(url: str, timeout: float) -> int | None:  # bytes, None = not t
     length = response.headers.get("Content-Length", "")
     return int(length) if response.status_code == 200 and length.isdigit() else None
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-052
+# %% ../../nbs/api/data/02_download.ipynb #02-download-050
 def download_dataset(
     dataset,  # a dataset manager with `annotation_files()`, `image_file(image)` and `root`
     classes=None,  # ids, labels or names: the images of these; "all" = every image
@@ -834,7 +834,7 @@ def download_dataset(
     what = _files(len(images), "image")
     return report + _announced(what, remotes, dataset.root, options=options)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-053
+# %% ../../nbs/api/data/02_download.ipynb #02-download-051
 def _no_files(dataset) -> UserError:
     "What to say when a dataset offers nothing to download"
     home = getattr(dataset, "homepage", None)
@@ -886,7 +886,7 @@ def _forget(dataset):
     for name in [n for n in kept if isinstance(getattr(type(dataset), n, None), cached_property)]:
         kept.pop(name)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-055
+# %% ../../nbs/api/data/02_download.ipynb #02-download-053
 def choose_images(
     dataset,  # a dataset manager
     classes="all",  # ids, labels or names; "all" = every image

@@ -158,7 +158,7 @@ def _columns(parts: list, rank: np.ndarray) -> list:  # of images, labels, marks
         column.resize(end, refcheck=False)
     return columns
 
-
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-026
 def _pairs(reader: _Reader, marks: list) -> Pairs:
     "All pairs that `reader` took in, with images and labels in sorted order"
     runs = pa.concat_arrays([pa.array([], pa.large_string()), *reader.runs])
@@ -174,7 +174,7 @@ def _pairs(reader: _Reader, marks: list) -> Pairs:
     found = {mark: bits & 1 << i > 0 for i, mark in enumerate(marks)}
     return Pairs(images, labels, image, label=label, marks=found)
 
-# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-029
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-030
 class _SlowRows:
     "The rows of a CSV file one by one, each a list of fields; to find what is wrong"
 
@@ -208,7 +208,7 @@ class _SlowRows:
         "The error of a line, by default of the one that was read last"
         return UserError(f"{self.path}, line {line or self.line}: {what}")
 
-# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-031
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-032
 def _explain(
     path: Path,
     columns: tuple,  # columns of numbers
@@ -231,7 +231,7 @@ def _explain(
     if failed and rows.odd:
         raise rows.error("a quotation mark without its pair", rows.odd)
 
-
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-033
 def _check_ends(path: Path, needed: list):  # column names
     "Check the first and the last line of a CSV file"
     header = next(iter(_SlowRows(path)), None)
@@ -248,7 +248,7 @@ def _check_ends(path: Path, needed: list):  # column names
     if last and last.count(b",") < len(header) - 1:
         _explain(path, ())
 
-# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-034
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-036
 BLOCK = 500_000  # rows read at a time
 
 
@@ -264,7 +264,7 @@ def _scan(path: Path, columns: tuple, labels: pl.DataType, bits: list):  # yield
     table = table.select("ImageID", "LabelName", marks=marks, broken=broken)
     return table.collect_batches(chunk_size=BLOCK, maintain_order=True)
 
-
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-037
 def read_pairs(
     files: dict,  # CSV file -> {mark: polars expression over `columns` and `LabelName`}
     columns: tuple = (),  # columns of numbers that the marks need
@@ -289,7 +289,7 @@ def read_pairs(
             raise UserError(f"{path} cannot be read: {str(e).splitlines()[0]}") from e
     return _pairs(reader, marks)
 
-# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-041
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-044
 def _common_images(parts: list) -> tuple:  # all images; the position of each, or None
     "The images of all parts, each once, in the order in which they come"
     images = pa.concat_arrays([part.images for part in parts])
@@ -298,7 +298,7 @@ def _common_images(parts: list) -> tuple:  # all images; the position of each, o
     encoded = images.dictionary_encode()
     return encoded.dictionary, encoded.indices.to_numpy()
 
-
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-045
 def join_pairs(
     parts: list,  # `Pairs` with the same marks; emptied, since the memory is needed
 ) -> Pairs:  # images are in the order of the parts, sorted within each; so are the pairs
@@ -320,7 +320,7 @@ def join_pairs(
         first, first_label = first + len(part.images), first_label + len(part.labels)
     return Pairs(images, labels, image, label=label, marks=marks)
 
-# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-042
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-046
 def as_rows(
     pairs: Pairs,  # codes of images and labels
 ) -> pd.DataFrame:  # columns image, label: categoricals
@@ -333,7 +333,7 @@ def as_rows(
     image, label = column(pairs.image, pairs.images), column(pairs.label, pairs.labels)
     return pd.DataFrame({"image": image, "label": label})
 
-# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-046
+# %% ../../nbs/api/data/10_label_pairs.ipynb #10-label-pairs-050
 def unpacked_text(
     path: Path,  # a text file, or such a file as .gz
 ) -> str:

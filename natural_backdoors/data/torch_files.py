@@ -89,7 +89,7 @@ def _tensor(storage: _Storage, first: int, shape: tuple, strides: tuple) -> _Ten
         return _Tensor(storage, first, shape, strides)
     raise Unreadable("its tensor is larger than its numbers")
 
-
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-015
 def _build(function, args):  # what a pickle says is to be called
     "A tensor description, or an empty dict"
     known = isinstance(function, _Named)
@@ -107,7 +107,7 @@ def _build(function, args):  # what a pickle says is to be called
     what = repr(function.replace(" ", ".", 1)) if known else "something"
     raise Unreadable(f"it calls {what} in a way that a tensor does not need")
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-018
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-019
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _VALUES = set("BININT BININT1 BININT2 INT LONG LONG1 LONG4".split()) | set(
     "BINUNICODE SHORT_BINUNICODE BINUNICODE8 UNICODE".split()
@@ -129,7 +129,7 @@ def _set_items(found: dict, values: list):
         raise Unreadable("it holds a dict whose keys are no texts")
     found.update(zip(values[::2], values[1::2]))
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-019
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-020
 def _apply(name: str, arg, stack: list):
     "What the instruction `name` does to the stack"
     match name:
@@ -164,7 +164,7 @@ def _apply(name: str, arg, stack: list):
                 f"its pickle holds {name}, which a tensor does not need; it was not run"
             )
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-020
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-021
 def _read_pickle(
     stream: io.BytesIO,  # at the beginning of a pickle; afterwards at its end
     texts: list | None = None,  # gets (start, end) of each text in the stream
@@ -186,7 +186,7 @@ def _read_pickle(
                 if name == "BINUNICODE" and texts is not None:
                     texts.append((position + 5, stream.tell()))
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-025
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-026
 @dataclass(frozen=True)
 class Layout:
     "Where a file keeps the numbers of its tensor"
@@ -208,7 +208,7 @@ class Layout:
         "The byte after the numbers"
         return self.start + self.width * self.tensor.storage.count
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-026
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-027
 def as_words(
     data: bytes,  # of a file
 ) -> np.ndarray:  # uint64
@@ -223,7 +223,7 @@ def _layout(data: bytes, fixed: np.ndarray, start: int, order: str, tensor: _Ten
     mask = as_words((fixed * np.uint8(255)).tobytes())
     return replace(layout, frame=as_words(data) & mask, mask=mask)
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-029
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-030
 class _Zip:
     "The zip archive in a file of PyTorch"
 
@@ -262,7 +262,7 @@ class _Zip:
             raise Unreadable("it is damaged (a check sum differs)")
         return self.data[start:end]
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-030
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-031
 def _fixed_bytes(file: _Zip) -> np.ndarray:  # a bool for each byte
     "The bytes of a zip file that stay from file to file: not names, times, check sums, numbers"
     fixed, at = np.ones(len(file.data), bool), file.archive.start_dir
@@ -281,7 +281,7 @@ def _fixed_bytes(file: _Zip) -> np.ndarray:  # a bool for each byte
         at += 46 + sum(struct.unpack("<HHH", file.data[at + 28 : at + 34]))
     return fixed
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-031
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-032
 def _only_tensor(value) -> _Tensor:
     "`value`, if it is a tensor"
     if isinstance(value, _Tensor):
@@ -302,7 +302,7 @@ def _zip_layout(data: bytes) -> Layout:
         raise Unreadable("it has more or fewer numbers than it says")
     return layout
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-036
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-037
 _MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -327,7 +327,7 @@ def _legacy_layout(data: bytes) -> Layout:
         raise Unreadable("it is not complete")
     return layout
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-038
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-039
 def _program(key: str, shape: tuple, strides: tuple) -> bytes:
     "The pickle of a tensor of 32-bit numbers"
 
@@ -343,7 +343,7 @@ def _program(key: str, shape: tuple, strides: tuple) -> bytes:
     tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((" + storage + b"NtQK\x00" + counts
     return b"\x80\x02" + tensor + b"\x89ccollections\nOrderedDict\n)RtR."
 
-
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-040
 def save_tensor(
     path,  # file to write
     values: np.ndarray,  # float32
@@ -359,7 +359,7 @@ def save_tensor(
         scratch.write_bytes(b"".join(parts))
     return Path(path)
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-042
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-044
 def read_layout(
     data: bytes,  # a whole file
 ) -> Layout:
@@ -372,7 +372,7 @@ def read_layout(
     except nonsense as e:  # a pickle that does not make sense as such
         raise Unreadable("it is not a file of PyTorch, or damaged") from e
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-045
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-047
 @patch
 def fits(
     self: Layout,
@@ -384,7 +384,7 @@ def fits(
     differs = (((files[:, p] & self.mask[p]) != self.frame[p]).any(axis=1) for p in parts)
     return ~np.logical_or(*differs)
 
-
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-048
 @patch
 def take(
     self: Layout,
@@ -404,7 +404,7 @@ def take(
     steps = (numbers.strides[0], *(step * numbers.itemsize for step in self.tensor.strides))
     return np.lib.stride_tricks.as_strided(numbers[:, self.tensor.first :], shape, steps)
 
-# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-049
+# %% ../../nbs/api/data/14_torch_files.ipynb #14-torch-files-052
 def load_tensor(
     path,  # a file written by torch.save that holds one floating point tensor
 ) -> np.ndarray:  # its values; bfloat16 comes as float32

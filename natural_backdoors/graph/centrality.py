@@ -32,7 +32,7 @@ def _by_measure(**tables: dict) -> dict:  # measure -> {engine: function}
             found.setdefault(measure, {})[engine.replace("_", "-")] = function
     return found
 
-
+# %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-009
 MEASURES = _by_measure(
     scipy=engine_scipy.MEASURES,
     graph_tool=engine_graph_tool.MEASURES,
@@ -46,7 +46,7 @@ COMPAT = {
     )
 }
 
-# %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-012
+# %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-013
 def _engines_of(measure: str, compat: str | None) -> dict:  # engine -> function
     "The engines that have `measure`"
     measure = ALIASES.get(measure, measure)
@@ -69,7 +69,7 @@ def _is_installed(engine: str) -> bool:
         return False
     return True
 
-# %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-013
+# %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-014
 def pick_engine(
     engine: str,  # "auto" or a key of `ENGINES`
     measure: str = "betweenness",
@@ -90,7 +90,7 @@ def pick_engine(
     ENGINES[engine]()
     return engine
 
-# %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-017
+# %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-018
 def centrality(
     graph: CoGraph,
     measure: str = "betweenness",  # a key of `MEASURES`

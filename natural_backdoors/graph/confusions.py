@@ -37,7 +37,7 @@ def _singular(word: str) -> str:
     # boxes, tomatoes
     return word[:-1] if word.endswith(("sse", "she", "che", "xe", "ze", "oe", "use")) else word
 
-
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-007
 def _plain(text: str) -> str:
     "`text` without case, blanks and marks between words, and plural"
     words = re.sub(r"[\s_-]+", " ", text.casefold().replace("'", "").replace("’", "")).split()
@@ -45,7 +45,7 @@ def _plain(text: str) -> str:
         words[-1] = _singular(words[-1])
     return re.sub(r"(?<!\d) | (?!\d)", "", " ".join(words))  # 1 2 is not 12
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-009
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-010
 _BETWEEN = re.compile(r"(?:[,;/]|\sor\s)(?![^()]*\))")  # not inside of parentheses
 
 
@@ -61,7 +61,7 @@ def name_terms(
             terms.setdefault(f"{bare}({said})", " ".join(term.split()))
     return terms
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-013
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-014
 def names_alike(
     classes: pd.DataFrame,  # a class table
 ) -> pd.DataFrame:  # columns a, b (ids, a < b), term (as the name of a has it); sorted
@@ -86,7 +86,7 @@ def _is_one_thing(one: tuple, other: tuple) -> bool:
     told_apart = i == j == 0 and len(terms) > 1 and len(other_terms) > 1
     return terms.keys() == other_terms.keys() or (min(i, j) == 0 and not told_apart)
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-019
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-020
 def iou(
     a: np.ndarray,  # ... x 4: x0, y0, x1, y1
     b: np.ndarray,  # of the same shape
@@ -101,7 +101,7 @@ def iou(
 def _area(corners: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(corners[..., 2:] - corners[..., :2], 0), -1)
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-023
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-024
 _AT_ONCE = 1_000_000  # pairs of boxes compared at a time
 
 
@@ -123,7 +123,7 @@ def _best_ious(
         best[some] = np.maximum.reduceat(iou(corners[one], corners[other]), begins)
     return best
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-026
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-027
 def _common_images(
     labels: LabelMatrix,
     pairs: pd.DataFrame,  # columns a, b: ids
@@ -149,7 +149,7 @@ def _common_images(
     pair = np.repeat(np.arange(len(pairs)), [len(rows) for rows in found])
     return pair, np.concatenate([np.empty(0, np.int64), *found])
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-027
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-028
 def _pair_table(pairs) -> pd.DataFrame:  # columns a, b; a < b, each pair once, sorted
     "Pairs of ids, however they are given"
     if isinstance(pairs, pd.DataFrame):
@@ -170,7 +170,7 @@ def _boxes_of(dataset: Dataset, labels: LabelMatrix, rows: np.ndarray) -> tuple:
     order = np.argsort(where, kind="stable")
     return where[order], boxes[BOX_COLUMNS[2:]].to_numpy(float)[order]
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-028
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-029
 def box_agreement(
     dataset: Dataset,  # with boxes
     pairs,  # DataFrame with the columns a and b, or list of (a, b): ids
@@ -198,7 +198,7 @@ def box_agreement(
     best = _best_ious(corners, *of_both)
     return _agreement_table(pairs, pair[boxed], best, min_iou=min_iou)
 
-
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-030
 def _agreement_table(
     pairs: pd.DataFrame, pair: np.ndarray, best: np.ndarray, min_iou: float
 ) -> pd.DataFrame:
@@ -210,7 +210,7 @@ def _agreement_table(
     table["share"] = table.n_same / table.n_images
     return table[["a", "b", "n_images", "median_iou", "share", "n_same"]]
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-036
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-038
 _COLUMNS, KINDS = ["a", "b", "kind", "evidence"], (*RELATIONS, "same box")
 _SENTENCES = {
     "parent": "{} is below {} in the hierarchy of the dataset",
@@ -231,7 +231,7 @@ def _check_relations(related: pd.DataFrame):
         kind = min(map(str, unknown))
         raise UserError(f"related() has the kind {kind!r} (known: {', '.join(RELATIONS)})")
 
-
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-039
 def _said(classes: pd.DataFrame, related: pd.DataFrame) -> pd.DataFrame:  # columns `_COLUMNS`
     "What the dataset says of its labels"
     _check_relations(related)
@@ -244,7 +244,7 @@ def _said(classes: pd.DataFrame, related: pd.DataFrame) -> pd.DataFrame:  # colu
         found.append((min(a, b), max(a, b), kind, _SENTENCES[kind].format(*names)))
     return pd.DataFrame(found, columns=_COLUMNS).astype({"a": np.int64, "b": np.int64})
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-037
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-040
 def _named(classes: pd.DataFrame) -> pd.DataFrame:  # columns `_COLUMNS`
     "What the names tell"
     pairs, names, found = names_alike(classes), classes.name.tolist(), []
@@ -256,7 +256,7 @@ def _named(classes: pd.DataFrame) -> pd.DataFrame:  # columns `_COLUMNS`
         found.append((a, b, "synonym", evidence))
     return pd.DataFrame(found, columns=_COLUMNS).astype({"a": np.int64, "b": np.int64})
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-038
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-041
 def _boxed_alike(
     dataset: Dataset,
     pairs: pd.DataFrame,  # columns a, b: ids
@@ -274,7 +274,7 @@ def _boxed_alike(
     ]
     return same[["a", "b"]].assign(kind="same box", evidence=evidence)
 
-# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-039
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-042
 def confusions(
     dataset: Dataset | None,  # None: names are all there is
     overlaps: Overlaps,  # of the images of `labels`
@@ -300,7 +300,7 @@ def confusions(
         found.append(_boxed_alike(dataset, pairs.merge(often), labels, **options))
     return _sorted([table for table in found if len(table)])
 
-
+# %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-043
 def _sorted(tables: list) -> pd.DataFrame:
     "All signs in one table, by pair and then in the order of `KINDS`"
     found = pd.concat(tables) if tables else pd.DataFrame(columns=_COLUMNS)

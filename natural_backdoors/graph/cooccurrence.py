@@ -114,7 +114,7 @@ def product_by_blocks(
     del entries
     return _assemble(pieces, n_columns)
 
-
+# %% ../../nbs/api/graph/01_cooccurrence.ipynb #01-cooccurrence-028
 def _block(entries, classes: range, right, is_upper: bool, room: int) -> tuple:
     "Some rows of the product: (entries in each row, columns, counts)"
     begin = entries.indptr[classes.start : classes.stop + 1]
@@ -130,7 +130,7 @@ def _block(entries, classes: range, right, is_upper: bool, room: int) -> tuple:
     columns = (found % max(width, 1) + low).astype(np.int32)
     return lengths, columns, counts.astype(np.int32)
 
-# %% ../../nbs/api/graph/01_cooccurrence.ipynb #01-cooccurrence-031
+# %% ../../nbs/api/graph/01_cooccurrence.ipynb #01-cooccurrence-032
 def mirror(
     upper: sparse.csr_array,  # the entries on and above the diagonal, columns ascending in each row
 ) -> sparse.csr_array:  # int32, columns ascending in each row
@@ -146,7 +146,7 @@ def mirror(
     columns, counts = whole
     return sparse.csr_array((counts, columns, indptr), shape=upper.shape)
 
-
+# %% ../../nbs/api/graph/01_cooccurrence.ipynb #01-cooccurrence-033
 def _copy_rows(
     part: sparse.csr_array,
     lengths: np.ndarray,  # entries to take of each row, from its start
@@ -162,7 +162,7 @@ def _copy_rows(
         put = np.repeat(begin[rows], some) + within
         columns[put], counts[put] = part.indices[take], part.data[take]
 
-# %% ../../nbs/api/graph/01_cooccurrence.ipynb #01-cooccurrence-035
+# %% ../../nbs/api/graph/01_cooccurrence.ipynb #01-cooccurrence-037
 def cooccurrence(
     x,  # n_images x n_classes, sparse, 0 or 1
     y=None,  # n_images x m_classes, sparse, 0 or 1; None: x itself

@@ -105,7 +105,7 @@ def _draw_cells(ax, counts: np.ndarray, least: int):
     shown = np.ma.masked_less(counts, least)
     return ax.imshow(shown, cmap="cividis", norm=norm, interpolation="nearest", aspect="auto")
 
-
+# %% ../../nbs/api/graph/12_heatmap.ipynb #12-heatmap-016
 def _write_names(ax, names, marked):
     "The names of the rows and columns; those that are `marked` stand out"
     at, texts = np.arange(len(names)), [short_name(name, 24, 1) for name in names]

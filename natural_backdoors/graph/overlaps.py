@@ -103,12 +103,12 @@ def n_clean(
 def _column(matrix: sparse.csr_array, id: int) -> np.ndarray:
     return matrix[:, [id]].toarray().ravel().astype(np.int64)
 
-
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-020
 # the same for a symmetric matrix, for which a row is at hand and a column is not
 def _row(matrix: sparse.csr_array, id: int) -> np.ndarray:
     return matrix[[id]].toarray().ravel().astype(np.int64)
 
-# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-023
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-024
 def _count_roles(labels: LabelMatrix) -> Overlaps:
     "The overlaps where some objects serve as class only, or as trigger only"
     as_class, as_trigger = (
@@ -127,7 +127,7 @@ def _count_roles(labels: LabelMatrix) -> Overlaps:
         counts, labels.classes, labels.shape[0], poison=poison, clean=clean, members=labels.members
     )
 
-
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-025
 def _count_clean(labels: LabelMatrix, as_class: sparse.csr_array) -> sparse.csr_array:
     "[c, t]: images usable as class c in which t is absent"
     if labels.absent is not None:
@@ -138,7 +138,7 @@ def _count_clean(labels: LabelMatrix, as_class: sparse.csr_array) -> sparse.csr_
         (total - cooccurrence(as_class, labels.matrix).toarray()).astype(np.int32)
     )
 
-# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-029
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-031
 _KINDS = {"overlaps": "counts", "poison": "poison", "clean": "clean"}  # in the file -> the field
 
 
@@ -162,7 +162,7 @@ def save_overlaps(
     write_table(folder / "classes.parquet", classes)
     return folder
 
-# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-030
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-032
 def load_overlaps(
     folder,  # that `save_overlaps` wrote into
 ) -> Overlaps:
@@ -181,7 +181,7 @@ def load_overlaps(
     n_images = int(table.n_images.iloc[0]) if len(table) else 0
     return Overlaps(classes=classes, n_images=n_images, members=members, **matrices)
 
-
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-033
 def _matrix(entries: pd.DataFrame, n_classes: int) -> sparse.csr_array:
     "The matrix of rows a, b, overlaps"
     ends = entries.a.to_numpy(), entries.b.to_numpy()

@@ -33,7 +33,7 @@ class _Scene:
         self.row = {node["id"]: i for i, node in enumerate(self.nodes)}
         self.n_chosen = sum(node["role"] == "class" for node in self.nodes[1:])
 
-
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-009
 def _shared_images(neighborhood: dict) -> dict:  # id -> images
     "How many images each node shares with the trigger"
     center, shared = neighborhood["trigger"], {node["id"]: 0 for node in neighborhood["nodes"]}
@@ -58,7 +58,7 @@ def _scene(neighborhood: dict, max_nodes: int) -> _Scene:
     drawn = [{**trigger, "role": "trigger"}, *chosen, *others[:room]]
     return _Scene(drawn, neighborhood["edges"], shared, max(len(others) - room, 0))
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-012
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-013
 @patch
 def conflicts(self: _Scene) -> np.ndarray:  # k x 2 row numbers, both above 0
     "The pairs of drawn classes that are often together"
@@ -69,7 +69,7 @@ def conflicts(self: _Scene) -> np.ndarray:  # k x 2 row numbers, both above 0
             pairs.append(pair)
     return np.array(pairs, int).reshape(-1, 2)
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-015
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-016
 def _ring(n: int, radius: float, start: float) -> np.ndarray:  # n x 2
     "Places on a circle, clockwise"
     angle = np.pi / 2 + start - 2 * np.pi * np.arange(n) / max(n, 1)
@@ -91,7 +91,7 @@ def _spots(n_inner: int, n_outer: int) -> np.ndarray:  # (n_inner + n_outer) x 2
             best, clearest = inner, clear
     return np.r_[best, outer]
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-016
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-017
 def _ring_positions(
     n_inner: int,
     n_outer: int,
@@ -118,7 +118,7 @@ def _ring_positions(
             order[[i, j]] = order[[j, i]]
     return spots[order]
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-020
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-021
 def place_label(
     size: np.ndarray,  # width and height of the label; all lengths are in pixels
     at: np.ndarray,  # the point that it names
@@ -143,7 +143,7 @@ def label_box(size: np.ndarray, center: np.ndarray) -> np.ndarray:
     "The box (x0, y0, x1, y1) of a label"
     return np.r_[center - size / 2, center + size / 2]
 
-
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-022
 def _is_free(box: np.ndarray, taken: list, inside: np.ndarray) -> bool:
     "Does `box` lie inside, and cover none that is `taken`?"
     if (box[:2] < inside[:2]).any() or (box[2:] > inside[2:]).any():
@@ -151,7 +151,7 @@ def _is_free(box: np.ndarray, taken: list, inside: np.ndarray) -> bool:
     taken = np.asarray(taken, float).reshape(-1, 4)
     return not ((taken[:, :2] < box[2:]) & (taken[:, 2:] > box[:2])).all(axis=1).any()
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-024
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-026
 def _draw_labels(ax, scene: _Scene, where: np.ndarray, radii: np.ndarray) -> int:
     "Write names beside the nodes at `where`, if there is room; returns the number written"
     scale, pixels = ax.figure.dpi / 72, ax.transData.transform(where)
@@ -171,7 +171,7 @@ def _draw_labels(ax, scene: _Scene, where: np.ndarray, radii: np.ndarray) -> int
         written += 1
     return written
 
-
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-027
 def _label(ax, node: dict, at: np.ndarray, shared: int):
     "The name of a node and its images, written on top of it for now"
     is_class = node["role"] == "class"
@@ -190,7 +190,7 @@ def _label(ax, node: dict, at: np.ndarray, shared: int):
 _TEXT = {"ha": "center", "va": "center", "parse_math": False, "zorder": 6, "fontsize": 8.5}
 _TEXT["linespacing"] = 1.0
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-025
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-028
 _DASHED = (0, (3, 3))
 
 
@@ -214,14 +214,14 @@ def _spoke(is_chosen: bool, share: float) -> dict:
     width = 0.8 + 5.5 * np.sqrt(share)
     return {"color": color, "zorder": zorder, "linewidth": width, "solid_capstyle": "round"}
 
-
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-029
 def _conflict(both_chosen: bool) -> dict:
     "A line between two classes"
     strong = {"color": INK, "linewidth": 1.1, "alpha": 0.9}
     weak = {"color": GRAY, "linewidth": 0.5, "alpha": 0.55}
     return {"zorder": 1, "linestyle": _DASHED, **(strong if both_chosen else weak)}
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-026
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-030
 _OTHER = "#a8a8a8"
 
 
@@ -238,7 +238,7 @@ def _draw_nodes(ax, scene: _Scene, where: np.ndarray, radii: np.ndarray, target)
     name = short_name(scene.nodes[0]["name"], 12, 3)
     ax.annotate(name, (0, 0), color="white", fontweight="bold", path_effects=stroke, **style)
 
-
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-031
 def _draw_key(ax, scene: _Scene, target, has_conflicts: bool):
     "The key below a neighborhood: only what the picture has"
 
@@ -258,7 +258,7 @@ def _draw_key(ax, scene: _Scene, target, has_conflicts: bool):
     space = {"handletextpad": 0.3, "columnspacing": 1.2, "frameon": False, "fontsize": 8.5}
     ax.legend(entries.values(), entries.keys(), ncols=len(entries), **place, **space)
 
-# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-027
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-032
 def draw_neighborhood(
     neighborhood: dict,  # as in neighborhood.json: "trigger" (id), "nodes", "edges"
     ax=None,  # axes to draw into; None: a new figure
@@ -284,7 +284,7 @@ def draw_neighborhood(
     _draw_key(ax, scene, target, has_conflicts=len(pairs) > 0)
     return ax.figure
 
-
+# %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-033
 def _notes(scene: _Scene, n_named: int) -> str:
     "What the picture shows, and what it leaves out"
     notes = ["in brackets: images shared with the trigger"]

@@ -153,7 +153,7 @@ def _check_details(runs: list):
             if str(trigger) not in there:
                 raise UserError(f"run {i} has no detail for trigger {trigger}")
 
-
+# %% ../../nbs/api/pick/04_widget.ipynb #04-widget-028
 def _check_page(data: dict):
     "What is wrong is said before a file is written"
     if not data.get("runs"):
@@ -162,19 +162,17 @@ def _check_page(data: dict):
     _check_grid(data["options"].get("grid", {}), data["runs"])
     _check_details(data["runs"])
 
-# %% ../../nbs/api/pick/04_widget.ipynb #04-widget-029
+# %% ../../nbs/api/pick/04_widget.ipynb #04-widget-030
 def _json_in_html(data: dict) -> str:
     try:
         text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     except ValueError as e:
-        raise UserError(
-            f"the page holds JSON, which has no NaN or infinity; put None ({e})"
-        ) from None
+        raise UserError(f"JSON has no NaN or infinity; put None ({e})") from None
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
 
-# %% ../../nbs/api/pick/04_widget.ipynb #04-widget-031
+# %% ../../nbs/api/pick/04_widget.ipynb #04-widget-032
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -199,7 +197,8 @@ body {{ margin: 0; background: #ffffff; }}
 </body>
 </html>
 """
-# what is in the page may be used, and nothing may be fetched
+
+# %% ../../nbs/api/pick/04_widget.ipynb #04-widget-034
 _RULES = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:"
 )

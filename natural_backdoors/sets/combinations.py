@@ -45,7 +45,6 @@ def _meeting_pairs(found: Triggers) -> list:  # of (id, id)
     return pairs
 
 # %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-013
-# settings of the search for single objects that the search for pairs keeps
 def find_pairs(
     found: Triggers,  # of single objects, from `find_triggers`
     n_pairs: int = 20,  # how many are returned, at most
@@ -112,7 +111,7 @@ def disjoint_triggers(
         chosen = maximum_set(conflict, rng(0), weights=weights, **options).chosen
     return found.only(found.table.id.iloc[chosen])
 
-
+# %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-023
 def _check_enough(most: ClassSet, k: int, n_found: int, max_shared: int):
     "A `UserError` if no `k` triggers can be chosen"
     if len(most.chosen) >= k:

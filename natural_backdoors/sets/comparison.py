@@ -31,7 +31,7 @@ from ..graph.overlaps import Overlaps
 from ..graph.pictures import label_box, place_label
 from .triggers import as_overlaps, excluded_ids, find_classes, rank_candidates
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-006
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-008
 @dataclass(frozen=True)
 class Comparison:
     "Triggers over measures and thresholds"
@@ -51,7 +51,7 @@ class Comparison:
             raise UserError(f"min_overlaps={low} was not compared (there are: {known})")
         return self.scores[low]
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-007
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-009
 def _measures(names) -> dict:  # name -> (measure, weighted)
     "The measures that `names` stand for"
     every = {measure: (measure, False) for measure in MEASURES}
@@ -61,7 +61,7 @@ def _measures(names) -> dict:  # name -> (measure, weighted)
     names = [names] if isinstance(names, str) else names
     return {name: lookup("measure", name, every) for name in names}
 
-
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-010
 @dataclass
 class _Search:
     "What is the same for all settings, and the class sets that were found already"
@@ -95,7 +95,7 @@ class _Search:
     def __post_init__(self):
         self.known = {}
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-008
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-011
 def compare_measures(
     dataset,  # a Dataset, its LabelMatrix, or Overlaps
     measures=None,  # names of measures, "degree" or "degree, weighted"; default: all
@@ -124,7 +124,7 @@ def compare_measures(
             found[measure, low, high] = search.triggers(graph, values, high)
     return _comparison(found, scores, overlaps.classes)
 
-
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-012
 def _scores(overlaps: Overlaps, low: int, measures: dict, engine: str) -> tuple:
     "The graph at a threshold and its centralities; (None, an empty table) if it has no edge"
     try:
@@ -137,7 +137,7 @@ def _scores(overlaps: Overlaps, low: int, measures: dict, engine: str) -> tuple:
     }
     return graph, pd.DataFrame(columns)
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-009
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-013
 _SETTING = ["measure", "min_overlaps", "max_overlaps"]
 
 
@@ -154,7 +154,7 @@ def _comparison(found: dict, scores: dict, classes: pd.DataFrame) -> Comparison:
     triggers.insert(5, "name", classes["name"].reindex(triggers.id).to_numpy())
     return Comparison(table, triggers, scores, classes=classes)
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-014
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-018
 @patch
 def frequent(
     self: Comparison,
@@ -174,7 +174,7 @@ def common(self: Comparison) -> pd.DataFrame:  # columns id, name, settings, sha
     found = self.frequent()
     return found[found.settings == len(self.table)].reset_index(drop=True)
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-020
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-024
 @patch
 def rank_correlation(
     self: Comparison,
@@ -183,12 +183,12 @@ def rank_correlation(
     "Spearman's rank correlation of the measures over all classes of the graph"
     return self.scores_at(min_overlaps).corr("spearman")
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-024
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-028
 # Okabe and Ito, told apart by all
 _COLORS = (VERMILION, BLUE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _COUNTS = ("triggers", "classes", "median_classes")
 
-
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-029
 def draw_thresholds(
     comparison: Comparison,
     what: str = "triggers",  # "triggers", "classes" or "median_classes"
@@ -211,7 +211,7 @@ def draw_thresholds(
     clear_frame(ax, "y")
     return ax.figure
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-027
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-032
 def draw_threshold_map(
     comparison: Comparison,
     measure: str = "betweenness",  # one that was compared
@@ -235,7 +235,7 @@ def draw_threshold_map(
     ax.set(xlabel="min_overlaps", ylabel="conflict", title=f"{what.replace('_', ' ')}, {measure}")
     return ax.figure
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-030
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-035
 def draw_measures(
     comparison: Comparison,
     a: str,  # one measure that was compared
@@ -260,7 +260,7 @@ def draw_measures(
     _name_points(ax, ranks.loc[named], comparison.classes["name"])
     return ax.figure
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-031
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-036
 def _name_points(ax, points: pd.DataFrame, names: pd.Series):
     "Write names beside points (two columns, by class id), those of one point together, if they fit"
     ax.figure.draw_without_rendering()  # settles where the axes are

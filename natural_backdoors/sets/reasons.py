@@ -116,7 +116,7 @@ def explain(
         overlaps=overlaps.count(trigger, id),
     )
 
-
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-013
 def _is_trigger(overlaps: Overlaps, trigger: int, id: int) -> list:  # of Reason
     "The trigger, and the objects that it stands for, are no classes of it"
     if id == trigger:

@@ -188,7 +188,7 @@ def command(self: Selection) -> str:
     words += ["--trigger", self.trigger["label"], "--target", self.target["label"]]
     words += ["--classes", *(c["label"] for c in self.classes)]
     # one flag each says the split of the dataset and the seed, for the search too
-    usual = SearchSettings(seed=self.search.seed, split=self.search.split)
+    usual = type(self.search)(seed=self.search.seed, split=self.search.split)
     return shlex.join(words + as_flags(self.search, usual) + as_flags(self.arguments()["settings"]))
 
 # %% ../../nbs/api/split/03_selection.ipynb #03-selection-022

@@ -6,7 +6,7 @@
 __all__ = ['LOG_COLUMNS', 'PRESETS', 'Recipe', 'recipe_of']
 
 # %% ../../nbs/api/train/01_recipe.ipynb #01-recipe-003
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..base.checks import is_real, is_whole, lookup, number
@@ -59,15 +59,16 @@ def _class_weights(name: str, value):
     "`balanced`, a weight for each class, or (class, weight) pairs"
     if isinstance(value, str):
         return lookup(name, value, {"balanced": None}) or value
+    wrong = UserError(f"{name} are numbers, one a class, or {{class: number}}, not {value!r:.60}")
+    if not isinstance(value, Iterable) or not value:
+        raise wrong
     pairs = list(value.items()) if isinstance(value, Mapping) else list(value)
     if all(is_real(v) for v in pairs):
         return tuple(number(name, v, 0, above=True) for v in pairs)
     weights = []
     for pair in pairs:
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise UserError(
-                f"{name} are numbers, one a class, or {{class: number}}, not {value!r:.60}"
-            )
+            raise wrong
         weights.append((pair[0], number(name, pair[1], 0, above=True)))
     return tuple(weights)
 
