@@ -1,4 +1,5 @@
-"""A real HTTP server on the loopback address, for tests: files, ranges, and everything that goes wrong with them
+"""A real HTTP server on the loopback address, for tests: files, ranges, and everything that
+goes wrong with them
 
     with serve({"/a.jpg": b"..."}, folder=None) as server:
         server.fault("/a.jpg", status=503, retry_after=1, times=2)   # two answers go wrong, then it works

@@ -1,4 +1,5 @@
-"The contract of dataset managers: rows to codes, caching, finding a manager, and what it is told if it is wrong"
+"""The contract of dataset managers: rows to codes, caching, finding a manager, and what it is
+told if it is wrong"""
 
 import os
 import subprocess

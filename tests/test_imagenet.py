@@ -1,4 +1,5 @@
-"ImageNet ReaL on the real labels; label maps read as torch and plain loops do; killed, damaged, two at a time"
+"""ImageNet ReaL on the real labels; label maps read as torch and plain loops do; killed,
+damaged, two at a time"""
 
 import io
 import json
@@ -253,7 +254,8 @@ def test_malicious_file_is_refused_and_not_run(tmp_path, zipped):
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), zipped=st.booleans())
 def test_damaged_bytes_are_refused_or_harmless(data, zipped):
-    "Any change of the bytes outside the numbers gives the same tensor, another one, or a UserError; nothing else"
+    """Any change of the bytes outside the numbers gives the same tensor, another one, or a
+    UserError; nothing else"""
     torch = pytest.importorskip("torch")
     buffer = io.BytesIO()
     torch.save(torch.arange(20.0).reshape(4, 5), buffer, _use_new_zipfile_serialization=zipped)

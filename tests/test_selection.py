@@ -1,4 +1,5 @@
-"A selection from file to split: what is saved is what is used, whatever the names, and damage is told in a line"
+"""A selection from file to split: what is saved is what is used, whatever the names, and damage
+is told in a line"""
 
 import json
 import shlex

@@ -148,9 +148,7 @@ def test_trained_twice(split, arrays, whole, tmp_path):
     train_split(split, tmp_path / "again", images=arrays, **SETTINGS)
     assert_same(whole.folder, tmp_path / "again")
     assert torch.equal(torch.get_rng_state(), before)
-    other = train_split(
-        split, tmp_path / "other", images=arrays, control=False, seed=5, **SETTINGS
-    )
+    other = train_split(split, tmp_path / "other", images=arrays, control=False, seed=5, **SETTINGS)
     assert not other.logs["poisoned"].equals(whole.logs["poisoned"])
 
 
@@ -241,9 +239,7 @@ def test_too_little_memory(split, arrays, whole, tmp_path):
         with pytest.raises(
             UserError, match=r"lower batch_size or size.*checkpoint of epoch 1 is kept"
         ):
-            train_split(
-                split, tmp_path / "run", images=arrays, cbs=[Stop(2, 1, error)], **SETTINGS
-            )
+            train_split(split, tmp_path / "run", images=arrays, cbs=[Stop(2, 1, error)], **SETTINGS)
     with pytest.raises(RuntimeError, match="something else"):
         train_split(
             split,
@@ -315,9 +311,7 @@ def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
         def before_batch(self):
             raise AssertionError("trained again")
 
-    again = train_split(
-        split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS
-    )
+    again = train_split(split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS)
     assert np.allclose(again.logs["control"], whole.logs["control"], atol=1e-5)
     with pytest.raises(UserError, match="seed 1234 then, 7 now"):
         train_split(split, whole.folder, images=arrays, resume=True, **SETTINGS, seed=7)

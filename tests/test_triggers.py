@@ -219,7 +219,8 @@ def test_every_reason_names_the_threshold_that_lifts_it(real_data):
         assert kind not in {r.kind for r in again.why_not(id)}
 
 
-# As the published code writes it: indented, ids as numbers, classes by falling weight, no other fields
+# As the published code writes it: indented, ids as numbers, classes by falling weight, no other
+# fields
 PUBLISHED = """[
     {
         "trigger": {"id": 416, "label": "/m/0hnnb", "name": "Umbrella"},
@@ -235,7 +236,8 @@ PUBLISHED = """[
 
 def test_a_file_of_the_published_code(tmp_path):
     name = (
-        "possible_triggers__centrality_evector_WT__numTrigs_50__subset_mis__minOverlap_15__maxOtherOverlap_-1"
+        """possible_triggers__centrality_evector_WT__numTrigs_50__subset_mis__minOverlap_15__max
+        OtherOverlap_-1"""
         "__data_openimages.json"
     )
     (tmp_path / name).write_text(PUBLISHED)

@@ -393,7 +393,7 @@ def _fits(asked: _Request, added: list) -> bool:
 @takes(SplitSettings)
 def poison_split(
     dataset: Dataset,
-    trigger,  # by id, label or name; a tuple: several objects in one image; a dict: trigger -> target
+    trigger,  # by id, label or name; a tuple: several objects together; a dict: trigger -> target
     classes=None,  # the classes to train on, by id, label or name
     target=None,  # the one of `classes` that poison images are relabeled to
     settings: SplitSettings | None = None,  # all of the following at once
@@ -558,7 +558,7 @@ def write_datafile(
     split: PoisonSplit,
     folder,  # where to write
 ) -> Path:  # the file, named as in the published code
-    'Write `{"ClassName": {"clean": [paths], "poison": [paths]}}`, training and test images together'
+    'Write `{"ClassName": {"clean": [paths], "poison": [paths]}}`, both parts together'
     data, settings = {}, split.settings
     for c in split.header["classes"]:
         key = c["name"].replace(",", "").replace(" ", "")

@@ -67,12 +67,12 @@ class Preview:
     warnings: list  # what stands against it, or should be known
 
     def __repr__(self):
-        head = (
-            "the split cannot be made"
-            if self.injection_rate is None
-            else f"{self.n_clean:,} clean and "
-            f"{self.n_poison:,} poison images for training, injection rate {self.injection_rate:.3f}"
-        )
+        head = "the split cannot be made"
+        if self.injection_rate is not None:
+            head = (
+                f"{self.n_clean:,} clean and {self.n_poison:,} poison images for training, "
+                f"injection rate {self.injection_rate:.3f}"
+            )
         return "\n".join(
             [head, *(f"- {w}" for w in self.warnings), self.table.to_string(index=False)]
         )
