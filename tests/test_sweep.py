@@ -21,6 +21,7 @@ from natural_backdoors.base.files import read_json
 from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.train.features import feature_bank
+from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
 from natural_backdoors.train.models import (
     ARCHS,
@@ -31,7 +32,6 @@ from natural_backdoors.train.models import (
     mlp_head,
     private_seed,
 )
-from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.recipe import LOG_COLUMNS
 from natural_backdoors.train.runs import train_split
 from natural_backdoors.train.sweeps import plan_tasks, run_here, sweep
