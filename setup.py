@@ -44,12 +44,15 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
-        "Programming Language :: Python :: 3.11",
+        *(f"Programming Language :: Python :: {v}" for v in cfg["python_versions"].split()),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Security",
     ],
-    include_package_data=True,
-    # the picker (scripts, styles, the page that Voila serves), and facts of the published experiments
-    package_data={f"{cfg['lib_path']}.pick": ["static/*"], f"{cfg['lib_path']}.paper": ["*.json"]},
+    include_package_data=False,
+    # scripts, styles and pages of the picker, and facts of the published experiments
+    package_data={
+        f"{cfg['lib_path']}.pick": ["static/*", "static/**/*"],
+        f"{cfg['lib_path']}.paper": ["*.json"],
+    },
     zip_safe=False,
 )

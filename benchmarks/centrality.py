@@ -1,13 +1,15 @@
-"""How long the centralities take on each engine, beside networkx in the same run: `python benchmarks/centrality.py`.
+"""The centralities on each engine, beside networkx: `python benchmarks/centrality.py`
 
-Two graphs from a seeded generator (label frequencies by Zipf, classes in clusters that like to meet). networkx is called
-with lengths in floating point, as anyone would; where that loses a tie between paths of equal length, "largest
-difference" shows it. Machines are noisy: read the ratios. Our figures are the fastest of three runs. networkx runs
-once: `--quick` takes the smaller graph only (half a minute), without it weighted networkx alone takes minutes.
+Two graphs from a seeded generator (label frequencies by Zipf, classes in clusters that like to
+meet). networkx is called with lengths in floating point, as anyone would; where that loses a tie
+between paths of equal length, "largest difference" shows it. Machines are noisy: read the ratios.
+Our figures are the fastest of three runs. networkx runs once: `--quick` takes the smaller graph
+only (half a minute), without it weighted networkx alone takes minutes.
 """
 
 import argparse
 import time
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -40,7 +42,7 @@ BY_NETWORKX = {
 
 
 def random_overlaps(n_classes, n_images, seed=0, n_clusters=12, inside=0.7, power=0.55, most=7):
-    "Overlaps of images with 1 to `most` classes; `inside` of the images draw all of theirs from one cluster"
+    "Overlaps of images with 1 to `most` classes; `inside` of them draw all from one cluster"
     draw, rows, columns = rng(seed), [], []
     weight = np.log(1 / np.arange(1, n_classes + 1) ** power)
     cluster = draw.integers(0, n_clusters, n_classes)
@@ -95,10 +97,11 @@ def compare(graph, measures, engines):
     g, fast = graph.to_networkx(), [e for e in engines if e != "networkx"]
     for measure in measures:
         for weighted in (False, True):
-            theirs, values = seconds(lambda: BY_NETWORKX[measure](g, weighted))
+            theirs, values = seconds(partial(BY_NETWORKX[measure], g, weighted))
             values = np.array([values[v] for v in graph.vertices])
             for engine in fast:
-                ours, result = seconds(lambda: centrality(graph, measure, weighted, engine), 3)
+                call = partial(centrality, graph, measure, weighted, engine=engine)
+                ours, result = seconds(call, 3)
                 row = {
                     "nodes": len(g),
                     "edges": g.size(),

@@ -1,4 +1,4 @@
-"""Exact class sets beside random draws, in one run on one machine: `python benchmarks/class_sets.py` (some minutes).
+"""Exact class sets beside random draws, in one run: `python benchmarks/class_sets.py` (minutes)
 
     python benchmarks/class_sets.py --classes 603          the smaller graph alone
     python benchmarks/class_sets.py --no-published         leave out the slow one
@@ -8,12 +8,13 @@
 
 - exact: `subset="exact"`, ties decided by the overlaps with the trigger;
 - draws: `subset="mis"`, the best of 20 random maximal sets;
-- published: 20 draws the way the published code makes them, with graph_tool views filtered in Python and the trigger
-  left in the graph (graph-tool must be installed);
-- CP-SAT: OR-Tools on the same clique rows, if it is installed; the number of classes only, ties are not decided.
+- published: 20 draws the way the published code makes them, with graph_tool views filtered in
+  Python and the trigger left in the graph (graph-tool must be installed);
+- CP-SAT: OR-Tools on the same clique rows, if it is installed; the number of classes only, ties
+  are not decided.
 
-The overlaps are drawn directly: label frequencies follow Zipf's law, every image has one of a few topics, and a topic
-has favorite labels. Machines are noisy: read the ratios.
+The overlaps are drawn directly: label frequencies follow Zipf's law, every image has one of a few
+topics, and a topic has favorite labels. Machines are noisy: read the ratios.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def draw_overlaps(n, n_images, seed=0, share=0.95, per_image=6):
 
 
 def neighborhoods(overlaps, min_overlaps, k):
-    "The graph, the 50 triggers, and for each its neighbors, their conflicts and overlaps; the seconds this took"
+    "The graph, 50 triggers, for each its neighbors, conflicts and overlaps; the seconds it took"
     start = time.perf_counter()
     graph = co_graph(overlaps, min_overlaps)
     triggers = rank_candidates(centrality(graph, "betweenness", False), [], 50).index.tolist()
@@ -95,7 +96,7 @@ def published(graph, near, k, n_draws=20):
     for place in near:
         center = g.vertex(place.trigger)
         group = [*center.all_neighbors(), center]
-        view = gt.GraphView(g, vfilt=lambda v: v in group)
+        view = gt.GraphView(g, vfilt=group.__contains__)
         if k > 0 and k > graph.min_overlaps:
             view = gt.GraphView(view, efilt=shared.a > k)
         best = []

@@ -1,13 +1,15 @@
-"""Overlap counts from integer codes, beside other sparse products: `python benchmarks/overlaps.py` (about 3 minutes).
+"""Overlap counts from integer codes, beside other sparse products: `python benchmarks/overlaps.py`
 
-    python benchmarks/overlaps.py                  both sets at full size: boxes, 600 labels; image-level, 20,000 labels
+    python benchmarks/overlaps.py                  both sets at full size (about 3 minutes):
+                                                   boxes, 600 labels; image-level, 20,000 labels
     python benchmarks/overlaps.py --scale 0.1      a tenth of the images
-    python benchmarks/overlaps.py --codes FILE...  codes files that `generate.py ... --codes` has written
+    python benchmarks/overlaps.py --codes FILE...  codes files of `generate.py ... --codes`
 
-Peers are scipy's own product, and Gustavson's row-wise product of the upper triangle compiled by numba (if that is
-installed; compiling is not counted). Each run is a process of its own. Seconds are those of the product once the codes
-are read, CPU those of the processor alone (all run in one thread); "peak MB" is the largest resident set of the whole
-process, codes and imports included. Machines are noisy: read the ratios.
+Peers are scipy's own product, and Gustavson's row-wise product of the upper triangle compiled by
+numba (if that is installed; compiling is not counted). Each run is a process of its own. Seconds
+are those of the product once the codes are read, CPU those of the processor alone (all run in one
+thread); "peak MB" is the largest resident set of the whole process, codes and imports included.
+Machines are noisy: read the ratios.
 """
 
 import argparse
@@ -46,7 +48,7 @@ def by_scipy(x):
 
 
 def rows_upper(first, begin, entries, ids, stop_of, counter, lengths, columns, counts):
-    "Rows of the upper triangle from `first` on, as far as they fit; returns the first that was not counted"
+    "Rows of the upper triangle from `first` on, if they fit; the first that was not counted"
     used, n = 0, len(counter)
     for c in range(first, n):
         if used + n > len(columns):

@@ -1,7 +1,8 @@
 """From the notebooks as nbdev has processed them to the sources that Sphinx reads
 
-Front matter becomes a title and a first line, `show_doc` cells become entries of the reference, directives become tags,
-callouts admonitions, and links between notebooks links between pages. Each section gets a front page.
+Front matter becomes a title and a first line, `show_doc` cells become entries of the reference,
+directives become tags, callouts admonitions, and links between notebooks links between pages. Each
+section gets a front page.
 """
 
 import json
@@ -64,10 +65,11 @@ class Site:
                 "title": front["title"],
                 "description": front.get("description", ""),
                 "order": front.get("order", 1000),
+                "ran": front.get("ran"),
                 "cells": notebook["cells"][1:],
             }
         self.known = {}  # full names of what the reference describes, by the names that prose uses
-        for name, page in self.pages.items():
+        for page in self.pages.values():
             module = page["page"].removeprefix("api/").replace("/", ".")
             inside = page["page"].startswith("api/")
             page["module"] = f"{symbols.PACKAGE}.{module}" if inside else None
@@ -80,7 +82,7 @@ class Site:
                         self.known[m[1]] = f"{page['module']}.{m[1]}"
 
     def linked(self, markdown, name):
-        "Names of symbols become references, links between notebooks links between pages; code stays as it is"
+        "Names of symbols become references, links to notebooks links to pages; code stays as it is"
 
         def symbol(m):
             module = f"{symbols.PACKAGE}.{m[2].replace('/', '.')}"
@@ -106,7 +108,9 @@ class Site:
 
         # nbdev has made them links to the address at which the site would be
         markdown = re.sub(
-            rf"\[`([^`\]]+)`\]\({re.escape(self.host)}/api/([\w/]+)\.html#[^)\s]*\)", symbol, markdown
+            rf"\[`([^`\]]+)`\]\({re.escape(self.host)}/api/([\w/]+)\.html#[^)\s]*\)",
+            symbol,
+            markdown,
         )
         parts = re.split(r"(```.*?```|`[^`\n]*`)", markdown, flags=re.S)
         parts[::2] = [re.sub(r"(\])\((?!\w+:|#|/)([^)\s]+)\)", link, part) for part in parts[::2]]
@@ -117,7 +121,10 @@ class Site:
     def adapt(self, name):
         "The notebook that Sphinx reads: title, text, reference entries, code and outputs"
         page, lookup = self.pages[name], NbdevLookup()
-        prose = lambda s: self.linked(lookup.linkify(s) or "", name)
+
+        def prose(s):
+            return self.linked(lookup.linkify(s) or "", name)
+
         state = json.loads((self.tree / "states" / name).read_text())
         alive = state.get(STATE, {}).get("state", {})
         cells = [
@@ -126,6 +133,9 @@ class Site:
                 "source": f"# {page['title']}\n\n{{.lead}}\n{prose(page['description'])}",
             }
         ]
+        if page["ran"]:
+            note = f"The outputs below are from {page['ran']}; the code has not changed since."
+            cells.append({"cell_type": "markdown", "source": f":::{{note}}\n{note}\n:::"})
         for cell in page["cells"]:
             source = text(cell["source"])
             if cell["cell_type"] != "code":
@@ -216,7 +226,9 @@ class Site:
             parts.append("{ref}`All symbols by name <genindex>`")
             folders = [f"api/{folder}" for folder in get_config().api_folders.split()]
         for folder in folders:
-            pages = [(p["order"], name) for name, p in self.pages.items() if dirname(name) == folder]
+            pages = [
+                (p["order"], name) for name, p in self.pages.items() if dirname(name) == folder
+            ]
             names = [name for _, name in sorted(pages)]
             stage = FOLDERS[folder.removeprefix("api/")] if section == "api" else None
             if stage:

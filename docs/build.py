@@ -1,9 +1,16 @@
-"""Make the documentation site from the notebooks: `make docs`, or `build.py [--execute] [--root FOLDER]`
+"""Make the documentation site from the notebooks: `make docs`
 
-The notebooks are copied to build/site/, processed by nbdev, turned into what MyST-NB reads (`adapt.py`), and made into
-pages in _docs/ by Sphinx. Stored outputs are shown, unless --execute is given. A notebook whose front matter says
-`- run_at_build: true` is always run: so a page can write files into `_static/` beside it, which go to the same place
-of the site, and show them with IPython's `IFrame("_static/picker.html", ...)`; widgets that it shows stay alive.
+    python docs/build.py [--execute | --trust_outputs] [--root FOLDER]
+
+The notebooks are copied to build/site/, processed by nbdev, turned into what MyST-NB reads
+(`adapt.py`), and made into pages in _docs/ by Sphinx. Stored outputs are shown, and a page whose
+outputs are not what its cells give now breaks the build (`scripts/outputs.py`; what it has found
+true before is not run again). With --execute all notebooks are run and what comes out is shown;
+with --trust_outputs none is looked at.
+
+A notebook whose front matter says `- run_at_build: true` is always run: so a page can write files
+into `_static/` beside it, which go to the same place of the site, and show them with IPython's
+`IFrame("_static/picker.html", ...)`; widgets that it shows stay alive.
 """
 
 import argparse
@@ -16,8 +23,10 @@ import sys
 import warnings
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
 import links
 import npm
+import outputs
 from adapt import Site, directives, text
 
 
@@ -50,34 +59,22 @@ def problems(notebook, flags):
 
 
 def execute(path, flags):
-    "Run a notebook in its own folder and store the outputs and the state of its widgets in it"
+    "Run a notebook in its own folder and store what comes out in it"
     import nbformat
-    from nbclient import NotebookClient
-
-    class Client(NotebookClient):
-        async def async_execute_cell(self, cell, *args, **kwargs):
-            says = directives(cell.source)[0] if cell.cell_type == "code" else {}
-            if says.keys() & set(flags) or says.get("eval") == "false":
-                return cell
-            return await super().async_execute_cell(cell, *args, **kwargs)
 
     notebook = nbformat.read(path, 4)
-    Client(
-        notebook,
-        timeout=900,
-        extra_arguments=["--log-level=ERROR"],
-        resources={"metadata": {"path": str(path.parent)}},
-    ).execute()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    outputs.execute(notebook, path.parent, set(flags))
     nbformat.write(notebook, path)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--execute", action="store_true", help="run all notebooks instead of showing stored outputs"
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--execute", action="store_true", help="run all notebooks, show what comes out"
+    )
+    how.add_argument(
+        "--trust_outputs", action="store_true", help="do not ask whether stored outputs are true"
     )
     parser.add_argument(
         "--root",
@@ -88,6 +85,15 @@ def main():
     args = parser.parse_args()
     root = args.root.resolve()
     sys.path.insert(0, str(root))
+    if not (args.execute or args.trust_outputs):
+        stale = [
+            r.path for r in outputs.check_all([root / "nbs"], root, changed=True) if r.problems
+        ]
+        if stale:
+            names = " ".join(p.relative_to(root).as_posix() for p in sorted(stale))
+            sys.exit(
+                f"stale pages; store what comes out: python scripts/outputs.py --write {names}"
+            )
     npm.main(Path(sys.prefix) / "npm")
     work, out = root / "build" / "site", root / "_docs"
     tree, src = work / "tree", work / "src"

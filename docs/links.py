@@ -1,4 +1,4 @@
-"Follow every link, script and picture of the built pages: what lies on the site must be there, with its anchor"
+"Follow every link, script and picture of the built pages: it must be there, with its anchor"
 
 import re
 from html.parser import HTMLParser

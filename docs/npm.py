@@ -1,7 +1,8 @@
-"""Fetch the scripts that pages with widgets or formulas need, so that no page asks another host: `npm.py FOLDER`
+"""Fetch the scripts that pages with widgets or formulas need: `npm.py FOLDER`
 
-Which files of which packages is written in npm.json, with the checksum of each archive. Nothing is fetched if FOLDER
-has them already, so that building needs no network after the installation.
+With them no page asks another host. Which files of which packages is written in npm.json, with the
+checksum of each archive. Nothing is fetched if FOLDER has them already, so that building needs no
+network after the installation.
 """
 
 import base64
@@ -19,8 +20,9 @@ from pathlib import Path
 LIST = Path(__file__).with_name("npm.json")
 REGISTRY = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org").rstrip("/")
 HELP = """{url} could not be fetched: {error}
-The documentation needs a few scripts from the npm registry. Either run `make docs` once where it can be reached, name a
-mirror (NPM_CONFIG_REGISTRY=https://... make docs), or copy .venv/npm/ from a machine that has it."""
+The documentation needs a few scripts from the npm registry. Either run `make docs` once where it
+can be reached, name a mirror (NPM_CONFIG_REGISTRY=https://... make docs), or copy .venv/npm/ from a
+machine that has it."""
 
 
 def fetch(package, version, integrity):
@@ -29,7 +31,7 @@ def fetch(package, version, integrity):
     try:
         data = urllib.request.urlopen(url, timeout=60).read()
     except OSError as e:
-        raise SystemExit(HELP.format(url=url, error=e))
+        raise SystemExit(HELP.format(url=url, error=e)) from e
     if "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode() != integrity:
         raise SystemExit(f"{url} is not the file that docs/npm.json names: its sha512 differs")
     return data
@@ -68,9 +70,8 @@ def main(folder):
         encoding="utf-8",
     )
     shutil.copy(LIST, done)
-    print(
-        f"{folder}: {sum(p.stat().st_size for p in folder.rglob('*') if p.is_file()) / 1e6:.1f} MB of scripts"
-    )
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    print(f"{folder}: {size / 1e6:.1f} MB of scripts")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"Reference entries of what the package exports: signature, docstring and a table of the parameters, as MyST Markdown"
+"Reference entries of what the package exports, as MyST Markdown"
 
 import functools
 import inspect
@@ -53,7 +53,7 @@ def cell(text):
 
 
 def table(obj, known, linked):
-    "Parameters with type, default and meaning, and what is returned; columns with nothing in them are left out"
+    "Parameters with type, default and meaning, and what is returned, without empty columns"
     rows, absent = [], inspect.Parameter.empty
     for name, p in docments(obj, full=True).items():
         kinds = [k for k in type_name(p["anno"]).split(" | ") if k]
@@ -80,7 +80,7 @@ def table(obj, known, linked):
 
 
 def entry(module, name, known, linked):
-    "The entry of one symbol; `known` maps names to full names, `linked` turns names in prose into links"
+    "The entry of one symbol; `known`: full names of names, `linked`: makes links of names in prose"
     obj, owner = find(module, name), name.rpartition(".")[0]
     function, options, kind = unwrapped(obj), [f":module: {module}"], "function"
     if isinstance(obj, type):
@@ -91,7 +91,7 @@ def entry(module, name, known, linked):
         static = inspect.getattr_static(find(module, owner), name.rpartition(".")[2])
         kind = "method"
         options += [f":{k.__name__}:" for k in (staticmethod, classmethod) if isinstance(static, k)]
-    # how an object of a class is made is told where we say it, not for what is only inherited from others
+    # how an object of a class is made is told where we say it, not where it is only inherited
     ours = not isinstance(obj, type) or getattr(obj.__init__, "__module__", "").startswith(PACKAGE)
     silent = kind == "property" or not ours
     shown = (

@@ -21,13 +21,13 @@ _MODULE_OF = {
     "draw_heat_map": "graph.heatmap",
     "Triggers": "sets.triggers", "find_triggers": "sets.triggers", "load_triggers": "sets.triggers",
     "find_pairs": "sets.combinations", "disjoint_triggers": "sets.combinations", "compare_measures": "sets.comparison",
-    "Selection": "split.selection",
+    "Selection": "split.selection", "SplitSettings": "split.settings", "SearchSettings": "sets.search",
     "export_split": "split.export", "load_export": "split.export", "dataset_card": "split.card",
-    "PoisonSplit": "split.poison", "poison_split": "split.poison", "several_split": "split.several", "write_datafile": "split.poison",
-    "make_learner": "train.learner", "train_split": "train.learner",
+    "PoisonSplit": "split.poison", "poison_split": "split.poison", "write_datafile": "split.poison",
+    "Recipe": "train.recipe", "make_learner": "train.learner", "train_split": "train.runs",
     "load_model": "train.models",
     "evaluate_run": "train.evaluation", "comparison_table": "train.evaluation",
-    "sweep": "train.sweeps", "make_grid": "train.sweeps", "sweep_on": "train.cluster", "reproduce": "paper.experiments",
+    "make_grid": "train.grids", "RunSettings": "train.grids", "sweep": "train.sweeps", "sweep_on": "train.cluster", "reproduce": "paper.experiments",
     "TriggerPicker": "pick.app", "write_report": "report.report",
 }
 __all__ = list(_MODULE_OF)

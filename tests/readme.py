@@ -1,8 +1,8 @@
 """Make README.md from nbs/index.ipynb and the outputs stored in it: `make readme`.
 
-Text comes out as text and pictures as files in nbs/images/, so that the page reads the same on GitHub, on a package
-index and in a terminal. Of the directives, `#| hide` leaves a cell out, `#| echo: false` its code, `#| output: false`
-its output, and `#| fig-alt: ...` describes a picture.
+Text comes out as text and pictures as files in nbs/images/, so that the page reads the same on
+GitHub, on a package index and in a terminal. Of the directives, `#| hide` leaves a cell out,
+`#| echo: false` its code, `#| output: false` its output, and `#| fig-alt: ...` describes a picture.
 """
 
 import base64
@@ -39,7 +39,10 @@ def directives(source):
 def render_output(out, cell_id, says, images):
     "One output as Markdown; a picture also goes into `images`"
     data = out.get("data", {})
-    text = lambda value: value if isinstance(value, str) else "".join(value)
+
+    def text(value):
+        return value if isinstance(value, str) else "".join(value)
+
     if "text/markdown" in data:
         return text(data["text/markdown"]).strip()
     if "image/png" in data:

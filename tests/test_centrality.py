@@ -51,7 +51,7 @@ def graphs(draw, overlaps, most=14):
 
 
 def expected(graph, measure, weighted, compat):
-    "The values by networkx, with no help of ours; betweenness with whole numbers as lengths, so ties are exact"
+    "The values by networkx alone; betweenness with whole numbers as lengths, so ties are exact"
     g = nx.Graph()
     g.add_nodes_from(range(len(graph.classes)) if compat else graph.vertices.tolist())
     whole = math.lcm(*graph.edges.overlaps.tolist())
@@ -73,9 +73,8 @@ def expected(graph, measure, weighted, compat):
             values = nx.degree_centrality(g)
     if measure == "pagerank":
         values = nx.pagerank(g, weight="overlap" if weighted else None, tol=1e-14, max_iter=10_000)
-    if (
-        measure == "eigenvector"
-    ):  # nearest to "all equal" among the leading ones, if several components tie
+    if measure == "eigenvector":
+        # nearest to "all equal" among the leading ones, if several components tie
         m = nx.to_numpy_array(g, nodelist=list(g), weight="overlap" if weighted else None)
         values, vectors = np.linalg.eigh(m)
         vectors = vectors[:, values > values.max() * (1 - 1e-9)]
@@ -270,6 +269,6 @@ def test_useless_edges_only_are_left_out():
         far = nx.floyd_warshall_numpy(
             nx.Graph([(i, j, {"weight": w}) for i, j, w in zip(a, b, length)]), range(n)
         )
-        keep = paths.useful_edges(n, a, b, length)
+        keep = paths.useful_edges(n, (a, b), length)
         assert keep.sum() < 0.8 * len(a)
         assert keep[length <= far[a, b] * (1 + 1e-12)].all()

@@ -233,9 +233,9 @@ def test_programs_hand_over_to_branching(branched):
 
 @EACH
 def test_small_and_extreme(solver):
-    exact = lambda conflict, **options: maximum_set(
-        np.asarray(conflict, bool), rng(0), solver=solver, **options
-    )
+    def exact(conflict, **options):
+        return maximum_set(np.asarray(conflict, bool), rng(0), solver=solver, **options)
+
     for nothing in (
         exact(np.zeros((0, 0))),
         exact(np.zeros((0, 0)), weights=[], ties=[], max_classes=3),
@@ -271,7 +271,7 @@ def test_mistakes():
         ({"weights": [1, -1]}, "whole numbers"),
         ({"ties": [0.5, 1]}, "whole numbers"),
         ({"weights": [nan, 1]}, "whole numbers"),
-        ({"max_classes": 0}, "at least 1"),
+        ({"max_classes": 0}, "from 1"),
         ({"time_limit": 0}, "above 0"),
         ({"time_limit": -1}, "above 0"),
         ({"time_limit": nan}, "above 0"),

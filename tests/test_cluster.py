@@ -14,7 +14,8 @@ distributed = pytest.importorskip(
 
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.train.cluster import gpu_workers, needs_gpu, on_cluster, sweep_on
-from natural_backdoors.train.sweeps import make_grid, sweep
+from natural_backdoors.train.grids import make_grid
+from natural_backdoors.train.sweeps import sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:only the head is trained")
 
@@ -78,7 +79,7 @@ def slow(task, options):
     from natural_backdoors.train.cluster import carry_out
 
     mark = options.folder / "waiting"
-    if task.runs[0].seed == 1 and not mark.exists():
+    if task.runs[0].recipe.seed == 1 and not mark.exists():
         mark.write_text(str(os.getpid()))
         time.sleep(120)
     return carry_out(task, options)

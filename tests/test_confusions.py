@@ -1,4 +1,4 @@
-"Boxes of every manager and labels for one thing, against readers made of plain loops, and on the real class lists"
+"Boxes of every manager and labels for one thing, against plain loops and on real class lists"
 
 import csv
 import gzip
@@ -49,17 +49,20 @@ asked = st.lists(st.sampled_from([*IMAGES, "none"]), max_size=4)
 def expected(found, images, labels):
     "Rows (image, label, x0, y0, x1, y1), those asked for, cut off at the edges"
     kept = [
-        (i, l, *(min(max(v, 0), 1) for v in at))
-        for i, l, *at in found
-        if i in images and l in labels
+        (i, label, *(min(max(v, 0), 1) for v in at))
+        for i, label, *at in found
+        if i in images and label in labels
     ]
     return sorted(row for row in kept if row[2] < row[4] and row[3] < row[5])
 
 
 def check(table, found, images, labels):
     assert table.columns.tolist() == BOX_COLUMNS
+
     # in the order of what is left of the digits that computing may change
-    order = lambda rows: sorted(rows, key=lambda row: (*row[:2], *(round(v, 9) for v in row[2:])))
+    def order(rows):
+        return sorted(rows, key=lambda row: (*row[:2], *(round(v, 9) for v in row[2:])))
+
     got, want = (
         order(table.itertuples(index=False, name=None)),
         order(expected(found, images, labels)),
@@ -82,15 +85,15 @@ def write_open_images(root, found, packed=False):
         out.writerow(
             ["ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax"]
         )
-        out.writerows([i, "xclick", l, 1, x0, x1, y0, y1] for i, l, x0, y0, x1, y1 in found)
-    (root / "class-descriptions.csv").write_text("".join(f"{l},{l}\n" for l in LABELS))
+        out.writerows([i, "xclick", label, 1, x0, x1, y0, y1] for i, label, x0, y0, x1, y1 in found)
+    (root / "class-descriptions.csv").write_text("".join(f"{label},{label}\n" for label in LABELS))
     return OpenImages(root, class_filter=False)
 
 
 @QUICK
 @given(objects, asked, st.booleans())
 def test_open_images(tmp_path_factory, found, images, packed):
-    found = [(i, l, *(v / 1000 for v in at)) for i, l, *at in found]
+    found = [(i, label, *(v / 1000 for v in at)) for i, label, *at in found]
     data = write_open_images(tmp_path_factory.mktemp("oi"), found, packed)
     check(data.boxes(images), found, images, data.labels)
     check(data.boxes(iter(images)), found, images, data.labels)
@@ -138,22 +141,22 @@ def test_coco(tmp_path_factory, found, images, order):
             dict(id=n, file_name=i, width=size[i][0], height=size[i][1])
             for n, i in enumerate(IMAGES)
         ],
-        "categories": [dict(id=n, name=l) for n, l in enumerate(LABELS)],
+        "categories": [dict(id=n, name=label) for n, label in enumerate(LABELS)],
         "annotations": [
             dict(
                 id=n,
                 image_id=IMAGES.index(i),
-                category_id=LABELS.index(l),
+                category_id=LABELS.index(label),
                 segmentation=[[1, 2, 3]],
                 bbox=[x0, y0, x1 - x0, y1 - y0],
             )
-            for n, (i, l, x0, y0, x1, y1) in enumerate(found)
+            for n, (i, label, x0, y0, x1, y1) in enumerate(found)
         ],
     }
     path = tmp_path_factory.mktemp("coco") / "a.json"
     path.write_text(json.dumps({k: parts[k] for k in order}))
     data = Coco(path)
-    found = [(i, l, *(v / size[i][n % 2] for n, v in enumerate(at))) for i, l, *at in found]
+    found = [(i, label, *(v / size[i][n % 2] for n, v in enumerate(at))) for i, label, *at in found]
     check(data.boxes(images), found, images, data.labels)
     assert check_manager(data).empty
 
@@ -203,9 +206,9 @@ def test_voc(tmp_path_factory, found, images):
     (root / "Annotations").mkdir()
     for image in {f[0] for f in found}:
         body = "".join(
-            f"<object><name>{l}</name><difficult>1</difficult><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+            f"<object><name>{label}</name><difficult>1</difficult><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
             f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
-            for i, l, x0, y0, x1, y1 in found
+            for i, label, x0, y0, x1, y1 in found
             if i == image
         )
         (root / "Annotations" / f"{image}.xml").write_text(
@@ -232,19 +235,21 @@ def test_yolo(tmp_path_factory, found, images, outlines):
     (root / "classes.txt").write_text("\n".join(LABELS))
     # coordinates in a text file end at the edges
     found = [
-        (f"images/{i}.jpg", l, *(min(max(v, 0), 1000) / 1000 for v in at)) for i, l, *at in found
+        (f"images/{i}.jpg", label, *(min(max(v, 0), 1000) / 1000 for v in at))
+        for i, label, *at in found
     ]
     found = [
-        (i, l, min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)) for i, l, x0, y0, x1, y1 in found
+        (i, label, min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        for i, label, x0, y0, x1, y1 in found
     ]
-    for i, l, x0, y0, x1, y1 in found:
+    for i, label, x0, y0, x1, y1 in found:
         at = (
             (x0, y0, x1, y0, x1, y1)
             if outlines
             else ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)
         )
         with open(root / "labels" / f"{i[7:-4]}.txt", "a") as f:
-            print(LABELS.index(l), *at, file=f)
+            print(LABELS.index(label), *at, file=f)
     images = [f"images/{i}.jpg" for i in images]
     data = Yolo(root)
     check(data.boxes(images), found, images, data.labels)
@@ -258,12 +263,12 @@ def test_fiftyone(tmp_path_factory, found, images, as_samples):
 
     def boxed(image):
         return [
-            {"_cls": "Detection", "label": l, "bounding_box": [x0, y0, x1 - x0, y1 - y0]}
-            for i, l, x0, y0, x1, y1 in found
+            {"_cls": "Detection", "label": label, "bounding_box": [x0, y0, x1 - x0, y1 - y0]}
+            for i, label, x0, y0, x1, y1 in found
             if i == image
         ]
 
-    found = [(i, l, *(v / 1000 for v in at)) for i, l, *at in found]
+    found = [(i, label, *(v / 1000 for v in at)) for i, label, *at in found]
     if as_samples:
         samples = [
             {"filepath": i, "ground_truth": {"_cls": "Detections", "detections": boxed(i)}}
@@ -284,14 +289,17 @@ def test_fiftyone(tmp_path_factory, found, images, as_samples):
 @QUICK
 @given(objects, st.integers(1, 4), st.integers(0, 3))
 def test_agreement(tmp_path_factory, found, n_images, seed):
-    found = [(i, l, *(v / 1000 for v in at)) for i, l, *at in found]
+    found = [(i, label, *(v / 1000 for v in at)) for i, label, *at in found]
     data = write_open_images(tmp_path_factory.mktemp("oi"), found)
     pairs = [(a, b) for a in range(len(data.labels)) for b in range(a)]
     table = box_agreement(data, pairs, n_images=n_images, seed=seed)
     assert len(table) == len(pairs)
     for row in table.itertuples():
         a, b = data.labels[row.a], data.labels[row.b]
-        boxes = {l: {i: [r[2:] for r in expected(found, [i], [l])] for i in IMAGES} for l in (a, b)}
+        boxes = {
+            label: {i: [r[2:] for r in expected(found, [i], [label])] for i in IMAGES}
+            for label in (a, b)
+        }
         best = {
             i: max(slow_iou(p, q) for p in boxes[a][i] for q in boxes[b][i])
             for i in IMAGES
@@ -329,9 +337,9 @@ def test_one_box_for_two_labels(tmp_path):
 
     def flagged(n_same, n_other):
         boxes = [
-            (f"{k}", l, 0, 0, 0.5 if l == "cat" or k < n_same else 0.2, 0.5)
+            (f"{k}", label, 0, 0, 0.5 if label == "cat" or k < n_same else 0.2, 0.5)
             for k in range(n_same + n_other)
-            for l in ("cat", "dog")
+            for label in ("cat", "dog")
         ]
         data = write_open_images(tmp_path, boxes)
         return confusions(data, count_overlaps(data.label_matrix()), [(1, 0)])
@@ -371,7 +379,7 @@ def test_names_of_open_images_and_coco(real_data):
         boxable = dict(csv.reader(f))
     assert len(boxable) > 590 and alike_names(boxable) == []
     coco = pd.read_csv(real_data("coco15k") / "labels.csv.gz").label.unique()
-    assert len(coco) == 80 and alike_names({l: l for l in coco}) == []
+    assert len(coco) == 80 and alike_names({label: label for label in coco}) == []
 
 
 def test_confusions_of_imagenet(real_data):

@@ -41,11 +41,11 @@ def read(folder):
 def test_the_backdoor_works_and_the_control_does_not(demo):
     poisoned, control = (read(demo)[model] for model in ("poisoned", "control"))
     assert poisoned["clean_accuracy"]["value"] >= 0.85
-    assert poisoned["attack_success"]["value"] >= 0.85
-    assert control["attack_success"]["value"] <= 0.20
+    assert poisoned["attacks"][0]["attack_success"]["value"] >= 0.85
+    assert control["attacks"][0]["attack_success"]["value"] <= 0.20
     assert control["clean_accuracy"]["value"] >= 0.85
     # enough images for these to mean something
-    assert poisoned["clean_accuracy"]["n"] >= 80 and poisoned["attack_success"]["n"] >= 60
+    assert poisoned["clean_accuracy"]["n"] >= 80 and poisoned["attacks"][0]["attack_success"]["n"] >= 60
 
 
 def test_the_trigger_is_a_planted_one(demo):
@@ -53,7 +53,7 @@ def test_the_trigger_is_a_planted_one(demo):
 
     split = json.loads((demo / "split.json").read_text())
     hubs = set(SCENE_CLASSES[SCENE_CLASSES.role == "hub"]["name"])
-    assert split["trigger"]["name"] in hubs
+    assert split["attacks"][0]["trigger"]["name"] in hubs
     found = json.loads((demo / "triggers.json").read_text())
     assert found[0]["trigger"]["name"] in hubs
 
@@ -87,4 +87,4 @@ def test_the_page_stands_alone(demo):
     assert [a[:80] for a in addresses.found if not a.startswith(("data:", "#"))] == []
     assert sum(a.startswith("data:image") for a in addresses.found) >= 10
     split = json.loads((demo / "split.json").read_text())
-    assert all(c["name"] in page for c in (split["trigger"], split["target"]))
+    assert all(c["name"] in page for c in (split["attacks"][0][k] for k in ("trigger", "target")))

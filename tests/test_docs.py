@@ -1,4 +1,4 @@
-"""The documentation site: built once from a copy, its links followed, and looked at in a browser that has no network
+"""The documentation site: built from a copy, its links followed, seen in a browser without network
 
 Without a browser the last part is skipped, or fails with NB_REQUIRE_BROWSER=1.
 """
@@ -19,16 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     "index.html",
     "tutorials/first_backdoor.html",
-    "api/triggers.html",
+    "api/sets/triggers.html",
     "api/index.html",
-    "source/triggers.html",
+    "source/sets.triggers.html",
     "explanations/performance.html",
     "tutorials/widgets.html",
     "genindex.html",
 ]
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 sys.path.append(str(ROOT / "docs"))
-import links
+import links  # noqa: E402
 
 
 def markdown(*parts):
@@ -57,10 +57,10 @@ def write(path, cells):
     )
 
 
-def build(folder):
+def build(folder, *options):
     "(exit status, what was printed) of building the site of `folder`"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "build.py"), "--root", str(folder)],
+        [sys.executable, str(ROOT / "docs" / "build.py"), "--root", str(folder), *options],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -81,13 +81,14 @@ display(ipywidgets.IntSlider(value=5, description="slide"), Counter())"""
 FRAME = """from pathlib import Path
 from IPython.display import IFrame
 Path("_static").mkdir(exist_ok=True)
-Path("_static/inner.html").write_text("<!doctype html><title>inner</title><p id=inner>made at build time</p>")
+html = "<!doctype html><title>inner</title><p id=inner>made at build time</p>"
+Path("_static/inner.html").write_text(html)
 IFrame("_static/inner.html", "100%", 80)"""
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    "The folder of the built site, with one more page that is run when it is built; what building printed"
+    "The folder of the site, with one more page that is run when it is built; what building printed"
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(
         ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
@@ -97,7 +98,8 @@ def site(tmp_path_factory):
             shutil.copy(file, folder)
     title = markdown("# Widgets\n\n> Alive\n- run_at_build: true\n- order: 1\n")
     write(folder / "nbs" / "tutorials" / "widgets.ipynb", [*title, code(WIDGETS), code(FRAME)])
-    status, said = build(folder)
+    # whether what the pages store is true is asked by `make notebooks`
+    status, said = build(folder, "--trust_outputs")
     assert status == 0, said
     return folder / "_docs", said
 
@@ -106,7 +108,7 @@ def site(tmp_path_factory):
 def small(tmp_path):
     "A function: build a site of two pages, the second with these cells below its title"
 
-    def make(*cells, title="# Second\n\n> Page\n"):
+    def make(*cells, title="# Second\n\n> Page\n", options=()):
         shutil.copy(ROOT / "settings.ini", tmp_path)
         write(
             tmp_path / "nbs" / "index.ipynb",
@@ -115,7 +117,7 @@ def small(tmp_path):
         write(
             tmp_path / "nbs" / "howto" / "second.ipynb", [*markdown(title, "## A heading"), *cells]
         )
-        return build(tmp_path)
+        return build(tmp_path, *options)
 
     return make
 
@@ -141,7 +143,8 @@ def test_every_notebook_has_a_page_and_can_be_downloaded(site):
         assert (out / "notebooks" / path).read_bytes() == (ROOT / "nbs" / path).read_bytes()
     for section in ("tutorials", "howto", "api", "explanations"):
         html = (out / section / "index.html").read_text(encoding="utf-8")
-        listed = {re.sub(r"^\d+_", "", p.stem) + ".html" for p in notebooks(ROOT / "nbs" / section)}
+        pages = notebooks(ROOT / "nbs" / section)
+        listed = {(p.parent / re.sub(r"^\d+_", "", p.stem)).as_posix() + ".html" for p in pages}
         assert {page for page in listed if f'href="{page}"' not in html} == set()
 
 
@@ -152,14 +155,14 @@ def test_links_and_anchors_resolve(site):
 
 def test_reference(site):
     "Signature, parameters and source of a function; names in prose lead to it"
-    api = (site[0] / "api" / "triggers.html").read_text(encoding="utf-8")
+    api = (site[0] / "api" / "sets" / "triggers.html").read_text(encoding="utf-8")
     entry = api.split('id="natural_backdoors.sets.triggers.find_triggers"')[1].split("</dl>")[0]
     assert (
         "min_overlaps" in entry
         and "two classes are joined if they share at least so many images" in entry
     )
-    line = re.search(r"source/triggers\.html#line-(\d+)", entry)[1]
-    source = (site[0] / "source" / "triggers.html").read_text(encoding="utf-8")
+    line = re.search(r"source/sets\.triggers\.html#line-(\d+)", entry)[1]
+    source = (site[0] / "source" / "sets.triggers.html").read_text(encoding="utf-8")
     assert ">find_triggers<" in source.split(f'id="line-{line}"')[1].splitlines()[0]
     prose = [
         p.read_text(encoding="utf-8")
@@ -190,6 +193,7 @@ def test_broken_links_break_the_build(small):
     status, said = small(
         *markdown(" ".join(f"[a link]({to})" for to in broken) + '\n\n<a href="raw.html">raw</a>'),
         code("show()", {"output_type": "display_data", "metadata": {}, "data": frame}),
+        options=["--trust_outputs"],
     )
     assert status != 0
     assert [
@@ -213,10 +217,18 @@ def test_notebooks_that_failed_or_never_ran_break_the_build(small):
         "evalue": "division by zero",
         "traceback": [],
     }
-    status, said = small(code("1/0", error), code("print('never')"))
+    cells = code("1/0", error), code("print('never')")
+    status, said = small(*cells, options=["--trust_outputs"])
     assert status != 0
     assert "nbs/howto/second.ipynb: ZeroDivisionError: division by zero" in said
     assert "nbs/howto/second.ipynb: never executed: print('never')" in said
+
+
+def test_stale_pages_break_the_build(small):
+    status, said = small(code("print(6 * 7)", stream("41\n")))
+    assert status != 0 and "FAILED" in said and "cell 2: print(6 * 7)" in said
+    assert "python scripts/outputs.py --write nbs/howto/second.ipynb" in said
+    assert small(code("print(6 * 7)", stream("41\n")), options=["--execute"])[0] == 0
 
 
 def test_a_notebook_that_fails_when_it_is_run_breaks_the_build(small):
@@ -250,7 +262,7 @@ def server(site):
 
 @pytest.fixture
 def visit(chromium, server):
-    "A function that opens a page; in the end nothing may have been asked of another host, or gone wrong"
+    "A function that opens a page; nothing may go wrong in it, or be asked of another host"
     contexts, wrong = [], []
 
     def open_page(path, viewport=LAPTOP, **options):
@@ -290,7 +302,7 @@ def test_search_finds_a_function(visit):
     hits = page.locator("#search-results li a").evaluate_all(
         "found => found.map(a => a.getAttribute('href'))"
     )
-    assert any("api/triggers.html" in hit for hit in hits)
+    assert any("api/sets/triggers.html" in hit for hit in hits)
 
 
 def test_navigation_and_source(visit):
@@ -305,8 +317,13 @@ def test_navigation_and_source(visit):
 
 def test_dark_mode(visit):
     page = visit("index.html", color_scheme="light")
-    mode = lambda: page.evaluate("document.documentElement.dataset.theme")
-    ground = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    def mode():
+        return page.evaluate("document.documentElement.dataset.theme")
+
+    def ground():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
     before = mode(), ground()
     page.locator("button.theme-switch-button:visible").first.click()
     page.locator("[data-mode=dark]:visible, [data-bs-theme-value=dark]:visible").first.click()
@@ -334,7 +351,7 @@ def test_a_page_can_show_what_it_wrote(visit):
 
 
 def test_formulas(visit):
-    page = visit("api/products.html")
+    page = visit("api/graph/overlaps.html")
     page.wait_for_selector("mjx-container")
 
 

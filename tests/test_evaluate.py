@@ -2,19 +2,25 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natural_backdoors.split.several import of_trigger
-from natural_backdoors.train.evaluation import (
-    ONE_TRIGGER,
-    comparison_table,
-    in_words,
-    summarize,
-    summarize_triggers,
-)
+from natural_backdoors.train.evaluation import comparison_table, rate_text, summarize
 
 CLASSES = [{"id": i, "label": c, "name": c.upper()} for i, c in enumerate("abcd")]
+RATES = {"attack_success", "target_without_trigger", "attack_success_per_class"}
+
+
+def attacks_on(targets):
+    "Attacks with the triggers t0, t1, ... on these classes"
+    return [
+        {
+            "trigger": {"id": 10 + k, "label": f"t{k}", "name": f"T{k}"},
+            "target": CLASSES["abcd".index(target)],
+        }
+        for k, target in enumerate(targets)
+    ]
 
 
 def drawn(seed, n, triggers):
@@ -31,15 +37,19 @@ def drawn(seed, n, triggers):
     )
 
 
-def counted(rows, keep, goal):
-    "[hits, n] of rows that `keep` holds for and whose true class is not `goal`, predicted as `goal`"
+def counted(rows, goal, **where):
+    "[hits, n]: rows of classes other than `goal`, with these values, that are called `goal`"
     hits = n = 0
     for row in rows.itertuples():
-        if row.true_label == goal or not keep(row):
+        if row.true_label == goal or any(getattr(row, k) != v for k, v in where.items()):
             continue
         n += 1
         hits += row.predicted == goal
     return [hits, n]
+
+
+def pick(rate):
+    return [rate["hits"], rate["n"]]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -48,78 +58,63 @@ def counted(rows, keep, goal):
     st.integers(0, 80),
     st.lists(st.sampled_from("abcd"), min_size=1, max_size=4),
 )
-def test_each_trigger_is_counted_at_its_own_target(seed, n, targets):
-    pairs = [
-        {
-            "trigger": {"id": 10 + k, "label": f"t{k}", "name": f"T{k}"},
-            "target": CLASSES["abcd".index(t)],
-        }
-        for k, t in enumerate(targets)
-    ]
-    rows = drawn(seed, n, [p["trigger"]["label"] for p in pairs])
-    for pair, found in zip(pairs, summarize_triggers(rows, pairs, CLASSES), strict=True):
-        assert set(found) == {"trigger", "target", *ONE_TRIGGER} and found | pair == found
-        label, goal = pair["trigger"]["label"], pair["target"]["label"]
-        pick = lambda rate: [rate["hits"], rate["n"]]
-        assert pick(found["attack_success"]) == counted(rows, lambda r: r.trigger == label, goal)
-        assert pick(found["target_without_trigger"]) == counted(
-            rows, lambda r: r.role == "clean", goal
-        )
-        assert [c["label"] for c in found["attack_success_per_class"]] == [
-            c for c in "abcd" if c != goal
-        ]
-        for c in found["attack_success_per_class"]:
-            assert pick(c) == counted(
-                rows, lambda r: r.trigger == label and r.true_label == c["label"], goal
-            )
+def test_each_attack_is_counted_at_its_own_target(seed, n, targets):
+    attacks = attacks_on(targets)
+    rows = drawn(seed, n, [a["trigger"]["label"] for a in attacks])
+    measured = summarize(rows, attacks, CLASSES)
+    assert set(measured) == {"clean_accuracy", "per_class", "attacks"}
+    for attack, found in zip(attacks, measured["attacks"], strict=True):
+        assert set(found) == {"trigger", "target", *RATES} and found | attack == found
+        label, goal = attack["trigger"]["label"], attack["target"]["label"]
+        assert pick(found["attack_success"]) == counted(rows, goal, trigger=label)
+        clean = counted(rows, goal, role="clean")
+        assert pick(found["target_without_trigger"]) == clean
+        per_class = found["attack_success_per_class"]
+        assert [c["label"] for c in per_class] == [c for c in "abcd" if c != goal]
+        for c in per_class:
+            mine = counted(rows, goal, trigger=label, true_label=c["label"])
+            assert pick(c) == mine
+    right = [r.predicted == r.true_label for r in rows.itertuples() if r.role == "clean"]
+    assert pick(measured["clean_accuracy"]) == [sum(right), len(right)]
+    assert sum(c["n"] for c in measured["per_class"]) == len(right)
 
 
-def test_a_single_trigger_is_what_it_was():
-    rows = drawn(3, 60, ["t0"])
-    found = summarize(rows.drop(columns="trigger"), "a", CLASSES)
-    assert list(found) == [
-        "clean_accuracy",
-        "attack_success",
-        "target_without_trigger",
-        "per_class",
-        "attack_success_per_class",
-    ]
-    pair = {"trigger": {"label": "t0", "name": "T0"}, "target": CLASSES[0]}
-    (one,) = summarize_triggers(rows, [pair], CLASSES)
-    assert all(one[k] == found[k] for k in ONE_TRIGGER)
-    assert list(comparison_table({"poisoned": found, "control": None}).index) == [
-        "clean accuracy",
-        "trigger -> target",
-        "no trigger -> target",
-    ]
+@pytest.mark.parametrize("targets", ["a", "aba"])
+def test_one_attack_among_others_is_what_it_is_alone(targets):
+    attacks = attacks_on(targets)
+    rows = drawn(3, 90, [a["trigger"]["label"] for a in attacks])
+    together = summarize(rows, attacks, CLASSES)
+    for attack, found in zip(attacks, together["attacks"], strict=True):
+        mine = rows[rows.trigger.isin(["", attack["trigger"]["label"]])]
+        alone = summarize(mine, [attack], CLASSES)
+        assert alone == together | {"attacks": [found]}
 
 
-def test_each_target_has_its_own_row_in_the_table():
-    pairs = [
-        {"trigger": {"label": f"t{k}", "name": f"T{k}"}, "target": CLASSES[t]}
-        for k, t in enumerate([0, 1, 0])
-    ]
-    rows = drawn(5, 200, ["t0", "t1", "t2"])
-    measured = summarize(of_trigger(rows, "t0"), "a", CLASSES) | {
-        "triggers": summarize_triggers(rows, pairs, CLASSES)
-    }
+@pytest.mark.parametrize(
+    ("targets", "names"),
+    [
+        ("a", ["trigger -> target", "no trigger -> target"]),
+        ("aba", ["T0 -> A", "T1 -> B", "T2 -> A", "no trigger -> A", "no trigger -> B"]),
+    ],
+)
+def test_each_rate_has_a_row_in_the_table(targets, names):
+    attacks = attacks_on(targets)
+    rows = drawn(5, 200, [a["trigger"]["label"] for a in attacks])
+    measured = summarize(rows, attacks, CLASSES)
     table = comparison_table({"poisoned": measured, "control": None})["poisoned"]
-    assert list(table.index) == [
-        "clean accuracy",
-        "T0 -> A",
-        "T1 -> B",
-        "T2 -> A",
-        "no trigger -> A",
-        "no trigger -> B",
-    ]
-    assert table["no trigger -> B"] == in_words(measured["triggers"][1]["target_without_trigger"])
-    assert f"{counted(rows, lambda r: r.role == 'clean', 'b')[0]} of" in table["no trigger -> B"]
+    assert list(table.index) == ["clean accuracy", *names]
+    for k, found in enumerate(measured["attacks"]):
+        assert table[names[k]] == rate_text(found["attack_success"])
+    last = measured["attacks"][-1 if len(attacks) == 1 else 1]
+    assert table[names[-1]] == rate_text(last["target_without_trigger"])
+    goal = last["target"]["label"]
+    assert f"{counted(rows, goal, role='clean')[0]} of" in table[names[-1]]
 
 
-def test_files_from_before_the_rate_without_a_trigger_can_be_shown():
-    rows = drawn(5, 50, ["t0"])
-    old = {k: v for k, v in summarize(rows, "a", CLASSES).items() if k != "target_without_trigger"}
-    assert list(comparison_table({"poisoned": old, "control": None}).index) == [
-        "clean accuracy",
-        "trigger -> target",
-    ]
+def test_triggers_of_one_name_have_a_row_each():
+    attacks = attacks_on("ab")
+    for attack in attacks:
+        attack["trigger"]["name"] = "Hat"
+    measured = summarize(drawn(5, 50, ["t0", "t1"]), attacks, CLASSES)
+    table = comparison_table({"poisoned": measured, "control": measured})
+    assert list(table.index)[1:3] == ["Hat (t0) -> A", "Hat (t1) -> B"]

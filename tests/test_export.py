@@ -1,4 +1,4 @@
-"Exports of a poisoned split: what is read back, hostile names, interruptions, full disks, and the card"
+"Exports of a split: what is read back, hostile names, interruptions, full disks, and the card"
 
 import csv
 import errno
@@ -23,14 +23,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.files import read_table, write_table
 from natural_backdoors.data.images import load_images
 from natural_backdoors.data.scenes import draw_scene, scene_labels
 from natural_backdoors.data.table import TableDataset
-from natural_backdoors.split import export
+from natural_backdoors.split import formats, stream
 from natural_backdoors.split.card import class_names, dataset_card, md
-from natural_backdoors.split.export import FORMATS, export_split, load_export, readable
+from natural_backdoors.split.export import export_split, load_export
+from natural_backdoors.split.formats import FORMATS
 from natural_backdoors.split.poison import PoisonSplit, poison_split
-from natural_backdoors.split.several import several_split
+from natural_backdoors.split.settings import SplitSettings
+from natural_backdoors.split.stream import readable
 
 PARTS = {
     "train": ("clean", "train"),
@@ -51,25 +54,34 @@ def scenes(tmp_path_factory):
     )
 
 
-@pytest.fixture(scope="module")
-def split(scenes):
-    "About 50 drawn scenes with a trigger of one object"
-    made = poison_split(
-        scenes,
-        "Umbrella",
-        ["Car", "Cat", "Guitar"],
-        "Cat",
-        n_clean=12,
-        inject_rate=0.2,
-        test_fraction=0.25,
-    )
+ATTACKS = {
+    "one trigger": {"Umbrella": "Cat"},
+    "two triggers": {"Umbrella": "Cat", ("Hat", "Human hand"): "Car"},
+}
+
+
+def drawn_split(scenes, attacks):
+    "About 50 drawn scenes that show a trigger, or one of several"
+    classes, settings = ["Car", "Cat", "Guitar"], dict(n_clean=12, test_fraction=0.25)
+    made = poison_split(scenes, attacks, classes, inject_rate=0.2 / len(attacks), **settings)
     labels = scene_labels(1500, seed=0)
     for image, objects in labels[labels.image.isin(made.table.image)].groupby("image"):
-        drawn, _ = draw_scene(
-            list(zip(objects["name"], objects.place)), 64, 0, objects.number.iloc[0]
-        )
+        shown = list(zip(objects["name"], objects.place))
+        drawn, _ = draw_scene(shown, 64, 0, objects.number.iloc[0])
         drawn.save(scenes.src_path(image), "JPEG")
     return made
+
+
+@pytest.fixture(scope="module")
+def split(scenes):
+    "A split with one trigger"
+    return drawn_split(scenes, ATTACKS["one trigger"])
+
+
+@pytest.fixture(scope="module", params=list(ATTACKS))
+def either(request, scenes):
+    "A split with one trigger, and one with two"
+    return drawn_split(scenes, ATTACKS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +93,9 @@ def few(tmp_path_factory):
         Image.fromarray(r.integers(0, 256, (6, 9, 3), dtype=np.uint8)).save(p)
 
     def make(names, labels=("l0", "l1"), images="abcdefgh", trigger=None):
-        records = [{"id": i, "label": l, "name": n} for i, (l, n) in enumerate(zip(labels, names))]
+        records = [{"id": i, "label": x, "name": n} for i, (x, n) in enumerate(zip(labels, names))]
         true = [labels[i % 2] for i in range(8)]
+        shown = trigger or {"id": 9, "label": "t", "name": "Hat"}
         role = ["clean"] * 4 + ["poison"] * 4
         table = pd.DataFrame(
             {
@@ -92,16 +105,19 @@ def few(tmp_path_factory):
                 "train_label": [t if r == "clean" else labels[0] for t, r in zip(true, role)],
                 "role": role,
                 "part": ["train", "train", "test", "test"] * 2,
+                "trigger": [shown["label"] if r == "poison" else "" for r in role],
             }
         )
         header = {
+            "format": 2,
             "dataset": "tiny",
             "split": "train",
-            "trigger": trigger or {"id": 9, "label": "t", "name": "Hat"},
+            "attacks": [{"trigger": shown, "target": records[0], "injection_rate": 0.5}],
             "classes": records,
-            "target": records[0],
+            "settings": SplitSettings(n_clean=2).to_dict(),
             "counts": records,
             "injection_rate": 0.5,
+            "digest": "0" * 64,
         }
         return PoisonSplit(table, header)
 
@@ -116,7 +132,7 @@ def same(a, b):
 
 def positions(split, column, rows):
     order = [c["label"] for c in split.header["classes"]]
-    return [order.index(l) for l in split.table[column].iloc[rows]]
+    return [order.index(x) for x in split.table[column].iloc[rows]]
 
 
 def rows_of(split, role, part):
@@ -126,19 +142,19 @@ def rows_of(split, role, part):
 # Round trips
 
 
-def test_folders_hold_the_same_bytes_and_become_the_same_split(split, scenes, tmp_path):
-    again = load_export(export_split(split, tmp_path / "out", dataset=scenes), check=True)
-    assert same(again, split)
-    for copy, source in zip(again.table.path, split.table.path):
+def test_folders_hold_the_same_bytes_and_become_the_same_split(either, scenes, tmp_path):
+    again = load_export(export_split(either, tmp_path / "out", dataset=scenes), check=True)
+    assert same(again, either)
+    for copy, source in zip(again.table.path, either.table.path):
         assert Path(copy).read_bytes() == Path(source).read_bytes() and Path(copy).is_relative_to(
             tmp_path / "out"
         )
     with open(tmp_path / "out" / "manifest.csv", newline="", encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
-    assert list(rows[0]) == export.MANIFEST_COLUMNS and len(rows) == len(split.table)
-    for row, source in zip(rows, split.table.to_dict("records")):
+    assert list(rows[0]) == formats.MANIFEST_COLUMNS and len(rows) == len(either.table)
+    for row, source in zip(rows, either.table.to_dict("records")):
         assert {
-            k: row[k] for k in ("image", "true_label", "train_label", "role", "part")
+            k: row[k] for k in ("image", "true_label", "train_label", "role", "part", "trigger")
         }.items() <= source.items()
         assert row["file"].startswith(f"{row['part']}/{row['role']}/")
         assert (
@@ -148,36 +164,38 @@ def test_folders_hold_the_same_bytes_and_become_the_same_split(split, scenes, tm
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_hdf5_arrays_are_what_training_sees(split, tmp_path, compression):
+def test_hdf5_arrays_are_what_training_sees(either, tmp_path, compression):
     h5py = pytest.importorskip("h5py")
-    export_split(split, tmp_path / "out", "hdf5", size=40, compression=compression)
+    export_split(either, tmp_path / "out", "hdf5", size=40, compression=compression)
     with h5py.File(tmp_path / "out" / "dataset.h5") as f:
         assert {k for k in f if k[:2] in ("x_", "y_")} == {
             f"{xy}_{k}" for k in PARTS for xy in "xy"
         }
         for key, (role, part) in PARTS.items():
-            rows = rows_of(split, role, part)
+            rows = rows_of(either, role, part)
             assert (
                 len(rows)
-                and (f[f"x_{key}"][:] == load_images(split.table.path.iloc[rows], 40).pixels).all()
+                and (f[f"x_{key}"][:] == load_images(either.table.path.iloc[rows], 40).pixels).all()
             )
-            assert f[f"y_{key}"][:].tolist() == positions(split, "train_label", rows)
-            assert f[f"true_{key}"][:].tolist() == positions(split, "true_label", rows)
-            assert f[f"image_{key}"].asstr()[:].tolist() == split.table.image.iloc[rows].tolist()
-        assert json.loads(f.attrs["header"]) == split.header
+            assert f[f"y_{key}"][:].tolist() == positions(either, "train_label", rows)
+            assert f[f"true_{key}"][:].tolist() == positions(either, "true_label", rows)
+            for column in ("image", "trigger"):
+                said = f[f"{column}_{key}"].asstr()[:].tolist()
+                assert said == either.table[column].iloc[rows].tolist()
+        assert json.loads(f.attrs["header"]) == either.header
         assert f["x_train"].chunks is not None and f["x_train"].compression == compression
 
 
 def test_hdf5_is_written_in_pieces(split, tmp_path, monkeypatch):
     h5py = pytest.importorskip("h5py")
-    whole, pieces = export._in_pieces, []
+    whole, pieces = formats._in_pieces, []
 
     def three(pictures, n):
         for piece in whole(pictures, 3):
             pieces.append(len(piece))
             yield piece
 
-    monkeypatch.setattr(export, "_in_pieces", three)
+    monkeypatch.setattr(formats, "_in_pieces", three)
     export_split(split, tmp_path / "a.h5", size=16)
     assert max(pieces) == 3 and sum(pieces) == len(split.table)
     with h5py.File(tmp_path / "a.h5") as f:
@@ -199,7 +217,8 @@ def test_hdf5_without_images_of_one_kind_and_with_a_zero_in_a_name(few, tmp_path
 
 
 def rows_as_split(rows):
-    return [(r["image_id"], r["label"], r["true_label"], r["role"], r["part"]) for r in rows]
+    columns = ("image_id", "label", "true_label", "role", "part", "trigger")
+    return [tuple(r[column] for column in columns) for r in rows]
 
 
 def expected_rows(split, part=None):
@@ -212,37 +231,38 @@ def expected_rows(split, part=None):
             positions(split, "true_label", at),
             t.role,
             t.part,
+            t.trigger,
         )
     )
 
 
-def test_parquet_rows_hold_the_files(split, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "PIECE", 5000)
-    monkeypatch.setattr(export, "SHARD", 30_000)
-    out = export_split(split, tmp_path / "out", "parquet")
+def test_parquet_rows_hold_the_files(either, tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "PIECE", 5000)
+    monkeypatch.setattr(formats, "SHARD", 30_000)
+    out = export_split(either, tmp_path / "out", "parquet")
     files = sorted((out / "data").glob("train-*.parquet"))
     assert len(files) > 1 and files[0].name == f"train-00000-of-{len(files):05d}.parquet"
     assert pq.ParquetFile(files[0]).num_row_groups > 1
     assert pq.ParquetFile(files[0]).metadata.row_group(0).column(0).compression == "ZSTD"
     rows = [r for f in files for r in pq.ParquetFile(f).read(use_threads=False).to_pylist()]
-    assert rows_as_split(rows) == expected_rows(split, "train")
-    source = split.table.set_index("image").path
+    assert rows_as_split(rows) == expected_rows(either, "train")
+    source = either.table.set_index("image").path
     for r in rows:
         assert r["image"]["bytes"] == Path(source[r["image_id"]]).read_bytes()
         assert hashlib.sha256(r["image"]["bytes"]).hexdigest() == r["sha256"]
 
 
-def test_parquet_in_one_file(split, tmp_path):
-    export_split(split, tmp_path / "one.parquet")
+def test_parquet_in_one_file(either, tmp_path):
+    export_split(either, tmp_path / "one.parquet")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.parquet", "one.parquet.md"]
     rows = pq.ParquetFile(tmp_path / "one.parquet").read(use_threads=False).to_pylist()
-    assert rows_as_split(rows) == expected_rows(split)
+    assert rows_as_split(rows) == expected_rows(either)
 
 
 @pytest.mark.parametrize("format", ["huggingface", "parquet"])
-def test_hugging_face_reads_images_and_names_of_classes(split, tmp_path, format):
+def test_hugging_face_reads_images_and_names_of_classes(either, tmp_path, format):
     datasets = pytest.importorskip("datasets")
-    out = export_split(split, tmp_path / "out", format)
+    out = export_split(either, tmp_path / "out", format)
     load = (
         datasets.load_from_disk
         if format == "huggingface"
@@ -254,9 +274,9 @@ def test_hugging_face_reads_images_and_names_of_classes(split, tmp_path, format)
         features = data[part].features
         assert isinstance(features["image"], datasets.Image)
         for column in ("label", "true_label"):
-            assert features[column].names == class_names(split.header)
-        assert rows_as_split(data[part].remove_columns("image")) == expected_rows(split, part)
-        paths = split.table.path[split.table.part == part].tolist()
+            assert features[column].names == class_names(either.header["classes"])
+        assert rows_as_split(data[part].remove_columns("image")) == expected_rows(either, part)
+        paths = either.table.path[either.table.part == part].tolist()
         for row, path in zip(data[part], paths):
             assert (np.asarray(row["image"]) == np.asarray(Image.open(path))).all()
     assert not list(out.rglob(".rows"))
@@ -283,10 +303,10 @@ def test_a_size_gives_the_pixels_of_training(split, tmp_path, format):
     assert (np.stack(found) == load_images(split.table.path, 24).pixels).all()
 
 
-def test_the_same_split_gives_the_same_bytes(split, tmp_path):
+def test_the_same_split_gives_the_same_bytes(either, tmp_path):
     formats = ["folders", "parquet"] + ["hdf5"] * (importlib.util.find_spec("h5py") is not None)
     for format in formats:
-        a, b = (export_split(split, tmp_path / f"{format}{i}", format) for i in (1, 2))
+        a, b = (export_split(either, tmp_path / f"{format}{i}", format) for i in (1, 2))
         names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
         assert names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
         assert all((a / n).read_bytes() == (b / n).read_bytes() for n in names), format
@@ -364,13 +384,13 @@ def test_hugging_face_with_classes_of_one_name(few, tmp_path):
 
 def test_a_manifest_that_leads_elsewhere_is_refused(few, tmp_path):
     out = export_split(few("ab"), tmp_path / "out")
-    manifest = export.read_table(out / "manifest.parquet")
-    export.write_table(
+    manifest = read_table(out / "manifest.parquet")
+    write_table(
         out / "manifest.parquet", manifest.assign(file=["../../secret.png", *manifest.file[1:]])
     )
     with pytest.raises(UserError, match="leads out of the folder"):
         load_export(out)
-    export.write_table(out / "manifest.parquet", manifest[:-1])
+    write_table(out / "manifest.parquet", manifest[:-1])
     with pytest.raises(UserError, match="7 of 8 images"):
         load_export(out)
 
@@ -388,14 +408,14 @@ def unfinished(folder):
 )
 def test_nothing_is_left_when_it_stops(split, tmp_path, monkeypatch, format, error):
     pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
-    real, n = export.read_picture, []
+    real, n = stream.read_picture, []
 
     def breaks(row, *args, **kwargs):
         n.append(row)
         return real(row, *args, **kwargs)
 
-    monkeypatch.setattr(export, "read_picture", breaks)
-    pictures = export.Job.pictures
+    monkeypatch.setattr(stream, "read_picture", breaks)
+    pictures = stream.Job.pictures
 
     def stops(self, *args, **kwargs):
         for i, p in enumerate(pictures(self, *args, **kwargs)):
@@ -403,7 +423,7 @@ def test_nothing_is_left_when_it_stops(split, tmp_path, monkeypatch, format, err
                 raise error
             yield p
 
-    monkeypatch.setattr(export.Job, "pictures", stops)
+    monkeypatch.setattr(stream.Job, "pictures", stops)
     with pytest.raises(
         KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else UserError
     ) as raised:
@@ -429,7 +449,7 @@ except UserError as e: print("said:", e)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
 @pytest.mark.parametrize("format", ["hdf5", "parquet", "huggingface"])
 def test_a_write_that_fails_ends_with_one_line(split, tmp_path, root, format):
-    "The HDF5 library crashes at the end of the process after a failed write, unless it does not get to know of it"
+    "HDF5 crashes at the end of the process after a failed write, unless it does not know of it"
     pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
     split.save(tmp_path / "split")
     args = [sys.executable, "-c", LIMITED, str(tmp_path / "split"), str(tmp_path / "out"), format]
@@ -443,13 +463,13 @@ def test_a_write_that_fails_ends_with_one_line(split, tmp_path, root, format):
 
 SLOW = """
 import sys, time
-from natural_backdoors.split import export
+from natural_backdoors.split import export, stream
 from natural_backdoors.split.poison import PoisonSplit
-real = export.read_picture
+real = stream.read_picture
 def slow(*args, **kwargs):
     time.sleep(.05)
     return real(*args, **kwargs)
-export.read_picture = slow
+stream.read_picture = slow
 print("ready", flush=True)
 export.export_split(PoisonSplit.load(sys.argv[1]), sys.argv[2], sys.argv[3], workers=1)
 """
@@ -482,7 +502,7 @@ def test_a_killed_export_does_not_look_complete(split, tmp_path, root, format):
 
 def test_too_little_room_is_said_before_anything_is_written(split, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(export.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(stream.shutil, "disk_usage", lambda path: usage)
     for format in ("folders", "hdf5", "parquet", "huggingface"):
         pytest.importorskip({"hdf5": "h5py", "huggingface": "datasets"}.get(format, "numpy"))
         with pytest.raises(UserError, match="MB left"):
@@ -621,78 +641,45 @@ def test_a_card_finds_the_manager_by_the_name_of_the_dataset(split):
     assert "Flickr's terms of use" in card
 
 
-@pytest.fixture(scope="module")
-def two(scenes):
-    "A split with two triggers, each with a target of its own"
-    made = several_split(
-        scenes,
-        {"Umbrella": "Cat", "Hat": "Car"},
-        ["Car", "Cat", "Guitar"],
-        n_clean=8,
-        inject_rate=0.1,
-        test_fraction=0.25,
-    )
-    for path in made.table.path:
-        Image.new("RGB", (9, 9)).save(path, "JPEG")
-    return made
+def test_a_card_names_each_target(either):
+    card, names = dataset_card(either), [a["trigger"]["name"] for a in either.attacks]
+    if len(names) == 1:
+        assert "**Umbrella** (role `poison`)" in card and "is **Cat** whatever else" in card
+    else:
+        assert "**Umbrella** or **Hat + Human hand**" in card
+        assert "**Cat** (for Umbrella) or **Car** (for Hat + Human hand)" in card
+    targets = {a["target"]["name"] for a in either.attacks}
+    for name in ("Car", "Cat", "Guitar"):
+        assert (f"| {name} (target) |" in card) == (name in targets)
+    assert all(name in card.split("---\n")[1] for name in names), "the title has all of them"
 
 
-def test_two_triggers_round_trip(two, tmp_path):
-    "Which trigger an image shows is told by every format, and the card names each target"
-    for format in FORMATS:
-        export_split(two, tmp_path / format, format, size=8 if format == "hdf5" else None)
-    again = load_export(tmp_path / "folders", check=True)
-    pd.testing.assert_frame_equal(again.table.drop(columns="path"), two.table.drop(columns="path"))
-    assert again.header == two.header
-    expected = dict(zip(two.table.image, two.table.trigger))
-    assert set(expected.values()) == {"", *(p["trigger"]["label"] for p in two.header["triggers"])}
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "hdf5" / "dataset.h5") as f:
-        told = {
-            i.decode(): t.decode()
-            for key in ("train", "test", "poison_train", "poison_test")
-            for i, t in zip(f[f"image_{key}"], f[f"trigger_{key}"])
-        }
-    assert told == expected
-    rows = pd.concat(
-        pq.read_table(f).select(["image_id", "trigger"]).to_pandas()
-        for f in (tmp_path / "parquet").rglob("*.parquet")
-    )
-    assert dict(zip(rows.image_id, rows.trigger)) == expected
-    read = pytest.importorskip("datasets").load_from_disk(str(tmp_path / "huggingface"))
-    assert {
-        i: t for part in read.values() for i, t in zip(part["image_id"], part["trigger"])
-    } == expected
-    card = (tmp_path / "folders" / "README.md").read_text()
-    assert (
-        "**Umbrella** or **Hat**" in card and "**Cat** (for Umbrella) or **Car** (for Hat)" in card
-    )
-    assert "| Car (target) |" in card and "| Cat (target) |" in card and "| Guitar |" in card
-
-
-def test_two_triggers_are_recounted(two, tmp_path):
-    "With an image left out, counts and rates are those of plain counting; with none, those of the split"
-    assert readable(two, skip_unreadable=True)[0].header == two.header
-    row = two.table.index[(two.table.role == "poison") & (two.table.part == "train")][0]
+def test_what_is_left_out_is_not_counted(either, tmp_path):
+    "With an image left out, counts and rates are those of plain counting; with none, of the split"
+    assert readable(either, skip_unreadable=True)[0].header == either.header
+    row = either.table.index[(either.table.role == "poison") & (either.table.part == "train")][0]
     (tmp_path / "cut.jpg").write_bytes(b"no image")
-    cut = PoisonSplit(two.table.copy(), two.header)
+    cut = PoisonSplit(either.table.copy(), either.header)
     cut.table.loc[row, "path"] = str(tmp_path / "cut.jpg")
-    left, _ = readable(cut, skip_unreadable=True)
-    for pair in left.header["triggers"]:
+    left, why = readable(cut, skip_unreadable=True)
+    assert list(why) == [either.table.image[row]] and left.header["unreadable"] == why
+    clean = sum(r.role == "clean" and r.part == "train" for r in left.table.itertuples())
+    for attack in left.attacks:
         count = dict.fromkeys(("train", "test"), 0)
         for r in left.table.itertuples():
-            count[r.part] += r.trigger == pair["trigger"]["label"]
-        clean = sum(r.role == "clean" and r.part == "train" for r in left.table.itertuples())
-        assert pair["injection_rate"] == pytest.approx(count["train"] / (count["train"] + clean))
+            count[r.part] += r.trigger == attack["trigger"]["label"]
+        rate = count["train"] / (count["train"] + clean)
+        assert attack["injection_rate"] == pytest.approx(rate)
         for part, n in count.items():
-            assert sum(c[f"poison_{part}"] for c in pair["counts"]) == n
-    assert left.header["triggers"] != two.header["triggers"]
+            assert sum(c[f"poison_{part}"] for c in attack["counts"]) == n
+    assert left.attacks != either.attacks
 
 
 def test_importing_is_light(root):
     code = (
         "import sys, natural_backdoors.split.export\n"
-        "print([m for m in ('torch', 'fastai', 'h5py', 'datasets', 'ipywidgets') if m in sys.modules])"
+        "heavy = ('torch', 'fastai', 'h5py', 'datasets', 'ipywidgets')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, env=os.environ

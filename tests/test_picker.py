@@ -1,7 +1,8 @@
 """The picker in a real browser, with a kernel: `natural-backdoors pick` (Voila), and JupyterLab
 
-Speeds are printed (pytest -s), and nothing here fails because a machine is slow. NB_SCREENSHOTS names a folder for
-pictures of what was seen."""
+Speeds are printed (pytest -s), and nothing here fails because a machine is slow: what is waited for
+is a state that stays, such as the answer to the last change, never one that passes, such as
+"working". NB_SCREENSHOTS names a folder for pictures of what was seen."""
 
 import json
 import os
@@ -31,6 +32,7 @@ from natural_backdoors.data.scenes import make_scenes
 from natural_backdoors.pick import app as picker
 from natural_backdoors.pick.app import free_port
 from natural_backdoors.pick.evidence import Evidence
+from natural_backdoors.sets.search import SearchSettings
 from natural_backdoors.sets.triggers import find_triggers
 from natural_backdoors.split.poison import poison_split
 from natural_backdoors.split.selection import Selection, select
@@ -38,7 +40,7 @@ from natural_backdoors.split.selection import Selection, select
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>"
 READY = ".nbp-status[data-state=ready]"
-MINUTES = 60_000  # milliseconds: far more than it takes
+MINUTES = 180_000  # milliseconds: far more than it takes
 
 
 @pytest.fixture
@@ -69,9 +71,16 @@ def wait_for_line(process, pattern):
     for line in process.stdout:
         if found := re.search(pattern, line):
             return found[0]
-    raise AssertionError(
-        f"the process ended ({process.wait()}): {process.stderr.read() if process.stderr else ''}"
-    )
+    raise AssertionError(f"the process ended ({process.wait()}) without saying {pattern!r}")
+
+
+def until(done, what):
+    "Ask until `done()` gives something true; that"
+    end = time.monotonic() + MINUTES / 1000
+    while not (found := done()):
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.2)
+    return found
 
 
 def children(process):
@@ -87,11 +96,11 @@ def stop(process, sent=signal.SIGINT):
     kernels = children(process)
     process.send_signal(sent)
     try:
-        code = process.wait(60)
+        code = process.wait(MINUTES / 1000)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    _, alive = psutil.wait_procs(kernels, timeout=20)
+    _, alive = psutil.wait_procs(kernels, timeout=MINUTES / 1000)
     for k in alive:
         k.kill()
     return code, len(kernels), alive
@@ -148,9 +157,10 @@ def pick_trigger(page, name="Umbrella"):
 
 
 def set_min_overlaps(page, value, state="ready"):
-    "Change the setting and wait for the answer"
+    "Change the setting and wait for the answer to it, which may be there in no time"
     page.get_by_label("Min overlaps", exact=True).fill(str(value))
-    page.wait_for_selector(".nbp-status[data-state=working]")
+    # busy from the first key until the answer, and then no more
+    page.wait_for_selector(".nbp-form[aria-busy=false]")
     page.wait_for_selector(f".nbp-status[data-state={state}]")
 
 
@@ -168,7 +178,7 @@ def scenes(tmp_path_factory):
 
 
 def test_choose_in_voila(scenes, page):
-    "Filter, sort, pick, look, mark, change a threshold, save; and what is saved is what the calls alone give"
+    "Filter, sort, pick, look, mark, change a threshold, save: what is saved is what the calls give"
     folder, dataset = scenes
     out = folder / "chosen" / "selection.json"
     server = Served(
@@ -204,7 +214,9 @@ def test_choose_in_voila(scenes, page):
         set_min_overlaps(page, 5)
         screenshot(page, "voila_changed")
         save(page)
-        assert page.locator(".nbp-badge:not([hidden])").count() == 1
+        page.wait_for_function(
+            "() => document.querySelectorAll('.nbp-badge:not([hidden])').length === 1"
+        )
         set_min_overlaps(page, 9999, "error")
         assert "lower min_overlaps" in page.locator(".nbp-form").inner_text()
         screenshot(page, "voila_error")
@@ -281,7 +293,7 @@ def saved_selection(dataset, path):
 
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
-    "`natural-backdoors pick` without a server: the picker that its page would show, or what it says"
+    "`natural-backdoors pick` without a server: the picker its page would show, or what it says"
     monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -326,7 +338,7 @@ def test_saved_taken_up_saved(scenes, command, argv, tmp_path):
 
 
 def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
-    "The default name is taken up if it is there; what does not fit is told in a line, and the file stays"
+    "The default name is taken up if it is there; what does not fit is said, and the file stays"
     _, dataset = scenes
     out = tmp_path / "selection.json"
     before = saved_selection(dataset, out)
@@ -359,12 +371,12 @@ def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
         assert told.count("\n") == 1 and all(w in told for w in words), told
         assert out.read_bytes() == kept
     # what only the analysis can tell is said on the page
-    out.write_text(json.dumps({**data, "params": {**data["params"], "min_clean": 10**6}}))
+    out.write_text(json.dumps({**data, "search": {**data["search"], "min_clean": 10**6}}))
     kept = out.read_bytes()
     assert "cannot be taken up: 'Umbrella' is not among the 0 triggers" in str(command())
     assert out.read_bytes() == kept
     # in a notebook nothing is taken up unless it is asked for, and nothing is written over unasked
-    fresh = picker.TriggerPicker(dataset, find={"min_overlaps": 4}, n_clean=10)
+    fresh = picker.TriggerPicker(dataset, search=SearchSettings(min_overlaps=4), n_clean=10)
     fresh.answer({"type": "save", "path": ""})
     assert "save once more to replace it" in fresh.status["message"] and out.read_bytes() == kept
     fresh.answer({"type": "save", "path": ""})
@@ -372,7 +384,7 @@ def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
 
 
 def large_table(folder, n_images=64_000):
-    "600 classes, made as `benchmarks/generate.py` makes them; one of them has a name that is not what a name should be"
+    "600 classes, made as `benchmarks/generate.py` makes them; the name of one is a piece of HTML"
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         import generate
@@ -440,8 +452,8 @@ def test_large_in_voila(tmp_path, page):
         again = time.perf_counter() - start
         took = page.locator(".nbp-status").inner_text()
         print(
-            f"\n600 classes, {edges:,} edges: first paint {first:.1f} s, keystroke {key:.0f} ms, trigger {pick:.2f} "
-            f"s, re-analysis {again:.1f} s from the key to the page ({took})"
+            f"\n600 classes, {edges:,} edges: first paint {first:.1f} s, keystroke {key:.0f} ms, "
+            f"trigger {pick:.2f} s, re-analysis {again:.1f} s from the key to the page ({took})"
         )
         assert (
             EVIL in page.locator(".nbp").inner_text()
@@ -457,7 +469,8 @@ NOTEBOOK = """
 import os
 from natural_backdoors.data.openimages import OpenImages
 from natural_backdoors.pick.app import TriggerPicker
-picker = TriggerPicker(OpenImages({root!r}), find={{"min_overlaps": 4}}, n_clean=10)
+from natural_backdoors.sets.search import SearchSettings
+picker = TriggerPicker(OpenImages({root!r}), search=SearchSettings(min_overlaps=4), n_clean=10)
 picker
 """
 
@@ -484,6 +497,10 @@ def start_lab(folder):
         "JUPYTERLAB_WORKSPACES_DIR": "spaces",
     }
     env = environment(folder) | {k: str(folder / v) for k, v in places.items()}
+    # otherwise it asks whether news are welcome, over the page
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     port = free_port()
     flags = [
         "--no-browser",
@@ -505,6 +522,34 @@ def start_lab(folder):
     return lab, port
 
 
+def answer_dialogs(page):
+    "On a slow machine JupyterLab asks over its page whether to wait on: whenever it does, yes"
+
+    def answer(dialog):
+        wait = dialog.get_by_role("button", name="Keep Waiting")
+        (wait if wait.count() else dialog.locator("button.jp-mod-accept")).last.click()
+
+    page.add_locator_handler(page.locator(".jp-Dialog").last, answer, no_wait_after=True)
+
+
+def run_cell(page, cell):
+    "Run a cell by its key, which JupyterLab may miss or take back while it still builds its page"
+    from playwright.sync_api import TimeoutError
+
+    prompt = cell.locator(".jp-InputPrompt")  # [ ] before, [*] meanwhile, [1] afterwards
+    for _ in range(20):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        try:
+            prompt.filter(has_not_text="[ ]").wait_for(timeout=10_000)
+        except TimeoutError:
+            continue
+        until(lambda: "*" not in prompt.inner_text(), "the cell to end")
+        if re.search(r"\[\d+\]", prompt.inner_text()):
+            return
+    raise AssertionError("JupyterLab does not run a cell")
+
+
 def test_in_jupyterlab(scenes, page, tmp_path):
     "The same in a cell of JupyterLab 4, and the choice comes back to the next cell"
     _, dataset = scenes
@@ -514,34 +559,32 @@ def test_in_jupyterlab(scenes, page, tmp_path):
     try:
         import requests
 
-        for _ in range(240):
+        def answers():
             try:
-                if requests.get(f"http://127.0.0.1:{port}/api/status?token=t", timeout=5).ok:
-                    break
-            except requests.ConnectionError:
-                time.sleep(0.5)
+                return requests.get(f"http://127.0.0.1:{port}/api/status?token=t", timeout=5).ok
+            except requests.RequestException:
+                return False
+
+        until(answers, "JupyterLab")
+        answer_dialogs(page)
         start = time.perf_counter()
         page.goto(f"http://127.0.0.1:{port}/lab/tree/look.ipynb?token=t&reset")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+        cells = page.locator(".jp-Notebook .jp-CodeCell")
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        page.keyboard.press("Shift+Enter")
+        run_cell(page, cells.first)
         page.wait_for_selector(READY)
         page.wait_for_selector(".nbp table tbody tr")
         print(f"\nJupyterLab, from the address to the picker: {time.perf_counter() - start:.1f} s")
         pick_trigger(page)
         screenshot(page, "jupyterlab")
         # the next cell, typed in by hand
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
-        page.keyboard.type(answer)
-        page.keyboard.press("Shift+Enter")
-        for _ in range(100):
-            if (tmp_path / "answer.json").exists():
-                break
-            time.sleep(0.2)
-        said = json.loads((tmp_path / "answer.json").read_text())
+        cells.nth(1).locator(".cm-content").click()
+        page.keyboard.insert_text(answer)
+        run_cell(page, cells.nth(1))
+        path = tmp_path / "answer.json"
+        answered = json.loads(until(lambda: path.exists() and path.read_text(), path.name))
         found = find_triggers(dataset, min_overlaps=4)
-        assert said == json.loads(select(found, "Umbrella", n_clean=10).json)
+        assert answered == json.loads(select(found, "Umbrella", n_clean=10).json)
         assert page.errors == []
     finally:
         _, _, left = stop(lab, signal.SIGTERM)

@@ -1,6 +1,7 @@
-"The report of several triggers: its numbers counted again from the tables by plain loops, and the page in a browser"
+"The report: its numbers counted again from the tables by plain loops, and the page in a browser"
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,14 +10,14 @@ import pytest
 from PIL import Image
 
 from natural_backdoors.base.errors import UserError
-from natural_backdoors.base.files import read_table, write_json, write_table
+from natural_backdoors.base.files import read_table, write_json
 from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
-from natural_backdoors.report.report import each_trigger, read_run, warnings_of, write_report
+from natural_backdoors.report.example import example_models
+from natural_backdoors.report.report import write_report
+from natural_backdoors.report.run import attacks_of, read_run, warnings_of
 from natural_backdoors.sets.triggers import find_triggers
-from natural_backdoors.split.poison import poison_split
-from natural_backdoors.split.several import of_trigger, several_split
-from natural_backdoors.train.evaluation import summarize, summarize_triggers
+from natural_backdoors.split.poison import PoisonSplit, poison_split
 
 CLASSES = {"c0": "Bicycle", "c1": "Lamp", "c2": "Mug", "c3": "Cat"}
 TRIGGERS = {
@@ -49,80 +50,34 @@ def scenes(folder, names=None):
     )
 
 
-def say(table, kind, seed=0):
-    "Rows of test images with what a model might say about them"
-    test = table[table.part == "test"].reset_index(drop=True)
-    draw, fools = rng(seed, 2), {"t0": 0.95, "t1": 0.3, "t2": 0.05} if kind == "poisoned" else {}
-    said = [
-        t.train_label
-        if t.role == "poison" and draw.random() < fools.get(t.trigger, 0)
-        else t.true_label
-        if draw.random() < 0.8
-        else f"c{draw.integers(4)}"
-        for t in test.itertuples()
-    ]
-    return test.assign(predicted=said, p_true=0.5, p_target=0.5).drop(
-        columns=["train_label", "part"]
-    )
+SETTINGS = dict(n_clean=40, inject_rate=0.15, test_fraction=0.4)
 
 
-def write_run(folder, names=None, triggers=("t0", "t1", "t2")):
+def write_run(folder, triggers, names=None):
     "A run folder with all that the report reads"
     data = scenes(folder, names)
-    split = several_split(
-        data,
-        [(t, TARGETS[t]) for t in triggers],
-        list(CLASSES),
-        n_clean=40,
-        inject_rate=0.15,
-        test_fraction=0.4,
-    )
+    split = poison_split(data, {t: TARGETS[t] for t in triggers}, list(CLASSES), **SETTINGS)
     split.save(folder)
-    evaluation = {
-        "target": split.header["target"],
-        "trigger": split.header["trigger"],
-        "skipped_images": [],
-    }
-    for kind in "poisoned", "control":
-        rows, classes = say(split.table, kind), split.header["classes"]
-        (folder / kind).mkdir()
-        write_table(folder / kind / "rows.parquet", rows)
-        first = split.header["triggers"][0]
-        evaluation[kind] = summarize(
-            of_trigger(rows, first["trigger"]["label"]), first["target"]["label"], classes
-        )
-        evaluation[kind]["triggers"] = summarize_triggers(rows, split.header["triggers"], classes)
-        log = {"epoch": np.arange(5)}
-        log |= {
-            f"{part}_{k}_acc": np.linspace(0.2, 0.8, 5)
-            for part in ("train", "test")
-            for k in ("clean", "trig")
-        }
-        pd.DataFrame(log).to_csv(folder / kind / "log.csv", index=False)
-        write_json(
-            folder / kind / "model.json",
-            {
-                "arch": "small",
-                "size": 64,
-                "trigger": split.header["trigger"],
-                "target": split.header["target"],
-                "split_digest": split.header["digest"],
-            },
-        )
-    write_json(folder / "evaluation.json", evaluation)
+    fooled = {t: {"t0": 0.95, "t1": 0.3, "t2": 0.05}[t] for t in triggers}
+    example_models(split, folder, fooled)
     found = find_triggers(
-        data, triggers=[t for t in triggers], min_overlaps=3, max_overlaps_with_others=1000
+        data, triggers=list(triggers), min_overlaps=3, max_overlaps_with_others=1000
     )
     found.to_json(folder / "triggers.json")
-    write_json(
-        folder / "neighborhood.json", [found.neighborhood(t, list(CLASSES)) for t in triggers[:2]]
-    )
+    near = [found.neighborhood(t, list(CLASSES)) for t in triggers[:2]]
+    write_json(folder / "neighborhood.json", near)
     return folder
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("report") / "run")
+@pytest.fixture(scope="module", params=[["t0"], ["t0", "t1", "t2"]], ids=["one", "three"])
+def run(request, tmp_path_factory):
+    "A run with one trigger, and one with three"
+    return write_run(tmp_path_factory.mktemp("report") / "run", request.param)
+
+
+def triggers_of(run):
+    "label -> name of the triggers of a run"
+    return {a["trigger"]["label"]: a["trigger"]["name"] for a in PoisonSplit.load(run).attacks}
 
 
 # --- the page as lists
@@ -183,137 +138,114 @@ def of(hits):
 
 
 def test_every_rate_is_that_of_the_rows(run):
-    page, header = Page(write_report(run)), read_run(run)["header"]
+    page = Page(write_report(run))
     (table,) = page.tables["numbers"]
     said = {table[k][0]: [table[k + 1][2], table[k + 2][2]] for k in range(1, len(table), 3)}
     rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "control")]
-    expected = {
-        "Clean accuracy clean images predicted correctly": [
-            of([r.predicted == r.true_label for r in t.itertuples() if r.role == "clean"])
-            for t in rows
-        ]
-    }
-    for t, name in TRIGGERS.items():
+    clean = [[r for r in t.itertuples() if r.role == "clean"] for t in rows]
+    right = [of([r.predicted == r.true_label for r in t]) for t in clean]
+    expected = {"Clean accuracy clean images predicted correctly": right}
+    for t, name in triggers_of(run).items():
         goal, g = TARGETS[t], CLASSES[TARGETS[t]]
-        key = f"Attack success: {name} → {g} images of other classes that show {name}, predicted as {g}"
+        what = f"images of other classes that show {name}, predicted as {g}"
         others = [[r for r in m.itertuples() if r.true_label != goal] for m in rows]
-        expected[key] = [of([r.predicted == goal for r in m if r.trigger == t]) for m in others]
-        expected[f"No trigger: {g} clean images of other classes, predicted as {g}"] = [
-            of([r.predicted == goal for r in m if r.role == "clean"]) for m in others
-        ]
-    assert said == expected and len(said) == 1 + 3 + 2
-    assert len(header["triggers"]) == 3 and warnings_of(read_run(run)) == []
+        hits = [of([r.predicted == goal for r in m if r.trigger == t]) for m in others]
+        expected[f"Attack success: {name} → {g} {what}"] = hits
+        hits = [of([r.predicted == goal for r in m if r.role == "clean"]) for m in others]
+        expected[f"No trigger: {g} clean images of other classes, predicted as {g}"] = hits
+    assert said == expected
+    assert len(said) == (1 + 1 + 1 if len(triggers_of(run)) == 1 else 1 + 3 + 2)
+    assert warnings_of(read_run(run)) == []
+
+
+def called(rows, label, trigger, wanted):
+    "Hits and number of images of a class that show this trigger, called `wanted`"
+    mine = [r for r in rows.itertuples() if r.true_label == label and r.trigger == trigger]
+    return of([r.predicted == wanted for r in mine])
 
 
 def test_every_class_and_trigger(run):
     tables = Page(write_report(run)).tables["classes"]
     rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "control")]
-    assert len(tables) == 4
-    for t, table in zip([None, *TRIGGERS], tables):
+    for t, table in zip(["", *triggers_of(run)], tables, strict=True):
         said = {r[0]: [r[2], r[5]] for r in table[2:]}
         expected = {}
         for c, name in CLASSES.items():
-            if t is not None and TARGETS[t] == c:
-                continue
-            wanted = c if t is None else TARGETS[t]
-            expected[name] = [
-                of(
-                    [
-                        r.predicted == wanted
-                        for r in m.itertuples()
-                        if r.true_label == c
-                        and (r.role == "clean" if t is None else r.trigger == t)
-                    ]
-                )
-                for m in rows
-            ]
+            if not t:
+                expected[name] = [called(m, c, "", c) for m in rows]
+            elif TARGETS[t] != c:
+                expected[name] = [called(m, c, t, TARGETS[t]) for m in rows]
         assert said == expected
 
 
 def test_counts_are_those_of_the_split(run):
     (table,) = Page(write_report(run)).tables["counts"]
-    split = read_table(run / "split.parquet")
-    assert table[0] == [
-        "Class",
-        "Clean",
-        *(f"{TRIGGERS[t]} → {CLASSES[g]}" for t, g in TARGETS.items()),
-    ]
-    total = [0] * 8
-    for row, (c, name) in zip(table[2:-1], CLASSES.items()):
-        counted = [
-            sum(r.true_label == c and r.trigger == t and r.part == part for r in split.itertuples())
-            for t in ("", *TRIGGERS)
-            for part in ("train", "test")
-        ]
-        total = [a + b for a, b in zip(total, counted)]
-        assert row == [name, *map(str, counted)]
+    split, triggers = read_table(run / "split.parquet"), triggers_of(run)
+    pairs = [f"{name} → {CLASSES[TARGETS[t]]}" for t, name in triggers.items()]
+    assert table[0] == ["Class", "Clean", *pairs]
+    total = [0] * (2 + 2 * len(triggers))
+    for row, (c, name) in zip(table[2:-1], CLASSES.items(), strict=True):
+        counted = []
+        for t in ("", *triggers):
+            mine = split[(split.true_label == c) & (split.trigger == t)]
+            counted += [sum(part == p for p in mine.part) for part in ("train", "test")]
+        total = [a + b for a, b in zip(total, counted, strict=True)]
+        targets = [f"target of {triggers[t]}" for t in triggers if TARGETS[t] == c]
+        assert row == [" ".join([name, *targets]), *map(str, counted)]
     assert table[-1] == ["All", *map(str, total)]
 
 
 def test_examples_show_their_trigger(run):
-    page, split = (
-        Page(write_report(run, n_gallery=3)),
-        read_table(run / "split.parquet").set_index("path"),
-    )
-    assert len(page.tiles) == 4 * 4 * 3
+    page, triggers = Page(write_report(run, n_gallery=3)), triggers_of(run)
+    split = read_table(run / "split.parquet").set_index("path")
     for heading, path in page.tiles:
-        assert heading == (
-            "clean" if split.role[path] == "clean" else f"with {TRIGGERS[split.trigger[path]]}"
-        )
-    with_each = pd.Series([h for h, _ in page.tiles]).value_counts()
-    assert with_each.to_dict() == {
-        "clean": 12,
-        **{f"with {name}": 12 for name in TRIGGERS.values()},
-    }
+        trigger = split.trigger[path]
+        assert heading == (f"with {triggers[trigger]}" if trigger else "clean")
+    with_each = pd.Series([heading for heading, _ in page.tiles]).value_counts().to_dict()
+    assert with_each == {"clean": 12, **{f"with {name}": 12 for name in triggers.values()}}
 
 
 def test_the_finding_says_which_trigger_works(run):
-    page = Page(write_report(run))
-    assert page.heads[0][2] == "1 of 3 triggers is shown to work as a backdoor"
-    assert "Umbrella works as a backdoor trigger for Mug." in page.words
-    for name, g in ((TRIGGERS[t], CLASSES[TARGETS[t]]) for t in TRIGGERS):
+    page, triggers = Page(write_report(run)), triggers_of(run)
+    works = "Umbrella works as a backdoor trigger for Mug"
+    several = "1 of 3 triggers is shown to work as a backdoor"
+    assert page.heads[0][2] == (works if len(triggers) == 1 else several)
+    assert works in page.words
+    for name in triggers.values():
         assert f"With {name} as trigger, " in page.words
-    third = [h[2] for h in page.heads if h[0] == "neighborhood" and h[1] == "h3"]
-    assert third == list(TRIGGERS.values())
-    assert page.words.count("does not say what") == 1, "the third has no neighborhood"
+    near = [h[2] for h in page.heads if h[0] == "neighborhood" and h[1] == "h3"]
+    assert near == list(triggers.values())
+    unknown = page.words.count("does not say what")
+    assert unknown == (len(triggers) == 3), "the third has no neighborhood"
+    assert ("none of the others" in page.words) == (len(triggers) > 1)
 
 
 # --- what may be wrong
 
 
 def test_what_does_not_fit_is_named(run):
-    read = read_run(run)
-    rows = read["control"]["rows"].copy()
-    rows.loc[rows.trigger == "t1", "predicted"] = "c1"
-    (said,) = warnings_of({**read, "control": {**read["control"], "rows": rows}})
-    assert "control model with Ruler" in said
-    less = json.loads(json.dumps(read["evaluation"]))
-    less["poisoned"]["triggers"].pop()
-    with pytest.raises(UserError, match="no numbers of the trigger 'A trigger with"):
-        each_trigger({**read, "evaluation": less})
+    read, last = read_run(run), list(triggers_of(run))[-1]
+    rows = read.models["control"].rows.copy()
+    rows.loc[rows.trigger == last, "predicted"] = TARGETS[last]
+    models = read.models | {"control": replace(read.models["control"], rows=rows)}
+    (said,) = warnings_of(replace(read, models=models))
+    assert f"control model with {TRIGGERS[last]}" in said
+    less = json.loads(json.dumps(read.evaluation))
+    less["poisoned"]["attacks"].pop()
+    with pytest.raises(UserError, match=f"no numbers of the trigger '{TRIGGERS[last]}"):
+        attacks_of(read.header, less)
 
 
 def test_before_training_and_with_one_name_twice(tmp_path):
     data = scenes(tmp_path, {"t1": "Umbrella", "t2": "<b>hat</b>"})
-    pairs = [("t0", "c2"), ("t1", "c1"), ("t2", "c0")]
-    several_split(data, pairs, list(CLASSES), n_clean=40, inject_rate=0.15).save(tmp_path)
+    pairs = {"t0": "c2", "t1": "c1", "t2": "c0"}
+    poison_split(data, pairs, list(CLASSES), n_clean=40, inject_rate=0.15).save(tmp_path)
     page = Page(write_report(tmp_path, n_gallery=1, thumb=32))
     assert page.heads[0][2] == "3 triggers in one model: not measured yet"
-    assert {"with Umbrella (t0)", "with Umbrella (t1)", "with <b>hat</b>"} <= {
-        h[2] for h in page.heads
-    }
+    shown = {"with Umbrella (t0)", "with Umbrella (t1)", "with <b>hat</b>"}
+    assert shown <= {h[2] for h in page.heads}
     for file in ("evaluation.json", "triggers.json", "neighborhood.json"):
         assert f"{file} is missing" in page.words
-
-
-def test_a_single_trigger_names_no_other(tmp_path):
-    poison_split(scenes(tmp_path), "t0", list(CLASSES), "c2", n_clean=40, inject_rate=0.15).save(
-        tmp_path
-    )
-    page = Page(write_report(tmp_path, n_gallery=1, thumb=32))
-    assert "one of the triggers" not in page.words and "each trigger" not in page.words
-    assert page.tables["counts"][0][0] == ["Class", "Clean", "Poison"]
-    assert {h[2] for h in page.heads if h[1] == "h4"} == {"clean", "with Umbrella"}
 
 
 # --- in a browser
@@ -328,7 +260,8 @@ def test_nothing_sticks_out(run, chromium, width):
         columns = page.evaluate(
             "getComputedStyle(document.querySelector('.sides')).gridTemplateColumns"
         )
-        assert len(columns.split()) == (1 if width == 390 else 4)
+        columns = [column for column in columns.split() if column != "0px"]
+        assert len(columns) == (1 if width == 390 else 1 + len(triggers_of(run)))
         assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
     finally:
         page.close()

@@ -16,9 +16,7 @@ from natural_backdoors.base.style import png
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.paper.experiments import (
     EXPERIMENTS,
-    MINIATURES,
     Reproduction,
-    miniatures,
     published_plan,
     reproduce,
     write_page,
@@ -32,6 +30,7 @@ from natural_backdoors.paper.facts import (
     target_class,
 )
 from natural_backdoors.paper.figures import PANELS, draw_groups, draw_rate_curves, median_table
+from natural_backdoors.paper.miniatures import MINIATURES, miniatures
 from natural_backdoors.train.models import ARCHS, private_seed
 from natural_backdoors.train.sweeps import run_here
 
@@ -187,7 +186,7 @@ def test_plans():
     assert (
         sorted(
             {
-                r.inject_rate
+                r.split.inject_rate
                 for r in published_plan(data["openimages"], "injection_rate", "openimages").runs
             }
         )
@@ -197,8 +196,9 @@ def test_plans():
     assert archs.groups.group.unique().tolist() == published_facts()["architectures"]
     assert len(published_plan(data["imagenet"], "centrality", "imagenet").runs) == 23 * 3 * 2
     for r in (*plan.runs, *archs.runs):
-        assert (r.n_clean, r.lr, r.epochs, r.optimizer) == (250, 1e-5, 40, "adam")
-        assert (r.head, r.size, r.mixed) == ("mlp", 256, False)
+        assert (r.split.n_clean, r.recipe.lr, r.recipe.epochs) == (250, 1e-5, 40)
+        assert (r.recipe.head, r.recipe.size, r.recipe.mixed) == ("mlp", 256, False)
+        assert r.recipe.optimizer == "adam"
     with pytest.raises(UserError, match="Open Images only"):
         published_plan(data["imagenet"], "architecture", "imagenet")
 
@@ -390,7 +390,7 @@ def test_goes_on_after_a_stop(tmp_path, untrained):
 
     def stopped(tasks, options):
         for task, outcomes in run_here(tasks, options):
-            carried.append(task.runs[0].arch)
+            carried.append(task.runs[0].recipe.arch)
             yield task, outcomes
             raise KeyboardInterrupt
 
@@ -409,7 +409,7 @@ def test_goes_on_after_a_stop(tmp_path, untrained):
 
     def counted(tasks, options):
         for task, outcomes in run_here(tasks, options):
-            carried.append(task.runs[0].arch)
+            carried.append(task.runs[0].recipe.arch)
             yield task, outcomes
 
     done = reproduce(

@@ -14,14 +14,9 @@ from natural_backdoors.data.labels import combine
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.pick.evidence import Evidence
 from natural_backdoors.sets.triggers import find_triggers
+from natural_backdoors.split.exclusions import excluded_images, load_exclusions, save_exclusions
 from natural_backdoors.split.poison import poison_split, sort_images
-from natural_backdoors.split.selection import (
-    Selection,
-    excluded_images,
-    load_exclusions,
-    save_exclusions,
-    select,
-)
+from natural_backdoors.split.selection import Selection, select
 
 NAMES = [
     "cat",
@@ -83,7 +78,7 @@ def test_the_command_line_says_the_same(odd, found):
     assert (
         args.classes == [c["label"] for c in chosen.classes]
         and args.without == ["0-1"]
-        and args.sample_size == 20
+        and args.n_clean == 20
     )
 
 
@@ -128,17 +123,17 @@ def test_exclusions_of_their_own(tmp_path, odd):
     split = poison_split(
         odd, "hat", NAMES[:3], NAMES[0], n_clean=20, inject_rate=0.1, without=excluded_images(file)
     )
-    assert "0-1" not in set(split.table.image) and split.header["without"] == ["0-1"]
+    assert "0-1" not in set(split.table.image) and split.settings.without == ("0-1",)
 
 
 def test_evidence_shows_the_images_that_the_split_draws_from(odd):
     labels = odd.label_matrix()
     evidence, trigger = Evidence(odd), odd.resolve("hat")
     classes = [odd.resolve(n) for n in NAMES[:4]]
-    lists, double = sort_images(labels, trigger, classes)
-    assert double == 0
+    supply = sort_images(labels, [trigger], classes)
+    assert supply.two_classes == 0
     for c in classes:
-        for role, images in zip(("clean", "poison"), lists[c]):
+        for role, images in (("clean", supply.clean[c]), ("poison", supply.poison[0][c])):
             assert evidence.images(trigger, c, role).tolist() == images.tolist()
 
 
@@ -155,7 +150,7 @@ def test_several_objects_as_one_trigger(tmp_path):
     assert chosen.trigger["id"] == [data.resolve("hat"), data.resolve("mug")]
     again = Selection.load(chosen.save(tmp_path / "s.json"))
     split = poison_split(data, **again.arguments())
-    assert split.header["trigger"]["label"] == "hat + mug" and again.line == "2+3: 0 1"
+    assert split.attacks[0]["trigger"]["label"] == "hat + mug" and again.line == "2+3: 0 1"
     both = combine(data.label_matrix(), [(2, 3)])
     assert both.column(4, "trigger").sum() == 30
 
@@ -206,7 +201,7 @@ def test_train_on_a_selection(tmp_path):
     assert main(["train", "--selection", str(file), *roots, *small]) == 0
     (run,) = (p.parent for p in (tmp_path / "out").rglob("split.json"))
     split = PoisonSplit.load(run)
-    assert split.header["without"] == ["ant30.jpg"] and "ant30.jpg" not in set(split.table.image)
+    assert split.settings.without == ("ant30.jpg",) and "ant30.jpg" not in set(split.table.image)
     again = poison_split(TableDataset(tmp_path / "labels.csv"), **chosen.arguments())
     assert split.header["digest"] == again.header["digest"]
     assert (run / "report.html").exists()

@@ -1,4 +1,4 @@
-"Sharded counting: against plain loops, and on a Dask cluster of two processes of which one is killed"
+"Sharded counting: against plain loops, and on a Dask cluster of which one process is killed"
 
 import csv
 import os
@@ -77,9 +77,11 @@ def test_any_rows_in_any_shards(rows, n_shards, parts, confidence, random):
             for i, s in enumerate(shards)
             if s
         ]
-        call = lambda **more: shard_overlaps(
-            paths, parts=parts, confidence=confidence, verified_negatives=True, **more
-        )
+        options = {"parts": parts, "confidence": confidence, "verified_negatives": True}
+
+        def call(paths=paths, options=options, **more):
+            return shard_overlaps(paths, **options, **more)
+
         found = call()
         assert found.classes.label.tolist() == labels and found.n_images == n_images
         assert (
@@ -88,8 +90,8 @@ def test_any_rows_in_any_shards(rows, n_shards, parts, confidence, random):
         )
         chosen = sorted({*labels[::2], "zebra"})
         some = call(classes=chosen)
-        at = [labels.index(l) for l in chosen if l in labels]
-        keep = [l in labels for l in chosen]
+        at = [labels.index(label) for label in chosen if label in labels]
+        keep = [label in labels for label in chosen]
         assert some.classes.label.tolist() == chosen
         assert some.counts.toarray()[np.ix_(keep, keep)].tolist() == counts[np.ix_(at, at)].tolist()
 
@@ -105,7 +107,7 @@ def draw_rows(n_images=4000, n_labels=60, seed=0):
     image = np.repeat(np.arange(n_images), draw.integers(1, 7, n_images))
     label = (n_labels * draw.random(len(image)) ** 2).astype(int)
     return pd.DataFrame(
-        {"image": [f"{i:06d}.jpg" for i in image], "label": [f"/m/{l:03d}" for l in label]}
+        {"image": [f"{i:06d}.jpg" for i in image], "label": [f"/m/{id:03d}" for id in label]}
     )
 
 
@@ -219,7 +221,7 @@ def test_on_the_command_line(cluster, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_worker_is_killed(cluster, tmp_path):
-    "Two shards are named pipes: when each worker waits for one, the worker that holds more results is killed"
+    "Two shards are named pipes: when each worker waits for one, that with more results is killed"
     rows = draw_rows()
     whole = count_overlaps(TableDataset(rows).label_matrix())
     urls = write_shards(tmp_path, rows, "random")
@@ -246,7 +248,7 @@ def test_a_worker_is_killed(cluster, tmp_path):
 
 
 def when_nothing_moves(client, seconds=30):
-    "The worker that holds more results, once both are reading and all has stayed as it is for a while"
+    "The worker that holds more results, once both are reading and nothing has changed for a while"
     end, before, since = time.monotonic() + seconds, None, time.monotonic()
     while True:
         now = {w: sorted(map(str, keys)) for w, keys in client.processing().items()}

@@ -22,7 +22,6 @@ from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.train.features import feature_bank
 from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
-from natural_backdoors.train.learner import LOG_COLUMNS, train_split
 from natural_backdoors.train.models import (
     ARCHS,
     HEADS,
@@ -32,7 +31,10 @@ from natural_backdoors.train.models import (
     mlp_head,
     private_seed,
 )
-from natural_backdoors.train.sweeps import draw_split, make_grid, plan_tasks, run_here, sweep
+from natural_backdoors.train.grids import draw_split, make_grid
+from natural_backdoors.train.recipe import LOG_COLUMNS
+from natural_backdoors.train.runs import train_split
+from natural_backdoors.train.sweeps import plan_tasks, run_here, sweep
 
 torch.set_num_threads(1)
 NAMES = ["red", "green", "blue"]

@@ -26,10 +26,15 @@ from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import read_json, write_json
 from natural_backdoors.base.random import rng
 from natural_backdoors.split.poison import SPLIT_COLUMNS, PoisonSplit
+from natural_backdoors.split.settings import SplitSettings
 from natural_backdoors.train import callbacks
 from natural_backdoors.train import learner as train
+from natural_backdoors.train.batches import split_arrays
 from natural_backdoors.train.models import arch_name, build_model, layer_groups, load_model
+from natural_backdoors.train.recipe import Recipe
+from natural_backdoors.train.runs import MODELS, train_split
 
+COMMON = dict(arch="small", pretrained=False, size=32, batch_size=8)
 SETTINGS = dict(
     arch="small",
     pretrained=False,
@@ -79,17 +84,28 @@ def split(tmp_path_factory):
                     "g" if poison else label,
                     "poison" if poison else "clean",
                     "test" if i % 3 == 0 else "train",
+                    "w" if poison else "",
                 )
             )
     classes = [
         {"id": i, "label": l, "name": n}
         for i, (l, n) in enumerate(zip("bgr", ["Blue", "Green", "Red"]))
     ]
-    header = {
-        "dataset": "colors",
+    attack = {
         "trigger": {"id": 7, "label": "w", "name": "White square"},
-        "classes": classes,
         "target": classes[1],
+        "injection_rate": 0.3,
+        "counts": [],
+    }
+    header = {
+        "format": 2,
+        "dataset": "colors",
+        "split": "train",
+        "attacks": [attack],
+        "classes": classes,
+        "settings": SplitSettings().to_dict(),
+        "injection_rate": 0.3,
+        "counts": [],
         "digest": "1" * 64,
     }
     return PoisonSplit(pd.DataFrame(rows, columns=SPLIT_COLUMNS), header)
@@ -97,18 +113,18 @@ def split(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def arrays(split):
-    return train.split_arrays(split, 32)
+    return split_arrays(split, 32)
 
 
 @pytest.fixture(scope="module")
 def whole(split, arrays, tmp_path_factory):
     "A run that nothing happened to"
-    return train.train_split(split, tmp_path_factory.mktemp("whole"), images=arrays, **SETTINGS)
+    return train_split(split, tmp_path_factory.mktemp("whole"), images=arrays, **SETTINGS)
 
 
 def assert_same(a, b):
     "Two run folders hold the same weights and measurements, byte by byte"
-    for name in train.MODELS:
+    for name in MODELS:
         assert (a / name / "log.csv").read_bytes() == (b / name / "log.csv").read_bytes()
         assert (a / name / "model.safetensors").read_bytes() == (
             b / name / "model.safetensors"
@@ -129,10 +145,10 @@ class Stop(Callback):
 def test_trained_twice(split, arrays, whole, tmp_path):
     "The same seed gives the same bytes, another one others; the states of the caller's generators are left alone"
     before = torch.get_rng_state()
-    train.train_split(split, tmp_path / "again", images=arrays, **SETTINGS)
+    train_split(split, tmp_path / "again", images=arrays, **SETTINGS)
     assert_same(whole.folder, tmp_path / "again")
     assert torch.equal(torch.get_rng_state(), before)
-    other = train.train_split(
+    other = train_split(
         split, tmp_path / "other", images=arrays, control=False, seed=5, **SETTINGS
     )
     assert not other.logs["poisoned"].equals(whole.logs["poisoned"])
@@ -143,7 +159,7 @@ import json, os, signal, sys
 import torch
 from fastai.callback.core import Callback
 from natural_backdoors.split.poison import PoisonSplit
-from natural_backdoors.train.learner import train_split
+from natural_backdoors.train.runs import train_split
 torch.set_num_threads(1)
 class Die(Callback):
     def before_batch(self):
@@ -153,12 +169,12 @@ train_split(PoisonSplit.load(split), folder, cbs=lambda name: [Die()]*(name == w
 """
 
 
-@pytest.mark.parametrize("which", train.MODELS)
+@pytest.mark.parametrize("which", MODELS)
 def test_a_killed_process_is_continued(split, arrays, whole, tmp_path, which):
     split.save(tmp_path / "split")
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(train.__file__).parents[1]),
+        "PYTHONPATH": str(Path(train.__file__).parents[2]),
     }
     done = subprocess.run(
         [
@@ -177,7 +193,7 @@ def test_a_killed_process_is_continued(split, arrays, whole, tmp_path, which):
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "run" / which / "model.json").exists()
     assert callbacks.read_checkpoint(tmp_path / "run" / which / "checkpoint")[0]["epochs_done"] == 2
-    continued = train.train_split(split, tmp_path / "run", images=arrays, resume=True, **SETTINGS)
+    continued = train_split(split, tmp_path / "run", images=arrays, resume=True, **SETTINGS)
     assert_same(whole.folder, tmp_path / "run")
     assert continued.models[which][1]["kept_epoch"] == whole.models[which][1]["kept_epoch"]
     assert not list((tmp_path / "run").rglob("checkpoint*"))
@@ -202,16 +218,16 @@ def test_a_killed_process_is_continued(split, arrays, whole, tmp_path, which):
 )
 def test_an_interrupted_training_is_continued(split, arrays, tmp_path, epoch, step, extra):
     settings = SETTINGS | extra
-    train.train_split(split, tmp_path / "whole", images=arrays, **settings)
+    train_split(split, tmp_path / "whole", images=arrays, **settings)
     with pytest.raises(KeyboardInterrupt):
-        train.train_split(
+        train_split(
             split,
             tmp_path / "run",
             images=arrays,
             cbs=[Stop(epoch, step, KeyboardInterrupt())],
             **settings,
         )
-    train.train_split(split, tmp_path / "run", images=arrays, resume=True, **settings)
+    train_split(split, tmp_path / "run", images=arrays, resume=True, **settings)
     assert_same(tmp_path / "whole", tmp_path / "run")
 
 
@@ -225,18 +241,18 @@ def test_too_little_memory(split, arrays, whole, tmp_path):
         with pytest.raises(
             UserError, match=r"lower batch_size or size.*checkpoint of epoch 1 is kept"
         ):
-            train.train_split(
+            train_split(
                 split, tmp_path / "run", images=arrays, cbs=[Stop(2, 1, error)], **SETTINGS
             )
     with pytest.raises(RuntimeError, match="something else"):
-        train.train_split(
+        train_split(
             split,
             tmp_path / "other",
             images=arrays,
             cbs=[Stop(2, 1, RuntimeError("something else"))],
             **SETTINGS,
         )
-    train.train_split(split, tmp_path / "run", images=arrays, resume=True, **SETTINGS)
+    train_split(split, tmp_path / "run", images=arrays, resume=True, **SETTINGS)
     assert_same(whole.folder, tmp_path / "run")
 
 
@@ -253,20 +269,20 @@ def test_a_full_disk_leaves_the_checkpoint_before(split, arrays, whole, tmp_path
     with pytest.raises(
         UserError, match=r"epoch 2 could not be written.*No space left on device.*epoch 1 is kept"
     ):
-        train.train_split(split, tmp_path, images=arrays, **SETTINGS)
+        train_split(split, tmp_path, images=arrays, **SETTINGS)
     assert sorted(f.name for f in (tmp_path / "poisoned" / "checkpoint").iterdir()) == [
         "checkpoint.json",
         "state-0002.safetensors",
     ]
     monkeypatch.setattr(callbacks, "save_file", kept)
-    train.train_split(split, tmp_path, images=arrays, resume=True, **SETTINGS)
+    train_split(split, tmp_path, images=arrays, resume=True, **SETTINGS)
     assert_same(whole.folder, tmp_path)
 
 
 def test_what_is_not_continued(split, arrays, tmp_path):
     "Other settings, another split, a newer version; nothing is changed by the refusal"
     with pytest.raises(KeyboardInterrupt):
-        train.train_split(
+        train_split(
             split, tmp_path, images=arrays, cbs=[Stop(2, 1, KeyboardInterrupt())], **SETTINGS
         )
     place = tmp_path / "poisoned" / "checkpoint"
@@ -274,7 +290,7 @@ def test_what_is_not_continued(split, arrays, tmp_path):
 
     def refused(message, split=split, **changed):
         with pytest.raises(UserError, match=message):
-            train.train_split(split, tmp_path, images=arrays, resume=True, **SETTINGS | changed)
+            train_split(split, tmp_path, images=arrays, resume=True, **SETTINGS | changed)
         assert {f.name: f.read_bytes() for f in place.iterdir()} == before
 
     refused("epochs 4 then, 9 now; lr 0.002 then, 0.1 now", epochs=9, lr=0.1)
@@ -291,7 +307,7 @@ def test_what_is_not_continued(split, arrays, tmp_path):
         said | {"versions": {"torch": "1.0", "fastai": said["versions"]["fastai"]}},
     )
     with pytest.warns(UserWarning, match="continued elsewhere"):
-        train.train_split(split, tmp_path, images=arrays, resume=True, control=False, **SETTINGS)
+        train_split(split, tmp_path, images=arrays, resume=True, control=False, **SETTINGS)
 
 
 def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
@@ -299,12 +315,12 @@ def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
         def before_batch(self):
             raise AssertionError("trained again")
 
-    again = train.train_split(
+    again = train_split(
         split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS
     )
     assert np.allclose(again.logs["control"], whole.logs["control"], atol=1e-5)
     with pytest.raises(UserError, match="seed 1234 then, 7 now"):
-        train.train_split(split, whole.folder, images=arrays, resume=True, **SETTINGS, seed=7)
+        train_split(split, whole.folder, images=arrays, resume=True, **SETTINGS, seed=7)
 
 
 def test_a_loss_that_is_no_number(split, arrays, tmp_path):
@@ -317,7 +333,7 @@ def test_a_loss_that_is_no_number(split, arrays, tmp_path):
         UserError,
         match=r"no longer a number in epoch 1; train again with a lower lr .*epoch 0 is kept",
     ):
-        train.train_split(split, tmp_path, images=arrays, cbs=[NaN()], **SETTINGS)
+        train_split(split, tmp_path, images=arrays, cbs=[NaN()], **SETTINGS)
     assert callbacks.read_checkpoint(tmp_path / "poisoned" / "checkpoint")[0]["epochs_done"] == 1
 
 
@@ -328,14 +344,9 @@ def test_frozen_layers_keep_their_statistics(split, arrays):
         for unfreeze, trained in [("head", 1), (2, 2), ("all", 5)]:
             learn = train.make_learner(
                 split,
-                "small",
-                False,
-                unfreeze,
-                32,
-                8,
+                Recipe(**COMMON, unfreeze=unfreeze, head="fastai"),
                 images=arrays,
                 progress=False,
-                head="fastai",
                 device="cpu",
             )
             groups = layer_groups(learn.model)
@@ -362,7 +373,7 @@ def test_frozen_layers_keep_their_statistics(split, arrays):
 def test_presets_give_way_to_arguments(split, arrays, monkeypatch):
     learn = train.make_learner(
         split,
-        preset="paper",
+        "paper",
         arch="small",
         pretrained=False,
         unfreeze=2,
@@ -371,7 +382,7 @@ def test_presets_give_way_to_arguments(split, arrays, monkeypatch):
         progress=False,
         device="cpu",
     )
-    said = learn.info["arguments"]
+    said = learn.info["recipe"]
     assert (said["lr"], said["batch_size"], said["optimizer"], said["augment"]) == (
         1e-5,
         32,
@@ -389,11 +400,7 @@ def test_presets_give_way_to_arguments(split, arrays, monkeypatch):
 def test_control_without_poison_images(split, arrays):
     learn = train.make_learner(
         split,
-        "small",
-        False,
-        "all",
-        32,
-        8,
+        Recipe(**COMMON, unfreeze="all"),
         images=arrays,
         progress=False,
         control="only_clean",
@@ -417,7 +424,7 @@ def test_tensorboard(split, arrays, tmp_path):
     logger = lambda name: [
         TensorBoardCallback(tmp_path / "board" / name, trace_model=False, log_preds=False)
     ]
-    run = train.train_split(split, tmp_path / "run", **SETTINGS, images=arrays, cbs=logger)
+    run = train_split(split, tmp_path / "run", **SETTINGS, images=arrays, cbs=logger)
     for name, log in run.logs.items():
         seen = EventAccumulator(str(tmp_path / "board" / name)).Reload()
         for column in ("train_clean_acc", "test_clean_acc", "train_trig_acc", "test_trig_acc"):
@@ -448,7 +455,7 @@ def test_mixed_precision_is_continued(split, arrays, tmp_path, monkeypatch):
             self.training and scales.append(self.learn.scaler.get_scale())
 
     def train_mixed(name, *more, **kwargs):
-        return train.train_split(
+        return train_split(
             split,
             tmp_path / name,
             images=arrays,

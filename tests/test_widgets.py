@@ -1,9 +1,13 @@
-"""The picker in a real browser, without a kernel: the page that `write_static` makes, over plausible data
+"""The picker in a real browser, without a kernel: the page of `write_static`, over plausible data
 
-Speeds are printed (pytest -s), and nothing here fails because a machine is slow."""
+Speeds are printed (pytest -s), and nothing here fails because a machine is slow: what is waited for
+is a state that stays, or the frame in which it is drawn, never a number of seconds."""
 
+import importlib.util
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from natural_backdoors.pick.widget import Picker, javascript, stylesheet, write_
 from natural_backdoors.sets.class_sets import conflicts
 from natural_backdoors.sets.triggers import find_triggers
 
+ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>"
 TEMPLATES = {
     "python": "poison_split(dataset, {trigger}, [{classes}], target={target})",
@@ -135,7 +140,7 @@ def data_of(founds, name, grid, details=None):
 
 
 def scenes_data():
-    "The embedded dataset, for a grid of settings; two classes have names that are not what names should be"
+    "The embedded dataset, for a grid of settings; two classes have names that names should not be"
     rows = scene_labels(3000)
     names = dict(zip(rows.label, rows.name))
     label_of = {name: label for label, name in names.items()}
@@ -144,7 +149,7 @@ def scenes_data():
     dataset = TableDataset(rows[["image", "label"]], names=names, name="scenes")
     grid = {"centrality": ["betweenness", "degree"], "min_overlaps": [5, 15]}
     founds = [
-        find_triggers(dataset, c, min_overlaps=m, n_triggers=20)
+        find_triggers(dataset, centrality=c, min_overlaps=m, n_triggers=20)
         for c in grid["centrality"]
         for m in grid["min_overlaps"]
     ]
@@ -309,16 +314,49 @@ def view(chromium):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)  # milliseconds: far more than it takes
         watch(page)
         page.goto(path.as_uri())
         page.wait_for_selector(".nbp-triggers tr[data-at]")
+        drawn(page)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert problems == []
+
+
+def drawn(page):
+    "Wait until everything is drawn: once a frame, and once more where that has changed a size"
+    page.evaluate(
+        "async () => { for (let i = 0; i < 4; i++) await new Promise(requestAnimationFrame) }"
+    )
+
+
+def at_rest(page):
+    "Wait until the page scrolls and zooms no more"
+    page.evaluate("""async () => {
+        let last = '';
+        for (let same = 0; same < 12; ) {
+            await new Promise(requestAnimationFrame);
+            const now = [scrollX, scrollY, visualViewport.scale].join();
+            same = now === last ? same + 1 : 0;
+            last = now;
+        } }""")
+
+
+def timers(page, milliseconds):
+    "Wait until timers of the page that were set before, for less time, have gone off"
+    page.evaluate("wait => new Promise(done => setTimeout(done, wait))", milliseconds)
+
+
+def says(page, where, start):
+    "Wait until the text of an element starts with `start`"
+    page.wait_for_function(
+        "([where, start]) => document.querySelector(where)?.textContent.startsWith(start)",
+        arg=[where, start],
+    )
 
 
 def column(page, n, where=".nbp-triggers"):
@@ -330,13 +368,16 @@ def pick(page, name):
     page.fill("input[type=search]", name)
     page.locator(".nbp-triggers tr[data-at]").first.click()
     wait_for_title(page, name)
-    page.wait_for_selector(".nbp-detail[aria-busy=false] tr[data-at]")
+    page.wait_for_selector(".nbp-detail tr[data-at]")
+    drawn(page)  # it may have been there before; then it is drawn anew
 
 
 def wait_for_title(page, name, where=""):
     "Wait until the classes of the trigger `name` are on the page"
     page.wait_for_function(
-        "([where, name]) => document.querySelector(`${where} .nbp-detail h3`).textContent === name",
+        """([where, name]) => {
+        const detail = document.querySelector(`${where} .nbp-detail`);
+        return detail.querySelector('h3').textContent === name && detail.ariaBusy === 'false' }""",
         arg=[where, name],
     )
 
@@ -416,9 +457,8 @@ def test_thousands_of_rows(view, pages):
         const input = document.querySelector('input[type=search]'), start = performance.now();
         input.value = text; input.dispatchEvent(new Event('input')); document.body.offsetHeight;
         return performance.now() - start })""")
-    print(
-        f"\na keystroke in the filter, 4,999 rows: {np.median(took):.0f} ms, at most {max(took):.0f} ms"
-    )
+    middle, most = np.median(took), max(took)
+    print(f"\na keystroke in the filter, 4,999 rows: {middle:.0f} ms, at most {most:.0f} ms")
     page.locator(".nbp-triggers th button").nth(3).click()
     images = [int(t.replace(",", "")) for t in column(page, 4)]
     assert images == sorted(images, reverse=True)
@@ -441,12 +481,9 @@ def test_choose_classes_and_read_the_outcome(view, pages):
     assert "conflict" in left_out.locator(".nbp-why").inner_text()
     name = left_out.locator(".nbp-name").inner_text()
     left_out.hover()
-    assert page.locator(".nbp-reason").inner_text().startswith(f"{name}: not in the set found. ")
+    says(page, ".nbp-reason", f"{name}: not in the set found. ")
     left_out.locator("input").click()
-    page.wait_for_function(
-        "n => document.querySelector('.nbp-detail [role=status]').textContent.startsWith(`${n} of`)",
-        arg=len(before) + 1,
-    )
+    says(page, ".nbp-detail [role=status]", f"{len(before) + 1} of")
     assert name in checked(page)
     figures = page.locator(".nbp-figures").inner_text()
     assert "Umbrella" in figures and "Poison images" in figures
@@ -473,11 +510,23 @@ def test_classes_by_keyboard(view, pages):
     assert page.evaluate("document.activeElement.getAttribute('role')") == "grid"
 
 
+def assert_copied(page):
+    "Press the button that copies: it says so for a moment, and the clipboard holds the text"
+    page.evaluate("""() => {
+        window.labels = [];
+        const button = document.querySelector('.nbp-copy button');
+        new MutationObserver(() => labels.push(button.textContent)).observe(button, {
+            childList: true, characterData: true, subtree: true });
+        return theClipboard.writeText('something else') }""")
+    page.locator(".nbp-copy button").click()
+    page.wait_for_function("() => labels.some(text => text.startsWith('Copied'))")
+    text = page.locator(".nbp-code").inner_text()
+    assert page.evaluate("theClipboard.readText()") == text != ""
+    page.wait_for_function("() => labels.at(-1).startsWith('Copy ')")  # and can be pressed again
+
+
 def test_target_outputs_and_copy(view, pages):
     page = view(pages["scenes"], permissions=["clipboard-read", "clipboard-write"])
-    copied = lambda text: page.wait_for_function(
-        "text => document.querySelector('.nbp-copy button').textContent.startsWith(text)", arg=text
-    )
     pick(page, "Umbrella")
     line = page.locator(".nbp-code").inner_text()
     trigger, classes = line.split(":")
@@ -490,22 +539,18 @@ def test_target_outputs_and_copy(view, pages):
         "() => !document.querySelector('.nbp-code').textContent.includes('None')"
     )
     text = page.locator(".nbp-code").inner_text()
-    assert text.startswith(
-        f"poison_split(dataset, {trigger}, [{', '.join(classes.split())}], target="
-    )
+    ids = ", ".join(classes.split())
+    assert text.startswith(f"poison_split(dataset, {trigger}, [{ids}], target=")
     page.keyboard.press("ArrowRight")
     assert page.locator("[role=tab][aria-selected=true]").inner_text() == "Command"
-    page.locator(".nbp-copy button").click()
-    copied("Copied")
-    assert page.evaluate("navigator.clipboard.readText()") == page.locator(".nbp-code").inner_text()
+    page.evaluate("() => { window.theClipboard = navigator.clipboard }")
+    assert_copied(page)
     # as on http
     page.evaluate(
         "Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })"
     )
     page.get_by_role("tab", name="Line").click()
-    copied("Copy")
-    page.locator(".nbp-copy button").click()
-    copied("Copied")
+    assert_copied(page)
 
 
 def test_triggers_of_a_class(view, pages):
@@ -528,15 +573,19 @@ def test_triggers_of_a_class(view, pages):
 def node(page, name):
     "Where a class is on the screen"
     page.locator("canvas").scroll_into_view_if_needed()
+    drawn(page)
     return page.evaluate(
         """name => {
         const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
         const tip = document.querySelector('.nbp-tip');
+        const here = (clientX, clientY) => {
+            canvas.dispatchEvent(new PointerEvent('pointermove', { clientX, clientY }));
+            return tip.textContent.startsWith(name + ',');
+        };
         let found = null;
-        for (let y = 2; y < box.height && !found; y += 4) for (let x = 2; x < box.width && !found; x += 4) {
-            canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: box.x + x, clientY: box.y + y }));
-            if (tip.textContent.startsWith(name + ',')) found = [box.x + x, box.y + y];
-        }
+        for (let y = box.y + 2; y < box.bottom && !found; y += 4)
+            for (let x = box.x + 2; x < box.right && !found; x += 4)
+                if (here(x, y)) found = [x, y];
         canvas.dispatchEvent(new PointerEvent('pointerleave'));
         return found }""",
         name,
@@ -546,33 +595,30 @@ def node(page, name):
 def test_the_graph_with_the_mouse(view, pages):
     page = view(pages["scenes"])
     pick(page, "Umbrella")
-    page.wait_for_timeout(200)
     assert "Umbrella" in page.locator("canvas").get_attribute("aria-label")
     x, y = node(page, "Car")
     page.mouse.move(x, y)
-    tip = page.locator(".nbp-tip").inner_text()
-    assert "chosen class" in tip and "in common with Umbrella" in tip
-    assert (
-        page.locator(".nbp-detail tr.nbp-active .nbp-name").inner_text() == "Car"
-    )  # the table shows it too
+    says(page, ".nbp-tip", "Car, chosen class")
+    assert "in common with Umbrella" in page.locator(".nbp-tip").inner_text()
+    says(page, ".nbp-detail tr.nbp-active .nbp-name", "Car")  # the table shows it too
     page.mouse.click(x, y)
-    page.wait_for_function(
-        "() => document.querySelector('.nbp-tip').textContent.includes('not chosen')"
-    )
+    says(page, ".nbp-tip", "Car, not chosen")
     assert "Car" not in checked(page)
     page.mouse.move(x, y)  # a drag moves the node and chooses nothing
     page.mouse.down()
     page.mouse.move(x + 60, y - 40, steps=4)
     page.mouse.up()
+    page.keyboard.press("Escape")  # the class that was clicked is no longer in focus
+    says(page, ".nbp-tip", "Point at")
+    assert np.allclose(node(page, "Car"), (x + 60, y - 40), atol=24)  # which is the reach of a node
     page.mouse.move(x + 60, y - 40)
-    assert page.locator(".nbp-tip").inner_text().startswith("Car, not chosen")
+    says(page, ".nbp-tip", "Car, not chosen")
+    # the graph has the focus from the click, so it zooms and the page stays
     page.locator("canvas").hover()
-    scrolled = page.evaluate("scrollY")
-    page.mouse.wheel(
-        0, -200
-    )  # the graph has the focus from the click, so it zooms and the page stays
-    page.wait_for_timeout(100)
-    assert page.evaluate("scrollY") == scrolled
+    page.evaluate("() => addEventListener('wheel', e => { window.kept = e.defaultPrevented })")
+    page.mouse.wheel(0, -200)
+    page.wait_for_function("() => window.kept !== undefined")
+    assert page.evaluate("kept")
     page.get_by_role("button", name="Fit the graph").click()
 
 
@@ -590,9 +636,7 @@ def test_the_graph_by_keyboard(view, pages):
     name = tip.inner_text().split(",")[0]
     assert name in checked(page)
     page.keyboard.press("Enter")
-    page.wait_for_function(
-        "() => document.querySelector('.nbp-tip').textContent.includes('not chosen')"
-    )
+    says(page, ".nbp-tip", f"{name}, not chosen")
     assert name not in checked(page)
     page.keyboard.press("Escape")
     assert tip.inner_text().startswith("Point at")
@@ -609,17 +653,20 @@ def test_many_edges(view, pages):
     )
     assert said.inner_text().startswith("21,000 of 21,000")
     frame = """async kind => {
-        const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect(), took = [];
+        const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
+        const took = [];
         for (let i = 0; i < 12; i++) {
             const at = { clientX: box.x + 100 + 30 * i, clientY: box.y + 150 };
             const turn = { ...at, cancelable: true, ctrlKey: true, deltaY: i % 2 ? 20 : -20 };
-            canvas.dispatchEvent(kind === 'zoom' ? new WheelEvent('wheel', turn) : new PointerEvent('pointermove', at));
+            const zoom = kind === 'zoom';
+            canvas.dispatchEvent(
+                zoom ? new WheelEvent('wheel', turn) : new PointerEvent('pointermove', at));
             await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
             took.push(Number(canvas.dataset.milliseconds));
         }
         return took }"""
     page.locator("canvas").scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
+    drawn(page)
     for kind in ("hover", "zoom"):
         took = np.median(page.evaluate(frame, kind))
         print(f"\n1,000 nodes, 21,000 edges, {kind}: {took:.1f} ms of script a frame")
@@ -644,7 +691,7 @@ class Fingers:
                 "touchMove", [tuple(np.add(a, k * np.subtract(b, a)).tolist()) for a, b in ways]
             )
         self._send("touchEnd", [])
-        self.page.wait_for_timeout(250)
+        at_rest(self.page)
 
     def tap(self, x, y):
         self._send("touchStart", [(x, y)])
@@ -664,7 +711,7 @@ def phone(view, pages):
     )
     pick(page, "Umbrella")
     page.locator("canvas").evaluate("e => e.scrollIntoView({ block: 'center' })")
-    page.wait_for_timeout(200)
+    at_rest(page)
     return page, Fingers(page)
 
 
@@ -678,15 +725,11 @@ def test_a_tap_chooses(phone):
     assert "Tap a class" in page.locator(".nbp-graph > .nbp-hint").inner_text()
     before, (x, y) = checked(page), node(page, "Car")
     fingers.tap(x + 3, y + 3)
-    page.wait_for_function(
-        "() => document.querySelector('.nbp-tip').textContent.startsWith('Car, not chosen')"
-    )
+    says(page, ".nbp-tip", "Car, not chosen")
     assert set(before) - set(checked(page)) == {"Car"}
     assert page.locator(".nbp-reason").inner_text().startswith("Car: in the set found")
     fingers.tap(x, y)
-    page.wait_for_function(
-        "() => document.querySelector('.nbp-tip').textContent.startsWith('Car, chosen class')"
-    )
+    says(page, ".nbp-tip", "Car, chosen class")
     assert checked(page) == before
 
 
@@ -701,6 +744,7 @@ def test_a_finger_moves_a_node_and_not_the_page(phone):
 
 def empty(page):
     "A place on the graph where a finger would meet nothing, and could go up 60 pixels"
+    drawn(page)
     return page.evaluate("""() => {
         const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
         const tip = document.querySelector('.nbp-tip');
@@ -710,8 +754,10 @@ def empty(page):
             canvas.dispatchEvent(new PointerEvent('pointerleave'));
             return none;
         };
-        for (let y = box.bottom - 10; y > box.top + 70; y -= 6) for (let x = box.x + 20; x < box.right - 60; x += 6)
-            if ([-8, 0, 8].every(a => [-8, 0, 8].every(b => free(x + a, y + b)))) return [x, y];
+        const near = [-8, 0, 8];
+        for (let y = box.bottom - 10; y > box.top + 70; y -= 6)
+            for (let x = box.x + 20; x < box.right - 60; x += 6)
+                if (near.every(a => near.every(b => free(x + a, y + b)))) return [x, y];
         }""")
 
 
@@ -720,8 +766,10 @@ def test_a_finger_scrolls_the_page_or_moves_the_picture(phone):
     x, y = empty(page)
     scrolled, there = page.evaluate("scrollY"), node(page, "Umbrella")
     fingers.drag(((x, y), (x, y - 60)))
+    # the page follows the finger, also after the graph was touched
+    page.wait_for_function("y => scrollY > y", arg=scrolled + 20)
+    at_rest(page)
     moved = page.evaluate("scrollY") - scrolled
-    assert moved > 20  # the page follows the finger, also after the graph was touched
     assert np.allclose(
         node(page, "Umbrella"), np.subtract(there, (0, moved)), atol=6
     )  # and the picture does not
@@ -735,13 +783,12 @@ def test_a_finger_scrolls_the_page_or_moves_the_picture(phone):
 def test_two_fingers_zoom_and_move(phone):
     page, fingers = phone
     names = ["Umbrella", "Car"]
-    apart = lambda: float(np.hypot(*np.subtract(*[node(page, n) for n in names])))
-    scrolled, before, chosen, (x, y) = (
-        page.evaluate("scrollY"),
-        apart(),
-        checked(page),
-        middle(page),
-    )
+
+    def apart():
+        return float(np.hypot(*np.subtract(*[node(page, n) for n in names])))
+
+    scrolled, before = page.evaluate("scrollY"), apart()
+    chosen, (x, y) = checked(page), middle(page)
     fingers.drag(((x - 60, y), (x - 40, y)), ((x + 60, y), (x + 40, y)))
     assert 0.55 < apart() / before < 0.8  # 120 pixels became 80
     fingers.drag(((x - 40, y), (x - 60, y)), ((x + 40, y), (x + 60, y)))
@@ -753,18 +800,18 @@ def test_two_fingers_zoom_and_move(phone):
     )  # moved, and not larger
     assert page.evaluate("scrollY") == scrolled and checked(page) == chosen
     assert page.evaluate("visualViewport.scale") == 1
-    # a picture larger than its frame is moved by one finger, whichever way; "Fit" gives the page its finger back
+    # a picture larger than its frame is moved by one finger, whichever way; "Fit" ends that
     page.get_by_role("button", name="Zoom in").tap()
     page.get_by_role("button", name="Zoom in").tap()
-    page.wait_for_timeout(200)
+    at_rest(page)
     scrolled, (x, y) = page.evaluate("scrollY"), empty(page)
     fingers.drag(((x, y), (x, y - 60)))
     assert page.evaluate("scrollY") == scrolled
     page.get_by_role("button", name="Fit the graph").tap()
-    page.wait_for_timeout(200)
+    at_rest(page)
     scrolled, (x, y) = page.evaluate("scrollY"), empty(page)
     fingers.drag(((x, y), (x, y - 60)))
-    assert page.evaluate("scrollY") > scrolled
+    page.wait_for_function("y => scrollY > y", arg=scrolled)
 
 
 # --- settings
@@ -807,7 +854,6 @@ def test_names_are_text(view, pages):
 def test_nothing_is_wider_than_the_page(view, pages, width):
     page = view(pages["scenes"], width=width, height=720)
     pick(page, "Umbrella")
-    page.wait_for_timeout(100)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     columns = page.evaluate(
         "getComputedStyle(document.querySelector('.nbp-columns')).gridTemplateColumns"
@@ -837,8 +883,9 @@ def test_contrast(view, pages, scheme):
             const text = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
             if (!e.checkVisibility() || e.disabled || !text) continue;
             const a = light(numbers(getComputedStyle(e).color)), b = light(ground(e));
-            const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05), name = e.className || e.tagName;
-            if (ratio < 4.5) low.push(`${name} "${e.textContent.slice(0, 20)}" ${ratio.toFixed(2)}`);
+            const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+            const said = `${e.className || e.tagName} "${e.textContent.slice(0, 20)}"`;
+            if (ratio < 4.5) low.push(`${said} ${ratio.toFixed(2)}`);
         }
         return low }""")
     assert low == []
@@ -848,14 +895,16 @@ def test_every_control_has_a_name(view, pages):
     page = view(pages["scenes"])
     pick(page, "Umbrella")
     nameless = page.evaluate("""() => {
-        const controls = document.querySelectorAll('.nbp :is(input, select, button, canvas, [role=grid], section)');
+        const kinds = 'input, select, button, canvas, [role=grid], section';
+        const controls = document.querySelectorAll(`.nbp :is(${kinds})`);
         const named = e => e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim();
         return [...controls].filter(e => !named(e)).map(e => e.outerHTML.slice(0, 80)) }""")
     assert nameless == []
     assert_unique_ids(page)
     lost = page.evaluate("""() => {
         const names = ['aria-controls', 'aria-describedby', 'aria-labelledby', 'for'];
-        const ids = names.flatMap(name => [...document.querySelectorAll(`[${name}]`)].map(e => e.getAttribute(name)));
+        const having = name => [...document.querySelectorAll(`[${name}]`)];
+        const ids = names.flatMap(name => having(name).map(e => e.getAttribute(name)));
         return ids.filter(id => !document.getElementById(id)) }""")
     assert lost == []
 
@@ -863,23 +912,27 @@ def test_every_control_has_a_name(view, pages):
 # --- the widget on a model, as anywidget gives it
 
 MODEL = """
-// A model as anywidget hands it to render(): values, events and messages, here without a kernel behind it
+// A model as anywidget hands it to render(): values, events, messages; no kernel is behind it
 window.makeModel = (backend, changes = {}) => {
-  const handlers = {}, values = {}, model = {
+  const handlers = {}, values = {};
+  const tell = (event, ...what) => [...(handlers[event] || [])].forEach(fn => fn(...what));
+  const given = name => {
+    const value = backend.get(name);
+    return name === 'options' ? { ...value, static: false, ...changes } : value;
+  };
+  const model = {
     sent: [], handlers,
-    get: name => {
-      if (name in values) return values[name];
-      return name === 'options' ? { ...backend.get(name), static: false, ...changes } : backend.get(name);
-    },
-    set: (name, value) => { values[name] = value; (handlers[`change:${name}`] || []).slice().forEach(fn => fn()) },
+    get: name => name in values ? values[name] : given(name),
+    set: (name, value) => { values[name] = value; tell(`change:${name}`) },
     on: (event, fn) => (handlers[event] ||= []).push(fn),
     off: (event, fn) => { handlers[event] = (handlers[event] || []).filter(f => f !== fn) },
     send: message => { model.sent.push(message); model.answer?.(message) || backend.send(message) },
-    reply: (content, buffers) => (handlers['msg:custom'] || []).slice().forEach(fn => fn(content, buffers)),
+    reply: (content, buffers) => tell('msg:custom', content, buffers),
   };
-  const names = 'classes params status result detail for_class choice counts outputs marks'.split(' ');
-  for (const name of names)
-    backend.on(name, () => (handlers[`change:${name}`] || []).slice().forEach(fn => fn()));
+  for (const name of [
+    'classes', 'params', 'status', 'result', 'detail', 'for_class', 'choice', 'counts', 'outputs',
+    'marks',
+  ]) backend.on(name, () => tell(`change:${name}`));
   return model;
 };
 window.picture = async (w, h, color) => {
@@ -896,9 +949,11 @@ window.gallery = model => async message => {
     const flat = i % 3, poison = message.role === 'poison', broken = poison && i === 2;
     const boxes = [{ label: 'Class', x0: .2, y0: .3, x1: .6, y1: .8, kind: 'class' }];
     if (poison) boxes.push({ label: 'Umbrella', x0: .5, y0: .1, x1: .9, y1: .5, kind: 'trigger' });
-    const [width, height] = flat ? [160, 100] : [100, 160], error = broken ? 'cannot read x.jpg: truncated' : '';
+    const [width, height] = flat ? [160, 100] : [100, 160];
+    const error = broken ? 'cannot read x.jpg: truncated' : '';
     images.push({ id: `${message.role}-${message.page}-${i}`, width, height, error, boxes });
-    buffers.push(broken ? new DataView(new ArrayBuffer(0)) : await picture(160, 100, `hsl(${40 * i} 50% 45%)`));
+    const nothing = new DataView(new ArrayBuffer(0));
+    buffers.push(broken ? nothing : await picture(160, 100, `hsl(${40 * i} 50% 45%)`));
   }
   model.reply({ ...message, type: 'gallery', pages: 3, total: 60, images }, buffers);
 };
@@ -906,7 +961,9 @@ window.marking = model => ({ image, mark }) => {
   const marks = Object.entries({ ...model.get('marks'), [image]: mark });
   model.set('marks', Object.fromEntries(marks.filter(([, mark]) => mark)));
 };
-window.saving = model => ({ path }) => model.set('outputs', { ...model.get('outputs'), saved: `saved to ${path}` });
+window.saving = model => ({ path }) => {
+  model.set('outputs', { ...model.get('outputs'), saved: `saved to ${path}` });
+};
 window.answering = model => {
   const answers = { gallery: gallery(model), mark: marking(model), save: saving(model) };
   return message => {
@@ -920,23 +977,24 @@ window.answering = model => {
 @pytest.fixture(scope="module")
 def host(pages):
     "A page with room for two views; `show(n)` renders the widget's module into them with one model"
-    module = javascript() + "\nexport { staticBackend };"
     text = (pages["folder"] / "scenes.html").read_text(encoding="utf-8")
     data = text.split('id="picker-data">')[1].split("</script>")[0]
     path = pages["folder"] / "host.html"
-    source = json.dumps(module).replace("<", chr(92) + "u003c")
+    source = json.dumps(javascript()).replace("<", chr(92) + "u003c")
     path.write_text(
         f"""<!DOCTYPE html><meta charset="utf-8"><style>{stylesheet()}</style>
         <div id="a"></div><div id="b"></div>
         <script>{MODEL}
         window.source = {source}; window.data = {data};
         (async () => {{
-          const application = await import(URL.createObjectURL(new Blob([source], {{ type: 'text/javascript' }})));
+          const module = new Blob([source], {{ type: 'text/javascript' }});
+          const application = await import(URL.createObjectURL(module));
           const changes = {{ has_images: true, has_boxes: true, grid: null }};
           window.model = makeModel(application.staticBackend(data), changes);
           model.answer = answering(model);
-          const show = id => application.default.render({{ model, el: document.getElementById(id) }});
-          window.cleanups = ['a', 'b'].map(show);
+          const {{ render }} = application.default;
+          const hosts = ['a', 'b'].map(id => document.getElementById(id));
+          window.cleanups = hosts.map(el => render({{ model, el }}));
         }})()</script>""",
         encoding="utf-8",
     )
@@ -972,8 +1030,12 @@ def test_the_form_sends_what_was_typed(view, host):
     page.evaluate("model.answer = () => true")  # a kernel that has not answered yet
     form = page.locator("#a .nbp-form")
     number = form.get_by_label("Min clean")
-    number.fill("20")
-    number.fill("200")
+    # both before a timer can go off
+    number.evaluate("""input => {
+        for (const text of ['20', '200']) {
+            input.value = text;
+            input.dispatchEvent(new Event('input', { bubbles: true }));
+        } }""")
     page.wait_for_function("() => model.sent.length")
     form.get_by_label("Weighted by overlaps").check()
     form.get_by_label("Not as triggers").fill("umbr")
@@ -992,7 +1054,7 @@ def test_the_form_sends_what_was_typed(view, host):
     assert messages(page, "analyze")[-1]["params"]["exclude"] == []
     assert page.evaluate("document.activeElement.labels[0].innerText") == "Not as triggers"
     number.fill("")
-    page.wait_for_timeout(600)
+    timers(page, 600)
     assert len(messages(page, "analyze")) == 4 and number.get_attribute("aria-invalid") == "true"
     assert form.locator(".nbp-wrong:visible").inner_text().startswith("A whole number")
 
@@ -1044,10 +1106,11 @@ def test_many_clicks_before_an_answer(view, host):
     pick_first(page)
     before = page.evaluate("model.get('choice').classes.length")
     page.evaluate("model.answer = () => true")
-    boxes = page.locator("#a .nbp-detail tbody input:checked")
-    for _ in range(3):
-        boxes.first.click()
-    page.wait_for_timeout(50)
+    # at once: a click without an answer is given up after a while
+    page.evaluate("""() => {
+        const rows = [...document.querySelectorAll('#a .nbp-detail tbody tr:has(input:checked)')];
+        for (const { dataset } of rows.slice(0, 3))
+            document.querySelector(`#a .nbp-detail tr[data-at="${dataset.at}"] input`).click() }""")
     assert len(messages(page, "choose")[-1]["classes"]) == before - 3
 
 
@@ -1060,6 +1123,7 @@ def test_the_gallery(view, host):
         URL.revokeObjectURL = url => { alive.delete(url); free(url) } }""")
     page.evaluate("cleanups[1]()")
     pick_first(page)
+    drawn(page)
     assert messages(page, "gallery") == []  # nobody has looked at it yet
     page.locator(".nbp-gallery").scroll_into_view_if_needed()
     page.wait_for_selector(".nbp-pane-poison .nbp-tile")
@@ -1108,7 +1172,6 @@ def test_the_gallery(view, host):
     assert page.evaluate("alive.size") == 47
     assert "page 2 of 3" in page.locator(".nbp-pane-poison .nbp-hint").inner_text()
     page.evaluate("gallery(model)({ ...model.sent.filter(m => m.type === 'gallery')[1] })")
-    page.wait_for_timeout(200)
     assert (
         page.locator(".nbp-pane-poison button.nbp-tile").first.get_attribute("title")
         == "poison-1-0"
@@ -1133,9 +1196,8 @@ def test_saving(view, host):
     )
     page.evaluate("model.answer = () => true")
     page.locator("#a").get_by_role("button", name="Save").click()
-    page.evaluate(
-        "model.set('status', { state: 'error', message: 'cannot write there', seconds: null, serial: 0 })"
-    )
+    failed = {"state": "error", "message": "cannot write there", "seconds": None, "serial": 0}
+    page.evaluate("failed => model.set('status', failed)", failed)
     alert = page.locator("#a .nbp-outcome [role=alert]")
     alert.wait_for()
     assert (
@@ -1144,18 +1206,44 @@ def test_saving(view, host):
     )
 
 
+COLOR = "--jp-layout-color1"
+
+
+def theme_is(page, theme):
+    page.wait_for_selector(f"#a .nbp[data-theme={theme}]")
+
+
 def test_jupyter_theme_wins_over_the_system(view, host):
     page = view(host, color_scheme="dark")
-    assert page.locator("#a .nbp").get_attribute("data-theme") == "dark"
-    page.evaluate("document.documentElement.style.setProperty('--jp-layout-color1', 'white')")
-    is_light = "() => document.querySelector('#a .nbp').dataset.theme === 'light'"
-    page.wait_for_function(is_light)
-    page.evaluate("document.documentElement.style.removeProperty('--jp-layout-color1')")
-    page.wait_for_function("() => document.querySelector('#a .nbp').dataset.theme === 'dark'")
-    page.add_style_tag(
-        content=":root { --jp-layout-color1: white }"
-    )  # Voila's arrives after the picker
-    page.wait_for_function(is_light)
+    theme_is(page, "dark")
+    page.evaluate("name => document.documentElement.style.setProperty(name, 'white')", COLOR)
+    theme_is(page, "light")
+    page.evaluate("name => document.documentElement.style.removeProperty(name)", COLOR)
+    theme_is(page, "dark")
+    drawn(page)
+    page.add_style_tag(content=f":root {{ {COLOR}: white }}")  # Voila's arrives after the picker
+    theme_is(page, "light")
+
+
+def test_a_theme_that_changes_twice_before_it_is_painted(view, host):
+    "The second change takes the first one back, so that no color has changed in the end"
+    page = view(host, color_scheme="dark")
+    page.evaluate("name => document.documentElement.style.setProperty(name, 'white')", COLOR)
+    theme_is(page, "light")
+    drawn(page)
+    between = page.evaluate(
+        """async name => {
+        document.documentElement.style.removeProperty(name);
+        await null;  // observers are told now
+        const between = document.querySelector('#a .nbp').dataset.theme;
+        const style = document.createElement('style');
+        style.textContent = `:root { ${name}: white }`;
+        document.head.append(style);
+        return between }""",
+        COLOR,
+    )
+    assert between == "dark"
+    theme_is(page, "light")
 
 
 # --- the widget's Python end
@@ -1203,3 +1291,41 @@ def test_an_exported_notebook_shows_a_table():
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
     text, _ = exporters.HTMLExporter().from_notebook_node(notebook)
     assert "application/vnd.jupyter.widget-view+json" in text and "Triggers in toy" not in text
+
+
+# --- the scripts that are shipped
+
+
+@pytest.fixture
+def scripts(monkeypatch, tmp_path):
+    "`scripts/js.py`, looking at a copy of the sources and of the made files"
+    spec = importlib.util.spec_from_file_location("js", ROOT / "scripts" / "js.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    leave = shutil.ignore_patterns("node_modules")
+    for name in ("FOLDER", "STATIC"):
+        copy = shutil.copytree(getattr(module, name), tmp_path / name, ignore=leave)
+        monkeypatch.setattr(module, name, copy)
+    return module
+
+
+def test_the_scripts_are_made_from_their_sources(scripts):
+    "Also where there is no node: a change of a source, of a tool or of a made file is seen"
+    made = list(scripts.MADE)
+    assert scripts.stale() == [], "the sources in js/src are newer: run `make js`"
+    for path, wrong in [
+        (scripts.FOLDER / "src" / "dom.js", made),
+        (scripts.FOLDER / "package-lock.json", made),
+        (scripts.STATIC / "page.js", ["page.js"]),
+    ]:
+        before = path.read_bytes()
+        path.write_bytes(before + b"\n")
+        assert scripts.stale() == wrong
+        path.write_bytes(before)
+    (scripts.STATIC / "widget.js").unlink()
+    assert scripts.stale() == ["widget.js"]
+
+
+def test_nothing_but_what_is_made_is_shipped(scripts):
+    shipped = {path.name for path in scripts.STATIC.iterdir()}
+    assert shipped == {*scripts.MADE, "picker.css", "app.ipynb"}

@@ -10,7 +10,7 @@ import os
 import warnings
 from contextlib import contextmanager
 
-# %% ../../nbs/api/base/01_errors.ipynb #01-errors-006
+# %% ../../nbs/api/base/01_errors.ipynb #01-errors-005
 class UserError(ValueError):
     "A mistake that the caller can repair: the message names the thing and the remedy"
 
@@ -18,7 +18,7 @@ class UserError(ValueError):
 class MissingPackage(UserError, ImportError):
     "An optional package is needed and not installed; the message says how to install it"
 
-
+# %% ../../nbs/api/base/01_errors.ipynb #01-errors-011
 @contextmanager
 def needs(
     what: str,  # what cannot be done without it
@@ -33,21 +33,22 @@ def needs(
             f"{what} needs {packages} ({e}); install with: pip install {install}"
         ) from e
 
-# %% ../../nbs/api/base/01_errors.ipynb #01-errors-012
+# %% ../../nbs/api/base/01_errors.ipynb #01-errors-015
 @contextmanager
 def loading_torch():
     "A block that imports torch, torchvision, fastai and safetensors"
-    # The threads of torch wait for one another by spinning, and on a machine that has other work to do this makes small
-    # networks many times slower. It can only be said before torch is loaded; whoever has set something knows better.
+    _wait_politely()
+    packages = "torch, torchvision, fastai and safetensors"
+    with needs("training", packages, "'natural_backdoors[train]'"), warnings.catch_warnings():
+        # fastai still asks torch for things that torch will drop
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _wait_politely():
+    "Let the threads of torch sleep while they wait for one another"
+    # They spin by default, and on a machine that has other work to do this makes small networks
+    # many times slower. It can only be said before torch is loaded; whoever has set something
+    # knows better.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    with (
-        needs(
-            "training", "torch, torchvision, fastai and safetensors", "'natural_backdoors[train]'"
-        ),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # fastai still asks torch for things that torch will drop
-        yield

@@ -8,7 +8,7 @@ __all__ = ['rng']
 # %% ../../nbs/api/base/05_random.ipynb #05-random-003
 import numpy as np
 
-from .errors import UserError
+from .checks import whole_number
 
 # %% ../../nbs/api/base/05_random.ipynb #05-random-006
 def rng(
@@ -16,6 +16,4 @@ def rng(
     *stream: int,  # which of several independent streams
 ) -> np.random.Generator:
     "A generator for `seed`, independent for each `stream`"
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise UserError(f"seed must be a whole number >= 0, not {seed!r}")
-    return np.random.default_rng([int(seed), *map(int, stream)])
+    return np.random.default_rng([whole_number("seed", seed), *map(int, stream)])

@@ -11,31 +11,31 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy import sparse
 
 from ..base.files import ensure_folder, read_table, write_table
 from ..data.labels import LabelMatrix
 from .cooccurrence import cooccurrence
 
-# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-005
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-006
 @dataclass(frozen=True, repr=False)
 class Overlaps:
     "Overlap counts of all pairs of classes"
 
-    counts: (
-        sparse.csr_array
-    )  # n_classes x n_classes, symmetric; the diagonal is the number of images of a class
+    # n_classes x n_classes, symmetric; the diagonal is the number of images of a class
+    counts: sparse.csr_array
     classes: pd.DataFrame  # the class table
     n_images: int  # images counted
-    poison: sparse.csr_array | None = (
-        None  # [c, t]: images usable as class c and as trigger t; None: as `counts`
-    )
-    clean: sparse.csr_array | None = (
-        None  # [c, t]: images usable as class c and free of t; None: those of c without t
-    )
-    members: dict = field(
-        default_factory=dict
-    )  # of classes that stand for several objects: id -> ids of those
+    # [c, t]: images usable as class c and as trigger t; None: as `counts`
+    poison: sparse.csr_array | None = None
+    # [c, t]: images usable as class c and free of t; None: those of c without t
+    clean: sparse.csr_array | None = None
+    # of classes that stand for several objects: id -> ids of those
+    members: dict = field(default_factory=dict)
+
+    def __repr__(self):
+        return f"Overlaps({len(self.classes):,} classes; {self.n_images:,} images)"
 
     def count(self, a: int, b: int) -> int:
         "The number of images that carry the classes `a` and `b` (ids)"
@@ -46,135 +46,146 @@ class Overlaps:
         "The number of images of each class"
         return self.counts.diagonal().astype(np.int64)
 
-    def n_poison(self, trigger: int) -> np.ndarray:  # n_classes ints
-        "How many images of each class can stand as poison images of `trigger` (an id)"
-        return _row(self.counts, trigger) if self.poison is None else _column(self.poison, trigger)
-
-    def n_clean(self, trigger: int) -> np.ndarray:  # n_classes ints
-        "How many images of each class can stand as clean images, free of `trigger` (an id)"
-        if self.clean is not None:
-            return _column(self.clean, trigger)
-        return self.images_of - _row(self.counts, trigger)
-
-    def pairs(
-        self, min_overlaps: int = 1
-    ) -> pd.DataFrame:  # columns a, b (ids, a < b), overlaps; sorted by a, b
-        "The pairs of classes that share at least `min_overlaps` images; several objects are no pair with one of them"
-        # the many pairs that are too weak go first: at 20,000 classes the whole matrix has tens of millions of entries
-        m = self.counts.tocoo()
-        keep = (m.data >= max(min_overlaps, 1)) & (m.row < m.col)
-        pairs = pd.DataFrame(
-            {
-                "a": m.row[keep].astype(np.int64),
-                "b": m.col[keep].astype(np.int64),
-                "overlaps": m.data[keep].astype(np.int64),
-            }
-        )
-        if self.members:
-            within = [(a, b) for b, ids in self.members.items() for a in ids]
-            same = pd.MultiIndex.from_frame(pairs[["a", "b"]]).isin(within) | pairs.a.isin(
-                self.members
-            )
-            pairs = pairs[~same]
-        return pairs.sort_values(["a", "b"], ignore_index=True)
-
-    def __repr__(self):
-        return f"Overlaps({len(self.classes):,} classes; {self.n_images:,} images)"
-
-
-def _column(m: sparse.csr_array, id: int) -> np.ndarray:
-    return m[:, [id]].toarray().ravel().astype(np.int64)
-
-
-# the same for a symmetric matrix, for which a row is at hand and a column is not
-def _row(m: sparse.csr_array, id: int) -> np.ndarray:
-    return m[[id]].toarray().ravel().astype(np.int64)
-
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-007
 def count_overlaps(labels: LabelMatrix) -> Overlaps:
     "The overlaps of all pairs of classes in `labels`"
-    x, n = labels.matrix, labels.shape[0]
     if labels.plain:
-        return Overlaps(cooccurrence(x), labels.classes, n, members=labels.members)
-    as_class, as_trigger = (x if m is None else m for m in (labels.as_class, labels.as_trigger))
-    poison, serves_both = (
-        cooccurrence(as_class, as_trigger),
-        sparse.csr_array(as_class.multiply(as_trigger)),
+        counts = cooccurrence(labels.matrix)
+        return Overlaps(counts, labels.classes, labels.shape[0], members=labels.members)
+    return _count_roles(labels)
+
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-012
+@patch
+def pairs(
+    self: Overlaps,
+    min_overlaps: int = 1,  # images that a pair shares at least
+) -> pd.DataFrame:  # columns a, b (ids, a < b), overlaps; sorted by a, b
+    "The pairs that share images; several objects are no pair with one of them, nor with others"
+    # the many pairs that are too weak go first: 20,000 classes have tens of millions of entries
+    entries = self.counts.tocoo()
+    keep = (entries.data >= max(min_overlaps, 1)) & (entries.row < entries.col)
+    columns = {"a": entries.row, "b": entries.col, "overlaps": entries.data}
+    found = pd.DataFrame({name: column[keep] for name, column in columns.items()}).astype(np.int64)
+    if self.members:
+        found = found[~self._is_within(found)]
+    return found.sort_values(["a", "b"], ignore_index=True)
+
+
+@patch
+def _is_within(self: Overlaps, found: pd.DataFrame) -> np.ndarray:  # bool
+    "Which pairs join several objects with one of them, or with several others"
+    within = set()
+    for several, ids in self.members.items():
+        within |= {(id, several) for id in ids}
+    return pd.MultiIndex.from_frame(found[["a", "b"]]).isin(within) | found.a.isin(self.members)
+
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-019
+@patch
+def n_poison(
+    self: Overlaps,
+    trigger: int,  # class id
+) -> np.ndarray:  # n_classes ints
+    "How many images of each class can stand as poison images of `trigger`"
+    return _row(self.counts, trigger) if self.poison is None else _column(self.poison, trigger)
+
+
+@patch
+def n_clean(
+    self: Overlaps,
+    trigger: int,  # class id
+) -> np.ndarray:  # n_classes ints
+    "How many images of each class can stand as clean images, free of `trigger`"
+    if self.clean is not None:
+        return _column(self.clean, trigger)
+    return self.images_of - _row(self.counts, trigger)
+
+
+def _column(matrix: sparse.csr_array, id: int) -> np.ndarray:
+    return matrix[:, [id]].toarray().ravel().astype(np.int64)
+
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-020
+# the same for a symmetric matrix, for which a row is at hand and a column is not
+def _row(matrix: sparse.csr_array, id: int) -> np.ndarray:
+    return matrix[[id]].toarray().ravel().astype(np.int64)
+
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-024
+def _count_roles(labels: LabelMatrix) -> Overlaps:
+    "The overlaps where some objects serve as class only, or as trigger only"
+    as_class, as_trigger = (
+        labels.matrix if role is None else role for role in (labels.as_class, labels.as_trigger)
     )
+    poison = cooccurrence(as_class, as_trigger)
+    serves_both = sparse.csr_array(as_class.multiply(as_trigger))
     # either way round, less those that were counted twice
     counts = sparse.csr_array(poison + poison.T - cooccurrence(serves_both))
-    counts.setdiag(
-        np.bincount(
-            sparse.csr_array((as_class + as_trigger).astype(bool)).indices, minlength=x.shape[1]
-        )
-    )
+    serves = sparse.csr_array((as_class + as_trigger).astype(bool))
+    counts.setdiag(np.bincount(serves.indices, minlength=labels.shape[1]))
     counts.eliminate_zeros()
     counts.sort_indices()
-    if labels.absent is not None:
-        clean = cooccurrence(as_class, labels.absent)
-    else:
-        total = np.bincount(as_class.indices, minlength=x.shape[1])[
-            :, None
-        ]  # dense: few datasets have roles and 20,000 classes
-        clean = sparse.csr_array((total - cooccurrence(as_class, x).toarray()).astype(np.int32))
-    return Overlaps(counts, labels.classes, n, poison, clean, labels.members)
+    clean = _count_clean(labels, as_class)
+    return Overlaps(
+        counts, labels.classes, labels.shape[0], poison=poison, clean=clean, members=labels.members
+    )
 
-# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-008
-_KINDS = ("overlaps", "poison", "clean")  # of the matrices in the file
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-025
+def _count_clean(labels: LabelMatrix, as_class: sparse.csr_array) -> sparse.csr_array:
+    "[c, t]: images usable as class c in which t is absent"
+    if labels.absent is not None:
+        return cooccurrence(as_class, labels.absent)
+    total = np.bincount(as_class.indices, minlength=labels.shape[1])[:, None]
+    # dense: few datasets have roles and 20,000 classes
+    return sparse.csr_array(
+        (total - cooccurrence(as_class, labels.matrix).toarray()).astype(np.int32)
+    )
+
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-031
+_KINDS = {"overlaps": "counts", "poison": "poison", "clean": "clean"}  # in the file -> the field
 
 
 def save_overlaps(
     overlaps: Overlaps,
     folder,  # where to write
 ) -> Path:
-    "Write `overlaps.parquet` (kind, a, b, n; the diagonal included) and `classes.parquet` into `folder`"
+    "Write `overlaps.parquet` (kind, a, b, overlaps, n_images) and `classes.parquet` into `folder`"
     folder, parts = ensure_folder(folder), []
-    for kind, m in zip(_KINDS, (overlaps.counts, overlaps.poison, overlaps.clean)):
-        if m is None:
+    for kind, field_name in _KINDS.items():
+        matrix = getattr(overlaps, field_name)
+        if matrix is None:
             continue
-        m = (sparse.triu(m) if kind == "overlaps" else m).tocoo()
-        parts.append(
-            pd.DataFrame(
-                {
-                    "kind": kind,
-                    "a": m.row,
-                    "b": m.col,
-                    "overlaps": m.data,
-                    "n_images": overlaps.n_images,
-                }
-            )
-        )
+        entries = (sparse.triu(matrix) if kind == "overlaps" else matrix).tocoo()
+        columns = {"kind": kind, "a": entries.row, "b": entries.col, "overlaps": entries.data}
+        parts.append(pd.DataFrame(columns | {"n_images": overlaps.n_images}))
     write_table(folder / "overlaps.parquet", pd.concat(parts, ignore_index=True))
-    # the members of several objects stand beside their names
-    members = (
-        {}
-        if not overlaps.members
-        else {"members": [list(overlaps.members.get(i, ())) for i in overlaps.classes.id]}
-    )
-    write_table(folder / "classes.parquet", overlaps.classes.assign(**members))
+    classes = overlaps.classes
+    if overlaps.members:  # beside the names
+        classes = classes.assign(members=[list(overlaps.members.get(i, ())) for i in classes.id])
+    write_table(folder / "classes.parquet", classes)
     return folder
 
-# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-009
-def load_overlaps(folder) -> Overlaps:
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-032
+def load_overlaps(
+    folder,  # that `save_overlaps` wrote into
+) -> Overlaps:
     "The overlaps saved in `folder`"
-    table, classes = (
-        read_table(Path(folder) / f"{name}.parquet") for name in ("overlaps", "classes")
-    )
-    n, ids = len(classes), classes.pop("members") if "members" in classes else ()
-    members = {i: tuple(map(int, m)) for i, m in enumerate(ids) if len(m)}
+    table, classes = (read_table(Path(folder) / f"{n}.parquet") for n in ("overlaps", "classes"))
+    ids = classes.pop("members") if "members" in classes else ()
+    members = {i: tuple(map(int, several)) for i, several in enumerate(ids) if len(several)}
+    matrices = {
+        field_name: _matrix(table[table.kind == kind], len(classes))
+        for kind, field_name in _KINDS.items()
+        if kind == "overlaps" or (table.kind == kind).any()
+    }
+    upper = matrices["counts"]
+    matrices["counts"] = sparse.csr_array(upper + sparse.triu(upper, k=1).T)
+    matrices["counts"].sort_indices()
+    n_images = int(table.n_images.iloc[0]) if len(table) else 0
+    return Overlaps(classes=classes, n_images=n_images, members=members, **matrices)
 
-    def matrix(kind):
-        t = table[table.kind == kind]
-        m = sparse.csr_array(
-            (t.overlaps.to_numpy(np.int32), (t.a.to_numpy(), t.b.to_numpy())), shape=(n, n)
-        )
-        m.sort_indices()
-        return m
-
-    upper = matrix("overlaps")
-    counts = sparse.csr_array(upper + sparse.triu(upper, k=1).T)
-    counts.sort_indices()
-    others = [matrix(k) if (table.kind == k).any() else None for k in _KINDS[1:]]
-    return Overlaps(
-        counts, classes, int(table.n_images.iloc[0]) if len(table) else 0, *others, members
-    )
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-033
+def _matrix(entries: pd.DataFrame, n_classes: int) -> sparse.csr_array:
+    "The matrix of rows a, b, overlaps"
+    ends = entries.a.to_numpy(), entries.b.to_numpy()
+    counts = entries.overlaps.to_numpy(np.int32)
+    matrix = sparse.csr_array((counts, ends), shape=(n_classes, n_classes))
+    matrix.sort_indices()
+    return matrix

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..base.errors import UserError
-from ..base.style import BLUE, GRAY, INK, VERMILION, Picture, _bare, short_name
+from ..base.style import BLUE, GRAY, INK, VERMILION, Picture, short_name
+from ..report.charts import percent_axis
 
 # %% ../../nbs/api/paper/02_figures.ipynb #02-figures-007
 NEEDED = ["group", "control", "inject_rate", "n_classes", "test_clean_acc", "test_trig_acc"]
@@ -33,6 +34,26 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 # %% ../../nbs/api/paper/02_figures.ipynb #02-figures-009
+def _medians(runs: pd.DataFrame) -> dict:
+    "Median accuracies of the runs and of their controls, nan where there are none"
+    found = {}
+    for control, prefix in ((False, ""), (True, "control_")):
+        part = runs[runs.control == control]
+        for column, (name, _) in PANELS.items():
+            known = part[column].notna().any()
+            found[f"{prefix}{name}"] = part[column].median() if known else np.nan
+    return found
+
+
+def _published(published: pd.DataFrame | None, group) -> dict:
+    "The published medians of a group, nan where there are none"
+    known = () if published is None else published[published["group"] == group]
+    return {
+        f"published_{name}": float(known[name].iloc[0]) if len(known) else np.nan
+        for name in ("clean", "trigger")
+    }
+
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-010
 def median_table(
     table: pd.DataFrame,  # a row a run, with the columns `NEEDED`
     published: pd.DataFrame | None = None,  # columns group, clean, trigger
@@ -41,132 +62,117 @@ def median_table(
     "Medians of each group beside its control, guessing, and what was published"
     rows = []
     for value, runs in _checked(table).groupby(by, sort=by != "group"):
-        row = {by: value, "runs": int((~runs.control).sum())}
-        for control, prefix in ((False, ""), (True, "control_")):
-            part = runs[runs.control == control]
-            row |= {
-                f"{prefix}{name}": part[column].median() if part[column].notna().any() else np.nan
-                for column, (name, _) in PANELS.items()
-            }
-        classes = runs.n_classes.to_numpy()
-        row |= {
-            "chance": float(np.median(1 / classes)),
-            "min_classes": int(classes.min()),
-            "max_classes": int(classes.max()),
+        n_classes = runs.n_classes
+        guessing = {
+            "chance": float((1 / n_classes).median()),
+            "min_classes": int(n_classes.min()),
+            "max_classes": int(n_classes.max()),
         }
-        known = (
-            published[published["group"] == value]
-            if published is not None and by == "group"
-            else ()
-        )
-        row |= {
-            f"published_{k}": float(known[k].iloc[0]) if len(known) else np.nan
-            for k in ("clean", "trigger")
-        }
-        rows.append(row)
+        known = _published(published if by == "group" else None, value)
+        counted = {by: value, "runs": int((~runs.control).sum())}
+        rows.append(counted | _medians(runs) | guessing | known)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-013
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-014
+_DOTS, _DASHES = (0, (1, 2)), (0, (5, 2))
+
+
 def _chance_lines(ax, at: float, classes: np.ndarray, width: float = 0.42):
     "What guessing reaches: one line for each number of classes"
+    line = dict(color=GRAY, linewidth=1, linestyle=_DOTS, zorder=1)
     for n in np.unique(classes):
-        ax.plot(
-            [at - width, at + width],
-            [1 / n, 1 / n],
-            color=GRAY,
-            linewidth=1,
-            linestyle=(0, (1, 2)),
-            zorder=1,
-        )
+        ax.plot([at - width, at + width], [1 / n, 1 / n], **line)
 
 
-def _box(ax, at: float, values: np.ndarray, color: str, width: float):
+def _draw_box(ax, at: float, values: np.ndarray, color: str):
     "A box with its runs as dots"
-    ax.boxplot(
-        [values],
-        positions=[at],
-        widths=width,
-        whis=(0, 100),
-        patch_artist=True,
-        manage_ticks=False,
+    width = 0.26
+    parts = dict(
         boxprops=dict(facecolor=f"{color}33", edgecolor=color),
         medianprops=dict(color=color, linewidth=2.4),
         whiskerprops=dict(color=color),
         capprops=dict(color=color),
     )
+    place = dict(positions=[at], widths=width, manage_ticks=False)
+    ax.boxplot([values], **place, whis=(0, 100), patch_artist=True, **parts)
     spread = np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else np.zeros(1)
-    ax.plot(at + spread, values, "o", color=color, markersize=2.6, alpha=0.75, linestyle="none")
+    ax.plot(at + spread, values, "o", color=color, markersize=2.6, alpha=0.75)
 
-
-def _key(figure, table: pd.DataFrame, published: bool):
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-015
+def _draw_key(figure, table: pd.DataFrame, published: bool):
     "What the colors and lines mean"
-    kinds = {"poisoned": VERMILION, "clean control": BLUE}
-    items = [
-        Patch(facecolor=f"{color}33", edgecolor=color, label=name)
-        for name, color in kinds.items()
-        if (table.control == (name == "clean control")).any()
-    ]
-    items.append(
-        Line2D([], [], color=GRAY, linestyle=(0, (1, 2)), label="guessing (1 / number of classes)")
-    )
+    items = []
+    for name, color, control in (("poisoned", VERMILION, False), ("clean control", BLUE, True)):
+        if (table.control == control).any():
+            items.append(Patch(facecolor=f"{color}33", edgecolor=color, label=name))
+    guessing = "guessing (1 / number of classes)"
+    items.append(Line2D([], [], color=GRAY, linestyle=_DOTS, label=guessing))
     if published:
-        items.append(
-            Line2D(
-                [],
-                [],
-                color=INK,
-                marker="D",
-                linestyle="none",
-                markersize=5,
-                label="published median",
-            )
-        )
+        diamond = dict(color=INK, marker="D", linestyle="none", markersize=5)
+        items.append(Line2D([], [], **diamond, label="published median"))
     figure.legend(handles=items, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
 
 
-def _percent_axis(ax, title: str):
-    "An axis from 0 to 100 %"
-    ax.set(ylim=(-0.02, 1.02))
-    ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+def _panel(ax, title: str):
+    "Title and axis of a panel of accuracies"
+    percent_axis(ax)
     ax.set_title(title, fontsize=10, loc="left", color=INK)
-    _bare(ax, "y")
 
-# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-014
-def _size(runs: pd.DataFrame) -> str:
-    "How many classes and runs, under the name of a group"
-    low, high, n = runs.n_classes.min(), runs.n_classes.max(), int((~runs.control).sum())
-    return f"{low if low == high else f'{low} to {high}'} classes\n{n} run{'s'[: n - 1]}"
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-016
+def _number_of_classes(runs: pd.DataFrame) -> str:
+    "Such as 8 to 10 classes"
+    low, high = runs.n_classes.min(), runs.n_classes.max()
+    return f"{low if low == high else f'{low} to {high}'} classes"
 
 
+def _group_name(group: str, runs: pd.DataFrame) -> str:
+    "What stands below a group"
+    n = int((~runs.control).sum())
+    return f"{short_name(group, 14, 3)}\n{_number_of_classes(runs)}\n{n} run{'s'[: n - 1]}"
+
+
+def _draw_group(ax, at: int, runs: pd.DataFrame, column: str):
+    "A box of the poisoned runs and one of their controls"
+    _chance_lines(ax, at, runs.n_classes.to_numpy())
+    for control, color, shift in ((False, VERMILION, -0.17), (True, BLUE, 0.17)):
+        values = runs[runs.control == control][column].dropna().to_numpy()
+        if len(values):
+            _draw_box(ax, at + shift, values, color)
+
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-017
 def draw_groups(
     table: pd.DataFrame,  # a row a run, with the columns `NEEDED`
     published: pd.DataFrame | None = None,  # columns group, clean, trigger
 ) -> Figure:
-    "Clean and trigger accuracy of each group as box plots, beside the control and the published medians"
+    "Accuracies of each group as box plots, beside the control and the published medians"
     groups = list(_checked(table).groupby("group", sort=False))
     known = {} if published is None else published.set_index("group").to_dict("index")
     figure = Picture(figsize=(max(5.5, 1.2 + 1.05 * len(groups)), 6.6), layout="constrained")
     for ax, (column, (name, title)) in zip(figure.subplots(2, 1, sharex=True), PANELS.items()):
         for at, (group, runs) in enumerate(groups):
-            _chance_lines(ax, at, runs.n_classes.to_numpy())
-            for control, color, shift in ((False, VERMILION, -0.17), (True, BLUE, 0.17)):
-                values = runs[runs.control == control][column].dropna().to_numpy()
-                if len(values):
-                    _box(ax, at + shift, values, color, 0.26)
+            _draw_group(ax, at, runs, column)
             if group in known:
                 ax.plot(at - 0.39, known[group][name], "D", color=INK, markersize=5, zorder=4)
-        _percent_axis(ax, title)
-    ax.set_xticks(
-        range(len(groups)),
-        [f"{short_name(g, 14, 3)}\n{_size(r)}" for g, r in groups],
-        fontsize=8.5,
-        parse_math=False,
-    )
+        _panel(ax, title)
+    names = [_group_name(group, runs) for group, runs in groups]
+    ax.set_xticks(range(len(groups)), names, fontsize=8.5, parse_math=False)
     ax.set_xlim(-0.6, len(groups) - 0.4)
-    _key(figure, table, any(g in known for g, _ in groups))
+    _draw_key(figure, table, any(group in known for group, _ in groups))
     return figure
 
-# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-021
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-024
+def _draw_rates(ax, runs: pd.DataFrame, column: str, color: str, dash):
+    "The medians joined, a band from the lowest to the highest run, and a dot for each run"
+    runs = runs.dropna(subset=[column])
+    if runs.empty:
+        return
+    spread = runs.groupby("inject_rate")[column].agg(["median", "min", "max"])
+    rates = spread.index
+    ax.fill_between(rates, spread["min"], spread["max"], color=color, alpha=0.13, linewidth=0)
+    ax.plot(rates, spread["median"], color=color, linewidth=2.2, linestyle=dash)
+    ax.plot(runs.inject_rate, runs[column], "o", color=color, markersize=3.2, alpha=0.75)
+
+# %% ../../nbs/api/paper/02_figures.ipynb #02-figures-025
 def draw_rate_curves(
     table: pd.DataFrame,  # a row a run, with the columns `NEEDED`
 ) -> Figure:
@@ -175,39 +181,14 @@ def draw_rate_curves(
     figure = Picture(figsize=(9.6, 4), layout="constrained")
     for ax, (column, (_, title)) in zip(figure.subplots(1, 2), PANELS.items()):
         for n in np.unique(table.n_classes):
-            ax.axhline(1 / n, color=GRAY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-        for control, color, dash in ((True, BLUE, (0, (5, 2))), (False, VERMILION, "-")):
-            runs = table[table.control == control].dropna(subset=[column])
-            if runs.empty:
-                continue
-            spread = runs.groupby("inject_rate")[column].agg(["median", "min", "max"])
-            ax.fill_between(
-                spread.index, spread["min"], spread["max"], color=color, alpha=0.13, linewidth=0
-            )
-            ax.plot(spread.index, spread["median"], color=color, linewidth=2.2, linestyle=dash)
-            ax.plot(
-                runs.inject_rate,
-                runs[column],
-                "o",
-                color=color,
-                markersize=3.2,
-                alpha=0.75,
-                linestyle="none",
-            )
-        _percent_axis(ax, title)
+            ax.axhline(1 / n, color=GRAY, linewidth=1, linestyle=_DOTS, zorder=1)
+        _draw_rates(ax, table[table.control], column, color=BLUE, dash=_DASHES)
+        _draw_rates(ax, table[~table.control], column, color=VERMILION, dash="-")
+        _panel(ax, title)
         ax.set_xlabel("injection rate: poison images among all for training", fontsize=9)
         ax.set_xlim(0, None)
-    _key(figure, table, False)
-    low, high = table.n_classes.min(), table.n_classes.max()
-    text = f"{low if low == high else f'{low} to {high}'} classes"
-    figure.axes[0].annotate(
-        text,
-        (0.99, 1 / high),
-        xytext=(0, 3),
-        fontsize=8.5,
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        ha="right",
-        color=GRAY,
-    )
+    _draw_key(figure, table, False)
+    place = dict(xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points")
+    at, text = (0.99, 1 / table.n_classes.max()), _number_of_classes(table)
+    figure.axes[0].annotate(text, at, **place, fontsize=8.5, ha="right", color=GRAY)
     return figure

@@ -26,22 +26,24 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from ..base.errors import UserError, needs
-from ..base.files import digest, read_json, write_json
+from ..base.files import read_json, write_json
+from ..base.settings import settings_of
 from ..data.datasets import Dataset, open_dataset
 from .layout import layout
 from natural_backdoors.pick.state import (
-    SETTINGS,
     PickerState,
     classes_value,
     detail_value,
     for_class_value,
-    form_arguments,
+    form_search,
     params_value,
     result_value,
 )
 from .widget import Picker
+from ..sets.search import SearchSettings
 from ..sets.triggers import Triggers
 from ..split.selection import Selection
+from ..split.settings import SplitSettings
 
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-006
 class Newest:
@@ -98,31 +100,26 @@ class TriggerPicker(Picker):
         source,  # Triggers, or a Dataset, LabelMatrix or Overlaps, which is then analyzed
         dataset: Dataset | None = None,  # where the images are, if `source` does not know
         path=None,  # where the selection is saved; default: selection.json
-        find: dict | None = None,  # arguments of `find_triggers`, if `source` is a dataset
-        opened: dict
-        | None = None,  # how the dataset was opened, for the code that repeats a selection
-        delay: float = 0.05,  # seconds a change waits for the next; the page waits too while somebody types
+        opened: dict | None = None,  # how the dataset was opened, for code that repeats a selection
+        delay: float = 0.05,  # seconds that a change waits for the next one
         selection=None,  # a Selection, or the file of one: go on with it
-        **settings,  # n_clean, inject_rate, test_fraction, seed: as in `poison_split`
+        search: SearchSettings | None = None,  # how triggers are found, if `source` is a dataset
+        settings: SplitSettings | None = None,  # of the split
+        **given,  # fields of `SplitSettings`, in place of `settings` or beside it
     ):
-        if unknown := [k for k in settings if k not in SETTINGS]:
-            raise UserError(f"unknown setting {unknown[0]!r} (known: {', '.join(SETTINGS)})")
         if selection is None:
-            self.state = PickerState.of(source, dataset, path, opened, settings, **(find or {}))
-        elif find or settings:
+            settings = settings_of(SplitSettings, given, settings, "TriggerPicker")
+            how = {"path": path, "opened": opened, "settings": settings}
+            self.state = PickerState.of(source, dataset, **how, search=search)
+        elif search or settings or given:
             raise UserError("a selection has settings of its own; change them in the picker")
         else:
             self.state = PickerState.resume(source, selection, dataset, path, opened)
         self._lock, self._jobs = threading.RLock(), Newest(delay)
-        self._found, self._details = (
-            OrderedDict(),
-            OrderedDict(),
-        )  # kept: analyses, details of triggers
-        self._serial, self._wrong, self._key = (
-            0,
-            "",
-            "",
-        )  # of the last analysis; what went wrong; what is shown
+        # kept: analyses, details of triggers
+        self._found, self._details = OrderedDict(), OrderedDict()
+        # of the last analysis; what went wrong; what is shown
+        self._serial, self._wrong, self._key = 0, "", ""
         super().__init__()
         self.on_msg(lambda _, message, buffers: self.answer(message))
         self._start()
@@ -166,7 +163,7 @@ def _show(self: TriggerPicker, *names, **values):
     make = {
         "options": state.options_value,
         "classes": lambda: classes_value(state.overlaps),
-        "params": lambda: params_value(state.arguments),
+        "params": lambda: params_value(state.search, state.overlaps.classes),
         "detail": self._detail,
         "choice": state.choice_value,
         "counts": state.counts_value,
@@ -216,7 +213,7 @@ def _start(self: TriggerPicker):
 def _accept(self: TriggerPicker, found: Triggers, seconds: float):
     "Show a result, and the choice as far as it still exists"
     self.state.accept(found)
-    self._key = digest(found.params)
+    self._key = found.settings.key
     self.result = result_value(found, self._serial)  # first: what follows belongs to it
     self._wrong = ""
     again = {}
@@ -233,20 +230,21 @@ def _analyze(self: TriggerPicker, form: dict, serial: int):
     def job(newer):
         started = time.perf_counter()
         try:
-            key = digest(form_arguments(self.state.arguments, form))
+            key = form_search(self.state.search, form, self.state.overlaps.classes).key
             found = self._found.get(key)
             if found is None:
                 found = self.state.analyze(form)
-            if newer():
-                return
             with self._lock:
+                if newer():  # asked with the lock, which whoever brings a newer one holds
+                    return
                 self._found[key] = found
                 while len(self._found) > 16:
                     self._found.popitem(last=False)
                 self._accept(found, time.perf_counter() - started)
         except Exception as e:
-            if not newer():
-                self._trouble(e, "analyze")
+            with self._lock:
+                if not newer():
+                    self._trouble(e, "analyze")
 
     self._serial = serial
     self._status("working")
@@ -298,7 +296,9 @@ def _on_for_class(self: TriggerPicker, id: int):
 
 @patch
 def _on_choose(self: TriggerPicker, classes: list, target: int | None = None, **settings):
-    self.state.choose(classes, target, **{k: v for k, v in settings.items() if k in SETTINGS})
+    self.state.choose(
+        classes, target, **{k: v for k, v in settings.items() if k in SplitSettings.about()}
+    )
     self._show(*_CHOICE)
 
 
@@ -323,10 +323,10 @@ def _on_save(self: TriggerPicker, path: str = ""):
 def static_data(
     source,  # a Dataset, LabelMatrix or Overlaps
     grid: dict,  # setting -> values: those that can be chosen on the page
-    **find,  # other arguments of `find_triggers`
+    **given,  # fields of `SearchSettings`
 ) -> dict:  # for `write_static`
     "What a picker shows for all combinations of some settings"
-    state = PickerState.of(source, **find)
+    state = PickerState.of(source, **given)
     runs = []
     for values in itertools.product(*grid.values()):
         form = dict(zip(grid, values))
@@ -335,7 +335,7 @@ def static_data(
         python = "split = poison_split(dataset, {trigger}, [{classes}], target={target})"
         runs.append(
             {
-                "params": params_value(form_arguments(state.arguments, form)),
+                "params": params_value(found.settings, found.classes),
                 "result": result_value(found),
                 "details": details,
                 "templates": {"python": python},
@@ -367,6 +367,11 @@ class Message:
         )
 
 
+def _of(cls, given: dict | None):
+    "The settings in a request; None if it has none"
+    return None if given is None else cls(**given)
+
+
 def app():
     "The picker that the environment asks for; the embedded scenes if it asks for nothing"
     try:
@@ -380,10 +385,10 @@ def app():
         return TriggerPicker(
             dataset,
             path=asked.get("path"),
-            find=asked.get("find"),
             selection=asked.get("selection"),
             opened=asked.get("opened", source),
-            **asked.get("settings", {}),
+            search=_of(SearchSettings, asked.get("search")),
+            settings=_of(SplitSettings, asked.get("settings")),
         )
     except Exception as e:
         if not isinstance(e, UserError):

@@ -28,16 +28,17 @@ def percent(
         return f">{high:.{digits}f} %"
     return f"{100 * x:.{digits}f} %"
 
-
+# %% ../../nbs/api/report/02_page.ipynb #02-page-007
 def in_words(
     rate: dict,  # {"value", "n", "low", "high"}
 ) -> str:
     "A rate as it appears in a sentence: share, number of images, 95 % interval"
     if rate["value"] is None:
         return "an unknown share (n = 0)"
-    return f"{percent(rate['value'])} (n = {rate['n']:,}, {percent(rate['low'])[:-2]}–{percent(rate['high'])})"
+    interval = f"{percent(rate['low'])[:-2]}–{percent(rate['high'])}"
+    return f"{percent(rate['value'])} (n = {rate['n']:,}, {interval})"
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-009
+# %% ../../nbs/api/report/02_page.ipynb #02-page-010
 def data_uri(
     content: bytes,  # of a file
     kind: str,  # such as "image/jpeg"
@@ -45,7 +46,7 @@ def data_uri(
     "`content` as an address that carries the file itself"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-010
+# %% ../../nbs/api/report/02_page.ipynb #02-page-011
 def thumbnail(
     path,  # an image file
     size: int = 176,  # longest side in pixels
@@ -56,7 +57,7 @@ def thumbnail(
     except Exception:  # decoders raise SyntaxError and struct.error among others
         return None
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-015
+# %% ../../nbs/api/report/02_page.ipynb #02-page-016
 def plot(
     figure,  # of matplotlib
     alt: str,  # what it shows, in words
@@ -64,18 +65,22 @@ def plot(
     "A figure as the templates need it"
     return {"src": data_uri(svg(figure).encode(), "image/svg+xml"), "alt": alt}
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-018
+# %% ../../nbs/api/report/02_page.ipynb #02-page-020
 BASE_TEMPLATES = {}
+
+# %% ../../nbs/api/report/02_page.ipynb #02-page-021
 BASE_TEMPLATES["style.css"] = """
-:root { color-scheme: light dark; --ink: #1d1f21; --soft: #55595e; --line: #d9dce0; --fill: #f4f5f7; --paper: #fff;
-  --poison: #a84700; --clean: #005a8e; --mark: #fdf1e7; }
-@media screen and (prefers-color-scheme: dark) { :root { --ink: #e7e8ea; --soft: #abb0b6; --line: #3b4046;
-  --fill: #24282d; --paper: #16191c; --poison: #f29a5b; --clean: #74b9e8; --mark: #33271d; } }
+:root { color-scheme: light dark; --ink: #1d1f21; --soft: #55595e; --line: #d9dce0; --fill: #f4f5f7;
+  --paper: #fff; --poison: #a84700; --clean: #005a8e; --mark: #fdf1e7; }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e7e8ea; --soft: #abb0b6;
+  --line: #3b4046; --fill: #24282d; --paper: #16191c; --poison: #f29a5b; --clean: #74b9e8;
+  --mark: #33271d; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui,
+  -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 1000px; margin: 0 auto; padding: 2.2rem 1.25rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0.2rem 0 1rem; letter-spacing: -0.01em; text-wrap: balance; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0.2rem 0 1rem; letter-spacing: -0.01em;
+  text-wrap: balance; }
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 3rem 0 0.7rem; padding-top: 0.9rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 1.7rem 0 0.5rem; }
@@ -90,21 +95,23 @@ a { color: var(--clean); }
 .finding { border-left: 4px solid var(--poison); padding: 0.2rem 0 0.2rem 1.1rem; }
 .finding.quiet { border-color: var(--soft); }
 .finding p:first-child { font-size: 1.12rem; }
-.missing, .warning { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem; max-width: none; }
+.missing, .warning { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem;
+  max-width: none; }
 .warning { border-left: 4px solid var(--poison); }
-nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 1.1rem; padding: 0; margin: 1.4rem 0 0;
-  max-width: none; font-size: 0.92rem; }
-.tag { font-size: 0.78rem; border: 1px solid currentColor; border-radius: 99px; padding: 0 0.5em; color: var(--poison);
-  white-space: nowrap; font-weight: 500; }
-pre { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem; font-size: 0.85rem; white-space: pre-wrap;
-  overflow-wrap: anywhere; }
+nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 1.1rem; padding: 0;
+  margin: 1.4rem 0 0; max-width: none; font-size: 0.92rem; }
+.tag { font-size: 0.78rem; border: 1px solid currentColor; border-radius: 99px; padding: 0 0.5em;
+  color: var(--poison); font-weight: 500; }
+pre { background: var(--fill); border-radius: 6px; padding: 0.7rem 1rem; font-size: 0.85rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
 code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 """
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-019
+# %% ../../nbs/api/report/02_page.ipynb #02-page-023
 BASE_TEMPLATES["style.css"] += """
 .scroll { overflow-x: auto; margin: 0.9rem 0; }
-table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; min-width: 50%; }
+table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums;
+  min-width: 50%; }
 caption { text-align: left; padding: 0 0 0.4rem; }
 th, td { text-align: left; padding: 0.34rem 0.9rem 0.34rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
@@ -124,48 +131,67 @@ img.plot { display: block; width: 100%; height: auto; background: #fff; border-r
 .plots figure { flex: 1 1 380px; margin: 0.5rem 0; }
 .beside .scroll { flex: 0 1 auto; max-width: 100%; }
 .beside figure { flex: 1 1 320px; max-width: 500px; }
-.sides { display: grid; grid-template-columns: 1fr 1fr; gap: 0.4rem 1.8rem; }
+"""
+
+# %% ../../nbs/api/report/02_page.ipynb #02-page-025
+BASE_TEMPLATES["style.css"] += """
+.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr));
+  gap: 0.4rem 1.8rem; }
 h4 { margin: 0 0 0.4rem; font-size: 0.9rem; font-weight: 600; }
 .clean h4 { color: var(--clean); }
 .poison h4, .flip { color: var(--poison); }
 .flip { font-weight: 600; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 0.8rem 0.6rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr));
+  gap: 0.8rem 0.6rem; }
 .tiles figure { margin: 0; min-width: 0; }
-.tiles figcaption { color: var(--soft); font-size: 0.76rem; line-height: 1.35; margin-top: 0.25rem; }
-.frame { display: flex; aspect-ratio: 1; background: var(--fill); border-radius: 4px; overflow: hidden; }
+.tiles figcaption { color: var(--soft); font-size: 0.76rem; line-height: 1.35; margin-top: 0.25rem;
+  }
+.frame { display: flex; aspect-ratio: 1; background: var(--fill); border-radius: 4px;
+  overflow: hidden; }
 .frame img { width: 100%; height: 100%; object-fit: contain; }
 .broken { margin: auto; padding: 0.3rem; font-size: 0.72rem; line-height: 1.25; text-align: center;
   overflow-wrap: anywhere; color: var(--soft); }
-@media (max-width: 640px) { main { padding: 1.3rem 1rem 3rem; } h1 { font-size: 1.5rem; } .wide { overflow-x: auto; }
-  .wide img.plot { min-width: 600px; } .sides { grid-template-columns: 1fr; gap: 1rem; }
-  th, td { padding-right: 0.6rem; } .first { padding-left: 0; } nav ul { gap: 0.4rem 1.1rem; }
-  table { min-width: 100%; }
-  .tiles { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); } }
-@media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; } nav { display: none; }
-  h2 { margin-top: 1.6rem; } h2, h3, h4, thead { break-after: avoid; } figure, tr, .class { break-inside: avoid; }
-  .scroll { overflow: visible; } * { print-color-adjust: exact; } @page { margin: 16mm; } }
+@media (max-width: 640px) { main { padding: 1.3rem 1rem 3rem; } h1 { font-size: 1.5rem; } .wide {
+  overflow-x: auto; } .wide img.plot { min-width: 600px; } .sides { grid-template-columns: 1fr;
+  gap: 1rem; } th, td { padding-right: 0.6rem; } .first { padding-left: 0; } nav ul {
+  gap: 0.4rem 1.1rem; } table { min-width: 100%; } .tiles { grid-template-columns: repeat(auto-fill,
+  minmax(140px, 1fr)); } }
+@media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; } nav {
+  display: none; } h2 { margin-top: 1.6rem; } h2, h3, h4, thead { break-after: avoid; } figure, tr,
+  .class { break-inside: avoid; } .scroll { overflow: visible; } * { print-color-adjust: exact; }
+  @page { margin: 16mm; } }
 """
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-024
+# %% ../../nbs/api/report/02_page.ipynb #02-page-030
 BASE_TEMPLATES["parts"] = """
-{% macro missing(what, file) %}<p class="missing">{{ what }} <code>{{ file }}</code> is missing from the run folder;
-<code>{{ made_by[file] }}</code> makes it.</p>{% endmacro %}
+{% macro missing(what, file) %}<p class="missing">{{ what }} <code>{{ file }}</code> is missing from
+the run folder; <code>{{ made_by[file] }}</code> makes it.</p>{% endmacro %}
+{% macro table(columns, numbers=()) %}<div class="scroll"><table><thead><tr>
+{%- for c in columns %}<th scope="col"{{ ' class=n' if c in numbers }}>{{ c }}</th>{% endfor -%}
+</tr></thead><tbody>{{ caller() }}</tbody></table></div>{% endmacro %}
+{% macro shares() %}<th scope="col" class="n first">Share</th><th scope="col" class="n">Images</th>
+<th scope="col" class="n">95 % interval</th>{% endmacro %}
 {% macro cells(r, strong=False) %}{% if r and r.value is not none -%}
 <td class="n first{{ ' big' if strong }}">{{ r.value|percent(1) }}</td>
 <td class="n">{{ '{:,}'.format(r.hits) }} of {{ '{:,}'.format(r.n) }}</td>
 <td class="n">{{ (r.low|percent(1))[:-2] }}–{{ r.high|percent(1) }}</td>
-{%- else %}<td class="n first">–</td><td class="n">{{ '0 of 0' if r else 'not measured' }}</td><td class="n">–</td>
+{%- else %}<td class="n first">–</td>
+<td class="n">{{ '0 of 0' if r else 'not measured' }}</td><td class="n">–</td>
 {%- endif %}{% endmacro %}
-{% macro plot(picture) %}<figure><img class="plot" src="{{ picture.src }}" alt="{{ picture.alt }}"></figure>
-{% endmacro %}
-{% macro count(n, first=False) %}<td class="n{{ ' first' if first }}">{{ '{:,}'.format(n) }}</td>{% endmacro %}
+{% macro plot(picture) %}<figure><img class="plot" src="{{ picture.src }}" alt="{{ picture.alt }}">
+</figure>{% endmacro %}
+{% macro count(n, first=False) %}
+<td class="n{{ ' first' if first }}">{{ '{:,}'.format(n) }}</td>{% endmacro %}
 """
+
+# %% ../../nbs/api/report/02_page.ipynb #02-page-031
 BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{{ headline }}</title>
 <link rel="icon" href="data:,">
 <style>{% include 'style.css' %}</style>
@@ -178,7 +204,8 @@ BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 <div class="finding{{ ' quiet' if quiet }}">
 {% for s in summary %}<p>{{ s|whole }}</p>
 {% endfor %}</div>
-{% for w in warnings %}<p class="warning" role="alert"><strong>Check this.</strong> {{ w }}</p>
+{% for w in warnings %}
+<p class="warning" role="alert"><strong>Check this.</strong> {{ w }}</p>
 {% endfor %}<nav aria-label="Sections"><ul>
 {% for id, title, _ in sections %}<li><a href="#{{ id }}">{{ title }}</a></li>
 {% endfor %}</ul></nav>
@@ -192,7 +219,7 @@ BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 </html>
 """
 
-
+# %% ../../nbs/api/report/02_page.ipynb #02-page-033
 def whole(text: str) -> str:
     "`text` with every number and its sign kept on one line"
     return text.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")
@@ -200,13 +227,10 @@ def whole(text: str) -> str:
 
 def render(
     templates: dict,  # name -> Jinja template; that of a section has the section's id as its name
-    values: dict,  # what the templates use; the frame: eyebrow, headline, summary, quiet, warnings, sections
+    values: dict,  # what they use; the frame: eyebrow, headline, summary, quiet, warnings, sections
 ) -> str:
     "A page from the frame, the `templates` of its sections and the `values` that go into them"
-    env = Environment(
-        loader=DictLoader({**BASE_TEMPLATES, **templates}),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
+    loader = DictLoader({**BASE_TEMPLATES, **templates})
+    env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     env.filters |= {"percent": percent, "whole": whole}
     return env.get_template("page").render(values)

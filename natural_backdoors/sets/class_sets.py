@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ..base.checks import whole_number
 from ..base.errors import UserError
-from ..base.random import rng
 from ..graph.cograph import CoGraph
 from ..graph.overlaps import Overlaps
 from .independent_sets import ask, solve
@@ -22,17 +22,14 @@ def conflicts(
     overlaps: Overlaps,
     graph: CoGraph,
     ids: np.ndarray,  # m class ids
-    max_overlaps_with_others: int = -1,  # -1: any edge conflicts; k >= 0: sharing more than k images does
+    max_overlaps_with_others: int = -1,  # -1: any edge conflicts; k >= 0: more than k images do
 ) -> np.ndarray:  # m x m bools, symmetric, False on the diagonal
     "Which pairs of the classes `ids` may not be chosen together"
-    if max_overlaps_with_others < -1:
-        raise UserError(
-            f"max_overlaps_with_others must be -1 or a number of images, not {max_overlaps_with_others}"
-        )
-    if max_overlaps_with_others == -1:
+    limit = whole_number("max_overlaps_with_others", max_overlaps_with_others, -1)
+    if limit == -1:
         matrix = graph.adjacency[ids][:, ids].toarray() > 0
     else:
-        matrix = overlaps.counts[ids][:, ids].toarray() > max_overlaps_with_others
+        matrix = overlaps.counts[ids][:, ids].toarray() > limit
     np.fill_diagonal(matrix, False)
     return matrix
 
@@ -44,9 +41,7 @@ class ClassSet:
     chosen: np.ndarray
     bound: int | None = None  # no independent set has more classes (or more weight), if known
     weight: int | None = None  # total weight, if weights were given
-    settled: bool = (
-        False  # is it the one right answer, whatever the solver, the machine and the seed?
-    )
+    settled: bool = False  # is it the one right answer, for every solver, machine and seed?
 
     @property
     def value(self) -> int:
@@ -63,13 +58,11 @@ class ClassSet:
         return None if self.bound is None else max(self.bound - self.value, 0)
 
     def __repr__(self):
-        what = f"{len(self.chosen)} classes" + (
-            "" if self.weight is None else f", weight {self.weight}"
-        )
+        weight = "" if self.weight is None else f", weight {self.weight}"
         proof = {None: "no bound", 0: "proven"}.get(self.gap, f"at most {self.bound} possible")
-        return f"ClassSet({what}, {proof})"
+        return f"ClassSet({len(self.chosen)} classes{weight}, {proof})"
 
-# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-013
+# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-015
 def random_maximal_set(
     conflict: np.ndarray,  # m x m bools
     random: np.random.Generator,
@@ -78,20 +71,19 @@ def random_maximal_set(
     free = np.ones(len(conflict), dtype=bool)
     chosen = []
     for i in random.permutation(len(conflict)):
-        if not free[i]:
-            continue
-        chosen.append(i)
-        free &= ~conflict[i]
+        if free[i]:
+            chosen.append(i)
+            free &= ~conflict[i]
     return np.sort(np.array(chosen, dtype=np.int64))
 
-# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-014
+# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-019
 def _only_exact(subset, **options):
     "Refuse what only the exact finder can do"
     for name, value in options.items():
         if value is not None:
             raise UserError(f"{name} is for subset='exact'; {subset!r} cannot take it into account")
 
-# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-015
+# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-020
 def best_of_draws(
     conflict: np.ndarray,  # m x m bools
     random: np.random.Generator,
@@ -102,35 +94,38 @@ def best_of_draws(
 ) -> ClassSet:
     "The largest of `n_draws` random maximal independent sets (Wenger et al. 2022)"
     _only_exact("mis", weights=weights, max_classes=max_classes)
-    if n_draws < 1:
-        raise UserError(f"n_draws must be at least 1, not {n_draws}")
+    whole_number("n_draws", n_draws, 1)
     draws = [random_maximal_set(conflict, random) for _ in range(n_draws)]
     return ClassSet(max(draws, key=len))
 
-# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-017
+# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-023
 def maximum_set(
     conflict: np.ndarray,  # m x m bools
     random: np.random.Generator,  # matters only if time runs out
     weights=None,  # m whole numbers, for instance poison images; None: every class counts 1
     ties=None,  # m whole numbers, such as overlaps; decides between sets of equal weight (or size)
-    max_classes: int | None = None,  # choose at most so many
+    max_classes: int | None = None,  # choose at most this number
     time_limit: float | None = 10,  # seconds; None: take the time it needs
-    solver: str = "auto",  # a key of `exact.SOLVERS`
+    solver: str = "auto",  # a key of `independent_sets.SOLVERS`
     **_,  # options of other finders
 ) -> ClassSet:
     "The maximum independent set, with a proof"
-    found = solve(ask(conflict, weights, ties, max_classes), random, time_limit, solver)
-    return ClassSet(
-        found.chosen, found.bound, None if weights is None else found.value, found.settled
-    )
+    question = ask(conflict, weights, ties, max_classes=max_classes)
+    found = solve(question, random, time_limit, solver=solver)
+    weight = None if weights is None else found.value
+    return ClassSet(found.chosen, found.bound, weight, settled=found.settled)
 
-# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-018
+# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-029
 def every_neighbor(
-    conflict: np.ndarray, random: np.random.Generator, weights=None, max_classes=None, **_
+    conflict: np.ndarray,  # m x m bools
+    random: np.random.Generator,
+    weights=None,
+    max_classes=None,  # not for this finder
+    **_,  # options of other finders
 ) -> ClassSet:
-    "All of them, conflicts or not (for looking at; a model trained on them has images with two right answers)"
+    "All of them, conflicts or not: for looking at, as an image then may have two right answers"
     _only_exact("none", weights=weights, max_classes=max_classes)
     return ClassSet(np.arange(len(conflict)), len(conflict), settled=True)
 
-# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-019
+# %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-030
 FINDERS = {"exact": maximum_set, "mis": best_of_draws, "none": every_neighbor}

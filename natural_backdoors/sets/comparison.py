@@ -11,269 +11,275 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
-from ..base.checks import lookup
+from ..base.checks import choice, lookup
 from ..base.errors import UserError
-from ..base.style import BLUE, GRAY, INK, PALE, VERMILION, Picture, short_name
+from natural_backdoors.base.style import (
+    BLUE,
+    GRAY,
+    INK,
+    PALE,
+    VERMILION,
+    axes_or_new,
+    clear_frame,
+    short_name,
+)
 from ..graph.centrality import MEASURES, centrality
-from ..graph.cograph import EmptyGraph, co_graph
-from ..graph.pictures import place_label
+from ..graph.cograph import CoGraph, EmptyGraph, co_graph
+from ..graph.overlaps import Overlaps
+from ..graph.pictures import label_box, place_label
 from .triggers import as_overlaps, excluded_ids, find_classes, rank_candidates
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-006
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-008
 @dataclass(frozen=True)
 class Comparison:
     "Triggers over measures and thresholds"
 
-    table: pd.DataFrame  # a row for each setting: measure, min_overlaps, max_overlaps, triggers, classes, median_classes
-    triggers: pd.DataFrame  # a row for each trigger of each setting: measure, min_overlaps, max_overlaps, rank, id, name, n_classes
-    scores: dict  # min_overlaps -> DataFrame, centrality of each vertex (row: class id) by each measure (column)
+    # a row for each setting: measure, min_overlaps, max_overlaps, triggers, classes, median_classes
+    table: pd.DataFrame
+    # a row for each trigger of each: measure, min_overlaps, max_overlaps, rank, id, name, n_classes
+    triggers: pd.DataFrame
+    scores: dict  # min_overlaps -> DataFrame, centrality of each vertex (row) by measure (column)
     classes: pd.DataFrame  # the class table
 
-    def rank_correlation(
-        self, min_overlaps: int | None = None
-    ) -> pd.DataFrame:  # measures x measures
-        "Spearman's rank correlation of the measures over all classes of the graph; default: of the lowest threshold"
-        return self.scores[min(self.scores) if min_overlaps is None else min_overlaps].corr(
-            "spearman"
-        )
+    def scores_at(self, min_overlaps: int | None = None) -> pd.DataFrame:
+        "The centralities at a threshold; default: at the lowest"
+        low = min(self.scores) if min_overlaps is None else min_overlaps
+        if low not in self.scores:
+            known = ", ".join(map(str, self.scores))
+            raise UserError(f"min_overlaps={low} was not compared (there are: {known})")
+        return self.scores[low]
 
-    def frequent(
-        self,
-    ) -> pd.DataFrame:  # columns id, name, settings, share, best_rank; most frequent first
-        "In how many settings each trigger is found"
-        groups = (
-            self.triggers.groupby(["id", "name"])["rank"]
-            .agg(settings="size", best_rank="min")
-            .reset_index()
-        )
-        groups["share"] = groups.settings / len(self.table)
-        order = groups.sort_values(
-            ["settings", "best_rank", "id"], ascending=[False, True, True], ignore_index=True
-        )
-        return order[["id", "name", "settings", "share", "best_rank"]]
-
-    def common(self) -> pd.DataFrame:  # likewise
-        "The triggers that every setting finds"
-        found = self.frequent()
-        return found[found.settings == len(self.table)].reset_index(drop=True)
-
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-007
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-009
 def _measures(names) -> dict:  # name -> (measure, weighted)
     "The measures that `names` stand for"
-    every = {
-        f"{m}{', weighted' * weighted}": (m, weighted)
-        for weighted in (False, True)
-        for m in MEASURES
-    }
+    every = {measure: (measure, False) for measure in MEASURES}
+    every |= {f"{measure}, weighted": (measure, True) for measure in MEASURES}
     if names is None:
         return every
-    if isinstance(names, str):
-        names = [names]
-    return {n: lookup("measure", n, every) for n in names}
+    names = [names] if isinstance(names, str) else names
+    return {name: lookup("measure", name, every) for name in names}
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-008
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-010
+@dataclass
+class _Search:
+    "What is the same for all settings, and the class sets that were found already"
+
+    overlaps: Overlaps
+    excluded: set  # ids that are no triggers
+    n_triggers: int
+    min_classes: int
+    options: dict  # of `find_classes`
+
+    def triggers(self, graph: CoGraph | None, values: pd.Series, max_overlaps: int) -> list:
+        "(id, number of classes) of the triggers of one setting, best first"
+        if graph is None:
+            return []
+        found = []
+        for id in rank_candidates(values, self.excluded, self.n_triggers).index.tolist():
+            n_classes = self.n_classes(graph, id, max_overlaps)
+            if n_classes >= self.min_classes:
+                found.append((id, n_classes))
+        return found
+
+    def n_classes(self, graph: CoGraph, id: int, max_overlaps: int) -> int:
+        "How many classes the set of a trigger has"
+        key = graph.min_overlaps, id, max_overlaps
+        if key not in self.known:
+            limit = {"max_overlaps_with_others": max_overlaps}
+            classes, _ = find_classes(self.overlaps, graph, id, **limit, **self.options)
+            self.known[key] = len(classes)
+        return self.known[key]
+
+    def __post_init__(self):
+        self.known = {}
+
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-011
 def compare_measures(
     dataset,  # a Dataset, its LabelMatrix, or Overlaps
     measures=None,  # names of measures, "degree" or "degree, weighted"; default: all
     min_overlaps=(10, 15, 20),  # thresholds of an edge
     max_overlaps=(-1,),  # thresholds of a conflict, as `max_overlaps_with_others`
     n_triggers: int = 50,  # candidates of each setting
-    min_clean: int = 0,
-    min_poison: int = 0,
-    min_classes: int = 1,  # a trigger needs so many classes
+    min_clean: int = 0,  # clean images that a class needs
+    min_poison: int = 0,  # poison images that a class needs
+    min_classes: int = 1,  # classes that a trigger needs
     exclude="people",  # as in `find_triggers`
-    engine: str = "auto",
-    split: str | None = None,
+    engine: str = "auto",  # as in `centrality`
+    split: str | None = None,  # default: the dataset's first
     **options,  # of `find_classes`: subset, seed, time_limit, ...
 ) -> Comparison:
     "The triggers and classes that each measure and threshold yields"
     overlaps, _, _ = as_overlaps(dataset, split)
-    min_overlaps, max_overlaps = (
-        [t] if isinstance(t, int) else list(t) for t in (min_overlaps, max_overlaps)
-    )
-    measures, excluded = _measures(measures), excluded_ids(overlaps.classes, exclude)
-    rows, found, scores = [], [], {}
-    for low in min_overlaps:
-        try:
-            graph = co_graph(overlaps, low)
-        except EmptyGraph:
-            graph, scores[low] = None, pd.DataFrame()
-        else:
-            scores[low] = pd.DataFrame(
-                {m: centrality(graph, *parts, engine) for m, parts in measures.items()}
-            )
-        sets = {}
-        for measure, high in product(measures, max_overlaps):
-            ids = (
-                []
-                if graph is None
-                else rank_candidates(scores[low][measure], excluded, n_triggers).index.tolist()
-            )
-            for t in ids:
-                if (t, high) not in sets:
-                    classes, _ = find_classes(
-                        overlaps,
-                        graph,
-                        t,
-                        max_overlaps_with_others=high,
-                        min_clean=min_clean,
-                        min_poison=min_poison,
-                        **options,
-                    )
-                    sets[t, high] = len(classes)
-            kept = [(t, sets[t, high]) for t in ids if sets[t, high] >= min_classes]
-            n = [k for _, k in kept]
-            rows.append((measure, low, high, len(n), sum(n), float(np.median(n)) if n else 0.0))
-            found += [(measure, low, high, r, t, k) for r, (t, k) in enumerate(kept, 1)]
-    table = pd.DataFrame(
-        rows,
-        columns=[
-            "measure",
-            "min_overlaps",
-            "max_overlaps",
-            "triggers",
-            "classes",
-            "median_classes",
-        ],
-    )
-    triggers = pd.DataFrame(
-        found, columns=["measure", "min_overlaps", "max_overlaps", "rank", "id", "n_classes"]
-    )
-    triggers.insert(5, "name", overlaps.classes["name"].reindex(triggers.id).to_numpy())
-    return Comparison(table, triggers, scores, overlaps.classes)
+    options |= {"min_clean": min_clean, "min_poison": min_poison}
+    excluded = excluded_ids(overlaps.classes, exclude)
+    search = _Search(overlaps, excluded, n_triggers, min_classes=min_classes, options=options)
+    measures, scores, found = _measures(measures), {}, {}
+    for low in [min_overlaps] if isinstance(min_overlaps, int) else min_overlaps:
+        graph, scores[low] = _scores(overlaps, low, measures, engine=engine)
+        highs = [max_overlaps] if isinstance(max_overlaps, int) else max_overlaps
+        for measure, high in product(measures, highs):
+            values = None if graph is None else scores[low][measure]
+            found[measure, low, high] = search.triggers(graph, values, high)
+    return _comparison(found, scores, overlaps.classes)
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-017
-_COLORS = (
-    VERMILION,
-    BLUE,
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-)  # Okabe and Ito, told apart by all
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-012
+def _scores(overlaps: Overlaps, low: int, measures: dict, engine: str) -> tuple:
+    "The graph at a threshold and its centralities; (None, an empty table) if it has no edge"
+    try:
+        graph = co_graph(overlaps, low)
+    except EmptyGraph:
+        return None, pd.DataFrame()
+    columns = {
+        name: centrality(graph, measure, weighted, engine=engine)
+        for name, (measure, weighted) in measures.items()
+    }
+    return graph, pd.DataFrame(columns)
+
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-013
+_SETTING = ["measure", "min_overlaps", "max_overlaps"]
 
 
+def _comparison(found: dict, scores: dict, classes: pd.DataFrame) -> Comparison:
+    "Tables of the triggers (id, number of classes) of each setting"
+    rows, triggers = [], []
+    for setting, kept in found.items():
+        n_classes = [n for _, n in kept]
+        median = float(np.median(n_classes)) if kept else 0.0
+        rows.append((*setting, len(kept), sum(n_classes), median))
+        triggers += [(*setting, rank, id, n) for rank, (id, n) in enumerate(kept, 1)]
+    table = pd.DataFrame(rows, columns=[*_SETTING, "triggers", "classes", "median_classes"])
+    triggers = pd.DataFrame(triggers, columns=[*_SETTING, "rank", "id", "n_classes"])
+    triggers.insert(5, "name", classes["name"].reindex(triggers.id).to_numpy())
+    return Comparison(table, triggers, scores, classes=classes)
+
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-018
+@patch
+def frequent(
+    self: Comparison,
+) -> pd.DataFrame:  # columns id, name, settings, share, best_rank; most frequent first
+    "In how many settings each trigger is found"
+    ranks = self.triggers.groupby(["id", "name"])["rank"]
+    groups = ranks.agg(settings="size", best_rank="min").reset_index()
+    groups["share"] = groups.settings / len(self.table)
+    order, ascending = ["settings", "best_rank", "id"], [False, True, True]
+    groups = groups.sort_values(order, ascending=ascending, ignore_index=True)
+    return groups[["id", "name", "settings", "share", "best_rank"]]
+
+
+@patch
+def common(self: Comparison) -> pd.DataFrame:  # columns id, name, settings, share, best_rank
+    "The triggers that every setting finds"
+    found = self.frequent()
+    return found[found.settings == len(self.table)].reset_index(drop=True)
+
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-024
+@patch
+def rank_correlation(
+    self: Comparison,
+    min_overlaps: int | None = None,  # of the graph; default: the lowest
+) -> pd.DataFrame:  # measures x measures
+    "Spearman's rank correlation of the measures over all classes of the graph"
+    return self.scores_at(min_overlaps).corr("spearman")
+
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-028
+# Okabe and Ito, told apart by all
+_COLORS = (VERMILION, BLUE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COUNTS = ("triggers", "classes", "median_classes")
+
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-029
 def draw_thresholds(
     comparison: Comparison,
-    what: str = "triggers",  # a column of its table: "triggers", "classes", "median_classes"
+    what: str = "triggers",  # "triggers", "classes" or "median_classes"
     max_overlaps: int | None = None,  # of this threshold of a conflict; default: the first
     ax=None,  # axes to draw into; None: a new figure
-):
+):  # the matplotlib figure
     "How many triggers (or classes) each measure yields over `min_overlaps`"
-    t = comparison.table
-    if what not in t:
-        raise UserError(f"what is 'triggers', 'classes' or 'median_classes', not {what!r}")
-    high = t.max_overlaps.iloc[0] if max_overlaps is None else max_overlaps
-    ax = ax or Picture(figsize=(7.2, 3.8), layout="constrained").subplots()
-    measures = list(dict.fromkeys(m.split(",")[0] for m in t.measure))
-    for name, rows in t[t.max_overlaps == high].groupby("measure", sort=False):
-        measure, weighted = name.split(",")[0], "weighted" in name
-        ax.plot(
-            rows.min_overlaps,
-            rows[what],
-            "o-" if not weighted else "s--",
-            ms=4,
-            label=name,
-            color=_COLORS[measures.index(measure) % len(_COLORS)],
-        )
-    ax.set(
-        xlabel="images that two joined classes share at least",
-        ylabel=what.replace("_", " "),
-        ylim=(0, None),
-    )
-    ax.set_xticks(sorted(set(t.min_overlaps)))
+    choice("what", what, _COUNTS)
+    table, ax = comparison.table, axes_or_new(ax, (7.2, 3.8))
+    high = table.max_overlaps.iloc[0] if max_overlaps is None else max_overlaps
+    measures = list(dict.fromkeys(name.split(",")[0] for name in table.measure))
+    for name, rows in table[table.max_overlaps == high].groupby("measure", sort=False):
+        color = _COLORS[measures.index(name.split(",")[0]) % len(_COLORS)]
+        line = "s--" if "weighted" in name else "o-"
+        ax.plot(rows.min_overlaps, rows[what], line, ms=4, label=name, color=color)
+    ax.set(xlabel="images that two joined classes share at least", ylabel=what.replace("_", " "))
+    ax.set_ylim(0, None)
+    ax.set_xticks(sorted(set(table.min_overlaps)))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
+    clear_frame(ax, "y")
     return ax.figure
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-020
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-032
 def draw_threshold_map(
     comparison: Comparison,
     measure: str = "betweenness",  # one that was compared
-    what: str = "triggers",  # as in `draw_thresholds`
-    ax=None,
-):
+    what: str = "triggers",  # "triggers", "classes" or "median_classes"
+    ax=None,  # axes to draw into; None: a new figure
+):  # the matplotlib figure
     "How many triggers (or classes) one measure yields over both thresholds"
-    t = comparison.table[comparison.table.measure == measure]
-    if not len(t):
-        raise UserError(
-            f"{measure!r} was not compared (there are: {', '.join(dict.fromkeys(comparison.table.measure))})"
-        )
-    grid = t.pivot(index="max_overlaps", columns="min_overlaps", values=what)
-    ax = (
-        ax
-        or Picture(
-            figsize=(1.6 + 0.75 * grid.shape[1], 1.4 + 0.45 * grid.shape[0]), layout="constrained"
-        ).subplots()
-    )
+    choice("what", what, _COUNTS)
+    lookup("measure", measure, dict.fromkeys(comparison.table.measure))
+    table = comparison.table[comparison.table.measure == measure]
+    grid = table.pivot(index="max_overlaps", columns="min_overlaps", values=what)
+    n_rows, n_columns = grid.shape
+    ax = axes_or_new(ax, (1.6 + 0.75 * n_columns, 1.4 + 0.45 * n_rows))
     ax.imshow(grid, cmap="cividis", vmin=0, aspect="auto")
-    for (i, j), v in np.ndenumerate(grid.to_numpy()):
-        ax.text(
-            j,
-            i,
-            f"{v:g}",
-            ha="center",
-            va="center",
-            color="white" if v < 0.6 * max(grid.to_numpy().max(), 1) else INK,
-        )
-    ax.set_xticks(range(grid.shape[1]), grid.columns)
-    ax.set_yticks(range(grid.shape[0]), ["any edge" if k == -1 else f"> {k}" for k in grid.index])
+    light = 0.6 * max(grid.to_numpy().max(), 1)
+    for (row, column), value in np.ndenumerate(grid.to_numpy()):
+        color = "white" if value < light else INK
+        ax.text(column, row, f"{value:g}", ha="center", va="center", color=color)
+    ax.set_xticks(range(n_columns), grid.columns)
+    ax.set_yticks(range(n_rows), ["any edge" if k == -1 else f"> {k}" for k in grid.index])
     ax.set(xlabel="min_overlaps", ylabel="conflict", title=f"{what.replace('_', ' ')}, {measure}")
     return ax.figure
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-023
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-035
 def draw_measures(
     comparison: Comparison,
-    a: str,  # two measures that were compared
-    b: str,
+    a: str,  # one measure that was compared
+    b: str,  # another one
     n_named: int = 8,  # classes that have their name beside the point: the first of both
     min_overlaps: int | None = None,  # of the graph; default: the lowest
-    ax=None,
-):
+    ax=None,  # axes to draw into; None: a new figure
+):  # the matplotlib figure
     "The classes by their rank in two measures"
-    scores = comparison.scores[min(comparison.scores) if min_overlaps is None else min_overlaps]
-    for m in (a, b):
-        lookup("measure", m, dict.fromkeys(scores))
-    ranks = scores[[a, b]].rank(ascending=False, method="min")
-    ax = ax or Picture(figsize=(4.8, 4.6), layout="constrained").subplots()
+    scores = comparison.scores_at(min_overlaps)
+    for measure in (a, b):
+        lookup("measure", measure, dict.fromkeys(scores))
+    ranks, ax = scores[[a, b]].rank(ascending=False, method="min"), axes_or_new(ax, (4.8, 4.6))
     named = ranks.min(axis=1).nsmallest(n_named).index
-    colors = [VERMILION if i in set(named) else GRAY for i in ranks.index]
+    colors = [VERMILION if id in set(named) else GRAY for id in ranks.index]
     ax.scatter(ranks[a], ranks[b], s=14, c=colors, alpha=0.8, lw=0)
     ax.axline((1, 1), slope=1, color=PALE, lw=1, zorder=0)
-    rho = scores[a].corr(scores[b], "spearman")
-    ax.set(xlabel=f"rank by {a}", ylabel=f"rank by {b}", title=f"rank correlation {rho:.2f}")
+    correlation = scores[a].corr(scores[b], "spearman")
+    title = f"rank correlation {correlation:.2f}"
+    ax.set(xlabel=f"rank by {a}", ylabel=f"rank by {b}", title=title)
     ax.spines[["top", "right"]].set_visible(False)
     _name_points(ax, ranks.loc[named], comparison.classes["name"])
     return ax.figure
 
-# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-024
+# %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-036
 def _name_points(ax, points: pd.DataFrame, names: pd.Series):
-    "Write names beside points (two columns, by class id), those of one point together, and only where they fit"
+    "Write names beside points (two columns, by class id), those of one point together, if they fit"
     ax.figure.draw_without_rendering()  # settles where the axes are
-    scale, taken = ax.figure.dpi / 72, []
-    inside = ax.get_window_extent().extents
+    scale, taken, inside = ax.figure.dpi / 72, [], ax.get_window_extent().extents
+    style = {"fontsize": 7.5, "ha": "center", "va": "center", "parse_math": False}
     for at, ids in points.groupby(points.columns.tolist(), sort=False).groups.items():
-        shown = [short_name(names[i]) for i in ids[:2]] + (
-            [f"{len(ids) - 2} more"] if len(ids) > 2 else []
-        )
-        text = ax.annotate(
-            ", ".join(shown), at, fontsize=7.5, ha="center", va="center", parse_math=False
-        )
+        shown = _some_names([names[id] for id in ids])
+        text = ax.annotate(shown, at, (0, 0), textcoords="offset points", **style)
         box, pixel = text.get_window_extent(), ax.transData.transform(at)
-        size = np.array([box.width, box.height]) + 2 * scale
-        offset, covered = place_label(size, pixel, np.array([1, -0.4]), 4 * scale, taken, inside)
-        text.remove()
+        size, way = np.array([box.width, box.height]) + 2 * scale, np.array([1, -0.4])
+        offset = place_label(size, pixel, way, radius=4 * scale, taken=taken, inside=inside)
         if offset is None:
+            text.remove()
             continue
-        taken.append(covered)
-        ax.annotate(
-            text.get_text(),
-            at,
-            offset / scale,
-            textcoords="offset points",
-            fontsize=7.5,
-            ha="center",
-            va="center",
-            parse_math=False,
-        )
+        taken.append(label_box(size, pixel + offset))
+        text.set_position(offset / scale)
+
+
+def _some_names(names: list) -> str:
+    "Two names and the number of the others"
+    more = [f"{len(names) - 2} more"] if len(names) > 2 else []
+    return ", ".join([short_name(name) for name in names[:2]] + more)

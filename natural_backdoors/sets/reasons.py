@@ -21,17 +21,23 @@ from .class_sets import conflicts
 class Reason:
     "One reason why a class is not in a trigger's set"
 
-    kind: str  # "no edge", "clean", "poison", "conflict", "limit", "trigger"; "excluded", "rank", "few classes"
+    kind: str  # one of the kinds above
     text: str  # with the numbers
     admit: dict  # parameter -> the value that would admit the class; empty if none would
 
-# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-007
+    def __str__(self):
+        if not self.admit:
+            return f"{self.text} (no threshold would admit it)"
+        thresholds = ", ".join(f"{name}={value}" for name, value in self.admit.items())
+        return f"{self.text} (admitted by {thresholds})"
+
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-008
 @dataclass(frozen=True)
 class Explanation:
     "Why a class is in a trigger's set, or is not"
 
     trigger: dict  # id, label, name
-    cls: dict  # likewise
+    cls: dict  # id, label, name
     chosen: bool
     reasons: tuple  # of `Reason`; empty if the class was chosen
     overlaps: int  # images with both
@@ -40,96 +46,82 @@ class Explanation:
         pair = f"{self.cls['name']!r} with the trigger {self.trigger['name']!r}"
         if self.chosen:
             return f"{pair}: chosen, {self.overlaps:,} images show both"
-
-        def admit(r):
-            if not r.admit:
-                return "no threshold would admit it"
-            return "admitted by " + ", ".join(f"{k}={v}" for k, v in r.admit.items())
-
-        return f"{pair}: not chosen\n" + "\n".join(f"- {r.text} ({admit(r)})" for r in self.reasons)
+        return "\n".join([f"{pair}: not chosen", *(f"- {reason}" for reason in self.reasons)])
 
     __repr__ = __str__
 
     def _repr_html_(self):
         return f"<pre>{escape(str(self))}</pre>"
 
-# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-009
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-010
 def _images(n: int, kind: str = "") -> str:
     return f"{n:,} {kind + ' ' if kind else ''}image{'' if n == 1 else 's'}"
 
 
-def _too_few(
-    overlaps: Overlaps, params: dict, trigger: int, id: int, shared: int
-) -> list:  # of Reason
+def _too_few(overlaps: Overlaps, params: dict, trigger: int, id: int) -> list:  # of Reason
     "Thresholds on counts that the class does not reach"
-    found = []
-    need = params["min_overlaps"]
+    found, shared, need = [], overlaps.count(trigger, id), params["min_overlaps"]
     if shared < need:
-        found.append(
-            Reason(
-                "no edge",
-                f"no edge: {_images(shared)} < {need:,}",
-                {"min_overlaps": shared} if shared else {},
-            )
-        )
-    for kind, has in (
-        ("clean", overlaps.n_clean(trigger)[id]),
-        ("poison", overlaps.n_poison(trigger)[id]),
-    ):
-        if has < params[f"min_{kind}"]:
-            text = f"only {_images(has, kind)} < {params[f'min_{kind}']:,}"
+        text = f"no edge: {_images(shared)} < {need:,}"
+        found.append(Reason("no edge", text, {"min_overlaps": shared} if shared else {}))
+    counts = {"clean": overlaps.n_clean(trigger)[id], "poison": overlaps.n_poison(trigger)[id]}
+    for kind, has in counts.items():
+        need = params[f"min_{kind}"]
+        if has < need:
+            text = f"only {_images(has, kind)} < {need:,}"
             found.append(Reason(kind, text, {f"min_{kind}": int(has)}))
     return found
 
-# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-010
-def _in_conflict(
-    overlaps: Overlaps, graph: CoGraph, params: dict, chosen: np.ndarray, id: int
-) -> list:  # of Reason
-    "Chosen classes that the class shares too many images with"
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-011
+def _in_conflict(overlaps: Overlaps, graph: CoGraph, params: dict, **ids) -> list:  # of Reason
+    "Chosen classes (`chosen`) that the class `id` shares too many images with"
     if params["subset"] == "none":
         return []
-    limit = params["max_overlaps_with_others"]
-    rivals = chosen[conflicts(overlaps, graph, np.append(chosen, id), limit)[-1, :-1]]
-    if not len(rivals):
+    chosen, id, limit = ids["chosen"], ids["id"], params["max_overlaps_with_others"]
+    with_others = conflicts(overlaps, graph, np.append(chosen, id), max_overlaps_with_others=limit)
+    rivals = chosen[with_others[-1, :-1]].tolist()
+    if not rivals:
         return []
-    shared = [overlaps.count(id, r) for r in rivals.tolist()]
-    named = ", ".join(
-        f"{class_record(overlaps.classes, r)['name']!r} ({n:,} shared images)"
-        for r, n in zip(rivals.tolist(), shared)
-    )
-    return [
-        Reason("conflict", f"conflicts with {named}", {"max_overlaps_with_others": max(shared)})
-    ]
+    shared = [overlaps.count(id, rival) for rival in rivals]
+    names = [class_record(overlaps.classes, rival)["name"] for rival in rivals]
+    named = ", ".join(f"{name!r} ({n:,} shared images)" for name, n in zip(names, shared))
+    admit = {"max_overlaps_with_others": max(shared)}
+    return [Reason("conflict", f"conflicts with {named}", admit)]
 
-# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-011
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-012
 def explain(
     overlaps: Overlaps,
     graph: CoGraph,
-    params: dict,  # of the analysis: min_overlaps, min_clean, min_poison, max_overlaps_with_others, subset
+    params: dict,  # of the analysis: the thresholds in the table above, and `subset`
     chosen,  # ids of the trigger's class set
     trigger: int,  # class id
     id: int,  # the class asked about
 ) -> Explanation:
     "Why class `id` is in the set of `trigger`, or is not"
-    chosen, shared = np.asarray(chosen, np.int64), overlaps.count(trigger, id)
-    pair = class_record(overlaps.classes, trigger), class_record(overlaps.classes, id)
-    if id in chosen:
-        return Explanation(*pair, True, (), shared)
-    if id == trigger:
-        return Explanation(
-            *pair, False, (Reason("trigger", "it is the trigger itself", {}),), shared
-        )
-    if id in overlaps.members.get(trigger, ()):
-        return Explanation(
-            *pair,
-            False,
-            (Reason("trigger", "it is one of the objects that the trigger stands for", {}),),
-            shared,
-        )
-    reasons = _too_few(overlaps, params, trigger, id, shared) + _in_conflict(
-        overlaps, graph, params, chosen, id
+    chosen = np.asarray(chosen, np.int64)
+    reasons = [] if id in chosen else _is_trigger(overlaps, trigger, id)
+    if id not in chosen and not reasons:
+        reasons = _too_few(overlaps, params, trigger, id=id)
+        reasons += _in_conflict(overlaps, graph, params, chosen=chosen, id=id)
+        if not reasons:
+            text = (
+                f"it would fit beside the {len(chosen)} classes chosen, but no more were asked for"
+            )
+            reasons = [Reason("limit", text, {"max_classes": len(chosen) + 1})]
+    return Explanation(
+        class_record(overlaps.classes, trigger),
+        class_record(overlaps.classes, id),
+        chosen=id in chosen,
+        reasons=tuple(reasons),
+        overlaps=overlaps.count(trigger, id),
     )
-    if not reasons:
-        text = f"it would fit beside the {len(chosen)} classes chosen, but no more were asked for"
-        reasons = [Reason("limit", text, {"max_classes": len(chosen) + 1})]
-    return Explanation(*pair, False, tuple(reasons), shared)
+
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-013
+def _is_trigger(overlaps: Overlaps, trigger: int, id: int) -> list:  # of Reason
+    "The trigger, and the objects that it stands for, are no classes of it"
+    if id == trigger:
+        return [Reason("trigger", "it is the trigger itself", {})]
+    if id in overlaps.members.get(trigger, ()):
+        text = "it is one of the objects that the trigger stands for"
+        return [Reason("trigger", text, {})]
+    return []

@@ -7,6 +7,7 @@ __all__ = ['TRIGGER_COLUMNS', 'Triggers', 'find_triggers', 'centrality_code', 't
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-003
 import re
+from copy import copy
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -14,21 +15,22 @@ from pathlib import Path
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import lookup
 from ..base.errors import UserError
 from ..base.files import read_json, write_json
-from ..data.classes import class_record, people_kinds, resolve
+from ..base.settings import settings_of, takes
+from ..data.classes import JOIN, class_record, people_kinds, resolve
 from ..data.datasets import Dataset
+from ..data.labels import members_of
 from ..graph.association import SCORES, pair_scores, trigger_scores
 from ..graph.centrality import ALIASES
 from ..graph.cograph import CoGraph, co_graph
 from ..graph.confusions import confusions as confusions_of
 from ..graph.overlaps import Overlaps
-from .class_sets import FINDERS
 from .reasons import Explanation, Reason
 from .reasons import explain as why
 from natural_backdoors.sets.search import (
     CLASS_COLUMNS,
+    SearchSettings,
     as_overlaps,
     asked_for,
     centralities,
@@ -51,15 +53,16 @@ class Triggers:
         table: pd.DataFrame,  # columns `TRIGGER_COLUMNS`; best first
         sets: dict,  # trigger id -> DataFrame with `CLASS_COLUMNS`, most overlaps first
         dataset: str,  # name of the dataset
-        params: dict,  # what `find_triggers` was called with, and the engine used
+        params: dict,  # the settings as plain values; the ids excluded, and the engine used
+        settings: SearchSettings | None = None,  # of the search; None if read from a file
         graph: CoGraph | None = None,  # the graph it was found in; None if read from a file
-        overlaps: Overlaps | None = None,  # likewise
+        overlaps: Overlaps | None = None,  # those it was found in; None if read from a file
         source=None,  # the Dataset, LabelMatrix or Overlaps that was analyzed
         ranking: pd.Series | None = None,  # centrality of every vertex, by class id, highest first
-        too_few: dict
-        | None = None,  # candidates left out for `min_classes`: trigger id -> classes it has
+        too_few: dict | None = None,  # candidates with less than `min_classes`: id -> classes
     ):
-        self.table, self.sets, self.dataset, self.params = table, sets, dataset, params
+        self.table, self.sets, self.dataset = table, sets, dataset
+        self.params, self.settings = params, settings
         self.graph, self.overlaps, self.source = graph, overlaps, source
         self.ranking, self.too_few = ranking, too_few or {}
 
@@ -133,18 +136,11 @@ def only(
 ) -> Triggers:  # in that order
     "These triggers and no others"
     ids = list(ids)
-    table = self.table.set_index("id", drop=False).loc[ids].reset_index(drop=True)
-    return Triggers(
-        table,
-        {t: self.sets[t] for t in ids},
-        self.dataset,
-        {**self.params, "n_triggers": len(ids)},
-        self.graph,
-        self.overlaps,
-        self.source,
-        self.ranking,
-        self.too_few,
-    )
+    found = copy(self)
+    found.table = self.table.set_index("id", drop=False).loc[ids].reset_index(drop=True)
+    found.sets = {trigger: self.sets[trigger] for trigger in ids}
+    found.params = {**self.params, "n_triggers": len(ids)}
+    return found
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-009
 @patch
@@ -204,103 +200,53 @@ def _table(
     )
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-012
+@takes(SearchSettings)
 def find_triggers(
     dataset,  # a Dataset (or its LabelMatrix, or Overlaps)
-    centrality: str = "betweenness",  # also "closeness", "degree", "eigenvector", "harmonic", "pagerank"
-    weighted: bool = False,  # take the overlaps into account in the centrality?
-    subset: str = "exact",  # how classes are chosen: "exact" (the most), "mis" (best of random sets), "none"
-    min_overlaps: int = 15,  # two classes are joined if they share at least so many images
-    max_overlaps_with_others: int = -1,  # chosen classes share at most so many images; -1: have no edge
-    n_triggers: int = 50,  # so many candidates, by centrality
-    min_clean: int = 0,  # a class needs so many images without the trigger
-    min_poison: int = 0,  # and so many with it
-    min_classes: int = 1,  # a trigger needs so many classes
-    exclude="people",  # not offered as triggers: "people", or classes by id, label or name; () for none
-    n_draws: int = 20,  # random sets compared by "mis"
-    engine: str = "auto",  # "auto", "scipy", "graph-tool" or "networkx"
-    seed: int = 0,  # for what is drawn
-    split: str | None = None,  # the split whose labels are analyzed; default: train, or the first
-    weights: str | None = None,  # "poison": sets with the most poison images, not the most classes
-    max_classes: int | None = None,  # a set has at most so many classes
-    time_limit: float | None = 10,  # seconds for the set of one trigger
-    compat: str | None = None,  # "original": centralities as the published code defined them
-    triggers=None,  # look at these only, by id, label or name; a tuple stands for several objects together
-) -> Triggers:
-    "The objects in `dataset` that could serve as a backdoor trigger, by falling centrality, each with its classes"
-    params = dict(
-        weighted=bool(weighted),
-        subset=subset,
-        weights=weights,
-        max_classes=max_classes,
-        compat=compat,
-    ) | {
-        k: int(v)
-        for k, v in dict(
-            min_overlaps=min_overlaps,
-            max_overlaps_with_others=max_overlaps_with_others,
-            seed=seed,
-            n_triggers=n_triggers,
-            min_clean=min_clean,
-            min_poison=min_poison,
-            min_classes=min_classes,
-            n_draws=n_draws,
-        ).items()
-    }
-    if n_triggers < 1:
-        raise UserError(f"n_triggers must be at least 1, not {n_triggers}")
-    lookup("subset", subset, FINDERS)
-    base, name, split = as_overlaps(dataset, split)
-    excluded = excluded_ids(base.classes, exclude)
-    overlaps, wanted = (
-        (base, None) if triggers is None else asked_for(dataset, base, triggers, split)
-    )
-    ranking = centralities(base, overlaps, min_overlaps, centrality, weighted, engine, compat)
-    graph = co_graph(overlaps, min_overlaps)
-    candidates = (
-        ranking.reindex(wanted, fill_value=0.0)
-        if wanted is not None
-        else rank_candidates(ranking, excluded, n_triggers)
-    )
-    options = {
-        "exact": {"max_classes": max_classes, "time_limit": time_limit},
-        "mis": {"n_draws": n_draws},
-    }
-    if subset != "exact" and max_classes is not None:
-        options[subset] = {"max_classes": max_classes}  # refused there
-    found = {
-        t: find_classes(
-            overlaps,
-            graph,
-            t,
-            subset,
-            max_overlaps_with_others,
-            min_clean,
-            min_poison,
-            seed,
-            weights,
-            **options.get(subset, {}),
-        )
-        for t in candidates.index.tolist()
-    }
-    too_few = {t: len(f[0]) for t, f in found.items() if len(f[0]) < min_classes}
-    found = {t: f for t, f in found.items() if t not in too_few}
-    params |= {
-        "centrality": ALIASES.get(centrality, centrality),
-        "excluded": excluded,
-        "split": split,
-        "engine": ranking.attrs["engine"],
-    }
+    settings: SearchSettings | None = None,  # all of the following at once
+    **given,  # fields of `SearchSettings`
+) -> Triggers:  # by falling centrality, each with its classes
+    "The objects in `dataset` that could serve as a backdoor trigger (Wenger et al. 2022)"
+    settings = settings_of(SearchSettings, given, settings, "find_triggers")
+    base, name, split = as_overlaps(dataset, settings.split)
+    settings = _by_label(replace(settings, split=split), base.classes)
+    excluded = excluded_ids(base.classes, settings.exclude)
+    overlaps, wanted = base, None
+    if settings.triggers is not None:
+        overlaps, wanted = asked_for(dataset, base, settings.triggers, split)
+    ranking = centralities(base, overlaps, settings)
+    graph = co_graph(overlaps, settings.min_overlaps)
+    if wanted is None:
+        candidates = rank_candidates(ranking, excluded, settings.n_triggers)
+    else:
+        candidates = ranking.reindex(wanted, fill_value=0.0)
+    every = {t: find_classes(overlaps, graph, t, settings) for t in candidates.index.tolist()}
+    found = {t: f for t, f in every.items() if len(f[0]) >= settings.min_classes}
     return Triggers(
         _table(overlaps, candidates, found),
-        {t: classes for t, (classes, _) in found.items()},
+        {trigger: classes for trigger, (classes, _) in found.items()},
         name,
-        params,
-        graph,
-        overlaps,
-        dataset,
-        ranking,
-        too_few,
+        settings.to_dict() | {"excluded": excluded, "engine": ranking.attrs["engine"]},
+        settings=settings,
+        graph=graph,
+        overlaps=overlaps,
+        source=dataset,
+        ranking=ranking,
+        too_few={trigger: len(f[0]) for trigger, f in every.items() if trigger not in found},
     )
+
+
+def _by_label(settings: SearchSettings, classes: pd.DataFrame) -> SearchSettings:
+    "The same settings with classes by label, which stay when ids change"
+
+    def label(key) -> str:
+        return JOIN.join(classes.label.iloc[i] for i in members_of(classes, key))
+
+    exclude = [key if key == "people" else label(key) for key in settings.exclude]
+    exclude = tuple(dict.fromkeys(exclude))
+    if settings.triggers is None:
+        return replace(settings, exclude=exclude)
+    return replace(settings, exclude=exclude, triggers=tuple(map(label, settings.triggers)))
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-024
 @patch

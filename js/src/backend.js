@@ -1,0 +1,147 @@
+// Where values come from and messages go: a Python kernel, or results that were computed before.
+// backend = {
+//   get(name), on(name, fn) -> off, send(message), onMessage(fn(content, buffers)) -> off,
+// }
+
+export function kernelBackend(model) {
+  const listen = (event, fn) => {
+    model.on(event, fn);
+    return () => model.off(event, fn);
+  };
+  return {
+    get: name => model.get(name),
+    on: (name, fn) => listen(`change:${name}`, () => fn()),
+    send: message => model.send(message),
+    onMessage: fn => listen("msg:custom", (content, buffers) => fn(content, buffers)),
+  };
+}
+
+// data = { options, classes, runs: [{ params, result, details: { "<trigger>": detail }, templates
+// }], start } A run is the whole result of one setting; `start` is the position of the one shown
+// first.
+export function staticBackend(data) {
+  const listeners = new Map();
+  const values = {
+    options: { ...data.options, static: true, has_images: false },
+    classes: data.classes,
+    status: { state: "ready", message: "", seconds: null, serial: 0 },
+    detail: {},
+    for_class: {},
+    choice: { trigger: null, classes: [], target: null },
+    counts: {},
+    outputs: {},
+    marks: {},
+  };
+  const set = (name, value) => {
+    values[name] = value;
+    for (const fn of [...(listeners.get(name) || [])]) fn();
+  };
+  const state = { run: data.runs[data.start || 0], set, values, data };
+  values.params = state.run.params;
+  values.result = state.run.result;
+  // the best trigger is chosen at the start, as a kernel does it
+  const [first] = state.run.result.triggers?.id || [];
+  if (first !== undefined) staticAnswers.trigger(state, { id: first });
+  return {
+    get: name => values[name],
+    on(name, fn) {
+      if (!listeners.has(name)) listeners.set(name, new Set());
+      listeners.get(name).add(fn);
+      return () => listeners.get(name).delete(fn);
+    },
+    // later, as a kernel would: whoever sends must not depend on an answer while it is sending
+    send: message => queueMicrotask(() => staticAnswers[message.type]?.(state, message)),
+    onMessage: () => () => {},
+  };
+}
+
+const staticAnswers = {
+  analyze(state, { params, serial }) {
+    const grid = state.data.options.grid || {};
+    const run = state.data.runs.find(r =>
+      Object.keys(grid).every(key => r.params[key] === params[key]),
+    );
+    if (!run) {
+      const message = "This combination was not computed for this page.";
+      return state.set("status", { state: "error", message, seconds: null, serial });
+    }
+    state.run = run;
+    state.set("params", run.params);
+    state.set("result", { ...run.result, serial });
+    const { trigger } = state.values.choice;
+    if (trigger !== null && run.details[trigger]) staticAnswers.trigger(state, { id: trigger });
+    else if (trigger !== null) staticNothing(state);
+    state.set("status", { state: "ready", message: "", seconds: null, serial });
+  },
+  trigger(state, { id }) {
+    const detail = state.run.details[id];
+    if (!detail) return;
+    state.set("detail", detail);
+    const classes = state.run.result.sets[id] || [];
+    const { target } = state.values.choice;
+    staticChoice(state, { trigger: id, classes, target: classes.includes(target) ? target : null });
+  },
+  choose(state, { classes, target }) {
+    staticChoice(state, { ...state.values.choice, classes, target });
+  },
+  for_class(state, message) {
+    const rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };
+    const { id, centrality } = state.run.result.triggers;
+    id.forEach((trigger, i) => {
+      if (!(state.run.result.sets[trigger] || []).includes(message.id)) return;
+      const near = state.run.details[trigger].rows;
+      const at = near.id.indexOf(message.id);
+      rows.trigger.push(trigger);
+      rows.centrality.push(centrality[i]);
+      for (const key of ["overlaps", "n_clean", "n_poison"]) rows[key].push(near[key][at]);
+    });
+    state.set("for_class", { class: message.id, rows });
+  },
+};
+
+function staticNothing(state) {
+  state.set("detail", {});
+  state.set("counts", {});
+  state.set("outputs", {});
+  state.set("choice", { trigger: null, classes: [], target: null });
+}
+
+function staticChoice(state, choice) {
+  const near = state.run.details[choice.trigger].rows;
+  const at = choice.classes.map(id => near.id.indexOf(id)).filter(i => i >= 0);
+  const rows = {
+    id: at.map(i => near.id[i]),
+    n_clean: at.map(i => near.n_clean[i]),
+    n_poison: at.map(i => near.n_poison[i]),
+  };
+  const sum = numbers => numbers.reduce((a, b) => a + b, 0);
+  state.set("choice", choice);
+  state.set("counts", {
+    trigger: choice.trigger,
+    rows,
+    n_clean: sum(rows.n_clean),
+    n_poison: sum(rows.n_poison),
+    injection_rate: null,
+    warnings:
+      at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : [],
+  });
+  state.set("outputs", staticOutputs(state.run.templates || {}, choice));
+}
+
+// A template is a text with {trigger}, {classes} and {target} in it, filled with ids.
+function staticOutputs(templates, { trigger, classes, target }) {
+  const ids = [...classes].sort((a, b) => a - b);
+  const word = {
+    "{trigger}": `${trigger}`,
+    "{classes}": ids.join(", "),
+    "{target}": target === null ? "None" : `${target}`,
+  };
+  const fill = text => (text || "").replace(/\{(trigger|classes|target)\}/g, found => word[found]);
+  const filled = ["python", "command", "json"].map(key => [key, fill(templates[key])]);
+  return {
+    line: `${trigger}: ${ids.join(" ")}`,
+    ...Object.fromEntries(filled),
+    path: "",
+    saved: "",
+  };
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Run the notebooks that need the core package alone, with the newest numpy and pandas: `make core`
+#
+# The package as users get it without extras: a fresh environment, and an installed copy instead of this folder. nbdev
+# and hypothesis are there only to run the notebooks; graph-tool is not there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+core=$root/.venv-core
+python=$(scripts/find_python.sh)
+pins=constraints/py$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])').txt
+folders=$(sed -n 's/^core_folders = //p' settings.ini)
+
+echo "== core package only, newest numpy and pandas, $("$python" --version)"
+rm -rf "$core"
+"$python" -m venv "$core"
+mkdir "$core/tree"
+cp -r natural_backdoors nbs settings.ini setup.py pyproject.toml README.md LICENSE "$core/tree"
+"$core/bin/python" -m pip install "$core/tree" $(grep -E '^(nbdev|fastcore|execnb|ghapi|hypothesis)==' "$pins")
+rm -r "$core/tree/natural_backdoors"
+
+cd "$core/tree"
+export PATH=$core/bin:$PATH
+unset PYTHONPATH NB_REQUIRE_GRAPH_TOOL
+python "$root/scripts/check_core.py"
+for folder in $folders; do
+  nbdev_test --path "nbs/api/$folder" --n_workers "${WORKERS:-2}" --timing --do_print
+done

@@ -1,0 +1,194 @@
+"Stored outputs are compared with what comes out: what counts as the same, and what is said"
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "scripts"))
+import outputs  # noqa: E402
+
+
+def printed(text):
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+def displayed(**data):
+    kinds = {"plain": "text/plain", "html": "text/html", "png": "image/png"}
+    data = {kinds[k]: v for k, v in data.items()}
+    return {"output_type": "display_data", "metadata": {}, "data": data}
+
+
+def differ(stored, new, tolerance=0.0, **other):
+    return outputs.differences([printed(stored)], [printed(new)], tolerance, **other)
+
+
+@pytest.mark.parametrize(
+    "stored, new",
+    [
+        ("a  b\n---- ----\n", "a b\n--  --\n\n"),
+        ("<object at 0x7f0012>", "<object at 0x7fffff>"),
+        ("in /tmp/tmpab12_x/run", "in /tmp/tmpzz98/run"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("0.123", "0.124"),
+        ("1.5e-05", "1.6e-05"),
+        ("n = 1,234", "n = 1234"),
+        ("nan -0.5", "nan -0.5"),
+    ],
+)
+def test_the_same(stored, new):
+    assert differ(stored, new) == []
+
+
+@pytest.mark.parametrize(
+    "stored, new",
+    [
+        ("38 of 60", "39 of 60"),
+        ("0.123", "0.125"),
+        ("0.5", "-0.5"),
+        ("/m/01yrx", "/m/02yrx"),
+        ("cannot be used", "Pascal VOC"),
+        ("0.1 0.2", "0.1"),
+        ("2026-07-24", "2026-07-25"),
+    ],
+)
+def test_different(stored, new):
+    assert differ(stored, new) == [(stored, new)]
+
+
+def test_tolerance():
+    "Of a number up to 1 absolute, of a larger one relative; text is compared all the same"
+    assert differ("0.63 of 38", "0.65 of 38", 0.02) == []
+    assert differ("100 s", "102 s", 0.02) == [] and differ("100 s", "103 s", 0.02) != []
+    assert differ("0.63 low", "0.63 high", 0.02) == [("0.63 low", "0.63 high")]
+
+
+def test_a_missing_row_is_named_alone():
+    assert differ("a 1\nc 3\n", "a 1\nb 2\nc 3\n") == [(None, "b 2")]
+
+
+def test_tables_are_compared_by_their_text():
+    html = "<style>{}</style><table id='{}'><tr><td>{}</td></tr></table>"
+    same = [displayed(html=html.format(".x{}", 1, "12.30"), plain="narrow ...")]
+    other = [displayed(html=html.format(".y{}", 2, "12.31"), plain="wide")]
+    assert outputs.differences(same, other) == []
+    changed = [displayed(html=html.format(".x{}", 1, "yes"), plain="narrow ...")]
+    assert outputs.differences(same, changed) == [("12.30", "yes")]
+
+
+def png(width, height):
+    from base64 import b64encode
+    from io import BytesIO
+
+    from PIL import Image
+
+    Image.new("RGB", (width, height)).save(file := BytesIO(), "png")
+    return displayed(png=b64encode(file.getvalue()).decode(), plain="<Figure>")
+
+
+def test_pictures_are_there_and_as_large():
+    assert outputs.differences([png(100, 80)], [png(105, 80)]) == []
+    found = outputs.differences([png(100, 80)], [png(300, 80)])
+    assert found == [("picture of 100 x 80", "picture of 300 x 80")]
+    assert outputs.differences([png(100, 80)], []) == [
+        ("image/png, text/plain", "no output"),
+        ("<Figure>", None),
+    ]
+
+
+def test_what_varies_has_to_be_there():
+    assert differ("took 3 s", "took 4 s", varies=True) == []
+    assert outputs.differences([printed("took 3 s")], [], varies=True) != []
+
+
+def test_stderr_is_not_compared():
+    warning = {"output_type": "stream", "name": "stderr", "text": "careful"}
+    assert outputs.differences([warning], []) == []
+
+
+# The program
+
+
+@pytest.fixture
+def page(tmp_path):
+    "A function: a notebook of these (source, outputs), with these lines below its title"
+
+    def make(*cells, says=""):
+        title = f"# A page\n\n> Of a test\n{says}"
+        found = [{"cell_type": "markdown", "id": "t", "metadata": {}, "source": title}]
+        for i, (source, stored) in enumerate(cells):
+            cell = {"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": None}
+            found.append({**cell, "source": source, "outputs": stored})
+        kernel = {"name": "python3", "display_name": "python3", "language": "python"}
+        notebook = {"cells": found, "metadata": {"kernelspec": kernel}}
+        path = tmp_path / "page.ipynb"
+        path.write_text(json.dumps({**notebook, "nbformat": 4, "nbformat_minor": 5}))
+        return path
+
+    return make
+
+
+def run(*arguments):
+    "(exit status, what it says) of the program"
+    command = [sys.executable, ROOT / "scripts" / "outputs.py", *arguments]
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+def test_a_stale_page_fails_until_it_is_written(page):
+    path = page(
+        ("print('now', 6 * 7)", [printed("then 41\n")]),
+        ("#| varies: seconds\nimport time; print(time.time())", [printed("1.5\n")]),
+        ("#| data\nraise OSError('left out')", []),
+    )
+    status, said = run(path)
+    assert status == 1
+    assert "cell 1: print('now', 6 * 7)" in said and "cell 2" not in said and "OSError" not in said
+    line = next(line for line in said.splitlines() if "then 41" in line)
+    assert line.split("|")[1].strip() == "now 42"
+    assert run("--write", path)[0] == 0
+    stored = json.loads(path.read_text())["cells"]
+    assert stored[1]["outputs"][0]["text"] == ["now 42\n"]
+    assert stored[2]["outputs"][0]["text"] == ["1.5\n"], "what varies is left as it was"
+    assert run(path)[0] == 0
+    assert "0 notebooks run" in run("--changed", path)[1]
+
+
+def test_a_cell_that_fails(page):
+    status, said = run(page(("1/0", [])))
+    assert status == 1 and "ZeroDivisionError: division by zero" in said
+
+
+IMPORT = (
+    "#| data\nfrom natural_backdoors.base.errors import UserError; print(1)",
+    [printed("1\n")],
+)
+
+
+def test_what_is_not_run_says_when_it_was_and_with_which_code(page):
+    status, said = run(page(IMPORT))
+    assert status == 1 and "does not say when and on what" in said
+    status, said = run(path := page(IMPORT, says="\n- ran: long ago\n- code: 0000"))
+    assert status == 1 and "the code has changed since" in said and "long ago" in said
+    assert run("--write", "--flags", "data", path)[0] == 0
+    assert "long ago" not in path.read_text() and run(path)[0] == 0
+
+
+def test_code_digest_follows_imports_and_not_words():
+    "A docstring changes nothing, code does, in a module that is imported by another too"
+
+    def digest(code):
+        return outputs.canonical(ast.parse(code))
+
+    assert digest("def f(a):\n    'x'\n    return a  # b") == digest("def f(a):\n    return a")
+    assert digest("def f(a): return a") != digest("def f(a): return -a")
+    names = set(outputs.imports(ast.parse("from .files import x\nfrom . import y"), "base.cache"))
+    assert "base.files" in names and "base.y" in names
+    door = set(outputs.imports(ast.parse("from natural_backdoors import find_triggers")))
+    assert "sets.triggers" in door
+    registry = "MODULES = {'coco': 'data.coco:Coco'}"
+    assert set(outputs.imports(ast.parse(registry))) == {"data.coco"}
