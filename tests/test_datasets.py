@@ -1,5 +1,9 @@
+<<<<<<< HEAD
 """The contract of dataset managers: rows to codes, caching, finding a manager, and what it is
 told if it is wrong"""
+=======
+"The contract of dataset managers: rows to codes, caching, finding a manager, its mistakes"
+>>>>>>> data
 
 import os
 import subprocess
@@ -101,7 +105,7 @@ def test_splits(rows):
             for i, a, b in zip(m.images, m.matrix.indptr, m.matrix.indptr[1:])
         }
         assert got == want
-    assert set(codes.splits) == set(r[2] for r in rows)
+    assert set(codes.splits) == {r[2] for r in rows}
     assert codes.splits[0] == "train" or "train" not in codes.splits
 
 
@@ -281,7 +285,7 @@ class CustomDatasetManager(DatasetManager):
                         "cow": {f"both{i}" for i in range(9)}}
 
     def label_to_imgs(self, label_id, split):
-        \'\'\'Given a label ID and split (train/test), return the set of all image IDs this label appears in\'\'\'
+        \'\'\'Given a label ID and split, return the set of image IDs this label appears in\'\'\'
         return self._images[label_id]
 
     @property

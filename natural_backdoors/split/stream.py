@@ -23,7 +23,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..base.errors import UserError
-from ..data.images import cores, load_image, try_image, unreadable_image
+from natural_backdoors.data.images import (
+    cores,
+    load_image,
+    picture_suffix,
+    try_image,
+    unreadable_image,
+)
 from .card import class_names, count_rows
 from .poison import PoisonSplit, of_trigger
 
@@ -38,16 +44,6 @@ class Picture:
     sha256: str  # of `data`
     pixels: np.ndarray | None = None  # (size, size, 3), uint8, RGB; None: no size was asked for
 
-
-_SUFFIX = {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}
-
-
-def _suffix_of(data: bytes) -> str:
-    "The usual suffix of this kind of image file"
-    with Image.open(io.BytesIO(data)) as image:
-        kind = image.format.lower()
-    return _SUFFIX.get(kind, f".{kind}")
-
 # %% ../../nbs/api/split/08_stream.ipynb #07-stream-009
 def read_picture(
     row: int,  # position in the table of the split
@@ -59,7 +55,7 @@ def read_picture(
     data = Path(path).read_bytes()
     pixels = load_image(io.BytesIO(data), size or 32)  # 32: a quick look, whether it can be decoded
     if size is None:
-        return Picture(row, data, _suffix_of(data), hashlib.sha256(data).hexdigest())
+        return Picture(row, data, picture_suffix(data), hashlib.sha256(data).hexdigest())
     if not decoded:
         Image.fromarray(pixels).save(out := io.BytesIO(), "PNG", compress_level=1)
         data = out.getvalue()
