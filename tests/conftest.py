@@ -62,8 +62,8 @@ def graph_tool():
         if os.environ.get("NB_REQUIRE_GRAPH_TOOL") == "1":
             pytest.fail(f"graph-tool is required here, but: {e}")
         pytest.skip(
-            """graph-tool is not installed (conda-forge has it, and Debian: apt-get install
-            python3-graph-tool)"""
+            "graph-tool is not installed (conda-forge has it, and Debian: "
+            "apt-get install python3-graph-tool)"
         )
 
 

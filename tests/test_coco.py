@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-"""COCO and LVIS files against the json module and plain loops, whatever their spelling and
-wherever they are cut"""
-=======
 "COCO and LVIS files against the json module and plain loops, however spelled, wherever cut"
->>>>>>> data
 
 import json
 import sys
@@ -344,12 +339,7 @@ def test_images_are_downloaded_to_where_they_are_looked_for(tmp_path, monkeypatc
 
 
 def test_counts_of_real_coco_labels(tmp_path, real_data):
-<<<<<<< HEAD
-    """The labels of 15,000 images of COCO, written as the official file: 883 pairs overlap in
-    10 images, 701 in 15"""
-=======
     "15,000 images of COCO, written as the official file: 883 pairs overlap in 10 images, 701 in 15"
->>>>>>> data
     import gzip
 
     with gzip.open(real_data("coco15k/labels.csv.gz"), "rt", encoding="utf-8") as f:

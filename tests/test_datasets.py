@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-"""The contract of dataset managers: rows to codes, caching, finding a manager, and what it is
-told if it is wrong"""
-=======
 "The contract of dataset managers: rows to codes, caching, finding a manager, its mistakes"
->>>>>>> data
 
 import os
 import subprocess

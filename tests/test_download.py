@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-"""Downloads against a real server on the loopback address, which answers badly in every way
-there is; archives"""
-=======
 "Downloads against a real server on the loopback address that answers badly; archives"
->>>>>>> data
 
 import errno
 import gzip

@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-"""ImageNet ReaL on the real labels; label maps read as torch and plain loops do; killed,
-damaged, two at a time"""
-=======
 "ImageNet ReaL on the real labels; label maps as torch reads them; killed, damaged, two at once"
->>>>>>> data
 
 import io
 import json
@@ -258,12 +253,7 @@ def test_malicious_file_is_refused_and_not_run(tmp_path, zipped):
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), zipped=st.booleans())
 def test_damaged_bytes_are_refused_or_harmless(data, zipped):
-<<<<<<< HEAD
-    """Any change of the bytes outside the numbers gives the same tensor, another one, or a
-    UserError; nothing else"""
-=======
     "A change of bytes outside the numbers gives the same tensor, another, or a UserError"
->>>>>>> data
     torch = pytest.importorskip("torch")
     buffer = io.BytesIO()
     torch.save(torch.arange(20.0).reshape(4, 5), buffer, _use_new_zipfile_serialization=zipped)

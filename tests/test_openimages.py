@@ -25,8 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from http_server import serve
 
 COLUMNS = (
-    """ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,
-    IsDepiction,"""
+    "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,"
     "IsInside,XClick1X,XClick2X,XClick3X,XClick4X,XClick1Y,XClick2Y,XClick3Y,XClick4Y"
 ).split(",")
 FLAG_COLUMNS = ["IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside"]
@@ -40,12 +39,7 @@ def no_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
 
 
-<<<<<<< HEAD
-# ---------------------------------------------------------------- writing files as they are in the
-# wild
-=======
 # ---------------------------------------------- writing files as they are in the wild
->>>>>>> data
 
 
 def write_csv(path, header, rows, end="\n"):
@@ -214,12 +208,7 @@ def box_files(draw):
 def test_boxes_equal_plain_loops(
     tmp_path, monkeypatch, files, drop, min_area, min_area_for, columns, block
 ):
-<<<<<<< HEAD
-    """Present, as class and as trigger, for any flags and areas, any text of ids and labels,
-    and any order of rows"""
-=======
     "Present, as class and as trigger, for any flags and areas, text of ids and labels, order"
->>>>>>> data
     monkeypatch.setattr(pairs, "BLOCK", block)
     root = write_folder(tmp_path / "oi", files, columns=columns)
     data = OpenImages(
@@ -664,12 +653,7 @@ def test_second_start_reads_no_boxes(tmp_path, monkeypatch, options):
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_download_of_annotations_and_of_the_images_of_two_classes(tmp_path, monkeypatch, checked):
-<<<<<<< HEAD
-    """Over real HTTP: the annotation files where they belong, then only the images that are
-    needed, to their folders"""
-=======
     "Over real HTTP: annotation files where they belong, then only the images that are needed"
->>>>>>> data
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     there = write_folder(
         tmp_path / "there",

@@ -1,6 +1,7 @@
 """README.md is nbs/index.ipynb
 
-That the outputs in it are what running it gives is checked by scripts/outputs.py (`make notebooks`).
+That the outputs in it are what running it gives is checked by scripts/outputs.py
+(`make notebooks`).
 """
 
 import json
