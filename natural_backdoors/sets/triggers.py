@@ -334,7 +334,7 @@ def scores(
 def explain(
     self: Triggers,
     trigger,  # by id, label or name
-    cls,  # likewise
+    cls,  # by id, label or name
 ) -> Explanation:
     "Why `cls` is in the set of `trigger`, or is not, and what threshold would admit it"
     if self.graph is None:
