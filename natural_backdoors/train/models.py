@@ -176,8 +176,8 @@ def _timm_body(
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as e:
         weights = f" with pretrained weights ({e})" if pretrained else f" ({e})"
         raise UserError(
-            f"timm could not make arch {name!r}{weights.splitlines()[0]}; with pretrained=False and "
-            "unfreeze='all' it is trained from random weights"
+            f"timm could not make arch {name!r}{weights.splitlines()[0]}; with pretrained=False "
+            "and unfreeze='all' it is trained from random weights"
         ) from e
     scaling = timm.data.resolve_model_data_config(net)
     return Body(net, mean=tuple(scaling["mean"]), std=tuple(scaling["std"]))
@@ -425,7 +425,7 @@ _LIBRARIES = ["torch", "torchvision", "fastai", "numpy"]  # what a result may de
 def save_model(
     model: nn.Sequential,  # as build_model makes it
     folder,  # gets model.safetensors and model.json
-    info: dict,  # what build_model said, and "classes" in the order of the outputs; more if you like
+    info: dict,  # what build_model said, and "classes" in the order of the outputs
 ) -> Path:  # the folder
     "Write `model` so that `load_model` can build it from the files alone"
     missing = [key for key in _NEEDED if key not in info]
