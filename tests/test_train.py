@@ -53,7 +53,7 @@ SETTINGS = dict(
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    "The networks are small, and other tests may be running; how many threads there are shows in the last digits"
+    "The networks are small, and other tests may be running; threads show in the last digits"
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -143,7 +143,7 @@ class Stop(Callback):
 
 
 def test_trained_twice(split, arrays, whole, tmp_path):
-    "The same seed gives the same bytes, another one others; the states of the caller's generators are left alone"
+    "The same seed gives the same bytes, another one others; the caller's generators are left alone"
     before = torch.get_rng_state()
     train_split(split, tmp_path / "again", images=arrays, **SETTINGS)
     assert_same(whole.folder, tmp_path / "again")
@@ -161,9 +161,11 @@ from natural_backdoors.train.runs import train_split
 torch.set_num_threads(1)
 class Die(Callback):
     def before_batch(self):
-        if self.training and (self.learn.epoch, self.learn.iter) == (2, 3): os.kill(os.getpid(), signal.SIGKILL)
+        if self.training and (self.learn.epoch, self.learn.iter) == (2, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
 split, folder, which, settings = sys.argv[1:]
-train_split(PoisonSplit.load(split), folder, cbs=lambda name: [Die()]*(name == which), resume=True, **json.loads(settings))
+cbs = lambda name: [Die()] * (name == which)
+train_split(PoisonSplit.load(split), folder, cbs=cbs, resume=True, **json.loads(settings))
 """
 
 
@@ -429,7 +431,7 @@ def test_tensorboard(split, arrays, tmp_path):
 
 
 def test_mixed_precision_is_continued(split, arrays, tmp_path, monkeypatch):
-    "fastai's mixed precision with a real gradient scaler, on the CPU: interrupted and continued, the same bytes"
+    "fastai's mixed precision with a real gradient scaler, on the CPU: continued, the same bytes"
     from fastai.callback import fp16
 
     monkeypatch.setattr(
