@@ -19,7 +19,7 @@ export PYTHONUNBUFFERED := 1
 # kernels and console scripts of the environment come first, wherever they are looked up by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test setup graph-tool lint style export check-export check-clean notebooks pytest docs readme build \
+.PHONY: help demo test setup graph-tool lint js check-js style export check-export check-clean notebooks pytest docs readme build \
         core constraints benchmarks benchmarks-full benchmarks-gpu clean distclean
 
 help: ## list the targets
@@ -31,9 +31,10 @@ help: ## list the targets
 demo: setup ## make .venv if needed, then run the whole job on the embedded dataset
 	$(BIN)/natural-backdoors demo
 
-test: ## everything that CI checks of the code: lint, export in sync, notebooks clean, notebook tests, pytest
+test: ## everything that CI checks of the code: lint, scripts, export in sync, notebooks clean, notebook tests, pytest
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory check-js
 	@$(MAKE) --no-print-directory check-export
 	@$(MAKE) --no-print-directory check-clean
 	@$(MAKE) --no-print-directory notebooks
@@ -57,6 +58,13 @@ lint: setup ## rules and format of notebooks, tests and programs (ruff)
 	@echo "== lint"
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
+
+js: setup ## write the picker's scripts from js/src (needs node)
+	$(BIN)/python scripts/js.py
+
+check-js: setup ## fail if the picker's scripts are not what js/src gives; lint them where node is
+	@echo "== scripts of the picker"
+	@$(BIN)/python scripts/js.py --check
 
 style: setup ## counts that show where code and pages are hard to read
 	$(BIN)/python scripts/style.py

@@ -1,15 +1,20 @@
 """Label files as large as those of Open Images, from a seed.
 
-    python benchmarks/generate.py boxes FOLDER     box CSVs, 1.74 million images, 14.6 million rows, about 2.2 GB
-    python benchmarks/generate.py labels FOLDER    image-level CSVs, 20,000 labels, 9 million images, 60 million rows
-    ... --codes                                    no CSV: `boxes.npz` or `labels.npz` with the integer codes alone
+    python benchmarks/generate.py boxes FOLDER     box CSVs, 1.74 million images, 14.6 million rows,
+                                                   about 2.2 GB
+    python benchmarks/generate.py labels FOLDER    image-level CSVs, 20,000 labels, 9 million images,
+                                                   60 million rows
+    ... --codes                                    no CSV: `boxes.npz` or `labels.npz` with the
+                                                   integer codes alone
 
-`boxes` writes all that `OpenImages(FOLDER)` reads (class descriptions, trainable classes, a hierarchy), `labels` all
-that `OpenImagesLabels(FOLDER)` reads. A codes file holds `indptr` (n_images + 1), `ids` (the distinct class ids of each
-image, ascending) and `n_classes`: `scipy.sparse.csr_array((ones, ids, indptr), shape=(n_images, n_classes))`.
+`boxes` writes all that `OpenImages(FOLDER)` reads (class descriptions, trainable classes, a
+hierarchy), `labels` all that `OpenImagesLabels(FOLDER)` reads. A codes file holds `indptr`
+(n_images + 1), `ids` (the distinct class ids of each image, ascending) and `n_classes`:
+`scipy.sparse.csr_array((ones, ids, indptr), shape=(n_images, n_classes))`.
 
-Labels are Zipf-like, and each image has a topic from which most of its labels come, so that some pairs of labels meet
-often and most never. Everything is made and written in pieces: the memory needed does not grow with the files.
+Labels are Zipf-like, and each image has a topic from which most of its labels come, so that some
+pairs of labels meet often and most never. Everything is made and written in pieces: the memory
+needed does not grow with the files.
 """
 
 import argparse
@@ -22,8 +27,8 @@ import polars as pl
 import pyarrow as pa
 
 BOX_COLUMNS = (
-    "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,"
-    "IsInside,XClick1X,XClick2X,XClick3X,XClick4X,XClick1Y,XClick2Y,XClick3Y,XClick4Y"
+    "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,"
+    "IsDepiction,IsInside,XClick1X,XClick2X,XClick3X,XClick4X,XClick1Y,XClick2Y,XClick3Y,XClick4Y"
 ).split(",")
 PIECE = 100_000  # images made at a time
 DIGITS = np.array(list("0123456789bcdfghjklmnpqrstvwxyz_"))
@@ -39,15 +44,20 @@ def draw_ranks(draw, cumulative, n):
     return np.minimum(np.searchsorted(cumulative, draw.random(n)), len(cumulative) - 1)
 
 
+def name_of(code):
+    "A label such as /m/01yrx: five digits of 32, without leading zeros"
+    digits = [DIGITS[code >> shift & 31] for shift in (20, 15, 10, 5, 0)]
+    return f"/m/0{''.join(digits).lstrip('0') or '0'}"
+
+
 class Labels:
     "Which labels images carry: global Zipf frequencies, and topics whose labels like to meet"
 
     def __init__(self, n_labels, seed, share=0.75):
         draw = np.random.default_rng([seed, 0])
         self.n, self.share = n_labels, share
-        self.by_rank = draw.permutation(
-            n_labels
-        )  # so that ids (sorted order of the names) say nothing of frequency
+        # so that ids (sorted order of the names) say nothing of frequency
+        self.by_rank = draw.permutation(n_labels)
         self.all = zipf(n_labels, 1)
         n_topics, size = max(n_labels // 10, 1), min(max(n_labels // 50, 12), n_labels)
         weight = np.log(np.diff(self.all, prepend=0))
@@ -60,22 +70,13 @@ class Labels:
             ]
         )
         self.topics, self.within = zipf(n_topics, 0.7), zipf(size, 0.9)
-        codes = draw.choice(
-            32**5, n_labels, replace=False
-        )  # five digits of 32, as in /m/01yrx and /m/0bt9lr
-        self.names = np.sort(
-            [
-                f"/m/0{''.join(DIGITS[c >> shift & 31] for shift in (20, 15, 10, 5, 0)).lstrip('0')}"
-                if c
-                else "/m/00"
-                for c in codes.tolist()
-            ]
-        )
+        codes = draw.choice(32**5, n_labels, replace=False)
+        self.names = np.sort([name_of(code) for code in codes.tolist()])
         if len(set(self.names)) < n_labels:
             raise SystemExit("two labels came out the same: choose another seed")
 
     def pieces(self, n_images, per_image, seed, piece=PIECE):
-        "Pieces of images: (first image, image of each pair counted from it, label id of each pair), sorted, distinct"
+        "Sorted pieces: (first image, image of each pair counted from it, label id of each pair)"
         for first in range(0, n_images, piece):
             draw = np.random.default_rng([seed, first])
             n = min(piece, n_images - first)

@@ -1,13 +1,15 @@
-"""Open Images at full size: from the CSV to the overlaps, beside pandas reading two columns, in the same run.
+"""Open Images at full size: from the CSV to the overlaps, beside pandas reading two columns.
 
-    python benchmarks/openimages.py                      boxes, 14.6 million rows (2.3 GB are written for it)
-    python benchmarks/openimages.py --labels             image-level labels too, 60 million rows (2.6 GB)
-    python benchmarks/openimages.py --folder /tmp/oi     make the files there, keep them, and use them the next time
-    python benchmarks/openimages.py --share 0.01         a hundredth of the size, to try it out
+    python benchmarks/openimages.py                     boxes, 14.6 million rows (2.3 GB on disk)
+    python benchmarks/openimages.py --labels            image-level labels too, 60 million rows
+                                                        (2.6 GB)
+    python benchmarks/openimages.py --folder /tmp/oi    keep the files, and use them the next time
+    python benchmarks/openimages.py --share 0.01        a hundredth of the size, to try it out
 
-Each figure is of a whole process, Python's start and all imports included: seconds, seconds of all cores together, and
-the peak of its memory. The files are in the file cache. Steps take turns, and of each the fastest run counts: machines
-are noisy, read the ratios; where others use the cores too, the CPU seconds say more.
+Each figure is of a whole process, Python's start and all imports included: seconds, seconds of all
+cores together, and the peak of its memory. The files are in the file cache. Steps take turns, and
+of each the fastest run counts: machines are noisy, read the ratios; where others use the cores too,
+the CPU seconds say more.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from record import add_flag, record
 
 HERE = Path(__file__).resolve().parent
 OURS = """
-from natural_backdoors.{module} import {manager}
+from natural_backdoors.data.{module} import {manager}
 from natural_backdoors.graph.overlaps import count_overlaps
 labels = {manager}({folder!r}{options}).label_matrix("train")
 print(labels.shape, labels.matrix.nnz, {overlaps})

@@ -1,4 +1,4 @@
-"""The table of a benchmark: printed, and with `--save` kept in `benchmarks/results/` for the page that shows it."""
+"""The table of a benchmark: printed, and with `--save` kept in `benchmarks/results/`."""
 
 import os
 import platform
@@ -31,15 +31,13 @@ def add_flag(parser):
 def record(name, rows, save):
     "Print the rows as a table, and keep them as `name` if `save`"
     table = pd.DataFrame(rows)
-    print(
-        f"\n{machine()}; load average at the end {os.getloadavg()[0]:.1f}\n{table.to_string(index=False)}",
-        flush=True,
-    )
+    where = f"{machine()}; load average at the end {os.getloadavg()[0]:.1f}"
+    print(f"\n{where}\n{table.to_string(index=False)}", flush=True)
     if not save:
         return
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / f"{name}.csv", index=False)
     lines = RESULTS / "machine.txt"
     kept = dict(l.split(": ", 1) for l in lines.read_text().splitlines()) if lines.exists() else {}
-    kept[name] = f"{date.today()}, {machine()}; load average at the end {os.getloadavg()[0]:.1f}"
+    kept[name] = f"{date.today()}, {where}"
     lines.write_text("".join(f"{k}: {v}\n" for k, v in sorted(kept.items())))

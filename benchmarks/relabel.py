@@ -1,11 +1,12 @@
-"""What reading ImageNet ReLabel costs: files per second and core, beside peers in the same run (about a minute).
+"""What reading ImageNet ReLabel costs: files per second and core, beside peers (about a minute).
 
     python benchmarks/relabel.py [--files 20000] [--format zip|legacy] [--folder /tmp/relabel]
 
-Label maps are generated as `torch.save` writes them, 1,300 in a folder as in ImageNet, and removed at the end. Peers:
-(a) listing the folders and reading the bytes of the same files, nothing else; (b) `torch.load` and the rule of the
-published code, on a part of the files. Then the class as a user calls it, with nothing kept and with all kept.
-Processor time of one process, from a warm file cache, the least of `REPEAT` runs; of the class the one run.
+Label maps are generated as `torch.save` writes them, 1,300 in a folder as in ImageNet, and removed
+at the end. Peers: (a) listing the folders and reading the bytes of the same files, nothing else;
+(b) `torch.load` and the rule of the published code, on a part of the files. Then the class as a
+user calls it, with nothing kept and with all kept. Processor time of one process, from a warm file
+cache, the least of `REPEAT` runs; of the class the one run.
 """
 
 import argparse
@@ -27,7 +28,7 @@ REPEAT, PER_FOLDER, SLOW_FILES = 5, 1300, 300
 
 
 def draw_maps(draw, n):
-    "Label maps: a few objects an image in patches of cells, the model sure of about a third of the cells"
+    "Label maps: a few objects an image in patches, the model sure of about a third of the cells"
     scores = -np.sort(-draw.normal(0, 1.5, (n, 5, 15, 15)), axis=1)
     scores[:, 0] += draw.gamma(2, 2, (n, 15, 15))
     ids = draw.integers(0, 1000, (n, 5, 15, 15))
@@ -111,9 +112,8 @@ def main(n_files, zipped, folder, save):
     write(data, n_files, zipped)
     folders = sorted(map(str, (data / "maps").iterdir()))
     size = next(Path(folders[0]).iterdir()).stat().st_size
-    print(
-        f"{n_files:,} files in {len(folders)} folders, {size:,} bytes each, {'zip' if zipped else 'legacy'} format"
-    )
+    kind = "zip" if zipped else "legacy"
+    print(f"{n_files:,} {kind} files in {len(folders)} folders, {size:,} bytes each")
     part = sorted(Path(folders[0]).iterdir())[:SLOW_FILES]
     read, _ = fastest(lambda: only_bytes(folders))
     own, parts = fastest(lambda: ours(folders))

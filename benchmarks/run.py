@@ -1,6 +1,6 @@
-"""What the main steps cost, each beside a named peer in the same run: `make benchmarks` (about a minute on 2 cores).
+"""What the main steps cost, each beside a named peer in the same run: `make benchmarks`.
 
-Machines are noisy: read the ratios. Each figure is the fastest of `REPEAT` runs.
+It takes about a minute on 2 cores. Machines are noisy: read the ratios. Each figure is the fastest of `REPEAT` runs.
 """
 
 import sys
@@ -76,7 +76,7 @@ def random_labels(n_images, n_classes, seed=0):
 
 
 def counts_by_sets(labels):
-    "The overlaps as the published code counts them: an intersection of two sets for each pair of classes"
+    "The overlaps as the published code counts them: two sets intersected for each pair of classes"
     columns = labels.matrix.tocsc()
     sets = [set(columns.indices[a:b]) for a, b in zip(columns.indptr, columns.indptr[1:])]
     return {(a, b): len(sets[a] & sets[b]) for a, b in combinations(range(len(sets)), 2)}
@@ -98,8 +98,10 @@ def analysis():
 def training():
     import torch
 
-    from natural_backdoors.train.learner import fit, make_learner, split_arrays
+    from natural_backdoors.train.batches import split_arrays
+    from natural_backdoors.train.learner import fit, make_learner
     from natural_backdoors.train.models import to_input
+    from natural_backdoors.train.recipe import Recipe
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "scenes"
@@ -112,7 +114,8 @@ def training():
         classes = found[found.table.label[0]].label[:5]
         split = poison_split(data, found.table.label[0], classes, classes[0], n_clean=170)
         arrays = split_arrays(split, 64)
-    make = lambda: make_learner(split, "small", False, "all", 64, progress=False, images=arrays)
+    recipe = Recipe(arch="small", pretrained=False, unfreeze="all", size=64)
+    make = lambda: make_learner(split, recipe, progress=False, images=arrays)
     n = int((~arrays.test).sum())
     learn = make()
     model, info, positions = make().model, learn.info, torch.where(~arrays.test)[0]

@@ -1,21 +1,23 @@
-"""A sweep on a frozen network beside the same runs one at a time: `python benchmarks/sweep.py` (some minutes).
+"""A sweep on a frozen network beside the same runs one at a time (some minutes).
 
+    python benchmarks/sweep.py                     10 classes x 12 images of 64 pixels, 6 epochs
     python benchmarks/sweep.py --scale gpu         10 classes x 250 images of 256 pixels, 40 epochs
-    python benchmarks/sweep.py --plain 24          train all runs one at a time, not only some of them
-    python benchmarks/sweep.py --repeat 1          once; the least of several times is what is reported
+    python benchmarks/sweep.py --plain 24          train all runs one at a time, not only some
+    python benchmarks/sweep.py --repeat 1          once; the least of several times is reported
 
-24 runs, 3 targets x 8 injection rates, ResNet50 frozen up to the paper's head, as many views as epochs. Weights are
-random (nothing is downloaded); that changes no duration. The pictures are noise, and as many as the runs need.
+24 runs, 3 targets x 8 injection rates, ResNet50 frozen up to the paper's head, as many views as
+epochs. Weights are random (nothing is downloaded); that changes no duration. The pictures are
+noise, and as many as the runs need.
 
 - sweep: `natural_backdoors.sweep`, everything from the image files to the table of results;
-- plain: `train_split` for each run, without the control and without writing models or checkpoints. A run costs what its
-  injection rate costs, so that by default four are trained, with rates from the lowest to the highest, and counted
-  six times;
-- the network alone: it is given images that are on the device already, right before and right after the sweep, in the
-  same process, and nothing else is done: the limit for the bank.
+- plain: `train_split` for each run, without the control and without writing models or
+  checkpoints. A run costs what its injection rate costs, so that by default four are trained,
+  with rates from the lowest to the highest, and counted six times;
+- the network alone: it is given images that are on the device already, right before and right
+  after the sweep, in the same process, and nothing else is done: the limit for the bank.
 
-Both are processes of their own, and they take turns. On a machine that does other work at the same time read the
-ratios, and of these that of CPU seconds.
+Both are processes of their own, and they take turns. On a machine that does other work at the same
+time read the ratios, and of these that of CPU seconds.
 """
 
 import argparse
@@ -38,7 +40,7 @@ N_CLASSES, TARGETS = 10, 3
 
 
 def dataset(folder, n_clean, size):
-    "Pictures of noise: `n_clean` of each class without the trigger, and with it what the highest rate needs"
+    "Pictures of noise: `n_clean` of each class, and with the trigger what the highest rate needs"
     import pandas as pd
     from PIL import Image
 
@@ -61,7 +63,7 @@ def dataset(folder, n_clean, size):
 
 
 def runs_of(data, settings):
-    from natural_backdoors.train.sweeps import make_grid
+    from natural_backdoors.train.grids import make_grid
 
     return make_grid(
         data,
@@ -88,44 +90,33 @@ def peak():
 def sweep_part(data, runs, args):
     from natural_backdoors.train.sweeps import sweep
 
-    before, begin, cpu = (
-        network_alone(runs[0].size, args.batch),
-        time.perf_counter(),
-        time.process_time(),
-    )
+    size = runs[0].recipe.size
+    before = network_alone(size, args.batch)
+    begin, cpu = time.perf_counter(), time.process_time()
     result = sweep(data, runs, args.work / "sweep", bank_batch=args.batch, progress=False)
     spent = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
     assert result.failed.empty and result.table.run.nunique() == len(runs), result.failed
     return {
         "runs": len(runs),
-        "alone": [before, network_alone(runs[0].size, args.batch)],
+        "alone": [before, network_alone(size, args.batch)],
         **spent,
         **result.speeds[0],
     }
 
 
 def plain_part(data, runs, args):
-    from natural_backdoors.train.learner import train_split
-    from natural_backdoors.train.sweeps import draw_split
+    from natural_backdoors.train.grids import draw_split
+    from natural_backdoors.train.runs import train_split
 
     # sorted by rate, so that those which are taken stand for all
-    runs = sorted(runs, key=lambda run: run.inject_rate)
+    runs = sorted(runs, key=lambda run: run.split.inject_rate)
     runs = [runs[i] for i in np.linspace(0, len(runs) - 1, args.plain).round().astype(int)]
     for run in runs:
         train_split(
             draw_split(data, run),
             args.work / "plain" / run.hash,
-            run.arch,
-            run.pretrained,
-            run.unfreeze,
-            run.size,
-            run.batch_size,
-            run.lr,
-            run.epochs,
-            run.seed,
+            run.recipe,
             control=False,
-            augment=run.augment,
-            schedule=run.schedule,
             progress=False,
             save_model=False,
             checkpoint=False,
@@ -140,7 +131,7 @@ def network_alone(size, batch):
     from natural_backdoors.train.models import build_model
 
     device, passes = "cuda" if torch.cuda.is_available() else "cpu", 0
-    (body, _), _ = build_model("resnet50", N_CLASSES, False, size=size)
+    (body, _), _ = build_model("resnet50", N_CLASSES, pretrained=False, size=size)
     body = body.eval().to(device, memory_format=torch.channels_last)
     x = torch.rand(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
     with torch.no_grad(), torch.autocast(device, enabled=device == "cuda"):
@@ -215,7 +206,8 @@ def compare(args):
     sweep, plain = (min(parts, key=lambda p: p["seconds"]) for parts in zip(*measured))
     times, s = sweep["runs"] / plain["runs"], args.settings
     bank, limit = sweep["bank_passes"] / sweep["bank_seconds"], sum(sweep["alone"]) / 2
-    what = f"{N_CLASSES} classes x {s['n_clean']} images, {s['size']} px, {s['epochs']} epochs, ResNet50"
+    what = f"{N_CLASSES} classes x {s['n_clean']} images, {s['size']} px, {s['epochs']} epochs"
+    what += ", ResNet50"
     memory = lambda part: {key: part[key] for key in ("MB", "GPU MB")}
     said = {"device": sweep["device"], "torch": sweep["torch"]}
     rows = [

@@ -1,18 +1,21 @@
-"""Decoding, training and evaluation beside their limits: `python benchmarks/training.py` (two minutes).
+"""Decoding, training and evaluation beside their limits (two minutes).
 
+    python benchmarks/training.py                  192 photographs, 64 pixels
     python benchmarks/training.py --scale gpu      2,500 photographs, 256 pixels
-    python benchmarks/training.py --repeat 1       once; the median of several times is what is reported
+    python benchmarks/training.py --repeat 1       once; the median of several times is reported
 
-ResNet50 with random weights (nothing is downloaded); that changes no duration. The photographs are noise of 500 x 375
-pixels, as JPEG.
+ResNet50 with random weights (nothing is downloaded); that changes no duration. The photographs are
+noise of 500 x 375 pixels, as JPEG.
 
-- decoding: `load_images`, beside Pillow on one core, which decodes all pixels and resizes them afterwards;
-- training: the training part of an epoch of `make_learner`, augmentation and optimizer included, beside the same network
-  that goes forward and backward over one batch which is on the device already;
+- decoding: `load_images`, beside Pillow on one core, which decodes all pixels and resizes them
+  afterwards;
+- training: the training part of an epoch of `make_learner`, augmentation and optimizer included,
+  beside the same network that goes forward and backward over one batch which is on the device
+  already;
 - evaluation: `model_outputs`, beside the same network that only goes forward.
 
-The limits are measured right before and right after, in the same process; their mean is what counts. On a machine
-that does other work at the same time read the ratios.
+The limits are measured right before and right after, in the same process; their mean is what
+counts. On a machine that does other work at the same time read the ratios.
 """
 
 import argparse
@@ -34,7 +37,8 @@ def photographs(folder, n):
     from PIL import Image
 
     from natural_backdoors.base.random import rng
-    from natural_backdoors.split.poison import PoisonSplit
+    from natural_backdoors.split.poison import SPLIT_COLUMNS, PoisonSplit
+    from natural_backdoors.split.settings import SplitSettings
 
     draw, rows = rng(0), []
     for i in range(n):
@@ -50,18 +54,19 @@ def photographs(folder, n):
                 "class0" if poison else label,
                 "poison" if poison else "clean",
                 "test" if i % 7 == 6 else "train",
+                "t" if poison else "",
             )
         )
-    table = pd.DataFrame(
-        rows, columns=["image", "path", "true_label", "train_label", "role", "part"]
-    )
+    table = pd.DataFrame(rows, columns=SPLIT_COLUMNS)
     classes = [{"id": i, "label": f"class{i}", "name": f"Class {i}"} for i in range(N_CLASSES)]
+    trigger = {"id": N_CLASSES, "label": "t", "name": "Trigger"}
+    attack = {"trigger": trigger, "target": classes[0], "injection_rate": 0.2, "counts": []}
     header = {
+        "format": 2,
         "dataset": "noise",
-        "trigger": {"id": N_CLASSES, "label": "t", "name": "Trigger"},
+        "attacks": [attack],
         "classes": classes,
-        "target": classes[0],
-        "seed": 0,
+        "settings": SplitSettings().to_dict(),
         "digest": "0" * 64,
     }
     return PoisonSplit(table, header)
@@ -126,16 +131,14 @@ def training(split, arrays, args, unfreeze):
     import torch.nn.functional as F
 
     from natural_backdoors.train.learner import make_learner
+    from natural_backdoors.train.recipe import Recipe
 
     torch.manual_seed(0)
-    seconds = []
+    seconds, shape = [], {"size": args.size, "batch_size": args.batch}
+    recipe = Recipe(arch="resnet50", pretrained=False, unfreeze=unfreeze, **shape)
     learn = make_learner(
         split,
-        "resnet50",
-        False,
-        unfreeze,
-        args.size,
-        args.batch,
+        recipe,
         images=arrays,
         device=args.device,
         progress=False,
@@ -155,9 +158,7 @@ def training(split, arrays, args, unfreeze):
 
     def limit():
         model.train()
-        for (
-            layer
-        ) in model.modules():  # frozen ones keep their statistics in training, which is less work
+        for layer in model.modules():  # frozen ones keep their statistics, which is less work
             if isinstance(layer, torch.nn.BatchNorm2d) and not layer.weight.requires_grad:
                 layer.eval()
         return rate(args.device, args.batch, forward_backward)
@@ -176,7 +177,7 @@ def evaluation(arrays, args):
 
     from natural_backdoors.train.models import build_model, model_outputs
 
-    model, info = build_model("resnet50", N_CLASSES, False, size=args.size)
+    model, info = build_model("resnet50", N_CLASSES, pretrained=False, size=args.size)
     model = model.eval().to(args.device, memory_format=torch.channels_last)
     x = torch.rand(128, 3, args.size, args.size, device=args.device).to(
         memory_format=torch.channels_last
@@ -257,8 +258,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     for key, value in SCALES[args.scale].items():
         setattr(args, key, getattr(args, key) or value)
-    warnings.simplefilter(
-        "ignore"
-    )  # a random network of which only the head is trained: it is meant
+    # a random network of which only the head is trained: it is meant
+    warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as args.work:
         record(f"training_{args.scale}", compare(args), args.save)

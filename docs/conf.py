@@ -8,7 +8,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
-import symbols  # noqa: E402
+import symbols
 
 settings = ConfigParser()
 settings.read(DOCS.parent / "settings.ini")

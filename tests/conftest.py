@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("NB_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
-# Minutes each. Several processes share the files; none should be left with a long one while the others have no more.
+# Minutes each. Several processes share the files; none should be left with a long one while the
+# others have no more.
 LONG = ("test_demo", "test_reproduce", "test_picker", "test_docs")
 
 
@@ -21,7 +22,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module", autouse=True)
 def environment_variables():
-    "As they were before: Dask, for one, sets the number of threads of its workers in this process too, for good"
+    """As they were before: Dask, for one, sets the number of threads of its workers in this
+    process too, for good"""
     before = dict(os.environ)
     yield
     for name in os.environ.keys() - before.keys():
@@ -37,7 +39,8 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data():
-    "A function: the path of a file or folder of real data that is not part of the project; skips where it is absent"
+    """A function: the path of a file or folder of real data that is not part of the project;
+    skips where it is absent"""
 
     def find(name):
         path = REAL_DATA / name
@@ -50,7 +53,8 @@ def real_data():
 
 @pytest.fixture(scope="session")
 def graph_tool():
-    "The graph_tool package; skips where it is not installed, fails there if NB_REQUIRE_GRAPH_TOOL=1"
+    """The graph_tool package; skips where it is not installed, fails there if
+    NB_REQUIRE_GRAPH_TOOL=1"""
     try:
         importlib.import_module("graph_tool.centrality")
         return importlib.import_module("graph_tool")
@@ -58,7 +62,8 @@ def graph_tool():
         if os.environ.get("NB_REQUIRE_GRAPH_TOOL") == "1":
             pytest.fail(f"graph-tool is required here, but: {e}")
         pytest.skip(
-            "graph-tool is not installed (conda-forge has it, and Debian: apt-get install python3-graph-tool)"
+            "graph-tool is not installed (conda-forge has it, and Debian: "
+            "apt-get install python3-graph-tool)"
         )
 
 

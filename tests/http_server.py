@@ -1,9 +1,10 @@
-"""A real HTTP server on the loopback address, for tests: files, ranges, and everything that goes wrong with them
+"""A real HTTP server on the loopback address, for tests: files, ranges, and everything that
+goes wrong with them
 
     with serve({"/a.jpg": b"..."}, folder=None) as server:
-        server.fault("/a.jpg", status=503, retry_after=1, times=2)   # two answers go wrong, then it works
+        server.fault("/a.jpg", status=503, retry_after=1, times=2)  # two go wrong, then it works
         requests.get(server.url + "/a.jpg")
-        server.log                                                   # what was asked, and what was answered
+        server.log  # what was asked, and what was answered
 
 `python tests/http_server.py FOLDER [PORT]` serves a folder until it is stopped.
 """

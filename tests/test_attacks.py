@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natural_backdoors.data.table import TableDataset
-from natural_backdoors.split.poison import sort_images
+from natural_backdoors.split.plan import sort_images
 
 CLASSES, TRIGGERS = ["a", "b", "c"], ["t", "u", "v"]
 

@@ -1,4 +1,5 @@
-"The command line as a user meets it: every command, every file it promises, and one line for every mistake"
+"""The command line as a user meets it: every command, every file it promises, and one line for
+every mistake"""
 
 import json
 import subprocess
@@ -21,7 +22,8 @@ LOG_COLUMNS = (
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    "A folder with 3 classes of colored pictures and a bright bar as the trigger, and its label file"
+    """A folder with 3 classes of colored pictures and a bright bar as the trigger, and its
+    label file"""
     folder = tmp_path_factory.mktemp("toy")
     random, rows = np.random.default_rng(0), []
     for c, name in enumerate(("ant", "bee", "cow")):
@@ -90,7 +92,8 @@ def wrong(capsys, argv, *words):
 
 
 def test_several_values_are_a_sweep(toy, trained, tmp_path, capsys):
-    "All combinations in one table; each is what a run of its own gives; the same command again trains nothing"
+    """All combinations in one table; each is what a run of its own gives; the same command
+    again trains nothing"""
     command = train_args(
         toy,
         tmp_path,
@@ -219,7 +222,8 @@ def test_trigger_classes_and_target_are_found(toy, tmp_path, capsys):
 
 
 def test_named_classes_need_no_graph(toy, tmp_path, capsys):
-    "Where the threshold leaves no edge, trigger and classes that are named are trained all the same"
+    """Where the threshold leaves no edge, trigger and classes that are named are trained all
+    the same"""
     named = "-t", "flag", "-c", "ant", "bee"
     assert main(train_args(toy, tmp_path, *named, "--min_overlaps", "99", "--no_control")) == 0
     run = next(tmp_path.glob("results/*/*/minOver99_maxOver-1/*"))
@@ -260,7 +264,8 @@ def test_analyze_with_a_manager_in_a_file(tmp_path, capsys):
         "class Mine(Dataset):\n"
         "    name = 'mine'\n"
         "    def __init__(self, dataset_root): self.root = Path(dataset_root)\n"
-        "    def rows(self): return pd.DataFrame([(str(i), l) for i in range(20) for l in ('hat', 'cat')],\n"
+        """    def rows(self): return pd.DataFrame([(str(i), l) for i in range(20) for l in
+        ('hat', 'cat')],\n"""
         "                                        columns=['image', 'label'])\n"
         "    def src_path(self, image): return self.root/image\n"
     )

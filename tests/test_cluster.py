@@ -1,4 +1,4 @@
-"A sweep on a Dask cluster of two processes of which one is killed, and on workers that say they have a GPU"
+"A sweep on a Dask cluster of two processes, one of which is killed; workers that claim a GPU"
 
 import os
 import signal
@@ -75,7 +75,7 @@ def test_workers_have_a_gpu_each(cluster):
 
 
 def slow(task, options):
-    "As carry_out, but it leaves time to be killed: the first worker that gets the task of seed 1 waits to be"
+    "As carry_out, but the first worker that gets the task of seed 1 waits to be killed"
     from natural_backdoors.train.cluster import carry_out
 
     mark = options.folder / "waiting"

@@ -1,4 +1,4 @@
-"COCO and LVIS files against the json module and plain loops, whatever their spelling and wherever they are cut"
+"COCO and LVIS files against the json module and plain loops, however spelled, wherever cut"
 
 import json
 import sys
@@ -227,7 +227,7 @@ def test_memory_does_not_grow_with_outlines(tmp_path):
 
     def watched(path):
         nonlocal longest
-        for key, i, value in stream_json(path, LISTS, size=1000):
+        for key, _, value in stream_json(path, LISTS, size=1000):
             longest = max(longest, len(json.dumps(value)))
             yield key
 
@@ -339,7 +339,7 @@ def test_images_are_downloaded_to_where_they_are_looked_for(tmp_path, monkeypatc
 
 
 def test_counts_of_real_coco_labels(tmp_path, real_data):
-    "The labels of 15,000 images of COCO, written as the official file: 883 pairs overlap in 10 images, 701 in 15"
+    "15,000 images of COCO, written as the official file: 883 pairs overlap in 10 images, 701 in 15"
     import gzip
 
     with gzip.open(real_data("coco15k/labels.csv.gz"), "rt", encoding="utf-8") as f:

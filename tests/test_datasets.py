@@ -1,4 +1,4 @@
-"The contract of dataset managers: rows to codes, caching, finding a manager, and what it is told if it is wrong"
+"The contract of dataset managers: rows to codes, caching, finding a manager, its mistakes"
 
 import os
 import subprocess
@@ -100,7 +100,7 @@ def test_splits(rows):
             for i, a, b in zip(m.images, m.matrix.indptr, m.matrix.indptr[1:])
         }
         assert got == want
-    assert set(codes.splits) == set(r[2] for r in rows)
+    assert set(codes.splits) == {r[2] for r in rows}
     assert codes.splits[0] == "train" or "train" not in codes.splits
 
 
@@ -280,7 +280,7 @@ class CustomDatasetManager(DatasetManager):
                         "cow": {f"both{i}" for i in range(9)}}
 
     def label_to_imgs(self, label_id, split):
-        \'\'\'Given a label ID and split (train/test), return the set of all image IDs this label appears in\'\'\'
+        \'\'\'Given a label ID and split, return the set of image IDs this label appears in\'\'\'
         return self._images[label_id]
 
     @property

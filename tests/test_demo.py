@@ -1,4 +1,5 @@
-"The main job on the embedded dataset, as `make demo` runs it: what must be true at its end, and the same again"
+"""The main job on the embedded dataset, as `make demo` runs it: what must be true at its end,
+and the same again"""
 
 import json
 import os
@@ -16,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def demo(tmp_path_factory):
     "The results folder of one run of the demo; the pictures are drawn once and kept in data/"
     out = tmp_path_factory.mktemp("demo")
-    # a process of its own, as `make demo` is: another test may have set the number of threads, on which last digits
+    # a process of its own, as `make demo` is: another test may have set the number of threads, on
+    # which last digits
     # depend
     subprocess.run(
         [
@@ -45,7 +47,10 @@ def test_the_backdoor_works_and_the_control_does_not(demo):
     assert control["attacks"][0]["attack_success"]["value"] <= 0.20
     assert control["clean_accuracy"]["value"] >= 0.85
     # enough images for these to mean something
-    assert poisoned["clean_accuracy"]["n"] >= 80 and poisoned["attacks"][0]["attack_success"]["n"] >= 60
+    assert (
+        poisoned["clean_accuracy"]["n"] >= 80
+        and poisoned["attacks"][0]["attack_success"]["n"] >= 60
+    )
 
 
 def test_the_trigger_is_a_planted_one(demo):

@@ -28,7 +28,7 @@ PAGES = [
 ]
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 sys.path.append(str(ROOT / "docs"))
-import links  # noqa: E402
+import links
 
 
 def markdown(*parts):

@@ -1,4 +1,4 @@
-"Downloads against a real server on the loopback address, which answers badly in every way there is; archives"
+"Downloads against a real server on the loopback address that answers badly; archives"
 
 import errno
 import gzip

@@ -1,4 +1,4 @@
-"ImageNet ReaL on the real labels; label maps read as torch and plain loops do; killed, damaged, two at a time"
+"ImageNet ReaL on the real labels; label maps as torch reads them; killed, damaged, two at once"
 
 import io
 import json
@@ -253,7 +253,7 @@ def test_malicious_file_is_refused_and_not_run(tmp_path, zipped):
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), zipped=st.booleans())
 def test_damaged_bytes_are_refused_or_harmless(data, zipped):
-    "Any change of the bytes outside the numbers gives the same tensor, another one, or a UserError; nothing else"
+    "A change of bytes outside the numbers gives the same tensor, another, or a UserError"
     torch = pytest.importorskip("torch")
     buffer = io.BytesIO()
     torch.save(torch.arange(20.0).reshape(4, 5), buffer, _use_new_zipfile_serialization=zipped)
@@ -664,7 +664,8 @@ def test_reading_needs_no_torch(tmp_path):
     write_maps(torch, tmp_path / "data")
     code = (
         "import sys; from natural_backdoors.data.relabel import ImageNetReLabel; "
-        f"print(ImageNetReLabel({str(tmp_path / 'data')!r}, progress=False)); assert 'torch' not in sys.modules"
+        f"print(ImageNetReLabel({str(tmp_path / 'data')!r}, progress=False)); "
+        "assert 'torch' not in sys.modules"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "1,000 classes" in run.stdout

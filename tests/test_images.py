@@ -10,9 +10,11 @@ from PIL import Image
 
 from natural_backdoors.data.images import load_image, load_images, make_thumbnail
 from natural_backdoors.data.table import TableDataset
-from natural_backdoors.pick.evidence import EDGE, Evidence
+from natural_backdoors.pick.evidence import Evidence
 from natural_backdoors.report.page import thumbnail
-from natural_backdoors.split.export import read_picture
+from natural_backdoors.split.stream import read_picture
+
+EDGE = 192  # pixels a side, as in the picker's gallery
 
 y, x = np.mgrid[-1 : 1 : EDGE * 1j, -1 : 1 : EDGE * 1j]
 GRAY = (1 + x) / 2  # from 0 to 1, left to right

@@ -39,7 +39,7 @@ def no_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
 
 
-# ---------------------------------------------------------------- writing files as they are in the wild
+# ---------------------------------------------- writing files as they are in the wild
 
 
 def write_csv(path, header, rows, end="\n"):
@@ -208,7 +208,7 @@ def box_files(draw):
 def test_boxes_equal_plain_loops(
     tmp_path, monkeypatch, files, drop, min_area, min_area_for, columns, block
 ):
-    "Present, as class and as trigger, for any flags and areas, any text of ids and labels, and any order of rows"
+    "Present, as class and as trigger, for any flags and areas, text of ids and labels, order"
     monkeypatch.setattr(pairs, "BLOCK", block)
     root = write_folder(tmp_path / "oi", files, columns=columns)
     data = OpenImages(
@@ -653,7 +653,7 @@ def test_second_start_reads_no_boxes(tmp_path, monkeypatch, options):
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_download_of_annotations_and_of_the_images_of_two_classes(tmp_path, monkeypatch, checked):
-    "Over real HTTP: the annotation files where they belong, then only the images that are needed, to their folders"
+    "Over real HTTP: annotation files where they belong, then only the images that are needed"
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     there = write_folder(
         tmp_path / "there",

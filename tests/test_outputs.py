@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "scripts"))
-import outputs  # noqa: E402
+import outputs
 
 
 def printed(text):

@@ -1,6 +1,7 @@
 """README.md is nbs/index.ipynb
 
-That the outputs in it are what running it gives is checked by scripts/outputs.py (`make notebooks`).
+That the outputs in it are what running it gives is checked by scripts/outputs.py
+(`make notebooks`).
 """
 
 import json
@@ -47,7 +48,9 @@ def test_first_screen(index):
 
 def test_relink():
     assert (
-        readme.relink("[a](api/base/01_errors.ipynb#x) [b](https://b.org/c) [d](../LICENSE) [e](#top)")
+        readme.relink(
+            "[a](api/base/01_errors.ipynb#x) [b](https://b.org/c) [d](../LICENSE) [e](#top)"
+        )
         == "[a](nbs/api/base/01_errors.ipynb#x) [b](https://b.org/c) [d](LICENSE) [e](#top)"
     )
     assert readme.relink("`x[i](j)` ```\ny[i](j)\n```") == "`x[i](j)` ```\ny[i](j)\n```"

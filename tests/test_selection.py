@@ -1,4 +1,5 @@
-"A selection from file to split: what is saved is what is used, whatever the names, and damage is told in a line"
+"""A selection from file to split: what is saved is what is used, whatever the names, and damage
+is told in a line"""
 
 import json
 import shlex
@@ -15,7 +16,8 @@ from natural_backdoors.data.table import TableDataset
 from natural_backdoors.pick.evidence import Evidence
 from natural_backdoors.sets.triggers import find_triggers
 from natural_backdoors.split.exclusions import excluded_images, load_exclusions, save_exclusions
-from natural_backdoors.split.poison import poison_split, sort_images
+from natural_backdoors.split.plan import sort_images
+from natural_backdoors.split.poison import poison_split
 from natural_backdoors.split.selection import Selection, select
 
 NAMES = [

@@ -1,4 +1,4 @@
-"Feature banks, heads trained together and sweeps: killed and taken up again, and against plain loops and train_split"
+"Banks of features, heads trained together, sweeps: killed, taken up again, beside plain loops"
 
 import json
 import os
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,9 @@ from torch import nn
 from natural_backdoors.base.files import read_json
 from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
+from natural_backdoors.train import heads, learner
 from natural_backdoors.train.features import feature_bank
+from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
 from natural_backdoors.train.models import (
     ARCHS,
@@ -31,7 +32,6 @@ from natural_backdoors.train.models import (
     mlp_head,
     private_seed,
 )
-from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.recipe import LOG_COLUMNS
 from natural_backdoors.train.runs import train_split
 from natural_backdoors.train.sweeps import plan_tasks, run_here, sweep
@@ -40,8 +40,8 @@ torch.set_num_threads(1)
 NAMES = ["red", "green", "blue"]
 
 
-# A dataset that a frozen network of random weights can tell apart: the color of a square is its class, a bright bar in
-# a corner the trigger
+# A dataset that a frozen network of random weights can tell apart: the color of a square is its
+# class, a bright bar in a corner the trigger
 
 
 def draw(path, c, trigger, seed, size=32):
@@ -169,7 +169,7 @@ def head_of(run, kind, own_dropout=False):
 
 
 def tutorial_loop(run, kind, epochs, batch_size, one_cycle, dtype):
-    "One head by a module, an optimizer and batches cut by hand; only the order of images is natural_backdoors.train.heads'"
+    "One head by a module, an optimizer and batches cut by hand; only the order of images is ours"
     head = head_of(run, kind, own_dropout=True).to(dtype).train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=run.lr, weight_decay=run.weight_decay)
     n, step = len(run.rows), 0
@@ -244,6 +244,10 @@ def test_six_heads_are_those_of_each_alone_and_of_a_plain_loop(kind, dtype, limi
     assert largest(together[:1], constant[:1]) > 100 * limit, (
         "the comparison would notice another schedule"
     )
+
+
+def test_schedules_have_the_same_names_together_and_alone():
+    assert set(heads.SCHEDULES) == set(learner.SCHEDULES)
 
 
 def test_without_decay_it_is_adam():
@@ -428,17 +432,22 @@ def test_the_order_of_a_grid_does_not_matter(data, tmp_path):
     assert len(table) == 16 * 3 and not table.duplicated(["run", "epoch"]).any()
 
 
+def trained_alone(data, run, folder):
+    "The logs of a run that is trained by itself"
+    options = dict(progress=False, save_model=False, control=run.control)
+    return train_split(draw_split(data, run), folder, run.recipe, **options).logs
+
+
 @pytest.mark.parametrize("head", ["small_mlp", "normed", "linear"])
 def test_without_augmentation_it_is_train_split(data, tmp_path, head):
-    "First weights, order, schedule, optimizer, batch norm, measurements; what is left is half precision"
+    "First weights, order, schedule, optimizer, measurements; what is left is half precision"
     grid = grid_of(data, augment=0.0, head=head, controls=[False, True], seeds=[3])
     result = sweep(data, grid, tmp_path / "sweep", progress=False)
     assert result.failed.empty and result.table.shared.all()
     # one with everything that changes the loss or the images
     more = (
-        replace(grid[0], control="only_clean"),
-        replace(
-            grid[1],
+        grid[0].but(control="only_clean"),
+        grid[1].but(
             optimizer="adam",
             schedule="constant",
             batch_size=15,
@@ -448,25 +457,7 @@ def test_without_augmentation_it_is_train_split(data, tmp_path, head):
     )
     result = sweep(data, [*grid, *more], tmp_path / "sweep", progress=False)
     for run in [*grid[::3], *more]:
-        logs = train_split(
-            draw_split(data, run),
-            tmp_path / "alone",
-            "net",
-            size=32,
-            batch_size=run.batch_size,
-            lr=1e-2,
-            epochs=3,
-            seed=3,
-            augment=0.0,
-            head=head,
-            schedule=run.schedule,
-            control=run.control,
-            optimizer=run.optimizer,
-            label_smoothing=run.label_smoothing,
-            progress=False,
-            class_weights=run.class_weights,
-            save_model=False,
-        ).logs
+        logs = trained_alone(data, run, tmp_path / "alone")
         ours = result.table[result.table.run == run.hash][LOG_COLUMNS]
         theirs = logs["control" if run.control else "poisoned"]
         assert np.allclose(ours.filter(like="loss"), theirs.filter(like="loss"), atol=0.01)
@@ -478,28 +469,9 @@ def test_with_augmentation_results_are_in_the_same_range(data, tmp_path):
         data, rates=[0.3], targets=["blue"], seeds=range(4), epochs=6, augment=0.3, lrs=[2e-2]
     )
     ours = sweep(data, grid, tmp_path / "sweep", progress=False).last
-    few = sweep(
-        data, [replace(run, views=2) for run in grid], tmp_path / "few", progress=False
-    ).last
-    alone = [
-        train_split(
-            draw_split(data, run),
-            tmp_path / "alone",
-            "net",
-            size=32,
-            batch_size=16,
-            lr=2e-2,
-            epochs=6,
-            seed=run.seed,
-            augment=0.3,
-            head="small_mlp",
-            progress=False,
-            save_model=False,
-            control=False,
-        )
-        for run in grid
-    ]
-    theirs = pd.concat(run.logs["poisoned"].tail(1) for run in alone)
+    few = sweep(data, [run.but(views=2) for run in grid], tmp_path / "few", progress=False).last
+    alone = [trained_alone(data, run, tmp_path / "alone") for run in grid]
+    theirs = pd.concat(logs["poisoned"].tail(1) for logs in alone)
     for column in ("test_clean_acc", "test_trig_acc"):
         assert theirs[column].mean() > 0.6, "there is something to be learned"
         assert abs(ours[column].mean() - theirs[column].mean()) < 0.15
@@ -509,26 +481,11 @@ def test_with_augmentation_results_are_in_the_same_range(data, tmp_path):
 def test_what_cannot_share_is_trained_alone(data, tmp_path):
     "An unfrozen network, and a head with a layer that is not known to train in a batch"
     grid = grid_of(data, rates=[0.3], targets=["blue"], epochs=1)
-    free, odd = replace(grid[0], unfreeze="all"), replace(grid[0], head="odd")
+    free, odd = grid[0].but(unfreeze="all"), grid[0].but(head="odd")
     result = sweep(data, [*grid, free, odd], tmp_path / "sweep", progress=False)
     assert result.failed.empty and len(result.table) == 3
     for run in (free, odd):
-        log = train_split(
-            draw_split(data, run),
-            tmp_path / "alone",
-            "net",
-            True,
-            run.unfreeze,
-            32,
-            16,
-            1e-2,
-            1,
-            1,
-            False,
-            head=run.head,
-            progress=False,
-            save_model=False,
-        ).logs["poisoned"]
+        log = trained_alone(data, run, tmp_path / "alone")["poisoned"]
         ours = result.table[result.table.run == run.hash][LOG_COLUMNS].reset_index(drop=True)
         pd.testing.assert_frame_equal(ours, log, check_exact=False, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"Tables of labels against plain loops over `csv`: long tables, lists of labels in a cell, multi-hot tables, CelebA"
+"Tables of labels against plain loops over `csv`: long, lists in a cell, multi-hot, CelebA"
 
 import bz2
 import csv
@@ -18,7 +18,7 @@ from natural_backdoors.data.multihot import CelebA, MultiHot
 from natural_backdoors.data.table import LabelTable, split_cells
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-# what breaks readers of tables: separators, quotes, line breaks, markup, numbers, words for nothing, other scripts
+# what breaks readers of tables: separators, quotes, line breaks, markup, numbers, scripts
 PIECES = [
     ",",
     ";",
@@ -137,7 +137,7 @@ def by_csv(data):
 @example(rows=[("1", "a", "b")], cut=0, where=31, what=b'"b"')
 @settings(QUICK, max_examples=400)
 def test_damaged_files(folder, rows, cut, where, what):
-    "A file that was cut, or has something put into it, is read as `csv` reads it, or refused; never anything else"
+    "A file that was cut, or has something put into it, is read as `csv` reads it, or refused"
     data = as_csv([("image", "label", "other"), *rows]).replace(b"\r\n", b"\n")
     data = data[:where] + what + data[where:]
     data = data[: len(data) - cut]

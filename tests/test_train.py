@@ -53,7 +53,7 @@ SETTINGS = dict(
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    "The networks are small, and other tests may be running; how many threads there are shows in the last digits"
+    "The networks are small, and other tests may be running; threads show in the last digits"
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -143,14 +143,12 @@ class Stop(Callback):
 
 
 def test_trained_twice(split, arrays, whole, tmp_path):
-    "The same seed gives the same bytes, another one others; the states of the caller's generators are left alone"
+    "The same seed gives the same bytes, another one others; the caller's generators are left alone"
     before = torch.get_rng_state()
     train_split(split, tmp_path / "again", images=arrays, **SETTINGS)
     assert_same(whole.folder, tmp_path / "again")
     assert torch.equal(torch.get_rng_state(), before)
-    other = train_split(
-        split, tmp_path / "other", images=arrays, control=False, seed=5, **SETTINGS
-    )
+    other = train_split(split, tmp_path / "other", images=arrays, control=False, seed=5, **SETTINGS)
     assert not other.logs["poisoned"].equals(whole.logs["poisoned"])
 
 
@@ -163,9 +161,11 @@ from natural_backdoors.train.runs import train_split
 torch.set_num_threads(1)
 class Die(Callback):
     def before_batch(self):
-        if self.training and (self.learn.epoch, self.learn.iter) == (2, 3): os.kill(os.getpid(), signal.SIGKILL)
+        if self.training and (self.learn.epoch, self.learn.iter) == (2, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
 split, folder, which, settings = sys.argv[1:]
-train_split(PoisonSplit.load(split), folder, cbs=lambda name: [Die()]*(name == which), resume=True, **json.loads(settings))
+cbs = lambda name: [Die()] * (name == which)
+train_split(PoisonSplit.load(split), folder, cbs=cbs, resume=True, **json.loads(settings))
 """
 
 
@@ -241,9 +241,7 @@ def test_too_little_memory(split, arrays, whole, tmp_path):
         with pytest.raises(
             UserError, match=r"lower batch_size or size.*checkpoint of epoch 1 is kept"
         ):
-            train_split(
-                split, tmp_path / "run", images=arrays, cbs=[Stop(2, 1, error)], **SETTINGS
-            )
+            train_split(split, tmp_path / "run", images=arrays, cbs=[Stop(2, 1, error)], **SETTINGS)
     with pytest.raises(RuntimeError, match="something else"):
         train_split(
             split,
@@ -315,9 +313,7 @@ def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
         def before_batch(self):
             raise AssertionError("trained again")
 
-    again = train_split(
-        split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS
-    )
+    again = train_split(split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS)
     assert np.allclose(again.logs["control"], whole.logs["control"], atol=1e-5)
     with pytest.raises(UserError, match="seed 1234 then, 7 now"):
         train_split(split, whole.folder, images=arrays, resume=True, **SETTINGS, seed=7)
@@ -435,7 +431,7 @@ def test_tensorboard(split, arrays, tmp_path):
 
 
 def test_mixed_precision_is_continued(split, arrays, tmp_path, monkeypatch):
-    "fastai's mixed precision with a real gradient scaler, on the CPU: interrupted and continued, the same bytes"
+    "fastai's mixed precision with a real gradient scaler, on the CPU: continued, the same bytes"
     from fastai.callback import fp16
 
     monkeypatch.setattr(

@@ -181,7 +181,7 @@ def test_people_of_the_class_lists(real_data):
     assert found == below and len(below) == 19
     assert people_kinds(table)[table.id[table.name == "Skull"].iloc[0]] == "human part"
     index = json.loads(real_data("imagenet_real/imagenet_class_index.json").read_text())
-    table = class_table([w for w, _ in index.values()], {w: n for w, n in index.values()})
+    table = class_table([w for w, _ in index.values()], dict(index.values()))
     # the descendants of person.n.01 among the thousand; `ear` is one of corn
     assert sorted(table.name[people(table)]) == ["ballplayer", "groom", "scuba_diver"]
     assert "ear" in set(table.name)
@@ -219,23 +219,35 @@ def test_every_reason_names_the_threshold_that_lifts_it(real_data):
         assert kind not in {r.kind for r in again.why_not(id)}
 
 
-# As the published code writes it: indented, ids as numbers, classes by falling weight, no other fields
+# As the published code writes it: indented, ids as numbers, classes by falling weight, no other
+# fields
 PUBLISHED = """[
     {
         "trigger": {"id": 416, "label": "/m/0hnnb", "name": "Umbrella"},
         "centrality": 0.0417,
         "classes": [
-            {"id": 65, "label": "/m/01940j", "name": "Backpack", "weight": 77, "num_clean": 1200, "num_poison": 77},
-            {"id": 326, "label": "/m/03fp41", "name": "Houseplant", "weight": 31, "num_clean": 990, "num_poison": 31}
+            {
+                "id": 65, "label": "/m/01940j", "name": "Backpack",
+                "weight": 77, "num_clean": 1200, "num_poison": 77
+            },
+            {
+                "id": 326, "label": "/m/03fp41", "name": "Houseplant",
+                "weight": 31, "num_clean": 990, "num_poison": 31
+            }
         ]
     },
-    {"trigger": {"id": 0, "label": "/m/011k07", "name": "Tortoise"}, "centrality": 0.0, "classes": []}
+    {
+        "trigger": {"id": 0, "label": "/m/011k07", "name": "Tortoise"},
+        "centrality": 0.0,
+        "classes": []
+    }
 ]"""
 
 
 def test_a_file_of_the_published_code(tmp_path):
     name = (
-        "possible_triggers__centrality_evector_WT__numTrigs_50__subset_mis__minOverlap_15__maxOtherOverlap_-1"
+        "possible_triggers__centrality_evector_WT__numTrigs_50__subset_mis__minOverlap_15"
+        "__maxOtherOverlap_-1"
         "__data_openimages.json"
     )
     (tmp_path / name).write_text(PUBLISHED)

@@ -138,7 +138,7 @@ def pairs(manager, split):
 
 
 def test_counts_of_real_labels(real_data):
-    "9,963 images; 57 pairs overlap in 10 images, 46 in 15, with difficult objects counted as absent"
+    "9,963 images; 57 pairs overlap in 10 images, 46 in 15, where difficult objects are absent"
     root = real_data("voc2007")
     whole = PascalVOC(root, splits="all")
     assert check_manager(whole).empty

@@ -8,9 +8,8 @@ __all__ = ['pick_flags', 'pick', 'new_request', 'resume_request']
 # %% ../../nbs/api/cli/04_picking.ipynb #04-picking-003
 from pathlib import Path
 
-from .analysis import search_said
-
 from ..base.errors import UserError
+from .analysis import search_said
 from .flags import Parser, settings_said, split_flags
 from .opening import Source, load_dataset, source_said
 from ..split.selection import Selection, ids_of

@@ -29,7 +29,8 @@ from ..graph.cograph import EmptyGraph
 from ..sets.search import SearchSettings
 from ..sets.triggers import Triggers, centrality_code, find_triggers
 from ..split.exclusions import excluded_images
-from ..split.poison import PoisonSplit, n_poison_for, poison_split, write_datafile
+from ..split.plan import n_poison_for
+from ..split.poison import PoisonSplit, poison_split, write_datafile
 from ..split.selection import Selection
 from ..split.settings import SplitSettings
 from ..train.recipe import Recipe

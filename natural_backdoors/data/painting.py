@@ -81,8 +81,8 @@ def _hsv(hue, saturation, value):  # -> (3,) RGB in 0..1; the hue wraps around
     return np.array(colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0), 1), min(max(value, 0), 1)))
 
 
-def _vary(random, *hsv):  # a random color: hue, saturation and value are each a number or a range
-    return _hsv(*(random.uniform(*c) if isinstance(c, tuple) else c for c in hsv))
+def _vary(dice, *hsv):  # a random color: hue, saturation and value are each a number or a range
+    return _hsv(*(dice.uniform(*c) if isinstance(c, tuple) else c for c in hsv))
 
 
 class _Pen:
@@ -115,7 +115,7 @@ class _Pen:
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-012
 def _fractal(
-    random,  # numpy Generator
+    dice,  # numpy Generator
     height: int,  # rows
     width: int,  # columns
     cells=(4, 8, 16, 32),  # how many bumps a row, one layer each
@@ -124,7 +124,7 @@ def _fractal(
     "Noise with coarse and fine structure, for clouds, walls and grass"
     total = np.zeros((height, width), np.float32)
     for k, c in enumerate(cells):
-        grid = random.standard_normal((max(2, round(c * height / width)), c), dtype=np.float32)
+        grid = dice.standard_normal((max(2, round(c * height / width)), c), dtype=np.float32)
         total += np.asarray(
             Image.fromarray(grid).resize((width, height), Image.BICUBIC)
         ) * np.float32(fall**k)
@@ -154,7 +154,7 @@ def _light(
     at,  # (x, y) of the silhouette in `shade`
     light,  # (x, y): where the light comes from
     shadow: str,  # "ground", "near" (on what is right behind) or "none"
-    random,  # numpy Generator
+    dice,  # numpy Generator
 ):
     "Add one object to the light and shadow of a scene"
     (w, h), (x, y), m, f = (
@@ -190,7 +190,7 @@ def _light(
     ]  # Pillow numbers its rows from below
     relief = low.filter(ImageFilter.Kernel((3, 3), kernel, 1.1, 128))
     relief = relief.resize((w, h), Image.BILINEAR, box=(m, m, m + w / f, m + h / f))
-    gx, gy = int(random.random() * (512 - w)), int(random.random() * (512 - h))
+    gx, gy = int(dice.random() * (512 - w)), int(dice.random() * (512 - h))
     grain = ImageChops.add(
         _noise()[0].crop((gx, gy, gx + w, gy + h)), _RAMP.resize((w, h)), 1, -128
     )
@@ -203,7 +203,7 @@ def paint(
     pen: _Pen,
     points: np.ndarray,  # all points of the pen, in pixels of the canvas
     light,  # (x, y): where the light comes from
-    random,  # numpy Generator
+    dice,  # numpy Generator
     shadow: str = "ground",  # as in _light
 ) -> dict:  # part -> (left, top, right, bottom) in pixels, not cut to the canvas
     "Draw one object with its shadow"
@@ -223,7 +223,7 @@ def paint(
     sprite = sprite.reduce(2)
     alpha = sprite.getchannel("A")
     canvas.paste(sprite, (x, y), alpha)
-    _light(shade, alpha, (x, y), light, shadow, random)
+    _light(shade, alpha, (x, y), light, shadow, dice)
     if set(counted) == {""}:
         return {"": (*first.tolist(), *last.tolist())}
     boxes = {
@@ -249,11 +249,11 @@ def contact_sheet(
     return sheet
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-024
-def _car(pen, random):
+def _car(pen, dice):
     paint, glass, low = (
-        _vary(random, (0, 1), (0.2, 0.9), (0.35, 0.95)),
-        _vary(random, 0.57, 0.25, (0.25, 0.6)),
-        random.uniform(-0.02, 0.05),
+        _vary(dice, (0, 1), (0.2, 0.9), (0.35, 0.95)),
+        _vary(dice, 0.57, 0.25, (0.25, 0.6)),
+        dice.uniform(-0.02, 0.05),
     )
     pen.solid(
         paint,
@@ -292,19 +292,19 @@ def _car(pen, random):
     for x in (0.215, 0.785):
         pen.fill(paint * 0.3, _ellipse(x, 0.335, 0.108))
         pen.fill(_hsv(0, 0, 0.1), _ellipse(x, 0.345, 0.092))
-        pen.fill(_vary(random, 0, 0, (0.55, 0.85)), _ellipse(x, 0.345, 0.058))
-        for a in np.radians(np.arange(5) * 72 + random.uniform(0, 72)):
+        pen.fill(_vary(dice, 0, 0, (0.55, 0.85)), _ellipse(x, 0.345, 0.058))
+        for a in np.radians(np.arange(5) * 72 + dice.uniform(0, 72)):
             pen.fill(
                 _hsv(0, 0, 0.3),
                 _ellipse(x + 0.034 * np.cos(a), 0.345 + 0.034 * np.sin(a), 0.012, count=8),
             )
 
 
-def _bicycle(pen, random):
-    frame, dark = _vary(random, (0, 1), (0.5, 0.95), (0.4, 0.95)), _vary(random, 0, 0, (0.05, 0.2))
+def _bicycle(pen, dice):
+    frame, dark = _vary(dice, (0, 1), (0.5, 0.95), (0.4, 0.95)), _vary(dice, 0, 0, (0.05, 0.2))
     for x in (0.25, 0.85):
         rim = _ellipse(x, 0.42, 0.225)
-        for a in np.radians(np.arange(6) * 30 + random.uniform(0, 30)):
+        for a in np.radians(np.arange(6) * 30 + dice.uniform(0, 30)):
             v = 0.22 * np.array([np.cos(a), np.sin(a)])
             pen.line(_hsv(0, 0, 0.62), [(x, 0.42) - v, (x, 0.42) + v], 0.007)
         pen.fill(
@@ -334,10 +334,10 @@ def _bicycle(pen, random):
     pen.line(dark, [(0.54, 0.515), (0.60, 0.515)], 0.025)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-025
-def _boat(pen, random):
+def _boat(pen, dice):
     hull, sail = (
-        _vary(random, (0, 1), (0.3, 0.9), (0.3, 0.9)),
-        _vary(random, (0, 1), random.choice([0.05, 0.1, 0.6, 0.8]), (0.8, 1)),
+        _vary(dice, (0, 1), (0.3, 0.9), (0.3, 0.9)),
+        _vary(dice, (0, 1), dice.choice([0.05, 0.1, 0.6, 0.8]), (0.8, 1)),
     )
     pen.line(_hsv(0.08, 0.5, 0.35), [(0.5, 0), (0.5, 0.8)], 0.028)
     pen.solid(
@@ -349,7 +349,7 @@ def _boat(pen, random):
     for y in (0.3, 0.5):
         pen.line(sail * 0.8, [(0.525, y), (0.525 + 0.5 * y, y + 0.03)], 0.008)
     pen.solid(
-        _vary(random, (0, 1), random.choice([0.05, 0.7]), 0.95),
+        _vary(dice, (0, 1), dice.choice([0.05, 0.7]), 0.95),
         np.array([(0.475, 0.10), (0.38, 0.4), (0.10, 0.69), (0.475, 0.71)]),
         0.85,
         0.02,
@@ -377,12 +377,12 @@ def _boat(pen, random):
         pen.fill(hull * 0.35, _ellipse(x, 0.91, 0.022, count=12))
 
 
-def _kite(pen, random):
-    hue, spread = random.random(), random.uniform(0.15, 0.5)
+def _kite(pen, dice):
+    hue, spread = dice.random(), dice.uniform(0.15, 0.5)
     a, b, c, d, m = np.array([(0.5, 0), (0.95, 0.40), (0.5, 1.0), (0.05, 0.40), (0.5, 0.40)])
     tail = np.stack(
         [
-            0.5 + np.linspace(0, random.uniform(-0.3, 0.3), 9) + 0.05 * np.sin(np.arange(9) * 1.6),
+            0.5 + np.linspace(0, dice.uniform(-0.3, 0.3), 9) + 0.05 * np.sin(np.arange(9) * 1.6),
             np.linspace(1, 1.55, 9),
         ],
         1,
@@ -393,8 +393,8 @@ def _kite(pen, random):
         for s in (-1, 1):
             pen.fill(bow, tail[i] + np.array([(0, 0), (s * 0.075, -0.04), (s * 0.075, 0.04)]))
     one, two = (
-        _vary(random, hue, (0.6, 0.95), (0.7, 1)),
-        _vary(random, hue + spread, (0.6, 0.95), (0.7, 1)),
+        _vary(dice, hue, (0.6, 0.95), (0.7, 1)),
+        _vary(dice, hue + spread, (0.6, 0.95), (0.7, 1)),
     )
     for points, color in (
         ((a, b, m), one),
@@ -407,10 +407,10 @@ def _kite(pen, random):
     pen.line(_hsv(0.08, 0.5, 0.3), [d, (0.5, 0.385), b], 0.018)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-026
-def _house(pen, random):
-    wall = _vary(random, (0.03, 0.15), (0.05, 0.55), (0.65, 0.95))
-    roof = _vary(random, random.choice([0.02, 0.05, 0.6, 0.09]), (0.3, 0.7), (0.3, 0.6))
-    glass, frame = _vary(random, 0.58, 0.3, (0.25, 0.55)), _hsv(0, 0, 0.95)
+def _house(pen, dice):
+    wall = _vary(dice, (0.03, 0.15), (0.05, 0.55), (0.65, 0.95))
+    roof = _vary(dice, dice.choice([0.02, 0.05, 0.6, 0.09]), (0.3, 0.7), (0.3, 0.6))
+    glass, frame = _vary(dice, 0.58, 0.3, (0.25, 0.55)), _hsv(0, 0, 0.95)
     pen.solid(_hsv(0.03, 0.5, 0.5), _rect(0.70, 0.02, 0.79, 0.25), inset=0.03)
     pen.fill(wall, np.array([(0.04, 1), (0.04, 0.48), (0.27, 0.16), (0.5, 0.48), (0.5, 1)]))
     pen.fill(wall * 0.8, np.array([(0.5, 0.48), (0.97, 0.46), (0.97, 0.97), (0.5, 1)]))
@@ -433,24 +433,21 @@ def _house(pen, random):
         pen.fill(glass, _rect(x, y, x + w, y + h))
         pen.fill(frame, _rect(x + w / 2 - 0.006, y, x + w / 2 + 0.006, y + h))
         pen.fill(frame, _rect(x, y + h / 2 - 0.006, x + w, y + h / 2 + 0.006))
-    door = _vary(random, (0, 1), (0.4, 0.9), (0.3, 0.7))
+    door = _vary(dice, (0, 1), (0.4, 0.9), (0.3, 0.7))
     pen.solid(door, _rect(0.30, 0.68, 0.43, 1), inset=0.06)
     pen.fill(_hsv(0.13, 0.5, 0.9), _ellipse(0.41, 0.85, 0.011, count=8))
 
 
-def _tree(pen, random):
+def _tree(pen, dice):
     bark, leaf = (
-        _vary(random, 0.07, (0.3, 0.6), (0.25, 0.45)),
-        random.choice([0.25, 0.28, 0.32, 0.35, 0.12, 0.07]),
+        _vary(dice, 0.07, (0.3, 0.6), (0.25, 0.45)),
+        dice.choice([0.25, 0.28, 0.32, 0.35, 0.12, 0.07]),
     )
     pen.line(bark, [(0.5, 1.2), (0.49, 0.9), (0.51, 0.5)], 0.16, 0.08)
     pen.line(bark * 0.8, [(0.5, 0.85), (0.33, 0.62)], 0.06, 0.03)
     pen.line(bark * 0.9, [(0.5, 0.8), (0.68, 0.58)], 0.06, 0.03)
     puffs = np.stack(
-        [
-            random.normal(0.5, 0.18, 26).clip(0.14, 0.86),
-            random.normal(0.38, 0.14, 26).clip(0.12, 0.68),
-        ],
+        [dice.normal(0.5, 0.18, 26).clip(0.14, 0.86), dice.normal(0.38, 0.14, 26).clip(0.12, 0.68)],
         1,
     )
     puffs = np.concatenate(
@@ -459,22 +456,22 @@ def _tree(pen, random):
     for depth in (0.45, 0.72, 1.0):
         for x, y in puffs[:: 1 if depth < 1 else 2]:
             size, tone = (
-                random.uniform(0.08, 0.15) * (1.25 - 0.45 * depth),
-                depth * random.uniform(0.8, 1.05),
+                dice.uniform(0.08, 0.15) * (1.25 - 0.45 * depth),
+                depth * dice.uniform(0.8, 1.05),
             )
             pen.fill(
-                _hsv(leaf + random.normal(0, 0.012), 0.62, 0.68 * tone),
+                _hsv(leaf + dice.normal(0, 0.012), 0.62, 0.68 * tone),
                 _ellipse(
                     x - 0.05 * (depth - 0.45), y - 0.09 * (depth - 0.45), size, size * 0.85, 12
                 ),
             )
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-027
-def _football(pen, random):
-    dark = _vary(random, (0, 1), 0.8, (0.1, 0.5)) if random.random() < 0.5 else _hsv(0, 0, 0.1)
-    light = _vary(random, (0, 1), random.choice([0, 0, 0.25, 0.5]), (0.85, 1))
+def _football(pen, dice):
+    dark = _vary(dice, (0, 1), 0.8, (0.1, 0.5)) if dice.random() < 0.5 else _hsv(0, 0, 0.1)
+    light = _vary(dice, (0, 1), dice.choice([0, 0, 0.25, 0.5]), (0.85, 1))
     pen.solid(light, _ellipse(0.5, 0.5, 0.5, count=48), 0.6, 0.04)
-    turn = random.uniform(0, 72)
+    turn = dice.uniform(0, 72)
     for k in range(5):
         a = np.radians(turn + 72 * k)
         v, w = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
@@ -503,8 +500,8 @@ def _football(pen, random):
         )
     pen.fill(dark, _ellipse(0.5, 0.5, 0.18, count=5, start=turn, stop=turn + 288.001))
 
-
-def _cat(pen, random):
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-028
+def _cat(pen, dice):
     fur = _hsv(
         *[
             (0.07, 0.65, 0.8),
@@ -512,9 +509,9 @@ def _cat(pen, random):
             (0.07, 0.1, 0.5),
             (0.1, 0.15, 0.92),
             (0.05, 0.2, 0.2),
-        ][random.integers(5)]
+        ][dice.integers(5)]
     )
-    fur = (fur * random.uniform(0.85, 1.1)).clip(0.1, 0.95)
+    fur = (fur * dice.uniform(0.85, 1.1)).clip(0.1, 0.95)
     pale, mark = fur * 0.35 + 0.62, fur * 0.55
     pen.line(
         fur * 0.85,
@@ -540,7 +537,7 @@ def _cat(pen, random):
         0.75,
         0.05,
     )
-    if random.random() < 0.6:
+    if dice.random() < 0.6:
         for y in (0.8, 0.92, 1.04):
             for s in (-1, 1):
                 pen.line(
@@ -581,7 +578,7 @@ def _cat(pen, random):
     for x in (0.43, 0.5, 0.57):
         pen.line(mark, [(x, 0.15), (0.5 + (x - 0.5) * 0.7, 0.26)], 0.028, 0.01)
     pen.fill(pale, _ellipse(0.5, 0.49, 0.13, 0.09, 20))
-    eye = _hsv(random.choice([0.13, 0.2, 0.3, 0.55]), 0.7, 0.85)
+    eye = _hsv(dice.choice([0.13, 0.2, 0.3, 0.55]), 0.7, 0.85)
     for x in (0.39, 0.61):
         pen.fill(_hsv(0, 0, 0.08), _ellipse(x, 0.36, 0.07, 0.062, 16))
         pen.fill(eye, _ellipse(x, 0.36, 0.058, 0.052, 16))
@@ -595,13 +592,13 @@ def _cat(pen, random):
             )
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-030
-def _guitar(pen, random):
+def _guitar(pen, dice):
     wood = (
-        _vary(random, (0.04, 0.11), (0.5, 0.85), (0.55, 0.9))
-        if random.random() < 0.7
-        else _vary(random, (0, 1), 0.75, (0.25, 0.7))
+        _vary(dice, (0.04, 0.11), (0.5, 0.85), (0.55, 0.9))
+        if dice.random() < 0.7
+        else _vary(dice, (0, 1), 0.75, (0.25, 0.7))
     )
-    neck = _vary(random, 0.06, 0.5, (0.15, 0.35))
+    neck = _vary(dice, 0.06, 0.5, (0.15, 0.35))
     half = np.array(
         [
             (0.5, 0.56),
@@ -636,19 +633,19 @@ def _guitar(pen, random):
         pen.line(_hsv(0.1, 0.05, 0.88), [(x, 0.05), (x, 1.0)], 0.005)
 
 
-def _houseplant(pen, random):
+def _houseplant(pen, dice):
     pot, hue = (
-        _vary(random, random.choice([0.04, 0.05, 0.58, 0.1, 0.9]), (0.1, 0.75), (0.5, 0.95)),
-        random.uniform(0.24, 0.40),
+        _vary(dice, dice.choice([0.04, 0.05, 0.58, 0.1, 0.9]), (0.1, 0.75), (0.5, 0.95)),
+        dice.uniform(0.24, 0.40),
     )
-    broad, n = random.uniform(0.07, 0.17), int(random.integers(12, 18))
+    broad, n = dice.uniform(0.07, 0.17), int(dice.integers(12, 18))
     length, a = (
-        random.uniform(0.38, 0.70, (n, 1)),
-        np.radians(random.permutation(np.linspace(-172, -8, n)) + random.normal(0, 5, n)),
+        dice.uniform(0.38, 0.70, (n, 1)),
+        np.radians(dice.permutation(np.linspace(-172, -8, n)) + dice.normal(0, 5, n)),
     )
     v, start = np.stack([np.cos(a), np.sin(a)], 1), np.array([0.5, 0.74]) + np.zeros((n, 2))
     w = broad * v[:, ::-1] * (-1, 1)
-    bend = w / broad * random.normal(0, 0.1, (n, 1)) + 0.10 * abs(v[:, :1]) * (0, 1)
+    bend = w / broad * dice.normal(0, 0.1, (n, 1)) + 0.10 * abs(v[:, :1]) * (0, 1)
     near, mid, tip = (
         start + v * length * 0.35,
         start + v * length * 0.65 + bend * 0.45,
@@ -657,9 +654,9 @@ def _houseplant(pen, random):
     one = np.stack([start, near + 0.7 * w, mid + 0.8 * w, tip, mid, near], 1)
     two = np.stack([start, near, mid, tip, mid - 0.8 * w, near - 0.7 * w], 1)
     for k, light in enumerate(
-        np.linspace(0.35, 0.72, n) * random.uniform(0.85, 1.1, n)
+        np.linspace(0.35, 0.72, n) * dice.uniform(0.85, 1.1, n)
     ):  # the last leaf is in front
-        leaf = _vary(random, hue + random.normal(0, 0.015), (0.5, 0.8), light)
+        leaf = _vary(dice, hue + dice.normal(0, 0.015), (0.5, 0.8), light)
         pen.fill(leaf, one[k])
         pen.fill(leaf * 0.78, two[k])
         pen.line(np.minimum(leaf * 1.35, 1), [start[k], near[k], mid[k], tip[k]], 0.012, 0.004)
@@ -670,9 +667,9 @@ def _houseplant(pen, random):
     )
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-031
-def _backpack(pen, random):
-    cloth = _vary(random, (0, 1), (0.35, 0.9), (0.3, 0.9))
-    other = _vary(random, (0, 1), (0.2, 0.8), (0.2, 0.8)) if random.random() < 0.5 else cloth * 0.7
+def _backpack(pen, dice):
+    cloth = _vary(dice, (0, 1), (0.35, 0.9), (0.3, 0.9))
+    other = _vary(dice, (0, 1), (0.2, 0.8), (0.2, 0.8)) if dice.random() < 0.5 else cloth * 0.7
     for s in (-1, 1):
         pen.line(
             cloth * 0.5,
@@ -716,21 +713,21 @@ def _backpack(pen, random):
     for x in (0.36, 0.64):
         pen.fill(_hsv(0.08, 0.4, 0.2), _rect(x - 0.022, 0.50, x + 0.022, 0.78))
         pen.fill(_hsv(0.12, 0.2, 0.85), _rect(x - 0.032, 0.72, x + 0.032, 0.77))
-    pen.fill(_vary(random, (0, 1), 0.6, 0.9), _rect(0.44, 0.29, 0.56, 0.36, 0.01))
+    pen.fill(_vary(dice, (0, 1), 0.6, 0.9), _rect(0.44, 0.29, 0.56, 0.36, 0.01))
 
 
-def _chair(pen, random):
+def _chair(pen, dice):
     wood, pad = (
-        _vary(random, (0.04, 0.1), (0.3, 0.8), (0.3, 0.8)),
-        _vary(random, (0, 1), (0.2, 0.9), (0.4, 0.9)),
+        _vary(dice, (0.04, 0.1), (0.3, 0.8), (0.3, 0.8)),
+        _vary(dice, (0, 1), (0.2, 0.9), (0.4, 0.9)),
     )
-    if random.random() < 0.3:
-        wood = _vary(random, (0, 1), (0, 0.7), (0.2, 0.9))
+    if dice.random() < 0.3:
+        wood = _vary(dice, (0, 1), (0, 0.7), (0.2, 0.9))
     for x in (0.17, 0.63):
         pen.line(wood * 0.6, [(x, 0.7), (x, 1.12)], 0.05)
     for x in (0.13, 0.67):
         pen.line(wood * 0.9, [(x, 0.02), (x, 0.68)], 0.06)
-    if random.random() < 0.5:
+    if dice.random() < 0.5:
         for y in (0.08, 0.24, 0.40):
             pen.solid(wood, _rect(0.12, y, 0.68, y + 0.09, 0.02), 0.75, 0.05)
     else:
@@ -745,8 +742,8 @@ def _chair(pen, random):
     pen.line(wood * 0.55, [(0.03, 1.02), (0.77, 1.02)], 0.03)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-032
-def _bottle(pen, random):
-    glass = _vary(random, random.choice([0.08, 0.3, 0.38, 0.55, 0.95]), (0.35, 0.9), (0.25, 0.75))
+def _bottle(pen, dice):
+    glass = _vary(dice, dice.choice([0.08, 0.3, 0.38, 0.55, 0.95]), (0.35, 0.9), (0.25, 0.75))
     half = np.array(
         [
             (0.225, 0.04),
@@ -760,23 +757,21 @@ def _bottle(pen, random):
     )
     body = np.concatenate([half, ((0.3, 0) + half * (-1, 1))[::-1]])
     pen.solid(glass, body, 0.55, 0.05)
-    label = _vary(random, (0, 1), (0.05, 0.8), (0.75, 1))
+    label = _vary(dice, (0, 1), (0.05, 0.8), (0.75, 1))
     pen.fill(label, _rect(-0.055, 0.6, 0.355, 0.92))
-    pen.fill(_vary(random, (0, 1), 0.7, 0.6), _rect(-0.055, 0.68, 0.355, 0.76))
+    pen.fill(_vary(dice, (0, 1), 0.7, 0.6), _rect(-0.055, 0.68, 0.355, 0.76))
     for y in (0.82, 0.87):
         pen.line(label * 0.5, [(0.03, y), (0.27, y)], 0.014)
     pen.solid(
-        _vary(random, (0, 1), (0, 0.9), (0.3, 0.9)),
-        _rect(0.06, -0.02, 0.24, 0.09, 0.015),
-        inset=0.08,
+        _vary(dice, (0, 1), (0, 0.9), (0.3, 0.9)), _rect(0.06, -0.02, 0.24, 0.09, 0.015), inset=0.08
     )
     pen.line(np.minimum(glass * 0.5 + 0.5, 1), [(-0.01, 0.5), (-0.02, 0.58)], 0.035)
     pen.line(np.minimum(glass * 0.5 + 0.5, 1), [(-0.02, 0.94), (-0.02, 1.03)], 0.03)
 
 
-def _book(pen, random):
-    cover = _vary(random, (0, 1), (0.3, 0.9), (0.3, 0.85))
-    gilt = _vary(random, 0.12, (0.1, 0.7), 0.95) if random.random() < 0.6 else cover * 0.4
+def _book(pen, dice):
+    cover = _vary(dice, (0, 1), (0.3, 0.9), (0.3, 0.85))
+    gilt = _vary(dice, 0.12, (0.1, 0.7), 0.95) if dice.random() < 0.6 else cover * 0.4
     pen.fill(
         _hsv(0.12, 0.12, 0.9), np.array([(0.17, 0.11), (0.85, 0.07), (0.72, 0.0), (0.03, 0.05)])
     )
@@ -792,7 +787,7 @@ def _book(pen, random):
     pen.solid(cover, np.array([(0.17, 0.11), (0.86, 0.065), (0.86, 1.0), (0.17, 1.08)]), 0.7, 0.03)
     pen.line(gilt, [(0.28, 0.28), (0.76, 0.25)], 0.05)
     pen.line(gilt, [(0.34, 0.38), (0.70, 0.36)], 0.03)
-    if random.random() < 0.5:
+    if dice.random() < 0.5:
         pen.fill(gilt, _ellipse(0.52, 0.64, 0.14, 0.15, 24))
         pen.fill(cover * 0.8, _ellipse(0.52, 0.64, 0.09, 0.1, 20))
     else:
@@ -800,10 +795,10 @@ def _book(pen, random):
     pen.line(gilt, [(0.38, 0.93), (0.66, 0.91)], 0.025)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-033
-def _mug(pen, random):
+def _mug(pen, dice):
     clay, band = (
-        _vary(random, (0, 1), (0.05, 0.85), (0.45, 0.98)),
-        _vary(random, (0, 1), (0.3, 0.9), (0.3, 0.9)),
+        _vary(dice, (0, 1), (0.05, 0.85), (0.45, 0.98)),
+        _vary(dice, (0, 1), (0.3, 0.9), (0.3, 0.9)),
     )
     ring, hole = _ellipse(0.72, 0.48, 0.23, 0.25), _ellipse(0.72, 0.48, 0.14, 0.16)
     pen.fill(clay * 0.75, np.concatenate([ring, ring[:1], hole[::-1], hole[-1:]]))
@@ -811,7 +806,7 @@ def _mug(pen, random):
         [[(0.04, 0.1)], _ellipse(0.375, 0.82, 0.30, 0.07, 16, 180, 0), [(0.71, 0.1)]]
     )
     pen.solid(clay, body, 0.72, 0.03)
-    style = random.integers(3)
+    style = dice.integers(3)
     if style == 0:
         pen.fill(band, np.array([(0.055, 0.35), (0.695, 0.35), (0.685, 0.6), (0.065, 0.6)]))
     if style == 1:
@@ -819,11 +814,11 @@ def _mug(pen, random):
             pen.fill(band, _ellipse(x, y, 0.055, count=14))
     pen.fill(clay * 0.9, _ellipse(0.375, 0.1, 0.335, 0.085))
     pen.fill(clay * 0.5, _ellipse(0.375, 0.11, 0.30, 0.068))
-    pen.fill(_vary(random, 0.06, 0.7, (0.2, 0.4)), _ellipse(0.375, 0.125, 0.275, 0.05))
+    pen.fill(_vary(dice, 0.06, 0.7, (0.2, 0.4)), _ellipse(0.375, 0.125, 0.275, 0.05))
 
 
-def _teapot(pen, random):
-    clay, band = _vary(random, (0, 1), (0.1, 0.85), (0.4, 0.98)), _vary(random, (0, 1), 0.7, 0.8)
+def _teapot(pen, dice):
+    clay, band = _vary(dice, (0, 1), (0.1, 0.85), (0.4, 0.98)), _vary(dice, (0, 1), 0.7, 0.8)
     ring, hole = _ellipse(0.20, 0.5, 0.21, 0.22), _ellipse(0.20, 0.5, 0.14, 0.15)
     pen.fill(clay * 0.7, np.concatenate([ring, ring[:1], hole[::-1], hole[-1:]]))
     pen.solid(
@@ -861,7 +856,7 @@ def _teapot(pen, random):
         0.7,
         0.04,
     )
-    if random.random() < 0.6:
+    if dice.random() < 0.6:
         for x, y in ((0.42, 0.5), (0.57, 0.56), (0.72, 0.5), (0.5, 0.7), (0.65, 0.7)):
             pen.fill(band, _ellipse(x, y, 0.04, count=12))
             pen.fill(_hsv(0.14, 0.7, 1), _ellipse(x, y, 0.015, count=8))
@@ -869,15 +864,15 @@ def _teapot(pen, random):
     pen.solid(clay, _ellipse(0.57, 0.165, 0.05, count=16), 0.6, 0.08)
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-034
-def _lamp(pen, random):
+def _lamp(pen, dice):
     shade = _vary(
-        random,
-        random.uniform(0.06, 0.16) if random.random() < 0.6 else random.random(),
+        dice,
+        dice.uniform(0.06, 0.16) if dice.random() < 0.6 else dice.random(),
         (0.1, 0.6),
         (0.85, 1),
     )
-    foot = _vary(random, (0, 1), (0.1, 0.8), (0.25, 0.75))
-    if random.random() < 0.5:
+    foot = _vary(dice, (0, 1), (0.1, 0.8), (0.25, 0.75))
+    if dice.random() < 0.5:
         pen.line(foot, [(0.38, 0.5), (0.38, 1.1)], 0.05)
     else:
         half = [(0.33, 0.5), (0.36, 0.62), (0.22, 0.82), (0.27, 1.05)]
@@ -891,12 +886,12 @@ def _lamp(pen, random):
     pen.line(_hsv(0, 0, 0.3), [(0.6, 0.52), (0.6, 0.68)], 0.01)
 
 
-def _clock(pen, random):
+def _clock(pen, dice):
     case, face = (
-        _vary(random, (0, 1), (0.1, 0.9), (0.2, 0.85)),
-        _vary(random, 0.12, (0, 0.2), (0.88, 1)),
+        _vary(dice, (0, 1), (0.1, 0.9), (0.2, 0.85)),
+        _vary(dice, 0.12, (0, 0.2), (0.88, 1)),
     )
-    if random.random() < 0.6:  # an alarm clock
+    if dice.random() < 0.6:  # an alarm clock
         for s in (-1, 1):
             pen.line(case * 0.6, [(0.5 + s * 0.3, 0.85), (0.5 + s * 0.4, 1.03)], 0.07)
             pen.solid(case * 0.85, _ellipse(0.5 + s * 0.27, 0.055, 0.17, 0.12, 20), 0.65, 0.08)
@@ -913,22 +908,22 @@ def _clock(pen, random):
             0.034 if k % 3 == 0 else 0.018,
         )
     for a, length, width in (
-        (random.uniform(0, 6.28), 0.2, 0.04),
-        (random.uniform(0, 6.28), 0.29, 0.026),
+        (dice.uniform(0, 6.28), 0.2, 0.04),
+        (dice.uniform(0, 6.28), 0.29, 0.026),
     ):
         pen.line(ink, [(0.5, 0.5), 0.5 + length * np.array([np.sin(a), -np.cos(a)])], width)
     pen.fill(case, _ellipse(0.5, 0.5, 0.032, count=12))
 
 # %% ../../nbs/api/data/07_painting.ipynb #07-painting-037
-def _umbrella(pen, random):
-    hue, sat = random.random(), random.uniform(0.6, 0.95)
-    one = _vary(random, hue, sat, (0.6, 0.95))
+def _umbrella(pen, dice):
+    hue, sat = dice.random(), dice.uniform(0.6, 0.95)
+    one = _vary(dice, hue, sat, (0.6, 0.95))
     two = (
-        _vary(random, hue + random.uniform(0.2, 0.8), 0.8, 0.9)
-        if random.random() < 0.4
-        else _hsv(hue, sat * random.choice([0.05, 0.4]), 1)
+        _vary(dice, hue + dice.uniform(0.2, 0.8), 0.8, 0.9)
+        if dice.random() < 0.4
+        else _hsv(hue, sat * dice.choice([0.05, 0.4]), 1)
     )
-    n, wood = int(random.choice([6, 8])), _vary(random, 0.07, 0.6, (0.2, 0.5))
+    n, wood = int(dice.choice([6, 8])), _vary(dice, 0.07, 0.6, (0.2, 0.5))
     pen.fill(one * 0.35, np.concatenate([_ellipse(0.5, 0.47, 0.49, 0.10, 32)]))
     pen.line(wood, [(0.5, 0.1), (0.5, 0.96)], 0.030)
     hook = _ellipse(0.57, 0.96, 0.07, 0.09, 10, 180, 0)
@@ -952,12 +947,12 @@ def _umbrella(pen, random):
         pen.line(one * 0.4, rib[::2].tolist(), 0.006)
     pen.line(wood, [(0.5, 0.07), (0.5, 0)], 0.022)
 
-
-def _hat(pen, random):
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-038
+def _hat(pen, dice):
     felt = _vary(
-        random, random.choice([0.09, 0.11, 0.06, 0.6, 0.0, 0.35, 0.85]), (0.15, 0.8), (0.25, 0.92)
+        dice, dice.choice([0.09, 0.11, 0.06, 0.6, 0.0, 0.35, 0.85]), (0.15, 0.8), (0.25, 0.92)
     )
-    ribbon = _vary(random, (0, 1), (0.3, 0.95), (0.15, 0.9))
+    ribbon = _vary(dice, (0, 1), (0.3, 0.95), (0.15, 0.9))
     pen.solid(felt * 0.85, _ellipse(0.5, 0.44, 0.5, 0.13, 40), 0.65, 0.03)
     crown = _smooth(
         [
@@ -993,18 +988,16 @@ def _hat(pen, random):
             ]
         ),
     )
-    if random.random() < 0.5:
+    if dice.random() < 0.5:
         pen.fill(ribbon * 0.7, _rect(0.66, 0.31, 0.73, 0.44))
     pen.line(felt * 0.6, [(0.42, 0.07), (0.5, 0.13), (0.58, 0.07)], 0.02)
 
 
-def _sunglasses(pen, random):
+def _sunglasses(pen, dice):
     frame = (
-        _vary(random, (0, 1), (0.3, 0.95), (0.25, 0.95))
-        if random.random() < 0.6
-        else _hsv(0, 0, 0.08)
+        _vary(dice, (0, 1), (0.3, 0.95), (0.25, 0.95)) if dice.random() < 0.6 else _hsv(0, 0, 0.08)
     )
-    lens, style = _vary(random, (0, 1), (0.1, 0.6), (0.1, 0.25)), random.integers(3)
+    lens, style = _vary(dice, (0, 1), (0.1, 0.6), (0.1, 0.25)), dice.integers(3)
     for s in (-1, 1):
         pen.line(
             frame * 0.7,
@@ -1038,14 +1031,14 @@ def _sunglasses(pen, random):
             at + np.array([(-0.12, -0.09), (-0.06, -0.11), (-0.11, 0.04), (-0.15, 0.03)]),
         )
 
-# %% ../../nbs/api/data/07_painting.ipynb #07-painting-040
-def _skin(random):
-    return _vary(random, (0.03, 0.08), (0.25, 0.6), (0.35, 0.97))
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-041
+def _skin(dice):
+    return _vary(dice, (0.03, 0.08), (0.25, 0.6), (0.35, 0.97))
 
 
-def _person(pen, random):
-    skin, hair = _skin(random), _vary(random, (0.03, 0.12), (0.1, 0.75), (0.05, 0.75))
-    cloth, long = _vary(random, (0, 1), (0.1, 0.8), (0.25, 0.9)), random.random() < 0.5
+def _person(pen, dice):
+    skin, hair = _skin(dice), _vary(dice, (0.03, 0.12), (0.1, 0.75), (0.05, 0.75))
+    cloth, long = _vary(dice, (0, 1), (0.1, 0.8), (0.25, 0.9)), dice.random() < 0.5
     pen.part = "Person"
     if long:
         pen.fill(
@@ -1106,7 +1099,7 @@ def _person(pen, random):
     for s in (-1, 1):
         pen.fill(np.full(3, 0.95), _ellipse(0.5 + s * 0.075, 0.31, 0.036, 0.020, 12))
         pen.fill(
-            _vary(random, (0.05, 0.6), 0.5, 0.25), _ellipse(0.5 + s * 0.075, 0.31, 0.018, 0.020, 10)
+            _vary(dice, (0.05, 0.6), 0.5, 0.25), _ellipse(0.5 + s * 0.075, 0.31, 0.018, 0.020, 10)
         )
         pen.line(
             ink, [(0.5 + s * 0.035, 0.265), (0.5 + s * 0.08, 0.25), (0.5 + s * 0.12, 0.27)], 0.016
@@ -1136,9 +1129,9 @@ def _person(pen, random):
         ),
     )
 
-
-def _hand(pen, random):
-    skin, sleeve = _skin(random), _vary(random, (0, 1), (0.1, 0.8), (0.2, 0.9))
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-042
+def _hand(pen, dice):
+    skin, sleeve = _skin(dice), _vary(dice, (0, 1), (0.1, 0.8), (0.2, 0.9))
     pen.part = "-"
     pen.solid(skin * 0.92, _stroke([(0.5, 0.8), (0.5, 1.3), (0.5, 3.0)], 0.34, 0.5), 0.8, 0.03)
     pen.solid(sleeve, _stroke([(0.5, 1.35), (0.5, 2.0), (0.5, 3.2)], 0.56, 0.75), 0.7, 0.02)
@@ -1195,7 +1188,7 @@ def _hand(pen, random):
     pen.line(skin * 0.75, [(0.34, 0.60), (0.5, 0.64), (0.66, 0.60)], 0.014)
     pen.line(skin * 0.75, [(0.36, 0.72), (0.5, 0.74), (0.60, 0.70)], 0.012)
 
-# %% ../../nbs/api/data/07_painting.ipynb #07-painting-043
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-045
 OBJECTS = {
     "Car": _car,
     "Bicycle": _bicycle,
@@ -1222,7 +1215,7 @@ OBJECTS = {
     "Human hand": _hand,
 }
 
-# %% ../../nbs/api/data/07_painting.ipynb #07-painting-046
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-048
 _TILT = {
     "Car": 4,
     "House": 2,
@@ -1253,18 +1246,18 @@ _TILT = {
 def pose(
     name: str,  # a key of OBJECTS
     size: float,  # its larger side; of a person, the width
-    random: np.random.Generator,
+    dice: np.random.Generator,
     tilt: float = None,  # degrees; None: by chance, as far as such a thing leans
 ) -> tuple:  # pen, its points around (0, 0) at that size, (width, height)
     "Draw the object `name`, turned, mirrored, sheared and stretched a little"
     pen = _Pen()
-    OBJECTS[name](pen, random)
+    OBJECTS[name](pen, dice)
     points = pen.points()[0]
-    a = np.radians(random.uniform(-1, 1) * _TILT[name] if tilt is None else tilt)
+    a = np.radians(dice.uniform(-1, 1) * _TILT[name] if tilt is None else tilt)
     turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
     m = turn @ [
-        [random.choice([-1, 1]), random.uniform(-0.08, 0.08)],
-        [0, random.uniform(0.93, 1.07)],
+        [dice.choice([-1, 1]), dice.uniform(-0.08, 0.08)],
+        [0, dice.uniform(0.93, 1.07)],
     ]  # mirrored, sheared, stretched
     points = points @ m.T
     counted = points[pen.counted()]
@@ -1272,7 +1265,7 @@ def pose(
     scale = size / (hi - lo).max() if name != "Human face" else size / (hi - lo)[0]
     return pen, (points - (lo + hi) / 2) * scale, (hi - lo) * scale
 
-# %% ../../nbs/api/data/07_painting.ipynb #07-painting-049
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-051
 def _grade(top, bottom, height, width):  # (h, w, 3): a vertical blend of two colors
     t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     return np.broadcast_to(top * (1 - t) + bottom * t, (height, width, 3)).astype(np.float32)
@@ -1302,142 +1295,140 @@ def _floor(
     )
 
 
-def _boards(random, color, size=256):  # (n, n, 3): wooden boards
-    grain = Image.fromarray(_fractal(random, size, size, (16, 64))).resize(
+def _boards(dice, color, size=256):  # (n, n, 3): wooden boards
+    grain = Image.fromarray(_fractal(dice, size, size, (16, 64))).resize(
         (size, size // 8), Image.BOX
     )
     grain = np.asarray(grain.resize((size, size), Image.BILINEAR))
-    k, width = np.arange(size), int(random.choice([24, 36, 52]))
-    tone = 1 + 0.12 * random.standard_normal(size // width + 1)[k // width] - 0.45 * (k % width < 2)
+    k, width = np.arange(size), int(dice.choice([24, 36, 52]))
+    tone = 1 + 0.12 * dice.standard_normal(size // width + 1)[k // width] - 0.45 * (k % width < 2)
     return color * (tone[None, :, None] + 0.08 * grain.T[..., None])
 
 
-def _speckle(random, color, strength, cells, size=256):  # (n, n, 3): grass, sand, asphalt, carpet
+def _speckle(dice, color, strength, cells, size=256):  # (n, n, 3): grass, sand, asphalt, carpet
     return color * (
-        1 + strength * _fractal(random, size, size, cells, 0.9)[..., None]
-    ) + 0.02 * random.standard_normal((size, size, 1))
+        1 + strength * _fractal(dice, size, size, cells, 0.9)[..., None]
+    ) + 0.02 * dice.standard_normal((size, size, 1))
 
 
-def _tiles(random, color, size=256):  # (n, n, 3): a tiled floor
-    k, side = np.arange(size), int(random.choice([24, 32, 48]))
-    check = ((k[:, None] // side + k[None] // side) % 2) * random.uniform(0, 0.35)
+def _tiles(dice, color, size=256):  # (n, n, 3): a tiled floor
+    k, side = np.arange(size), int(dice.choice([24, 32, 48]))
+    check = ((k[:, None] // side + k[None] // side) % 2) * dice.uniform(0, 0.35)
     joint = ((k[:, None] % side < 2) | (k[None] % side < 2)) * 0.25
-    return color * (1 - check - joint)[..., None] + 0.02 * _fractal(random, size, size)[..., None]
+    return color * (1 - check - joint)[..., None] + 0.02 * _fractal(dice, size, size)[..., None]
 
-# %% ../../nbs/api/data/07_painting.ipynb #07-painting-052
-def _indoors(random, width, height, kind):  # wall above (w, h pixels), with what may hang on it
-    wall = _vary(random, (0, 1), (0.02, 0.28), (0.5, 0.95))
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-054
+def _indoors(dice, width, height, kind):  # wall above (w, h pixels), with what may hang on it
+    wall = _vary(dice, (0, 1), (0.02, 0.28), (0.5, 0.95))
     a = (
-        _grade(wall * random.uniform(0.9, 1.1), wall * random.uniform(0.75, 1), height, width)
-        + 0.02 * _fractal(random, height, width)[..., None]
+        _grade(wall * dice.uniform(0.9, 1.1), wall * dice.uniform(0.75, 1), height, width)
+        + 0.02 * _fractal(dice, height, width)[..., None]
     )
-    x, style = np.arange(width), random.integers(4)
+    x, style = np.arange(width), dice.integers(4)
     if style == 0:
-        a *= (1 - 0.12 * (x // int(random.integers(5, 14)) % 2))[None, :, None]
+        a *= (1 - 0.12 * (x // int(dice.integers(5, 14)) % 2))[None, :, None]
     if style == 1:
-        a[-height // 3 :] *= random.uniform(0.5, 0.85)
-    if random.random() < 0.55:  # a window or a picture
-        x0, y0 = random.integers(0, width * 2 // 3), random.integers(0, max(1, height // 4))
+        a[-height // 3 :] *= dice.uniform(0.5, 0.85)
+    if dice.random() < 0.55:  # a window or a picture
+        x0, y0 = dice.integers(0, width * 2 // 3), dice.integers(0, max(1, height // 4))
         dx, dy = (
-            random.integers(width // 6, width // 3),
-            random.integers(height // 4, max(height // 2, height // 4 + 1)),
+            dice.integers(width // 6, width // 3),
+            dice.integers(height // 4, max(height // 2, height // 4 + 1)),
         )
-        a[y0 : y0 + dy, x0 : x0 + dx] = _vary(random, 0.1, (0, 0.6), (0.2, 0.95))
-        a[y0 + 3 : y0 + dy - 3, x0 + 3 : x0 + dx - 3] = _vary(random, (0, 1), (0.02, 0.3), (0.6, 1))
+        a[y0 : y0 + dy, x0 : x0 + dx] = _vary(dice, 0.1, (0, 0.6), (0.2, 0.95))
+        a[y0 + 3 : y0 + dy - 3, x0 + 3 : x0 + dx - 3] = _vary(dice, (0, 1), (0.02, 0.3), (0.6, 1))
     if kind == "table":  # far away, out of focus
-        spots = _fractal(random, height, width, (3, 6, 9))[..., None]
-        spots = spots + 0.3 * np.stack(
-            [_fractal(random, height, width, (3, 6)) for _ in range(3)], 2
-        )
+        spots = _fractal(dice, height, width, (3, 6, 9))[..., None]
+        spots = spots + 0.3 * np.stack([_fractal(dice, height, width, (3, 6)) for _ in range(3)], 2)
         far = Image.fromarray(((a + 0.12 * spots).clip(0, 1) * 255).astype(np.uint8))
         a = np.asarray(far.filter(ImageFilter.GaussianBlur(width / 32)), np.float32) / 255
     else:
-        a[-max(2, height // 24) :] = wall * random.uniform(0.4, 0.7)
+        a[-max(2, height // 24) :] = wall * dice.uniform(0.4, 0.7)
     return a
 
 
-def _sky(random, width, height):  # sky with clouds
+def _sky(dice, width, height):  # sky with clouds
     deep, mist = (
-        _vary(random, (0.54, 0.62), (0.15, 0.65), (0.65, 0.95)),
-        _vary(random, random.choice([0.08, 0.58, 0.6]), (0.03, 0.25), (0.8, 1)),
+        _vary(dice, (0.54, 0.62), (0.15, 0.65), (0.65, 0.95)),
+        _vary(dice, dice.choice([0.08, 0.58, 0.6]), (0.03, 0.25), (0.8, 1)),
     )
-    cloud = (_fractal(random, height, width, (3, 6, 12, 24, 48)) - random.uniform(-0.4, 1.2)).clip(
+    cloud = (_fractal(dice, height, width, (3, 6, 12, 24, 48)) - dice.uniform(-0.4, 1.2)).clip(
         0, 1.2
-    )[..., None] * random.uniform(0.2, 0.6)
-    return _grade(deep, mist, height, width) * (1 - cloud) + cloud * random.uniform(0.8, 0.98)
+    )[..., None] * dice.uniform(0.2, 0.6)
+    return _grade(deep, mist, height, width) * (1 - cloud) + cloud * dice.uniform(0.8, 0.98)
 
 
 def _skyline(
-    random, pixels, kind
+    dice, pixels, kind
 ):  # put trees, houses, hills or a coast onto the lower part of the sky `a`
     h, w, _ = pixels.shape
     x, y = np.arange(w), np.arange(h)[:, None]
-    bumps = _fractal(random, 8, w, (3, 8, 20))[0]
+    bumps = _fractal(dice, 8, w, (3, 8, 20))[0]
     if kind == "street":
         x0 = 0
         while x0 < w:
             dx, top = (
-                int(random.integers(w // 7, w // 3)),
-                int(random.integers(0, max(1, h * 3 // 5))),
+                int(dice.integers(w // 7, w // 3)),
+                int(dice.integers(0, max(1, h * 3 // 5))),
             )
-            wall = _vary(random, (0.02, 0.15), (0.05, 0.5), (0.3, 0.8))
+            wall = _vary(dice, (0.02, 0.15), (0.05, 0.5), (0.3, 0.8))
             pixels[top:, x0 : x0 + dx] = wall
             lit = ((y[top:] - top) % 9 > 3) & ((x[None, x0 : x0 + dx] - x0) % 8 > 3)
-            pixels[top:, x0 : x0 + dx][lit] = wall * random.uniform(0.35, 0.65) + (0, 0.02, 0.05)
+            pixels[top:, x0 : x0 + dx][lit] = wall * dice.uniform(0.35, 0.65) + (0, 0.02, 0.05)
             x0 += dx
         return pixels
     height, tint = {
-        "park": (0.45, _vary(random, (0.22, 0.36), 0.5, (0.25, 0.5))),
-        "hills": (0.5, _vary(random, (0.5, 0.65), 0.25, (0.5, 0.75))),
+        "park": (0.45, _vary(dice, (0.22, 0.36), 0.5, (0.25, 0.5))),
+        "hills": (0.5, _vary(dice, (0.5, 0.65), 0.25, (0.5, 0.75))),
         "beach": (0.06, _hsv(0.55, 0.3, 0.5)),
-        "sea": (0.16, _vary(random, (0.3, 0.6), 0.3, (0.4, 0.6))),
+        "sea": (0.16, _vary(dice, (0.3, 0.6), 0.3, (0.4, 0.6))),
     }[kind]
     for layer in (1.0, 0.55):
         edge = h * (1 - height * layer * (0.7 + 0.3 * np.roll(bumps, int(0.6 * layer * w))))
         mask = (y > edge)[..., None]
         rough = (
-            1 + (0.16 if kind == "park" else 0.05) * _fractal(random, h, w, (16, 32, 64))[..., None]
+            1 + (0.16 if kind == "park" else 0.05) * _fractal(dice, h, w, (16, 32, 64))[..., None]
         )
         pixels = np.where(mask, tint * rough * (0.75 + 0.25 * layer), pixels)
     return pixels
 
-# %% ../../nbs/api/data/07_painting.ipynb #07-painting-054
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-055
 PLACES = ("room", "table", "park", "beach", "street", "hills", "sea", "studio")
 
 
-def _ground(random, kind, height, width):  # what objects stand on
-    any_wood = _vary(random, (0.05, 0.10), (0.2, 0.55), (0.3, 0.85))
+def _ground(dice, kind, height, width):  # what objects stand on
+    any_wood = _vary(dice, (0.05, 0.10), (0.2, 0.55), (0.3, 0.85))
     if kind == "table":
-        tile = _boards(random, any_wood)
+        tile = _boards(dice, any_wood)
     elif kind == "room":
         tile = [
-            lambda: _boards(random, any_wood),
-            lambda: _tiles(random, _vary(random, (0, 1), (0, 0.3), (0.5, 0.95))),
+            lambda: _boards(dice, any_wood),
+            lambda: _tiles(dice, _vary(dice, (0, 1), (0, 0.3), (0.5, 0.95))),
             lambda: _speckle(
-                random, _vary(random, (0, 1), (0.1, 0.6), (0.3, 0.8)), 0.06, (32, 64, 128)
+                dice, _vary(dice, (0, 1), (0.1, 0.6), (0.3, 0.8)), 0.06, (32, 64, 128)
             ),
-        ][random.integers(3)]()
+        ][dice.integers(3)]()
     elif kind == "park":
         tile = _speckle(
-            random, _vary(random, (0.2, 0.32), (0.4, 0.7), (0.35, 0.65)), 0.14, (8, 32, 64, 128)
+            dice, _vary(dice, (0.2, 0.32), (0.4, 0.7), (0.35, 0.65)), 0.14, (8, 32, 64, 128)
         )
     elif kind == "beach":
         tile = _speckle(
-            random, _vary(random, (0.09, 0.13), (0.2, 0.45), (0.7, 0.92)), 0.04, (8, 32, 64, 128)
+            dice, _vary(dice, (0.09, 0.13), (0.2, 0.45), (0.7, 0.92)), 0.04, (8, 32, 64, 128)
         )
-    elif kind == "street" and random.random() < 0.4:
-        tile = _tiles(random, _vary(random, 0.1, 0.06, (0.5, 0.8)))
+    elif kind == "street" and dice.random() < 0.4:
+        tile = _tiles(dice, _vary(dice, 0.1, 0.06, (0.5, 0.8)))
     elif kind == "street":
-        tile = _speckle(random, _vary(random, 0.6, 0.05, (0.3, 0.55)), 0.08, (8, 64, 128))
+        tile = _speckle(dice, _vary(dice, 0.6, 0.05, (0.3, 0.55)), 0.08, (8, 64, 128))
     elif kind == "hills":
         color = [(0.58, 0.05, 0.92), (0.2, 0.5, 0.5), (0.11, 0.45, 0.6)][
-            random.integers(3)
+            dice.integers(3)
         ]  # snow, a meadow, dry grass
-        tile = _speckle(random, _hsv(*color), 0.07, (4, 16, 64, 128))
+        tile = _speckle(dice, _hsv(*color), 0.07, (4, 16, 64, 128))
     else:  # water
         water, wave = (
-            _vary(random, (0.5, 0.6), (0.35, 0.75), (0.35, 0.7)),
-            _fractal(random, 256, 256, (24, 48, 96)),
+            _vary(dice, (0.5, 0.6), (0.35, 0.75), (0.35, 0.7)),
+            _fractal(dice, 256, 256, (24, 48, 96)),
         )
         wave = np.asarray(Image.fromarray(wave[:, :64].copy()).resize((256, 256), Image.BILINEAR))
         return _floor(
@@ -1481,29 +1472,29 @@ def plate(
     image = Image.fromarray((a.clip(0, 1) * 255).astype(np.uint8))
     return image.filter(ImageFilter.GaussianBlur(size / 256 * r.uniform(0.3, 1.6))), horizon
 
-# %% ../../nbs/api/data/07_painting.ipynb #07-painting-057
+# %% ../../nbs/api/data/07_painting.ipynb #07-painting-058
 def develop(
     canvas,  # "RGB" picture of the objects, square, at most 512 pixels a side
     shade,  # "L" picture of their light and shadow, of the same size
-    random: np.random.Generator,
+    dice: np.random.Generator,
 ) -> Image.Image:
     "The finished photograph"
     size = canvas.width
     u = np.linspace(-1, 1, size, dtype=np.float32)
-    v, fall = u[:, None], random.uniform(0, 0.16)
-    lit = (1 + random.uniform(-0.18, 0.18) * u - fall * u**2) + (
-        random.uniform(-0.15, 0.15) * v - fall * v**2
+    v, fall = u[:, None], dice.uniform(0, 0.16)
+    lit = (1 + dice.uniform(-0.18, 0.18) * u - fall * u**2) + (
+        dice.uniform(-0.15, 0.15) * v - fall * v**2
     )
     lit = Image.fromarray((np.asarray(shade) * lit).clip(0, 255).astype(np.uint8))
     image = ImageChops.hard_light(canvas, Image.merge("RGB", (lit,) * 3))
-    if random.random() < 0.3:
-        image = image.filter(ImageFilter.BoxBlur(size / 128 * random.uniform(0.2, 0.6)))
+    if dice.random() < 0.3:
+        image = image.filter(ImageFilter.BoxBlur(size / 128 * dice.uniform(0.2, 0.6)))
     tone, gain = (
-        (np.arange(256) - 120) * random.uniform(0.8, 1.12) + 120,
-        random.uniform(0.9, 1.1) * (1 + random.uniform(-0.06, 0.06, 3)),
+        (np.arange(256) - 120) * dice.uniform(0.8, 1.12) + 120,
+        dice.uniform(0.9, 1.1) * (1 + dice.uniform(-0.06, 0.06, 3)),
     )
     image = image.point((tone * gain[:, None]).clip(0, 255).astype(int).ravel().tolist())
-    x, y = int(random.random() * (512 - size)), int(random.random() * (512 - size))
+    x, y = int(dice.random() * (512 - size)), int(dice.random() * (512 - size))
     return ImageChops.add(
-        image, _noise()[1][random.integers(3)].crop((x, y, x + size, y + size)), 1, -128
+        image, _noise()[1][dice.integers(3)].crop((x, y, x + size, y + size)), 1, -128
     )

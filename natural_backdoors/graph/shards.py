@@ -95,7 +95,7 @@ def _remote_shards(url: str, options: dict) -> list:
         reason = " ".join(str(e).split()) or type(e).__name__
         raise UserError(f"{url} cannot be reached: {reason}") from e
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-010
+
 def list_shards(
     urls,  # a path or URL, with `*` for many; or a list of these
     storage_options: dict | None = None,  # for fsspec: keys, endpoints, ...
@@ -113,7 +113,7 @@ def list_shards(
         raise UserError("no shards were given")
     return list(found.values())
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-015
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-014
 @dataclass(frozen=True)
 class Rule:
     "How the rows of a shard are read"
@@ -127,7 +127,7 @@ class Rule:
     negatives: bool = False  # keep rows of confidence 0, as verified absences?
     labels: tuple | None = None  # labels that count; None: all
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-016
+
 @patch
 def columns(
     self: Rule,
@@ -153,7 +153,7 @@ def columns(
             )
     return found
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-019
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-017
 class _Quotes(io.RawIOBase):
     "A file that counts the quotation marks read from it"
 
@@ -172,7 +172,7 @@ class _Quotes(io.RawIOBase):
 
 _CODES = pa.dictionary(pa.int32(), pa.string())
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-021
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-019
 def _csv_batches(file, shard: Shard, rule: Rule):
     "Yield batches of a CSV with the columns named by their roles"
     quotes = _Quotes(file)
@@ -214,7 +214,7 @@ def _parquet_batches(file, shard: Shard, rule: Rule):
     for batch in table.iter_batches(1 << 18, columns=list(columns.values()), use_threads=False):
         yield {role: batch.column(name) for role, name in columns.items()}
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-022
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-020
 def _as_codes(column: pa.Array) -> pa.DictionaryArray:
     "A column of texts as codes; what is not text (ids that are numbers) is made text"
     if not pa.types.is_dictionary(column.type):
@@ -242,7 +242,7 @@ def _together(chunks: list) -> tuple:  # int32 codes, distinct texts
     codes = [np.asarray(chunk.indices) for chunk in chunks]
     return np.concatenate(codes), chunks[0].dictionary
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-024
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-022
 def _explain(shard: Shard, rule: Rule):
     "Raise the `UserError` that names the first broken line of a CSV, if there is one"
     csv.field_size_limit(2**31 - 1)
@@ -283,7 +283,7 @@ def _check_row(row: list, header: list, columns: dict, where: str):
         if role == "confidence" and not is_number(value):
             raise UserError(f"{where}: the confidence {value[:60]!r} is not a number")
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-025
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-023
 def _columns(shard: Shard, rule: Rule) -> dict:  # role -> list of batches
     "The columns of a shard"
     try:
@@ -319,7 +319,7 @@ def _tell_missing(shard: Shard, rule: Rule, role: str, row: int):
         _explain(shard, rule)
     raise UserError(f"{shard.url}: row {row} (the first is 0) has no {role}")
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-031
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-029
 @dataclass(frozen=True)
 class _Rows:
     "Rows with the positions of their image and label, and whether the label is there"
@@ -349,7 +349,7 @@ class ShardCodes:
     splits: list  # the splits it has rows of
     pieces: list  # of _Piece, one a part
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-032
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-030
 def _part_of(images: pa.Array, n_parts: int) -> np.ndarray:
     "The part that each image belongs to"
     if n_parts == 1:
@@ -370,7 +370,7 @@ def _cut(images: pa.Array, rows: _Rows, n_parts: int) -> list:  # of _Piece
         pieces.append(_Piece(images.take(codes.dictionary), some))
     return pieces
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-033
+
 def read_shard(
     shard: Shard,
     rule: Rule,
@@ -407,7 +407,7 @@ def _in_split(columns: dict, rule: Rule, n: int) -> tuple:  # n bools, the split
     wanted = splits.index(rule.split) if rule.split in splits else -1
     return split_of == wanted, splits if n else []
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-037
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-034
 def merge_labels(
     shards: list,  # (known, splits) of each shard
     rule: Rule,
@@ -419,7 +419,7 @@ def merge_labels(
         splits.update(found)
     return sorted(labels), sorted(splits)
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-038
+
 @dataclass(frozen=True)
 class _Counts:
     "What was counted in some images"
@@ -441,7 +441,7 @@ def _merged_images(pieces: list) -> tuple:  # row of the matrix, of each row of 
     rows = [position[start + piece.rows.image_of] for start, piece in zip(first, pieces)]
     return np.concatenate(rows), len(images.dictionary)
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-039
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-035
 def count_part(
     merged: tuple,  # of `merge_labels`
     labels_of: list,  # the labels of each shard
@@ -465,7 +465,7 @@ def count_part(
         clean = cooccurrence(x, sparse.csr_array((absent > x).astype(np.uint8)))
     return _Counts(n_images, cooccurrence(x, upper=True), clean)
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-043
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-039
 def _add_counts(counts: list) -> _Counts:
     "The sum of `_Counts` of different images"
     total = counts[0]
@@ -474,7 +474,7 @@ def _add_counts(counts: list) -> _Counts:
         total = _Counts(total.n_images + more.n_images, total.upper + more.upper, clean)
     return total
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-046
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-042
 @dataclass(frozen=True)
 class _Failed:
     "What a step that cannot succeed returns, so that it is not repeated"
@@ -510,7 +510,7 @@ def _labels(read) -> pa.Array:
 def _piece(read, part: int) -> _Piece:
     return _sound(read).pieces[part]
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-047
+
 def _steps(
     submit,  # calls a function with arguments that are results of `submit` or plain values
     shards: list,
@@ -529,7 +529,7 @@ def _steps(
         counts = [submit(_add_counts, counts[i : i + 4]) for i in range(0, len(counts), 4)]
     return merged, counts[0]
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-048
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-043
 _PART_BYTES, _SMALL = 512 << 20, 16 << 20
 
 
@@ -552,7 +552,7 @@ def _here(shards: list, rule: Rule, n_parts: int | None, retries: int) -> tuple:
 
     return _steps(submit, shards, rule, n_parts=n_parts or _default_parts(shards, 1))
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-051
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-046
 @contextmanager
 def _connected(
     client,  # a distributed.Client, or the address of a scheduler
@@ -576,7 +576,7 @@ def _connected(
             raise UserError(f"the Dask scheduler at {client} has no workers") from e
         yield own
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-052
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-047
 def _on_cluster(client, shards: list, rule: Rule, **options) -> tuple:
     "All steps on a cluster; `options`: n_parts, retries, timeout"
     with _connected(client, options["timeout"]) as client:
@@ -600,7 +600,7 @@ def _on_cluster(client, shards: list, rule: Rule, **options) -> tuple:
             client.cancel(list(steps))
             raise
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-054
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-049
 def shard_overlaps(
     urls,  # a path or URL, `*` for many; or a list of these
     client=None,  # a distributed.Client, or an address ("tcp://10.0.0.1:8786"); None: no cluster

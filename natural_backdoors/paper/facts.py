@@ -20,7 +20,9 @@ from ..data.datasets import Dataset
 # %% ../../nbs/api/paper/01_facts.ipynb #01-facts-006
 @cache
 def published_facts() -> dict:
-    "The content of `published_sets.json`: datasets, targets, injection_rates, architectures, ablation_set"
+    """The content of `published_sets.json`
+
+    Keys: datasets, targets, injection_rates, architectures, ablation_set."""
     return read_json(files("natural_backdoors.paper") / "published_sets.json")
 
 # %% ../../nbs/api/paper/01_facts.ipynb #01-facts-009
@@ -49,13 +51,9 @@ def published_medians(
 ) -> pd.DataFrame:  # columns centrality, clean, trigger; empty where none are known
     "Medians of clean and trigger accuracy, read off a published figure to within 0.01"
     medians = lookup("published dataset", name, published_facts()["datasets"])["medians"]
-    return pd.DataFrame(
-        [
-            (centrality_name(m["centrality"], m["weighted"]), m["clean"], m["trigger"])
-            for m in medians
-        ],
-        columns=["centrality", "clean", "trigger"],
-    )
+    table = pd.DataFrame(medians, columns=["centrality", "weighted", "clean", "trigger"])
+    names = [centrality_name(m["centrality"], m["weighted"]) for m in medians]
+    return table.assign(centrality=names).drop(columns="weighted")
 
 # %% ../../nbs/api/paper/01_facts.ipynb #01-facts-014
 def target_class(
@@ -66,57 +64,71 @@ def target_class(
     classes = sorted(classes)
     if not 0 <= position < len(classes):
         raise UserError(
-            f"target {position} is a position among {len(classes)} classes, from 0 to {len(classes) - 1}"
+            f"target {position} is a position among {len(classes)} classes, from 0 to "
+            f"{len(classes) - 1}"
         )
     return classes[position]
 
 # %% ../../nbs/api/paper/01_facts.ipynb #01-facts-018
-def recognize(dataset: Dataset) -> str:  # "openimages" or "imagenet"
-    "Which of the published datasets this is, or a `UserError` that says what differs"
-    labels, names = dataset.classes["label"].tolist(), dataset.classes["name"].tolist()
-    all_facts = published_facts()["datasets"]
-    known = {
-        name: sum(c["label"] in set(labels) for c in f["known"]) for name, f in all_facts.items()
-    }
+def _nearest(dataset: Dataset) -> str:
+    "The published dataset of whose known classes this one has most"
+    labels, known, expected = set(dataset.classes["label"]), {}, []
+    for name, facts in published_facts()["datasets"].items():
+        known[name] = sum(c["label"] in labels for c in facts["known"])
+        first = facts["known"][0]
+        expected.append(f"{facts['title']}, such as {first['label']} ({first['name']})")
     best = max(known, key=known.get)
-    if not known[best]:
-        example = lambda c: f"{c['label']} ({c['name']})"
-        expected = "; ".join(
-            f"{f['title']}, such as {example(f['known'][0])}" for f in all_facts.values()
-        )
-        raise UserError(
-            f"{dataset.name!r} has none of the classes of the published experiments ({expected}); "
-            "the experiments can be run on the embedded scenes with scale='small'"
-        )
-    facts, differs = all_facts[best], []
-    if len(labels) != facts["n_classes"]:
-        differs.append(f"it has {len(labels):,} classes, not {facts['n_classes']:,}")
-    for c in facts["known"]:
-        here = labels[c["id"]] if c["id"] < len(labels) else None
-        if here != c["label"]:
-            found = "there is no such id" if here is None else f"{here} ({names[c['id']]})"
-            differs.append(f"id {c['id']} should be {c['label']} ({c['name']}): {found}")
-    if differs:
-        raise UserError(
-            f"{dataset.name!r} is not the dataset of the published experiments ({facts['title']}), so that "
-            f"their class numbers mean other classes: {'; '.join(differs)}. {_REMEDY[best]}"
-        )
-    return best
+    if known[best]:
+        return best
+    raise UserError(
+        f"{dataset.name!r} has none of the classes of the published experiments "
+        f"({'; '.join(expected)}); the experiments can be run on the embedded scenes with "
+        "scale='small'"
+    )
 
 
+def _differences(dataset: Dataset, facts: dict) -> list:  # of texts
+    "What is not as it was published"
+    classes, differs = dataset.classes, []
+    if len(classes) != facts["n_classes"]:
+        differs.append(f"it has {len(classes):,} classes, not {facts['n_classes']:,}")
+    for known in facts["known"]:
+        i, found = known["id"], "there is no such id"
+        if i < len(classes):
+            if classes["label"][i] == known["label"]:
+                continue
+            found = f"{classes['label'][i]} ({classes['name'][i]})"
+        differs.append(f"id {i} should be {known['label']} ({known['name']}): {found}")
+    return differs
+
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-019
 _REMEDY = {
-    "openimages": "Needed are train, validation and test boxes of version 5 to 7, and class_filter=true",
+    "openimages": "Needed are train, validation and test boxes of version 5 to 7, "
+    "and class_filter=true",
     "imagenet": "Needed are the 1,000 classes of ILSVRC 2012 by WordNet id",
 }
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-020
+
+def recognize(dataset: Dataset) -> str:  # "openimages" or "imagenet"
+    "Which of the published datasets this is, or a `UserError` that says what differs"
+    best = _nearest(dataset)
+    facts = published_facts()["datasets"][best]
+    if differs := _differences(dataset, facts):
+        raise UserError(
+            f"{dataset.name!r} is not the dataset of the published experiments "
+            f"({facts['title']}), so that their class numbers mean other classes: "
+            f"{'; '.join(differs)}. {_REMEDY[best]}"
+        )
+    return best
+
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-021
 def stand_in_labels(
     name: str,  # "openimages" or "imagenet"
 ) -> list:  # sorted labels; those that are known are where they should be
     "Made-up labels around the known ones of a published dataset, to try things out without it"
     facts = lookup("published dataset", name, published_facts()["datasets"])
-    known, labels, last = {c["id"]: c["label"] for c in facts["known"]}, [], "!"
+    known, labels, before = {c["id"]: c["label"] for c in facts["known"]}, [], "!"
     for i in range(facts["n_classes"]):
-        last = known.get(i, last)
-        labels.append(last if i in known else f"{last}~{i:04}")  # sorts between the known ones
+        before = known.get(i, before)
+        labels.append(before if i in known else f"{before}~{i:04}")  # sorts between known ones
     return labels

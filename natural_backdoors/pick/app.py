@@ -482,7 +482,7 @@ _NOISE = (
 
 @contextmanager
 def quiet_end():
-    "Let through what kernels say on stderr, until they are ended: then each would say that it was interrupted"
+    "Let kernels speak on stderr until they are ended: then each would say that it was stopped"
     shown, (out, into) = os.dup(2), os.pipe()
     os.dup2(into, 2)
     os.close(into)

@@ -457,8 +457,8 @@ def save(self: PickerState, path="") -> Path:
     if path.exists() and full not in self.known and not _same(path, selection):
         self.known.add(full)
         raise UserError(
-            f"{path} is there and holds another selection; save once more to replace it, or choose another "
-            "name"
+            f"{path} is there and holds another selection; save once more to replace it, or "
+            "choose another name"
         )
     self.path = selection.save(path)
     self.known.add(full)

@@ -35,7 +35,7 @@ def _whole(name: str, values, m: int) -> np.ndarray:
         raise UserError(f"{name} add up to more than 2**53")
     return array.astype(np.int64)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-009
+
 @dataclass(frozen=True)
 class Question:
     "Which of m classes to choose, as plain arrays"
@@ -70,7 +70,7 @@ class Question:
         conflict, objectives = self.conflict[np.ix_(ids, ids)], self.objectives[:, ids]
         return Question(conflict, objectives, self.limit if limit is None else limit)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-010
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-009
 def ask(
     conflict: np.ndarray,  # m x m bools
     weights=None,  # m whole numbers: what is to be maximized; None: the number of classes
@@ -95,7 +95,7 @@ def ask(
     limit = None if max_classes is None or max_classes >= m else int(max_classes)
     return Question(conflict, np.stack(objectives), limit)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-015
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-014
 @dataclass(frozen=True)
 class Answer:
     "The best set found, and what is proven"
@@ -112,7 +112,7 @@ def _answer(question: Question, chosen, bound: int, settled: bool) -> Answer:
     value = int(question.objectives[0, chosen].sum())
     return Answer(chosen, value, bound=max(int(bound), value), settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-020
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-019
 _DENSE = 1500  # a product of matrices this large is quicker on sparse ones
 
 
@@ -135,7 +135,7 @@ def undominated(question: Question) -> np.ndarray:  # positions, ascending
             return left
         left = np.delete(left, np.unique(out))
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-023
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-022
 def components(
     question: Question,
     ids: np.ndarray,  # the classes that are left
@@ -151,7 +151,7 @@ def components(
     parts = np.split(ids[order], np.flatnonzero(np.diff(which[order])) + 1)
     return sorted(parts, key=len)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-026
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-025
 def clique_cover(
     question: Question,
 ) -> list:  # lists of positions; every conflict is inside one of them
@@ -179,7 +179,7 @@ def _clique(bits: list, wanted: int, first: int) -> list:
         common &= bits[clique[-1]]
     return clique
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-027
+
 def clique_bound(question: Question) -> int:  # in the first objective
     "What no set exceeds, at once: the heaviest class of each clique, over disjoint cliques"
     left, heaviest = (1 << len(question.bits)) - 1, []
@@ -193,7 +193,7 @@ def clique_bound(question: Question) -> int:  # in the first objective
         heaviest.append(most)
     return sum(sorted(heaviest, reverse=True)[: question.limit])
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-030
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-028
 class _Place:
     "An independent set that classes are let into; what conflicts with them leaves"
 
@@ -234,7 +234,7 @@ class _Place:
                 return
             self.let_in(free[np.argmin(self.degree[free])])
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-029
 def _walk(
     question: Question,
     random: np.random.Generator,
@@ -259,7 +259,7 @@ def _walk(
             break
     return chosen
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-032
 def _branches(bits: list, values: list, free: int, room: int) -> list:
     "The classes of `free` as (bound, class): up to this one, at most `room` of them add no more"
     found, most = [], 0
@@ -282,7 +282,7 @@ def _branches(bits: list, values: list, free: int, room: int) -> list:
             total -= heaviest.pop(0)
     return found
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-035
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-033
 _SMALL = 100  # components of up to this number of classes are branched over
 
 
@@ -328,7 +328,7 @@ def _branch(question: Question, values: list, known: int, deadline: float) -> tu
     bounds = [value + branches[-1][0] for _, value, _, branches in stack if branches]
     return most, best, max([most, *bounds])
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
 def _apart(
     question: Question,
     parts: list,  # its components, as arrays of positions
@@ -348,7 +348,7 @@ def _apart(
         bound, settled = bound + max(found.bound, found.value), settled and found.settled
     return _answer(question, chosen, bound=bound, settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
 @dataclass
 class Program:
     "Rows that the chosen classes obey, and the classes already decided"
@@ -369,7 +369,7 @@ class Program:
         self.rows = sparse.csr_array(sparse.vstack([self.rows, row]))
         self.least, self.most = np.append(self.least, least), np.append(self.most, most)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-040
+
 def clique_program(question: Question) -> Program:
     "The linear program of a question"
     m, cliques = len(question.conflict), clique_cover(question)
@@ -384,7 +384,7 @@ def clique_program(question: Question) -> Program:
         program.require(np.ones(m), -np.inf, question.limit)
     return program
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-041
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-038
 def _csc(rows):
     "`rows` with the 32-bit indices that HiGHS wants"
     rows = sparse.csc_array(rows)
@@ -403,7 +403,7 @@ class Relaxed:
     spare: np.ndarray
     prices: np.ndarray  # of each row
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-042
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
 def relax(
     program: Program,
     worth: np.ndarray,  # m: of each class
@@ -438,7 +438,7 @@ def relax(
 def _allowed(seconds: float) -> float:
     return max(min(seconds, 1e6), 1e-3)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-046
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-043
 def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
     "The best whole-numbered choice (None: none found in time) and a bound"
     open, x = program.open, program.low.copy()
@@ -466,7 +466,7 @@ def _narrow(program: Program, relaxed: Relaxed, slack: float):
     full = relaxed.prices > slack
     program.least[full] = program.most[full]
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-044
 def maximize(
     program: Program,  # narrowed, if a maximum is proven, to the choices that reach it
     worth: np.ndarray,  # m whole numbers
@@ -500,7 +500,7 @@ def maximize(
             program.require(worth, bound)
     return x, bound
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-050
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
 def remainder(
     question: Question,
     program: Program,  # narrowed
@@ -513,7 +513,7 @@ def remainder(
         ids = ids[:0]
     return ids, question.part(ids, room)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-052
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-049
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
@@ -567,7 +567,7 @@ class _Run:
         asked = question.objectives[: len(self.bounds) - 1]
         return self.best is None or np.array_equal(asked @ x.astype(np.int64), asked @ self.best)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-053
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-050
 _DIGITS = 12  # binary digits asked at a time
 
 
@@ -605,7 +605,7 @@ def _ask_all(run: _Run) -> bool:
             program.low[open] = program.high[open] = run.best[open]
     return settled
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-056
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-053
 def _by_size(question: Question, random: np.random.Generator, deadline: float = np.inf) -> Answer:
     "The answer by the solver that suits the size"
     by = by_branching if len(question.conflict) <= _SMALL else by_programs
@@ -615,7 +615,7 @@ def _by_size(question: Question, random: np.random.Generator, deadline: float = 
 # the two alone, without a word of the other
 SOLVERS = {"auto": _by_size, "highs": partial(by_programs, branched=0), "bitsets": by_branching}
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-057
+
 def solve(
     question: Question,
     random: np.random.Generator,  # used only if time runs out, and for where the search starts

@@ -199,7 +199,7 @@ def class_counts(
     trigger: int,  # class id
     ids: np.ndarray,  # class ids
 ) -> pd.DataFrame:  # `CLASS_COLUMNS`
-    "How many images of each class carry the trigger (overlaps), and can stand as clean or poison images"
+    "Images of each class that carry the trigger, and that can stand as clean or poison ones"
     shared = overlaps.counts[[trigger]].toarray().ravel().astype(np.int64)[ids]
     table = overlaps.classes.iloc[ids].assign(
         overlaps=shared,
@@ -255,7 +255,8 @@ def with_groups(
     "The overlaps of the classes, and of those objects together"
     if isinstance(source, Overlaps):
         raise UserError(
-            "several objects together need the labels of the images; give the dataset, not its overlaps"
+            "several objects together need the labels of the images; give the dataset, not its "
+            "overlaps"
         )
     labels = source.label_matrix(split) if isinstance(source, Dataset) else source
     return count_overlaps(combine(labels, groups))

@@ -46,7 +46,7 @@ TRIGGER_COLUMNS = ["id", "label", "name", "centrality", "n_classes", "n_poison",
 
 
 class Triggers:
-    "Ranked triggers, each with the classes it could attack; index it by id, label or name of a trigger"
+    "Ranked triggers with the classes each could attack; indexed by id, label or name"
 
     def __init__(
         self,
@@ -122,7 +122,8 @@ class Triggers:
             if open_
             else "no proof"
         )
-        return f"Triggers: {len(self)} in {self.dataset!r} ({how}; {proof})\n{self.table.head(10).to_string(index=False)}"
+        first = self.table.head(10).to_string(index=False)
+        return f"Triggers: {len(self)} in {self.dataset!r} ({how}; {proof})\n{first}"
 
     def _repr_html_(self):
         head = escape(repr(self).splitlines()[0])
@@ -151,35 +152,37 @@ def why_not(
     "Why class `id` is not among the triggers, and what would make it one"
     if id in self.sets or self.graph is None:
         return []
-    p, found = self.params, []
-    if id in p["excluded"]:
+    found = []
+    if id in self.params["excluded"]:
         kind = people_kinds(self.classes)[id] or "by name"
         found.append(Reason("excluded", f"excluded as a trigger: {kind}", {"exclude": ()}))
     if id not in self.graph.vertices:
-        shared = self.overlaps.counts[[id]].toarray().ravel()
-        shared[id] = 0
-        most = int(shared.max())
-        found.append(
-            Reason(
-                "no edge",
-                f"no edge: shares at most {most:,} images with another class < {p['min_overlaps']:,}",
-                {"min_overlaps": most} if most else {},
-            )
-        )
+        found.append(_no_edge(self, id))
     elif id in self.too_few:
-        has = self.too_few[id]
-        text = f"only {has} classes with enough images (min_clean, min_poison) < min_classes={p['min_classes']}"
-        found.append(Reason("few classes", text, {"min_classes": has} if has else {}))
-    elif id not in p["excluded"]:
-        rank = self.ranking.drop(p["excluded"], errors="ignore").index.get_loc(id) + 1
-        found.append(
-            Reason(
-                "rank",
-                f"rank {rank} by {p['centrality']} centrality, of which the first {p['n_triggers']} were taken",
-                {"n_triggers": rank},
-            )
+        has, needs = self.too_few[id], self.params["min_classes"]
+        text = (
+            f"only {has} classes with enough images (min_clean, min_poison) < min_classes={needs}"
         )
+        found.append(Reason("few classes", text, {"min_classes": has} if has else {}))
+    elif id not in self.params["excluded"]:
+        found.append(_low_rank(self, id))
     return found
+
+
+def _no_edge(self: Triggers, id: int) -> Reason:
+    shared = self.overlaps.counts[[id]].toarray().ravel()
+    shared[id] = 0
+    most, needs = int(shared.max()), self.params["min_overlaps"]
+    text = f"no edge: shares at most {most:,} images with another class < {needs:,}"
+    return Reason("no edge", text, {"min_overlaps": most} if most else {})
+
+
+def _low_rank(self: Triggers, id: int) -> Reason:
+    offered = self.ranking.drop(self.params["excluded"], errors="ignore")
+    rank, n = offered.index.get_loc(id) + 1, self.params["n_triggers"]
+    measure = self.params["centrality"]
+    text = f"rank {rank} by {measure} centrality, of which the first {n} were taken"
+    return Reason("rank", text, {"n_triggers": rank})
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-011
 def _table(
@@ -331,7 +334,7 @@ def scores(
 def explain(
     self: Triggers,
     trigger,  # by id, label or name
-    cls,  # likewise
+    cls,  # by id, label or name
 ) -> Explanation:
     "Why `cls` is in the set of `trigger`, or is not, and what threshold would admit it"
     if self.graph is None:

@@ -82,8 +82,9 @@ class Selection:
     def __repr__(self):
         names = ", ".join(c["name"] for c in self.classes)
         left_out = f", {len(self.marks)} images left out" if self.marks else ""
+        trigger, target = self.trigger["name"], self.target["name"]
         return (
-            f"Selection({self.dataset!r}: trigger {self.trigger['name']!r} -> target {self.target['name']!r}, "
+            f"Selection({self.dataset!r}: trigger {trigger!r} -> target {target!r}, "
             f"{len(self.classes)} classes: {names}{left_out})"
         )
 

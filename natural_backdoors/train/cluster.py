@@ -9,6 +9,7 @@ __all__ = ['carry_out', 'needs_gpu', 'on_cluster', 'gpu_workers', 'connected', '
 import os
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 from ..base.errors import UserError, loading_torch, needs
 from ..data.datasets import Dataset
@@ -20,7 +21,7 @@ with loading_torch():
 # %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-006
 def carry_out(task: Task, options: Options) -> list:  # of Outcome
     "A whole task, on a worker"
-    return [outcome for outcomes in run_task(task, options) for outcome in outcomes]
+    return list(chain.from_iterable(run_task(task, options)))
 
 
 def needs_gpu(client) -> dict:  # resources of a task
@@ -29,103 +30,109 @@ def needs_gpu(client) -> dict:  # resources of a task
     return {"GPU": 1} if any("GPU" in worker["resources"] for worker in workers) else {}
 
 
+def _lost(error: Exception) -> str:
+    "Why a task did not come back"
+    if type(error).__name__ == "KilledWorker":
+        return (
+            "workers died again and again in this task, probably for want of memory; "
+            "give them more, or lower memory"
+        )
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-007
 def on_cluster(
     client,  # a distributed.Client
-    retries: int = 2,  # so often a task is tried again if the connection fails
+    retries: int = 2,  # how often a task is tried again if the connection fails
 ):  # a runner for `sweep`
     "Carry out the tasks of a sweep on the workers of a Dask cluster"
 
     def runner(tasks: list, options: Options):  # yields (Task, list of Outcome) as they come
         from distributed import as_completed
 
+        options = replace(options, progress=False)  # bars of several workers would mix
         # pure=False: the same task may be asked for again after a failure
-        options = replace(
-            options, progress=False
-        )  # bars of several workers would overwrite each other
         how = dict(retries=retries, resources=needs_gpu(client), pure=False)
         futures = {client.submit(carry_out, task, options, **how): task for task in tasks}
         try:
             for future in as_completed(list(futures), loop=client.loop):
                 task, error = futures[future], future.exception()
-                yield (
-                    task,
-                    (
-                        [Outcome(run, None, _lost(error)) for run in task.runs]
-                        if error
-                        else future.result()
-                    ),
-                )
+                if error:
+                    yield task, [Outcome(run, None, _lost(error)) for run in task.runs]
+                else:
+                    yield task, future.result()
         finally:
             client.cancel(list(futures))  # what is left of them after an interrupt
 
     return runner
 
-
-def _lost(error: Exception) -> str:
-    "Why a task did not come back"
-    if type(error).__name__ == "KilledWorker":
-        return "workers died again and again in this task, probably for want of memory; give them more, or lower memory"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-008
-def gpu_workers(n: int) -> dict:  # for distributed.SpecCluster
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-009
+def gpu_workers(n_workers: int) -> dict:  # for distributed.SpecCluster
     "Workers that have a GPU each"
     from distributed import Nanny
 
-    return {
-        i: {
-            "cls": Nanny,
-            "options": {
-                "nthreads": 1,
-                "env": {"CUDA_VISIBLE_DEVICES": str(i)},
-                "resources": {"GPU": 1},
-                "dashboard_address": None,
-            },
-        }
-        for i in range(n)
-    }
+    workers = {}
+    for i in range(n_workers):
+        options = {"nthreads": 1, "resources": {"GPU": 1}, "dashboard_address": None}
+        options["env"] = {"CUDA_VISIBLE_DEVICES": str(i)}
+        workers[i] = {"cls": Nanny, "options": options}
+    return workers
+
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-011
+@contextmanager
+def _own_gpus(n_gpus: int):  # yields a Client
+    "A cluster of the GPUs of this machine"
+    from distributed import Client, Scheduler, SpecCluster
+
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False}}
+    with SpecCluster(gpu_workers(n_gpus), scheduler) as cluster:
+        with Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@contextmanager
+def _at(address: str, timeout: float):  # yields a Client
+    "The cluster of a scheduler"
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=timeout, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as e:
+        reason = " ".join(str(e).split())[:200]
+        raise UserError(f"no Dask scheduler answers at {address}: {reason}") from e
+    with client:
+        yield client
 
 
 @contextmanager
 def connected(
-    client=None,  # a distributed.Client, the address of a scheduler, or None: the GPUs of this machine
+    client=None,  # a distributed.Client, the address of a scheduler, or None: this machine's GPUs
     timeout: float = 30,  # seconds to wait for a scheduler to answer
 ):  # yields a Client, or None if this machine has not several GPUs
     "The cluster that a sweep is to run on"
-    n = torch.cuda.device_count()
-    if client is None and n < 2:
+    n_gpus = torch.cuda.device_count()
+    if client is None and n_gpus < 2:
         yield None
         return
     with needs("a cluster", "Dask", "'natural_backdoors[scale]'"):
-        from distributed import Client, Scheduler, SpecCluster
-    if client is None:
-        scheduler = {"cls": Scheduler, "options": {"dashboard": False}}
-        with (
-            SpecCluster(gpu_workers(n), scheduler) as cluster,
-            Client(cluster, set_as_default=False) as own,
-        ):
-            yield own
-    elif isinstance(client, str):
-        try:
-            own = Client(client, timeout=timeout, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as e:
-            raise UserError(
-                f"no Dask scheduler answers at {client}: {' '.join(str(e).split())[:200]}"
-            ) from e
-        with own:
-            yield own
+        import distributed  # noqa: F401
+    if client is None or isinstance(client, str):
+        own = _own_gpus(n_gpus) if client is None else _at(client, timeout)
+        with own as client:
+            yield client
     else:
         yield client
 
-# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-010
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-013
 def sweep_on(
     dataset: Dataset,
     grid: list,  # of RunSettings, from make_grid
     folder,  # results; on a cluster of several machines a folder that all of them see
-    client=None,  # a distributed.Client, an address such as "tcp://10.0.0.1:8786", or None: this machine
-    **kwargs,  # as `sweep`
+    client=None,  # a distributed.Client, or an address such as "tcp://10.0.0.1:8786"; None: here
+    **kwargs,  # further arguments of `sweep`
 ) -> SweepResult:
-    "`sweep` on a cluster; without one, on all GPUs of this machine if it has several, else in this process"
+    """`sweep` on a cluster
+
+    Without one, on all GPUs of this machine if it has several, else in this process."""
     with connected(client) as cluster:
         if cluster is None:
             return sweep(dataset, grid, folder, **kwargs)

@@ -16,7 +16,8 @@ from ..base.files import digest
 from ..base.settings import settings_of, takes
 from ..data.datasets import Dataset
 from ..data.labels import JOIN, members_of
-from ..split.poison import PoisonSplit, check_roles, poison_split
+from ..split.plan import check_roles
+from ..split.poison import PoisonSplit, poison_split
 from ..split.settings import SplitSettings
 from .learner import CONTROLS, check_names
 from .models import arch_name
