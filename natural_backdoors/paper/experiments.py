@@ -395,8 +395,8 @@ def _gone_before(folder: Path, record: dict) -> list:  # image ids
     for name in ("experiment", "scale", "dataset"):
         if old.get(name) != record[name]:
             raise UserError(
-                f"{folder} holds another reproduction ({name} {old.get(name)}, not {record[name]}); "
-                "choose another folder"
+                f"{folder} holds another reproduction ({name} {old.get(name)}, not "
+                f"{record[name]}); choose another folder"
             )
     return old.get("without", [])
 
