@@ -1,9 +1,9 @@
 """Label files as large as those of Open Images, from a seed.
 
-    python benchmarks/generate.py boxes FOLDER     box CSVs, 1.74 million images, 14.6 million rows,
-                                                   about 2.2 GB
-    python benchmarks/generate.py labels FOLDER    image-level CSVs, 20,000 labels, 9 million images,
-                                                   60 million rows
+    python benchmarks/generate.py boxes FOLDER     box CSVs, 1.74 million images, 14.6 million
+                                                   rows, about 2.2 GB
+    python benchmarks/generate.py labels FOLDER    image-level CSVs, 20,000 labels, 9 million
+                                                   images, 60 million rows
     ... --codes                                    no CSV: `boxes.npz` or `labels.npz` with the
                                                    integer codes alone
 

@@ -1,6 +1,7 @@
 """What the main steps cost, each beside a named peer in the same run: `make benchmarks`.
 
-It takes about a minute on 2 cores. Machines are noisy: read the ratios. Each figure is the fastest of `REPEAT` runs.
+It takes about a minute on 2 cores. Machines are noisy: read the ratios. Each figure is the fastest
+of `REPEAT` runs.
 """
 
 import sys

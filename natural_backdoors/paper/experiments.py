@@ -63,7 +63,7 @@ class Plan:
         now = {old.hash: new.hash for old, new in zip(self.runs, runs)}
         return Plan(runs, self.groups.assign(run=self.groups["run"].map(now)))
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-008
 def _make_plan(
     dataset: Dataset,
     sets,  # of (group, trigger, classes): ids
@@ -92,7 +92,7 @@ def _make_plan(
     groups = groups.sort_values("group", key=in_order, kind="stable", ignore_index=True)
     return Plan(list(runs.values()), groups)
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-008
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-009
 def _published_runs(experiment: str, published: str) -> list:  # of (group, trigger, classes)
     "The sets of a published experiment"
     one = published_facts()["ablation_set"]
@@ -105,7 +105,7 @@ def _published_runs(experiment: str, published: str) -> list:  # of (group, trig
         "ImageNet"
     )
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-010
 def published_plan(
     dataset: Dataset,
     experiment: str,  # a name in EXPERIMENTS
@@ -120,7 +120,7 @@ def published_plan(
     usual = dict(positions=facts["targets"], rates=rates, archs=archs, recipe="paper")
     return _make_plan(dataset, sets, **usual | given)
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-013
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-015
 _MEASURES = [*product(("betweenness", "degree", "eigenvector", "closeness"), (False, True))]
 _FIND = SearchSettings(min_overlaps=8, min_clean=80, min_poison=20, min_classes=3, max_classes=6)
 
@@ -135,7 +135,7 @@ def _small_sets(dataset: Dataset, n_triggers: int = 2) -> list:  # of (group, tr
             sets.append((name, trigger, found[trigger]["id"].tolist()))
     return sets
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-014
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-016
 _SMALL = dict(n_clean=80, size=64, epochs=8, views=4, lrs=[3e-3], batch_size=32)
 
 
@@ -152,7 +152,7 @@ def _small_plan(
     usual = dict(positions=facts["targets"], rates=rates, archs=archs) | _SMALL
     return _make_plan(dataset, sets, **usual | given)
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-018
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-020
 def _images_of(dataset: Dataset, runs: list) -> dict:  # image -> path
     """The images that the runs need
 
@@ -170,7 +170,7 @@ def _images_of(dataset: Dataset, runs: list) -> dict:  # image -> path
         found |= dict(zip(table["image"], table["path"]))
     return found
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-021
 def _download(dataset: Dataset, images: dict) -> list:  # images that cannot be had
     "Fetch the images that are missing"
     failed = set(dataset.download(images=list(images), annotations=False).failed.path)
@@ -181,7 +181,7 @@ def _download(dataset: Dataset, images: dict) -> list:  # images that cannot be 
             gone.append(image)
     return gone
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-019
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-022
 def find_images(
     dataset: Dataset,
     runs: list,  # of RunSettings
@@ -201,7 +201,7 @@ def find_images(
         )
     return runs
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-021
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-024
 @dataclass
 class Reproduction:
     "What an experiment gave"
@@ -239,7 +239,7 @@ class Reproduction:
     def _repr_html_(self):
         return self.medians.to_html(index=False, escape=True, float_format="{:.3f}".format)
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-023
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-026
 _COLUMNS = {
     "clean": "Clean",
     "published_clean": "Published clean",
@@ -265,7 +265,7 @@ class _Row(NamedTuple):
         said = ", ".join(f"{name} {100 * x:.0f} %" for name, x in shares if x is not None)
         return f"{self.name}: {said}"
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-027
 def _row(group: dict, shown: list) -> _Row:
     "A row of `median_table` as the page shows it"
     low, high = group["min_classes"], group["max_classes"]
@@ -273,7 +273,7 @@ def _row(group: dict, shown: list) -> _Row:
     shares = [None if pd.isna(group[column]) else group[column] for column in shown]
     return _Row(name, shares, f"{low}" if low == high else f"{low}–{high}", group["runs"])
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-024
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-028
 _RESULT = """{% from 'parts' import plot, count with context %}
 <div class="wide">{{ plot(picture) }}</div>
 <div class="scroll"><table>
@@ -288,7 +288,7 @@ _RESULT = """{% from 'parts' import plot, count with context %}
 <p class="note">All runs: <code>result.parquet</code>, a row a run. The figure:
 <code>{{ file }}.png</code>, <code>{{ file }}.svg</code>.</p>"""
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-029
 def _result(done: Reproduction) -> dict:
     "What the section of the result shows"
     medians, experiment = done.medians, done.experiment
@@ -304,7 +304,7 @@ def _result(done: Reproduction) -> dict:
         "by": experiment.replace("_", " ").capitalize(),
     }
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-025
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-030
 NOTES = [
     "Clean accuracy is measured on held-out clean images only, without augmentation. "
     "The published code measured it on clean and poison test images together, with augmentation.",
@@ -329,14 +329,14 @@ _FAILED = """{% if failures %}<div class="scroll"><table><thead><tr><th scope="c
 <tr><td class="n">{{ n }}</td><td>{{ reason }}</td></tr>
 {% endfor %}</tbody></table></div>{% else %}<p>All runs have a result.</p>{% endif %}"""
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-027
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-032
 _NOT_THE_PAPER = (
     "These numbers are not those of the paper: drawn scenes, miniature networks, a few epochs. "
     "They show that the experiment runs, and what its figure looks like. (The scenes have few "
     "triggers, so that several centralities choose the same ones.)"
 )
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-033
 def _top(done: Reproduction, changed: list) -> dict:
     "What stands above the sections"
     small, table = done.published is None, done.table
@@ -359,7 +359,7 @@ def _top(done: Reproduction, changed: list) -> dict:
         "summary": [f"{runs} runs, of which {controls} are clean controls.", beside],
     }
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-028
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-034
 _SECTIONS = [
     ("result", "Result", "Result"),
     ("settings", "Settings", "Settings"),
@@ -382,7 +382,7 @@ def write_page(
         scratch.write_text(render(_TEMPLATES, values), encoding="utf-8")
     return done.folder / "reproduction.html"
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-030
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-036
 _SCALES = {"paper": "the published sets and settings", "small": "the embedded scenes"}
 
 
@@ -395,8 +395,8 @@ def _gone_before(folder: Path, record: dict) -> list:  # image ids
     for name in ("experiment", "scale", "dataset"):
         if old.get(name) != record[name]:
             raise UserError(
-                f"{folder} holds another reproduction ({name} {old.get(name)}, not {record[name]}); "
-                "choose another folder"
+                f"{folder} holds another reproduction ({name} {old.get(name)}, not "
+                f"{record[name]}); choose another folder"
             )
     return old.get("without", [])
 
@@ -405,7 +405,7 @@ def _claim(folder: Path, record: dict) -> None:
     "Write down what the folder is for"
     write_json(ensure_folder(folder) / "reproduction.json", record)
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-031
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-037
 def _settings_of(plan: Plan, table: pd.DataFrame) -> dict:  # name -> value
     "All settings of the runs; of one that varies, all its values"
     values = {}
@@ -418,7 +418,7 @@ def _settings_of(plan: Plan, table: pd.DataFrame) -> dict:  # name -> value
         del values[name]
     return {name: ", ".join(sorted(several)) for name, several in values.items()}
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-038
 def _finish(done: Reproduction, plan: Plan, changed: list) -> Reproduction:
     "Table, figures and page from the results of the sweep"
     folder = done.folder
@@ -433,7 +433,7 @@ def _finish(done: Reproduction, plan: Plan, changed: list) -> Reproduction:
     write_page(done, _settings_of(plan, done.table), changed)
     return done
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-032
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-039
 @dataclass
 class _Asked:
     "What is to be reproduced, and where"
@@ -449,7 +449,7 @@ class _Asked:
         how = dict(failed=result.failed, folder=self.folder)
         return Reproduction(self.experiment, published, table, **how)
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-040
 def _with_images(
     asked: _Asked,
     published: str,  # "openimages" or "imagenet"
@@ -468,7 +468,7 @@ def _with_images(
     _claim(asked.folder, record | {"without": list(plan.runs[0].split.without)})
     return plan
 
-
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-041
 def _small(asked: _Asked, settings: dict, options: dict) -> Reproduction:
     "An experiment at the small scale"
     folder = asked.folder
@@ -487,7 +487,7 @@ def _small(asked: _Asked, settings: dict, options: dict) -> Reproduction:
         done = asked.carry_out(plan, None, options={"device": "cpu"} | options)
     return _finish(done, plan, changed=[])
 
-# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-033
+# %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-042
 def reproduce(
     dataset: Dataset | None,  # Open Images or ImageNet as published; None at the small scale
     experiment: str,  # a name in EXPERIMENTS

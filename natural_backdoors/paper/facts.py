@@ -45,7 +45,7 @@ def published_sets(
     ]
     return pd.DataFrame(rows, columns=["centrality", "trigger", "classes"])
 
-
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-010
 def published_medians(
     name: str,  # "openimages" or "imagenet"
 ) -> pd.DataFrame:  # columns centrality, clean, trigger; empty where none are known
@@ -55,7 +55,7 @@ def published_medians(
     names = [centrality_name(m["centrality"], m["weighted"]) for m in medians]
     return table.assign(centrality=names).drop(columns="weighted")
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-014
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-015
 def target_class(
     classes,  # ids of the classes of a set, in any order
     position: int,  # in the sorted list, from 0
@@ -69,7 +69,7 @@ def target_class(
         )
     return classes[position]
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-018
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-019
 def _nearest(dataset: Dataset) -> str:
     "The published dataset of whose known classes this one has most"
     labels, known, expected = set(dataset.classes["label"]), {}, []
@@ -86,7 +86,7 @@ def _nearest(dataset: Dataset) -> str:
         "scale='small'"
     )
 
-
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-020
 def _differences(dataset: Dataset, facts: dict) -> list:  # of texts
     "What is not as it was published"
     classes, differs = dataset.classes, []
@@ -101,7 +101,7 @@ def _differences(dataset: Dataset, facts: dict) -> list:  # of texts
         differs.append(f"id {i} should be {known['label']} ({known['name']}): {found}")
     return differs
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-019
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-021
 _REMEDY = {
     "openimages": "Needed are train, validation and test boxes of version 5 to 7, "
     "and class_filter=true",
@@ -121,7 +121,7 @@ def recognize(dataset: Dataset) -> str:  # "openimages" or "imagenet"
         )
     return best
 
-# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-021
+# %% ../../nbs/api/paper/01_facts.ipynb #01-facts-023
 def stand_in_labels(
     name: str,  # "openimages" or "imagenet"
 ) -> list:  # sorted labels; those that are known are where they should be

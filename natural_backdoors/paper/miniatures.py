@@ -81,7 +81,7 @@ _LEARNED = Recipe(pretrained=False, unfreeze="all", size=64, lr=1e-2, epochs=8, 
 
 
 def _learned(name: str, folder, n_images: int = 3000) -> dict:  # weights of the body
-    "The weights of a miniature that has learned the clean objects of other scenes, kept in `folder`"
+    "Weights of a miniature that has learned the clean objects of other scenes, kept in `folder`"
     other = OpenImages(make_scenes(Path(folder) / "other_scenes", n_images, size=64, seed=1))
     n_clean = n_images // 38
     split = poison_split(other, "Umbrella", _CLASSES, "Cat", n_clean=n_clean, inject_rate=0)

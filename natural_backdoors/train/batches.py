@@ -79,7 +79,9 @@ def split_arrays(
     tested = set(arrays.true[~arrays.poison & arrays.test].tolist())
     if untested := [c["name"] for i, c in enumerate(classes) if i not in tested]:
         warnings.warn(
-            f"no clean test image is left for {', '.join(untested)}: what is measured says nothing about it"
+            f"no clean test image is left for {', '.join(untested)}: what is measured says "
+            "nothing about it",
+            stacklevel=2,
         )
     return arrays
 

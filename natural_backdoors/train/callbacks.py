@@ -240,7 +240,7 @@ def _without_nan(value):
         return [_without_nan(v) for v in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
-
+# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-029
 def _write_checkpoint(
     folder: Path,
     learn: Learner,
@@ -261,7 +261,7 @@ def _write_checkpoint(
         if old.name not in (name, "checkpoint.json"):
             old.unlink()
 
-# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-029
+# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-030
 def _checked(path: Path) -> dict:
     "The content of a checkpoint.json that this version understands"
     said, keys = read_json(path), {"format", "file", "sha256", "state", "settings", "epochs_done"}
@@ -276,7 +276,7 @@ def _checked(path: Path) -> dict:
         )
     return said
 
-# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-030
+# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-031
 class SavedTraining(NamedTuple):
     "What is in a checkpoint"
 
@@ -301,7 +301,7 @@ def read_checkpoint(folder) -> SavedTraining | None:  # None: there is none
             f"remove the folder {path.parent} to start anew"
         ) from e
 
-# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-032
+# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-033
 def _differences(then: dict, now: dict) -> list:  # of "name old then, new now"
     "The settings that are not the same"
     # as they are after having been written and read
@@ -325,7 +325,7 @@ def check_settings(
             f"{'; '.join(changed)}. Use the same settings, or start anew with resume=False"
         )
 
-# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-035
+# %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-036
 class Checkpoint(Callback):
     "After each epoch, write everything that the rest of the training depends on"
 

@@ -102,7 +102,7 @@ def _at(address: str, timeout: float):  # yields a Client
     with client:
         yield client
 
-
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-012
 @contextmanager
 def connected(
     client=None,  # a distributed.Client, the address of a scheduler, or None: this machine's GPUs
@@ -122,7 +122,7 @@ def connected(
     else:
         yield client
 
-# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-013
+# %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-014
 def sweep_on(
     dataset: Dataset,
     grid: list,  # of RunSettings, from make_grid

@@ -135,7 +135,7 @@ def _make_array(path: Path, shape: tuple) -> None:
             f"({e.strerror or e}; {free / 1e9:.2f} GB free); choose another folder or fewer views"
         ) from e
 
-
+# %% ../../nbs/api/train/08_features.ipynb #08-features-022
 def _open_arrays(folder: Path, shapes: dict) -> dict | None:  # None: there are none, or others
     "The arrays of a bank, to be written to"
     arrays = {}
@@ -150,7 +150,7 @@ def _open_arrays(folder: Path, shapes: dict) -> dict | None:  # None: there are 
         return None
     return arrays
 
-# %% ../../nbs/api/train/08_features.ipynb #08-features-022
+# %% ../../nbs/api/train/08_features.ipynb #08-features-023
 @contextmanager
 def _alone(folder: Path):
     "Wait until no other process is filling the bank in `folder`"
@@ -163,7 +163,7 @@ def _alone(folder: Path):
         fcntl.flock(lock, fcntl.LOCK_EX)  # that of a killed process is gone with it
         yield
 
-
+# %% ../../nbs/api/train/08_features.ipynb #08-features-024
 def _begun(folder: Path, shapes: dict) -> tuple:  # arrays, {"done": images, ...}
     "What is there of a bank, or the beginning of one"
     start = {"done": 0, "lost": {}, "passes": 0, "seconds": 0.0, "decode_seconds": 0.0}
@@ -181,7 +181,7 @@ def _begun(folder: Path, shapes: dict) -> tuple:  # arrays, {"done": images, ...
         _make_array(folder / f"{name}.npy", shape)
     return _open_arrays(folder, shapes), start
 
-# %% ../../nbs/api/train/08_features.ipynb #08-features-024
+# %% ../../nbs/api/train/08_features.ipynb #08-features-026
 @dataclass
 class _Job:
     "Features that are to be computed"
@@ -223,7 +223,7 @@ class _Job:
         views = (self.key["views"], self.key["n_trained"], n_features)
         return {"plain": (len(self.paths), n_features), "views": views}
 
-# %% ../../nbs/api/train/08_features.ipynb #08-features-025
+# %% ../../nbs/api/train/08_features.ipynb #08-features-027
 class _Portion(NamedTuple):
     "Some of the images, decoded"
 
@@ -244,7 +244,7 @@ def _load(job: _Job, start: int, end: int) -> LoadedImages:
         none = np.zeros((0, size, size, 3), np.uint8)
         return LoadedImages(none, np.zeros(0, np.int64), {str(path): str(e) for path in paths})
 
-
+# %% ../../nbs/api/train/08_features.ipynb #08-features-028
 def _portions(job: _Job, done: int):  # yields _Portion
     "The images from position `done` on; while some are worked on, the next ones are decoded"
     n = len(job.paths)
@@ -258,7 +258,7 @@ def _portions(job: _Job, done: int):  # yields _Portion
             ahead += [pool.submit(_load, job, *part) for part in parts[i + 1 : i + 2]]
             yield _Portion(start, end, images, waited)
 
-# %% ../../nbs/api/train/08_features.ipynb #08-features-026
+# %% ../../nbs/api/train/08_features.ipynb #08-features-029
 def _draws(images: list, views: int, seed: int) -> np.ndarray:  # (views, 4, images)
     "The random numbers of the views of some images"
     draws = np.zeros((views, 4, len(images)), np.float32)
@@ -284,7 +284,7 @@ def _fill(job: _Job, arrays: dict, portion: _Portion) -> int:  # passes through 
             arrays["views"][view, start + trained] = job.features(turned)
     return passes
 
-# %% ../../nbs/api/train/08_features.ipynb #08-features-027
+# %% ../../nbs/api/train/08_features.ipynb #08-features-030
 def _note(job: _Job, state: dict, portion: _Portion) -> None:
     "Write down that the features of a portion of images are there"
     start, end, images, _ = portion
@@ -294,7 +294,7 @@ def _note(job: _Job, state: dict, portion: _Portion) -> None:
             state["lost"][str(i)] = images.skipped.get(job.paths[i], "unreadable")
     state["done"] = end
 
-
+# %% ../../nbs/api/train/08_features.ipynb #08-features-031
 def _compute(home: Path, job: _Job, progress: bool) -> tuple:  # arrays, state
     "Fill what is missing of the bank in `home`"
     shapes = {name: shape for name, shape in job.shapes().items() if math.prod(shape)}
@@ -314,7 +314,7 @@ def _compute(home: Path, job: _Job, progress: bool) -> tuple:  # arrays, state
             bar.update(portion.end - portion.start)
     return arrays, state
 
-
+# %% ../../nbs/api/train/08_features.ipynb #08-features-032
 def _bank(home: Path, job: _Job, arrays: dict, state: dict) -> FeatureBank:
     "The bank in `home`, which is complete"
     lost = {int(i): reason for i, reason in state["lost"].items()}
@@ -331,7 +331,7 @@ def _bank(home: Path, job: _Job, arrays: dict, state: dict) -> FeatureBank:
         home, plain, views, n_trained, skipped=skipped, lost=sorted(lost), speed=speed
     )
 
-# %% ../../nbs/api/train/08_features.ipynb #08-features-029
+# %% ../../nbs/api/train/08_features.ipynb #08-features-034
 PORTION = 256  # images between two notes of how far it got
 
 
@@ -346,7 +346,7 @@ def _images(paths: list, size: int, skip_unreadable: bool) -> list:  # fingerpri
         load_images(missing, size)  # says what is wrong
     return images
 
-# %% ../../nbs/api/train/08_features.ipynb #08-features-030
+# %% ../../nbs/api/train/08_features.ipynb #08-features-035
 def feature_bank(
     frozen: nn.Module,  # (n, 3, size, size) -> (n, f); the first part that `frozen_part` gives
     info: dict,  # arch, size, mean and std, as build_model gives them

@@ -120,8 +120,8 @@ class EpochLog(Callback):
         if hasattr(self.learn, "checkpoint") and self.rows:
             kept = f"; the checkpoint of epoch {len(self.rows) - 1} is kept"
         raise UserError(
-            f"the loss is no longer a number in epoch {len(self.rows)}; train again with a lower lr "
-            f"(it was {self.learn.lr:g}){kept}"
+            f"the loss is no longer a number in epoch {len(self.rows)}; train again with a lower "
+            f"lr (it was {self.learn.lr:g}){kept}"
         )
 
     def save_state(self):

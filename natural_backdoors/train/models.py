@@ -60,7 +60,7 @@ def private_seed(
             random.setstate(python)
             np.random.set_state(legacy)
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-010
+# %% ../../nbs/api/train/03_models.ipynb #03-models-009
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -80,7 +80,7 @@ class Pooled(nn.Module):
     def forward(self, x):
         return x.mean((2, 3)) if x.ndim == 4 else x
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-012
+# %% ../../nbs/api/train/03_models.ipynb #03-models-011
 def small_body(
     pretrained: bool = False,  # there are no weights for it, so this must be False
     widths: tuple = (24, 48, 96, 192),  # channels of the stages; each halves the resolution
@@ -93,7 +93,7 @@ def small_body(
     init_cnn(module)
     return Body(module, head="linear")
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-015
+# %% ../../nbs/api/train/03_models.ipynb #03-models-014
 def _without_classifier(net: nn.Module) -> nn.Module:
     "`net` with its last child, the classifier, replaced by average pooling"
     *_, (name, _) = net.named_children()
@@ -103,7 +103,7 @@ def _without_classifier(net: nn.Module) -> nn.Module:
         net.avgpool = nn.AdaptiveAvgPool2d(1)
     return net
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-017
+# %% ../../nbs/api/train/03_models.ipynb #03-models-016
 @contextmanager
 def _only_weights():
     "Let torch.load read nothing but weights; torchvision has no argument for it"
@@ -134,7 +134,7 @@ def _failed_download(arch: str, url: str, error: Exception) -> UserError:
         f"put that file into {file.parent}, {without}"
     )
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-018
+# %% ../../nbs/api/train/03_models.ipynb #03-models-017
 def _torchvision_body(
     name: str,  # of a classifier in torchvision.models
     pretrained: bool,  # download the weights that torchvision recommends
@@ -155,7 +155,7 @@ def _torchvision_body(
     scaling = weights.transforms()
     return Body(_without_classifier(net), mean=tuple(scaling.mean), std=tuple(scaling.std))
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-020
+# %% ../../nbs/api/train/03_models.ipynb #03-models-019
 def _timm():
     "The package timm"
     with needs("an architecture named 'timm:...'", "the package timm", "timm"):
@@ -182,7 +182,7 @@ def _timm_body(
     scaling = timm.data.resolve_model_data_config(net)
     return Body(net, mean=tuple(scaling["mean"]), std=tuple(scaling["std"]))
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-022
+# %% ../../nbs/api/train/03_models.ipynb #03-models-021
 ARCHS = {"small": small_body}
 for _name in torchvision.models.list_models(module=torchvision.models):
     ARCHS[_name] = partial(_torchvision_body, _name)
@@ -194,7 +194,7 @@ _ALIASES = {
     "resnet": "resnet50",
 }
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-024
+# %% ../../nbs/api/train/03_models.ipynb #03-models-023
 def arch_name(
     arch: str,  # as the user wrote it
 ) -> str:  # a key of ARCHS, or timm: and a name of timm
@@ -225,7 +225,7 @@ def _body_of(
         return ARCHS[arch](pretrained=pretrained)
     return _timm_body(arch.removeprefix("timm:"), pretrained)
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-029
+# %% ../../nbs/api/train/03_models.ipynb #03-models-028
 def linear_head(n_features: int, n_classes: int) -> nn.Module:
     "One linear layer"
     return nn.Linear(n_features, n_classes)
@@ -247,7 +247,7 @@ def fastai_head(n_features: int, n_classes: int) -> nn.Module:
 
 HEADS = {"linear": linear_head, "mlp": mlp_head, "fastai": fastai_head}
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-032
+# %% ../../nbs/api/train/03_models.ipynb #03-models-031
 def _n_features(body: nn.Module, arch: str, size: int) -> int:
     "How many features `body` makes of an image of `size` pixels"
     training = body.training
@@ -265,7 +265,7 @@ def _n_features(body: nn.Module, arch: str, size: int) -> int:
         raise UserError(f"arch {arch!r} must give features (n, f), not {tuple(features.shape)}")
     return features.shape[1]
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-033
+# %% ../../nbs/api/train/03_models.ipynb #03-models-032
 def build_model(
     arch: str,  # a name in ARCHS or ALIASES
     n_classes: int,  # outputs
@@ -289,7 +289,7 @@ def build_model(
     info["std"] = [float(value) for value in body.std]
     return model, info
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-046
+# %% ../../nbs/api/train/03_models.ipynb #03-models-042
 @dataclass
 class LayerGroup:
     "A part of a network that is trained or frozen as one"
@@ -308,7 +308,7 @@ def _children(module: nn.Module, prefix: str = "") -> list:
     children = module.named_children()
     return [(prefix + name, child) for name, child in children if _n_weights(child)]
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-047
+# %% ../../nbs/api/train/03_models.ipynb #03-models-043
 def _blocks(body: nn.Module, at_least: int = 5) -> list:  # of (name, module)
     "The parts of `body`: its children, the biggest one opened while they are few"
     blocks = _children(body)
@@ -324,7 +324,7 @@ def _blocks(body: nn.Module, at_least: int = 5) -> list:  # of (name, module)
         blocks[biggest : biggest + 1] = inner
     return blocks
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-048
+# %% ../../nbs/api/train/03_models.ipynb #03-models-044
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -345,7 +345,7 @@ def layer_groups(
     groups[0].parameters += [p for p in model.parameters() if id(p) not in grouped]
     return groups
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-052
+# %% ../../nbs/api/train/03_models.ipynb #03-models-047
 def _n_unfrozen(
     unfreeze,  # "head", "all" or how many of the last groups
     n_groups: int,  # how many there are
@@ -382,7 +382,7 @@ def set_trainable(
             parameter.requires_grad_(i >= len(groups) - n_trained)
     return groups[-n_trained:]
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-055
+# %% ../../nbs/api/train/03_models.ipynb #03-models-050
 def to_input(
     pixels: torch.Tensor,  # (n, size, size, 3), uint8
     mean: list,  # of red, green, blue in 0..1
@@ -393,7 +393,7 @@ def to_input(
     shift = torch.tensor(mean, device=pixels.device) / torch.tensor(std, device=pixels.device)
     return (pixels / scale - shift).permute(0, 3, 1, 2)
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-057
+# %% ../../nbs/api/train/03_models.ipynb #03-models-052
 @torch.no_grad()
 def model_outputs(
     model: nn.Module,
@@ -416,7 +416,7 @@ def model_outputs(
     # fetched at the end: fetching each would let the device wait
     return torch.cat(outputs).cpu() if outputs else torch.zeros(0, 0)
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-060
+# %% ../../nbs/api/train/03_models.ipynb #03-models-055
 _FORMAT = 1  # of model.json
 _NEEDED = ["arch", "head", "size", "classes", "mean", "std"]
 _LIBRARIES = ["torch", "torchvision", "fastai", "numpy"]  # what a result may depend on
@@ -441,7 +441,7 @@ def save_model(
     write_json(folder / "model.json", said)
     return folder
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-062
+# %% ../../nbs/api/train/03_models.ipynb #03-models-057
 def _checked_info(path: Path) -> dict:
     "The content of a model.json that this version understands"
     info = read_json(path)
@@ -457,7 +457,7 @@ def _checked_info(path: Path) -> dict:
         raise UserError(f"{path} does not describe a model: it lacks {', '.join(missing)}")
     return info
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-063
+# %% ../../nbs/api/train/03_models.ipynb #03-models-058
 def _weights(file: Path, sha256: str) -> dict:  # name -> tensor
     "The content of a file of weights"
     try:
@@ -472,7 +472,7 @@ def _weights(file: Path, sha256: str) -> dict:  # name -> tensor
     except (OSError, SafetensorError) as e:
         raise UserError(f"{file} is not a readable safetensors file ({e})") from e
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-064
+# %% ../../nbs/api/train/03_models.ipynb #03-models-059
 def load_model(
     folder,  # where save_model wrote to
     device="cpu",  # where the model is to live

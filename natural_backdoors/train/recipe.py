@@ -46,7 +46,8 @@ def _unfreeze(name: str, value):
     if is_whole(value) and value >= 1:
         return int(value)
     raise UserError(
-        f"{name} is 'head', 'all' or how many of the last layer groups are trained, not {value!r:.60}"
+        f"{name} is 'head', 'all' or how many of the last layer groups are trained, "
+        f"not {value!r:.60}"
     )
 
 
