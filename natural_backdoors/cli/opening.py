@@ -48,6 +48,8 @@ def source_said(
 ) -> Source:
     "The dataset that flags, or a selection, name"
     known = {k: v for k, v in ((chosen and chosen.source) or {}).items() if v is not None}
+    if not hasattr(args, "data"):
+        _refuse_code(known)
     source = Source(**{k: v for k, v in known.items() if k in Source.__dataclass_fields__})
     for name in ("data", "dataset_root", "name"):
         if hasattr(args, name):
@@ -55,6 +57,16 @@ def source_said(
     if hasattr(args, "option"):
         source.options = source.options | options_of(args.option)
     return source
+
+
+def _refuse_code(known: dict) -> None:
+    "A file may recommend a dataset manager that is code; only a person may run it"
+    data = str(known.get("data", ""))
+    if ".py" in data or ":" in data:
+        raise UserError(
+            f"the selection was made with the dataset manager {data!r}, which is code that a file "
+            f"cannot start; if you trust it, add --data {data}"
+        )
 
 
 def load_dataset(
@@ -69,7 +81,7 @@ def load_dataset(
         dataset.download(images=() if dataset.annotation_files() else None)
     return dataset
 
-# %% ../../nbs/api/cli/02_opening.ipynb #02-opening-014
+# %% ../../nbs/api/cli/02_opening.ipynb #02-opening-016
 # kinds of dataset that are long tables, and so can come in shards
 SHARDED = ("table", "openimages_labels")
 _OF_SHARDS = ("image", "label", "names", "confidence", "verified_negatives")
