@@ -265,7 +265,7 @@ def _n_features(body: nn.Module, arch: str, size: int) -> int:
         raise UserError(f"arch {arch!r} must give features (n, f), not {tuple(features.shape)}")
     return features.shape[1]
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-032
+
 def build_model(
     arch: str,  # a name in ARCHS or ALIASES
     n_classes: int,  # outputs
@@ -289,7 +289,7 @@ def build_model(
     info["std"] = [float(value) for value in body.std]
     return model, info
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-042
+# %% ../../nbs/api/train/03_models.ipynb #03-models-041
 @dataclass
 class LayerGroup:
     "A part of a network that is trained or frozen as one"
@@ -308,7 +308,7 @@ def _children(module: nn.Module, prefix: str = "") -> list:
     children = module.named_children()
     return [(prefix + name, child) for name, child in children if _n_weights(child)]
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-043
+
 def _blocks(body: nn.Module, at_least: int = 5) -> list:  # of (name, module)
     "The parts of `body`: its children, the biggest one opened while they are few"
     blocks = _children(body)
@@ -324,7 +324,7 @@ def _blocks(body: nn.Module, at_least: int = 5) -> list:  # of (name, module)
         blocks[biggest : biggest + 1] = inner
     return blocks
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-044
+# %% ../../nbs/api/train/03_models.ipynb #03-models-042
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -345,7 +345,7 @@ def layer_groups(
     groups[0].parameters += [p for p in model.parameters() if id(p) not in grouped]
     return groups
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-047
+# %% ../../nbs/api/train/03_models.ipynb #03-models-045
 def _n_unfrozen(
     unfreeze,  # "head", "all" or how many of the last groups
     n_groups: int,  # how many there are
@@ -382,7 +382,7 @@ def set_trainable(
             parameter.requires_grad_(i >= len(groups) - n_trained)
     return groups[-n_trained:]
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-050
+# %% ../../nbs/api/train/03_models.ipynb #03-models-048
 def to_input(
     pixels: torch.Tensor,  # (n, size, size, 3), uint8
     mean: list,  # of red, green, blue in 0..1
@@ -393,7 +393,7 @@ def to_input(
     shift = torch.tensor(mean, device=pixels.device) / torch.tensor(std, device=pixels.device)
     return (pixels / scale - shift).permute(0, 3, 1, 2)
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-052
+# %% ../../nbs/api/train/03_models.ipynb #03-models-050
 @torch.no_grad()
 def model_outputs(
     model: nn.Module,
@@ -416,7 +416,7 @@ def model_outputs(
     # fetched at the end: fetching each would let the device wait
     return torch.cat(outputs).cpu() if outputs else torch.zeros(0, 0)
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-055
+# %% ../../nbs/api/train/03_models.ipynb #03-models-053
 _FORMAT = 1  # of model.json
 _NEEDED = ["arch", "head", "size", "classes", "mean", "std"]
 _LIBRARIES = ["torch", "torchvision", "fastai", "numpy"]  # what a result may depend on
@@ -441,7 +441,7 @@ def save_model(
     write_json(folder / "model.json", said)
     return folder
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-057
+# %% ../../nbs/api/train/03_models.ipynb #03-models-055
 def _checked_info(path: Path) -> dict:
     "The content of a model.json that this version understands"
     info = read_json(path)
@@ -457,7 +457,7 @@ def _checked_info(path: Path) -> dict:
         raise UserError(f"{path} does not describe a model: it lacks {', '.join(missing)}")
     return info
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-058
+
 def _weights(file: Path, sha256: str) -> dict:  # name -> tensor
     "The content of a file of weights"
     try:
@@ -472,7 +472,7 @@ def _weights(file: Path, sha256: str) -> dict:  # name -> tensor
     except (OSError, SafetensorError) as e:
         raise UserError(f"{file} is not a readable safetensors file ({e})") from e
 
-# %% ../../nbs/api/train/03_models.ipynb #03-models-059
+# %% ../../nbs/api/train/03_models.ipynb #03-models-056
 def load_model(
     folder,  # where save_model wrote to
     device="cpu",  # where the model is to live
