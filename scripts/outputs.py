@@ -197,7 +197,9 @@ class Shown(NamedTuple):
 
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-TEMPORARY = re.compile(r"(?:/private)?(?:/var/folders/\w+/\w+/T|/tmp)/tmp\w+")
+TEMPORARY = re.compile(
+    r"(?:(?:/private)?(?:/var/folders/\w+/\w+/T|/tmp)/tmp\w+|\btmp[a-z0-9_]{8}\b)"
+)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 NUMBER = re.compile(r"(?:(?<![\w.)\]-])[-+])?(?<![\w.])\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w)")
 

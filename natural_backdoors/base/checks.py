@@ -93,7 +93,7 @@ def span(
     "A range of numbers in words"
     first = "" if low is None else f"above {low:.10g}" if above else f"from {low:.10g}"
     if high is None:
-        return f"{first} and up" if first else "of any size"
+        return first if above else f"{first} and up" if first else "of any size"
     last = f"below {high:.10g}" if below else f"{high:.10g}"
     return f"{first} to {last}" if first else f"below {high:.10g}" if below else f"up to {last}"
 
