@@ -20,6 +20,12 @@ def unwrapped(obj):
     return inspect.unwrap(getattr(obj, "fget", None) or getattr(obj, "__func__", obj))
 
 
+def is_ours(module, name):
+    "Whether we wrote a symbol; matplotlib, for one, adds methods to classes made from its own"
+    where = getattr(unwrapped(find(module, name)), "__module__", None)
+    return where is None or where.startswith(PACKAGE)
+
+
 def line(module, name):
     "The line of its module on which a symbol is defined"
     return inspect.getsourcelines(unwrapped(find(module, name)))[1] or 1
@@ -107,6 +113,7 @@ def entry(module, name, known, linked):
             for m, v in vars(obj).items()
             if not m.startswith("_")
             and inspect.isfunction(unwrapped(v))
+            and is_ours(module, f"{name}.{m}")
             and f"{module}.{name}.{m}" not in known.values()
         ]
         parts += [entry(module, f"{name}.{m}", known, linked) for m in inner]
