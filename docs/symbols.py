@@ -28,7 +28,9 @@ def is_ours(module, name):
 
 def line(module, name):
     "The line of its module on which a symbol is defined"
-    return inspect.getsourcelines(unwrapped(find(module, name)))[1] or 1
+    lines, first = inspect.getsourcelines(unwrapped(find(module, name)))
+    decorators = (i for i, text in enumerate(lines) if text.lstrip().startswith(("def ", "class ")))
+    return (first or 1) + next(decorators, 0)
 
 
 def signature(obj, skip_first):
@@ -61,6 +63,8 @@ def cell(text):
 def table(obj, known, linked):
     "Parameters with type, default and meaning, and what is returned, without empty columns"
     rows, absent = [], inspect.Parameter.empty
+    # of the fields of a set of settings, which stand in the place of keyword arguments
+    meanings = getattr(obj, "meanings", {})
     for name, p in docments(obj, full=True).items():
         kinds = [k for k in type_name(p["anno"]).split(" | ") if k]
         if name in ("self", "cls") or name == "return" and not (kinds or p["docment"]):
@@ -72,7 +76,7 @@ def table(obj, known, linked):
                     f"{{py:obj}}`{k} <{known[k]}>`" if k in known else cell(f"`{k}`") for k in kinds
                 ),
                 "" if p["default"] is absent else cell(f"`{p['default']!r}`"),
-                linked(cell(p["docment"])),
+                linked(cell(p["docment"] or meanings.get(name))),
             ]
         )
     if not rows:

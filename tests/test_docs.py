@@ -159,7 +159,7 @@ def test_reference(site):
     entry = api.split('id="natural_backdoors.sets.triggers.find_triggers"')[1].split("</dl>")[0]
     assert (
         "min_overlaps" in entry
-        and "two classes are joined if they share at least so many images" in entry
+        and "two classes are joined if they share at least N images" in entry
     )
     line = re.search(r"source/sets\.triggers\.html#line-(\d+)", entry)[1]
     source = (site[0] / "source" / "sets.triggers.html").read_text(encoding="utf-8")
