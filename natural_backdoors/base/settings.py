@@ -188,8 +188,9 @@ def takes(
         more = [_parameter(cls, name) for name in names]
         f.__signature__ = signature.replace(parameters=[*own.values(), *more])
         f.settings = cls
-        f.settings_fields = names
-        lines = [f"    {name}: {cls.about()[name].meaning}" for name in names]
+        said = {name: cls.about()[name].meaning for name in names}
+        f.meanings = getattr(f, "meanings", {}) | said
+        lines = [f"    {name}: {meaning}" for name, meaning in said.items()]
         f.__doc__ = "\n".join([inspect.getdoc(f) or "", "", f"Fields of `{cls.__name__}`:", *lines])
         return f
 
