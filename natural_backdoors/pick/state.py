@@ -313,16 +313,19 @@ PickerState.of = staticmethod(_state)
 
 def _by_column(m: LabelMatrix) -> LabelMatrix:
     "The same labels, stored so that a column is quickly had"
-    column = lambda x: None if x is None else x.tocsc()
+
+    def column(x):
+        return None if x is None else x.tocsc()
+
     return LabelMatrix(
         column(m.matrix),
         m._ids,
         m.classes,
-        m.split,
-        column(m.as_class),
-        column(m.as_trigger),
-        column(m.absent),
-        m.members,
+        split=m.split,
+        as_class=column(m.as_class),
+        as_trigger=column(m.as_trigger),
+        absent=column(m.absent),
+        members=m.members,
     )
 
 # %% ../../nbs/api/pick/03_state.ipynb #03-state-022
