@@ -9,7 +9,7 @@ __all__ = ['pick_flags', 'pick', 'new_request', 'resume_request']
 from pathlib import Path
 
 from ..base.errors import UserError
-from .analysis import search_said
+from .analysis import search_said, what_differs, words
 from .flags import Parser, settings_said, split_flags
 from .opening import Source, load_dataset, source_said
 from ..split.selection import Selection, ids_of
@@ -72,6 +72,7 @@ def resume_request(args) -> dict:  # for `serve`
     try:
         chosen = Selection.load(args.selection)
         source = source_said(args, chosen)
+        _check_flags(args, chosen)
     except UserError as e:
         raise UserError(f"{e} (--selection with another file name begins a new one)") from e
     if source.dataset_root is None:
@@ -88,3 +89,14 @@ def resume_request(args) -> dict:  # for `serve`
         opened = opened | {"dataset_root": source.to_dict()["dataset_root"]}
     where = str(Path(args.selection).resolve())
     return {"source": source.to_dict(), "opened": opened, "selection": where}
+
+# %% ../../nbs/api/cli/04_picking.ipynb #04-picking-010
+def _check_flags(args, chosen: Selection) -> None:
+    "What was saved is shown as it was; it is changed in the picker"
+    search = search_said(args, chosen.search)
+    split = settings_said(args, SplitSettings, chosen.arguments()["settings"])
+    for flag, (then, now) in what_differs(chosen, search, split).items():
+        raise UserError(
+            f"--{flag} {words(now)} contradicts {args.selection}, which says {words(then)}; leave "
+            "the flag out and change it in the picker"
+        )

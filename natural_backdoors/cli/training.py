@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import ensure_folder, read_json, write_json
-from .analysis import save_analysis, search_said, show
+from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
     Parser,
@@ -147,17 +147,9 @@ def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) 
     picked = chosen.arguments()
     said = {"trigger": picked["trigger"], "classes": picked["classes"], "target": picked["target"]}
     differing = {k: (said[k], roles[k]) for k in said if roles[k] != said[k]}
-    for now, then in ((search, chosen.search), (split, picked["settings"])):
-        for name, value in now.changed(then).items():
-            flag = now.about()[name].flag
-            if flag is not None and name != "without":
-                differing[flag] = (getattr(then, name), value)
+    differing |= what_differs(chosen, search, split)
     for flag, (then, now) in differing.items():
-        print(f"--{flag} {_words(now)}, where {file} says {_words(then)}")
-
-
-def _words(value) -> str:
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        print(f"--{flag} {words(now)}, where {file} says {words(then)}")
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-015
 @dataclass
