@@ -60,11 +60,18 @@ def cell(text):
     return "".join(parts).replace("|", r"\|")
 
 
+def fields_of(obj):
+    "The meaning of each setting that a function takes, or that a class consists of"
+    settings = getattr(obj, "settings", None) or obj
+    about = getattr(settings, "about", None)
+    is_settings = isinstance(settings, type) and callable(about)
+    return {name: field.meaning for name, field in about().items()} if is_settings else {}
+
+
 def table(obj, known, linked):
     "Parameters with type, default and meaning, and what is returned, without empty columns"
     rows, absent = [], inspect.Parameter.empty
-    # of the fields of a set of settings, which stand in the place of keyword arguments
-    meanings = getattr(obj, "meanings", {})
+    said = fields_of(obj) | getattr(obj, "meanings", {})
     for name, p in docments(obj, full=True).items():
         kinds = [k for k in type_name(p["anno"]).split(" | ") if k]
         if name in ("self", "cls") or name == "return" and not (kinds or p["docment"]):
@@ -76,7 +83,7 @@ def table(obj, known, linked):
                     f"{{py:obj}}`{k} <{known[k]}>`" if k in known else cell(f"`{k}`") for k in kinds
                 ),
                 "" if p["default"] is absent else cell(f"`{p['default']!r}`"),
-                linked(cell(p["docment"] or meanings.get(name))),
+                linked(cell(p["docment"] or said.get(name))),
             ]
         )
     if not rows:
@@ -108,7 +115,8 @@ def entry(module, name, known, linked):
         "" if silent else signature(function, kind == "method" and ":staticmethod:" not in options)
     )
     own = vars(obj).get("__doc__") if isinstance(obj, type) else function.__doc__
-    doc = linked(inspect.cleandoc(own or ""))
+    # the fields of settings are in the table
+    doc = linked(inspect.cleandoc(own or "").partition("\n\nFields of `")[0])
     parameters = "" if silent else table(function, known, linked)
     parts = [f"````{{py:{kind}}} {name}{shown}\n" + "\n".join(options), doc, parameters, "````"]
     if isinstance(obj, type):

@@ -157,13 +157,12 @@ def test_reference(site):
     "Signature, parameters and source of a function; names in prose lead to it"
     api = (site[0] / "api" / "sets" / "triggers.html").read_text(encoding="utf-8")
     entry = api.split('id="natural_backdoors.sets.triggers.find_triggers"')[1].split("</dl>")[0]
-    assert (
-        "min_overlaps" in entry
-        and "two classes are joined if they share at least N images" in entry
-    )
+    assert "min_overlaps" in entry
+    assert entry.count("two classes are joined if they share at least N images") == 1
     line = re.search(r"source/sets\.triggers\.html#line-(\d+)", entry)[1]
     source = (site[0] / "source" / "sets.triggers.html").read_text(encoding="utf-8")
-    assert ">find_triggers<" in source.split(f'id="line-{line}"')[1].splitlines()[0]
+    # a decorator may stand above it
+    assert ">find_triggers<" in "".join(source.split(f'id="line-{line}"')[1].splitlines()[:2])
     prose = [
         p.read_text(encoding="utf-8")
         for f in ("tutorials", "howto", "explanations")
@@ -312,7 +311,8 @@ def test_navigation_and_source(visit):
     page.locator(
         "dt[id='natural_backdoors.sets.triggers.find_triggers'] a", has_text="[source]"
     ).click()
-    assert page.locator("span:target").inner_text().startswith("def find_triggers(")
+    line = page.locator("span:target").inner_text()
+    assert line.startswith(("def find_triggers(", "@takes("))
 
 
 def test_dark_mode(visit):
