@@ -57,8 +57,8 @@ def check_measure(coco, measure, weighted, engine):
     path, g, _ = coco
     found = find_triggers(
         TableDataset(path),
-        measure,
-        weighted,
+        centrality=measure,
+        weighted=weighted,
         engine=engine,
         exclude=(),
         n_triggers=1000,

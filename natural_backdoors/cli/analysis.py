@@ -84,10 +84,14 @@ def what_differs(
 ) -> dict:  # flag -> (what the selection says, what the flag says)
     "The settings in which flags differ from a selection"
     found = {}
-    for now, then in ((search, chosen.search), (split, chosen.arguments()["settings"])):
+    # one flag sets the seed of both: the split's, which the images follow, is the one compared
+    for now, then, left in (
+        (search, chosen.search, ("seed",)),
+        (split, chosen.arguments()["settings"], ("without",)),
+    ):
         for name, value in now.changed(then).items():
             flag = now.about()[name].flag
-            if flag is not None and name != "without":
+            if flag is not None and name not in left:
                 found[flag] = (getattr(then, name), value)
     return found
 
