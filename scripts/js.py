@@ -1,12 +1,12 @@
-"""The picker's scripts: `js.py` makes them from js/src, `js.py --check` fails if they are not that
+"""The picker's script: `js.py` makes it from js/src, `js.py --check` fails if it is not that
 
-js/src holds ES modules. What is shipped is natural_backdoors/pick/static/widget.js and page.js,
-each one text made from them by esbuild, so that whoever installs the package needs neither node
-nor the network. The tools come from npm, pinned in js/package-lock.json, into js/node_modules.
+js/src holds ES modules. What is shipped is natural_backdoors/pick/static/widget.js, one text made
+from them by esbuild, so that whoever installs the package needs neither node nor the network. The
+tools come from npm, pinned in js/package-lock.json, into js/node_modules.
 
-The first line of a made file holds a digest of the sources and of the file itself, so that a
+The first line of the made file holds a digest of the sources and of the file itself, so that a
 forgotten `make js`, or a change by hand, is seen without node too. With node, --check also looks
-at style (prettier) and mistakes (eslint), and makes the files anew to compare them.
+at style (prettier) and mistakes (eslint), and makes the file anew to compare it.
 NB_REQUIRE_NODE=1: fail where node is missing.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "js"
 STATIC = ROOT / "natural_backdoors" / "pick" / "static"
-MADE = ("widget.js", "page.js")  # each from the source of the same name and what it imports
+MADE = "widget.js"  # from the source of the same name and what it imports
 HEAD = "// Made from js/src by `make js`; not to be changed by hand. sha256 "
 NODE = (20, 19)  # what eslint asks for
 OPTIONS = "--bundle --format=esm --target=es2022 --charset=utf8 --log-level=warning"
@@ -38,15 +38,10 @@ def digest(body):
 
 
 def stale():
-    "The made files whose first line does not fit the sources or the rest of the file"
-    wrong = []
-    for name in MADE:
-        path = STATIC / name
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        head, _, body = text.partition("\n")
-        if head != HEAD + digest(body):
-            wrong.append(name)
-    return wrong
+    "Whether the first line of the made file does not fit the sources or the rest of the file"
+    path = STATIC / MADE
+    head, _, body = (path.read_text(encoding="utf-8") if path.exists() else "").partition("\n")
+    return head != HEAD + digest(body)
 
 
 def missing():
@@ -76,23 +71,21 @@ def tool(name, *flags):
 
 
 def make(folder):
-    "Write the made files into a folder"
-    with tempfile.TemporaryDirectory() as raw:
-        sources = [f"src/{name}" for name in MADE]
-        if not tool("esbuild", *sources, *OPTIONS.split(), f"--outdir={raw}"):
-            raise SystemExit("esbuild could not make the scripts; see above")
-        for name in MADE:
-            body = (Path(raw) / name).read_text(encoding="utf-8")
-            (folder / name).write_text(f"{HEAD}{digest(body)}\n{body}", encoding="utf-8")
+    "Write the made file into a folder"
+    path = folder / MADE
+    if not tool("esbuild", f"src/{MADE}", *OPTIONS.split(), f"--outfile={path}"):
+        raise SystemExit("esbuild could not make the script; see above")
+    body = path.read_text(encoding="utf-8")
+    path.write_text(f"{HEAD}{digest(body)}\n{body}", encoding="utf-8")
 
 
 def check():
     "What is wrong, as sentences"
-    wrong = [f"{name} is not what js/src gives: run `make js` and commit it" for name in stale()]
+    wrong = [f"{MADE} is not what js/src gives: run `make js` and commit it"] if stale() else []
     if why := missing():
         if os.environ.get("NB_REQUIRE_NODE") == "1":
-            return [*wrong, f"the scripts cannot be checked: {why}"]
-        print(f"scripts: digests compared; eslint and prettier left out, {why}")
+            return [*wrong, f"the script cannot be checked: {why}"]
+        print(f"script: digest compared; eslint and prettier left out, {why}")
         return wrong
     install()
     if not tool("prettier", "--check", "--log-level=warn", "."):
@@ -101,9 +94,9 @@ def check():
         wrong.append("eslint found mistakes; see above")
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
-        same = all((Path(folder) / n).read_bytes() == (STATIC / n).read_bytes() for n in MADE)
+        same = (Path(folder) / MADE).read_bytes() == (STATIC / MADE).read_bytes()
     if not same and not wrong:
-        wrong.append("esbuild makes other files than those that are there: run `make js`")
+        wrong.append("esbuild makes another file than the one that is there: run `make js`")
     return wrong
 
 
@@ -115,12 +108,11 @@ def main():
             raise SystemExit("\n".join(wrong))
         return
     if why := missing():
-        raise SystemExit(f"the scripts cannot be made: {why}")
+        raise SystemExit(f"the script cannot be made: {why}")
     install()
     tool("prettier", "--write", "--log-level=warn", ".")
     make(STATIC)
-    for name in MADE:
-        print(f"{STATIC.relative_to(ROOT) / name}: {(STATIC / name).stat().st_size / 1000:.0f} kB")
+    print(f"{(STATIC / MADE).relative_to(ROOT)}: {(STATIC / MADE).stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

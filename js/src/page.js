@@ -1,8 +1,11 @@
 // The picker as a page of its own, over results that were computed before and stand in the page as
-// JSON
+// JSON. Nothing happens in a page that holds none.
 
 import { staticBackend } from "./backend.js";
 import { makePicker } from "./picker.js";
 
-const given = JSON.parse(document.getElementById("picker-data").textContent);
-makePicker(staticBackend(given), document.getElementById("picker"));
+export function startPage() {
+  const given = document.getElementById("picker-data");
+  if (given === null) return;
+  makePicker(staticBackend(JSON.parse(given.textContent)), document.getElementById("picker"));
+}

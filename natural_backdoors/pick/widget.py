@@ -28,7 +28,10 @@ def _read(name: str) -> str:
 
 
 def javascript() -> str:
-    "The picker as one JavaScript module; its default export is a widget, as anywidget wants it"
+    """The picker as one JavaScript module; its default export is a widget, as anywidget wants it
+
+    In a page with an element `picker-data` it starts by itself, over the results that stand there.
+    """
     return _read("widget.js")
 
 
@@ -216,7 +219,7 @@ def write_static(
         title=escape(title),
         rules=_RULES,
         css=stylesheet(),
-        javascript=_read("page.js"),
+        javascript=javascript(),
         data=_json_in_html(data),
         table=triggers_html(first["result"], data["classes"], data["options"], n=1000),
     )

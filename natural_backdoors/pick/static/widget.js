@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 f7ed30f5e4147543622d674bf30e6de548a33dd4120e84fa41a2740e8701f9d4
+// Made from js/src by `make js`; not to be changed by hand. sha256 2b7dd5c62dbf4e7e607e9bbaa2d5e269376f12e7e31b26ed1c8da2d24b83cf4d
 // src/backend.js
 function kernelBackend(model) {
   const listen = (event, fn) => {
@@ -2526,10 +2526,18 @@ function isDark(color, root) {
   return 0.299 * r + 0.587 * g + 0.114 * b < 128;
 }
 
+// src/page.js
+function startPage() {
+  const given = document.getElementById("picker-data");
+  if (given === null) return;
+  makePicker(staticBackend(JSON.parse(given.textContent)), document.getElementById("picker"));
+}
+
 // src/widget.js
 function render({ model, el }) {
   return makePicker(kernelBackend(model), el);
 }
+startPage();
 var widget_default = { render };
 export {
   widget_default as default,
