@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from natural_backdoors import TableDataset, find_triggers
 from natural_backdoors.cli.commands import main
+from natural_backdoors.split.selection import select
 
 LOG_COLUMNS = (
     "epoch,train_clean_acc,test_clean_acc,train_clean_loss,test_clean_loss,"
@@ -205,6 +207,21 @@ def test_another_run_is_not_overwritten(toy, trained, capsys):
         "--exp_name",
     )
     assert before == {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
+
+
+def test_another_seed_of_the_split_is_another_run(toy, trained, capsys, tmp_path):
+    "A selection has a seed of its own, which is not that of the training"
+    before = {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
+    found = find_triggers(TableDataset(toy / "labels.csv"))
+    chosen = select(found, "flag", ["ant", "bee", "cow"], "bee", n_clean=20, seed=7)
+    file = chosen.save(tmp_path / "selection.json")
+    wrong(capsys, train_args(toy, trained, "--selection", file), "another run", "split.seed: 1234")
+    assert before == {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
+
+
+def test_a_control_cannot_be_asked_for_and_refused(toy, tmp_path, capsys):
+    args = train_args(toy, tmp_path, "--no_control", "--control_only_clean")
+    wrong(capsys, args, "--control_only_clean", "--no_control")
 
 
 def test_trigger_classes_and_target_are_found(toy, tmp_path, capsys):

@@ -7,6 +7,7 @@ __all__ = ['train_flags', 'Asked', 'asked', 'Chosen', 'choose', 'results_folder'
            'train']
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-003
+import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,10 +116,14 @@ class Asked:
     classes: list | None  # None: the trigger's class set
     target: object  # None: the first class
     varied: dict  # flag -> its values, of those that have several
+    control: object  # which clean control, as `train_split` takes it
 
 
 def asked(args) -> Asked:
     "What is asked for"
+    if args.control_only_clean and not args.control:
+        raise UserError("--control_only_clean asks for a control and --no_control for none")
+    control = "only_clean" if args.control_only_clean else args.control
     varied = {}
     for flag in ("target", "inject_rate", "lr"):
         values = getattr(args, flag, None)
@@ -139,7 +144,8 @@ def asked(args) -> Asked:
         picked = chosen.arguments()
         roles = {k: picked[k] if v is None else v for k, v in roles.items()}
         _say_what_differs(args.selection, chosen, search, split, roles)
-    return Asked(source, search, split, recipe=recipe_said(args), **roles, varied=varied)
+    settings = {"search": search, "split": split, "recipe": recipe_said(args)}
+    return Asked(source, **settings, **roles, varied=varied, control=control)
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-009
 def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) -> None:
@@ -208,21 +214,30 @@ def results_folder(
     )
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-020
-def _parameters(args, wanted: Asked, chosen: Chosen) -> dict:
-    "Everything that decides the results of a run"
-    settings = wanted.search.to_dict() | wanted.split.to_dict() | wanted.recipe.to_dict()
-    control = "only_clean" if args.control and args.control_only_clean else args.control
-    return settings | vars(chosen) | {"source": vars(wanted.source), "control": control}
+def _parameters(wanted: Asked, chosen: Chosen) -> dict:
+    "Everything that decides the results of a run; `seed` and `split` stand in more than one set"
+    return {
+        "attack": vars(chosen) | {"control": wanted.control},
+        "source": vars(wanted.source),
+        "search": wanted.search.to_dict(),
+        "split": wanted.split.to_dict(),
+        "recipe": wanted.recipe.to_dict(),
+    }
+
+
+def _by_name(parameters: dict) -> dict:  # such as "recipe.lr" -> value
+    "Parameters as they are after a way through a file"
+    read = json.loads(json.dumps(parameters))
+    return {f"{of}.{name}": v for of, values in read.items() for name, v in values.items()}
 
 
 def claim_folder(folder: Path, record: dict) -> Path:
     "Make `folder` for this run; one that holds a finished run with other parameters is refused"
     ensure_folder(folder)
     if (folder / "run.json").exists() and (folder / "evaluation.json").exists():
-        old, new = read_json(folder / "run.json").get("parameters", {}), record["parameters"]
-        # as they are after a way through a file
-        new = {k: list(v) if isinstance(v, tuple) else v for k, v in new.items()}
-        other = [f"{k}: {old[k]}" for k, v in new.items() if k in old and old[k] != v]
+        old = _by_name(read_json(folder / "run.json")["parameters"])
+        new = _by_name(record["parameters"])
+        other = [f"{k}: {old.get(k)}" for k, v in new.items() if k not in old or old[k] != v]
         if other:
             raise UserError(
                 f"{folder} holds another run ({', '.join(other)}); choose another --exp_name, or "
@@ -276,7 +291,7 @@ def train(args):
     if wanted.varied:
         return _train_grid(args, wanted, dataset, chosen=chosen, folder=folder)
     split = make_split(dataset, chosen, wanted.split, args.download_dataset)
-    record = {"command": command_line(args), "parameters": _parameters(args, wanted, chosen)}
+    record = {"command": command_line(args), "parameters": _parameters(wanted, chosen)}
     claim_folder(folder, record)
     print(f"{split!r}\n{show(split.counts)}")
     if found is not None:
@@ -285,7 +300,7 @@ def train(args):
         write_json(folder / "neighborhood.json", found.neighborhood(chosen.trigger, chosen.classes))
     split.save(folder)
     write_datafile(split, folder)
-    _finish_run(args, split, wanted.recipe, folder=folder)
+    _finish_run(args, wanted, split, folder=folder)
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-027
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
@@ -308,15 +323,15 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
         print(f"no analysis ({e}); going on with the classes given")
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-028
-def _finish_run(args, split: PoisonSplit, recipe: Recipe, folder: Path):
+def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
 
     trained = train_split(
         split,
         folder,
-        recipe,
-        control="only_clean" if args.control and args.control_only_clean else args.control,
+        wanted.recipe,
+        control=wanted.control,
         device=args.device,
         skip_unreadable=args.skip_unreadable,
         save_model=args.save_model,
@@ -338,14 +353,14 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
     from natural_backdoors import make_grid, sweep
     from natural_backdoors.paper.experiments import find_images
 
-    varied, control = wanted.varied, "only_clean" if args.control_only_clean else True
+    varied, control = wanted.varied, wanted.control
     grid = make_grid(
         dataset,
         [(chosen.trigger, chosen.classes)],
         varied.get("target", [chosen.target]),
         rates=varied.get("inject_rate"),
         lrs=varied.get("lr"),
-        controls=[False, control] if args.control else [False],
+        controls=[False, control] if control else [False],
         recipe=wanted.recipe,
         settings=wanted.split,
         split_seed=wanted.split.seed,

@@ -114,5 +114,5 @@ def example_run(
     write_json(folder / "neighborhood.json", near)
     example_models(split, folder, fooled)
     command = "natural-backdoors train --dataset_root scenes"
-    write_json(folder / "run.json", {"command": command, "parameters": {"lr": 0.001}})
+    write_json(folder / "run.json", {"command": command, "parameters": {"recipe": {"lr": 0.001}}})
     return folder
