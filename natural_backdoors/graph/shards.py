@@ -26,6 +26,7 @@ from fastcore.basics import patch
 from scipy import sparse
 
 from ..base.checks import did_you_mean, is_number, number, whole_number
+from ..base.dask import dask_client
 from ..base.errors import UserError, needs
 from ..data.classes import class_table
 from ..data.labels import indicator
@@ -553,33 +554,9 @@ def _here(shards: list, rule: Rule, n_parts: int | None, retries: int) -> tuple:
     return _steps(submit, shards, rule, n_parts=n_parts or _default_parts(shards, 1))
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-046
-@contextmanager
-def _connected(
-    client,  # a distributed.Client, or the address of a scheduler
-    timeout: float,  # seconds
-):
-    "A connected client with at least one worker"
-    with needs("a cluster", "Dask", "'natural_backdoors[scale]'"):
-        from distributed import Client
-    if not isinstance(client, str):
-        yield client
-        return
-    try:
-        own = Client(client, timeout=timeout, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as e:
-        reason = " ".join(str(e).split())[:200]
-        raise UserError(f"no Dask scheduler answers at {client}: {reason}") from e
-    with own:
-        try:
-            own.wait_for_workers(1, timeout=timeout)
-        except TimeoutError as e:
-            raise UserError(f"the Dask scheduler at {client} has no workers") from e
-        yield own
-
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-047
 def _on_cluster(client, shards: list, rule: Rule, **options) -> tuple:
     "All steps on a cluster; `options`: n_parts, retries, timeout"
-    with _connected(client, options["timeout"]) as client:
+    with dask_client(client, options["timeout"]) as client:
         from distributed.scheduler import KilledWorker
 
         n_parts = options["n_parts"] or _default_parts(shards, sum(client.nthreads().values()))
@@ -600,7 +577,7 @@ def _on_cluster(client, shards: list, rule: Rule, **options) -> tuple:
             client.cancel(list(steps))
             raise
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-049
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-048
 def shard_overlaps(
     urls,  # a path or URL, `*` for many; or a list of these
     client=None,  # a distributed.Client, or an address ("tcp://10.0.0.1:8786"); None: no cluster

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 
+from ..base.dask import dask_client
 from ..base.errors import UserError, loading_torch, needs
 from ..data.datasets import Dataset
 from .sweeps import Options, Outcome, SweepResult, Task, run_task, sweep
@@ -81,46 +82,27 @@ def gpu_workers(n_workers: int) -> dict:  # for distributed.SpecCluster
 @contextmanager
 def _own_gpus(n_gpus: int):  # yields a Client
     "A cluster of the GPUs of this machine"
-    from distributed import Client, Scheduler, SpecCluster
+    with needs("a cluster", "Dask", "'natural_backdoors[scale]'"):
+        from distributed import Client, Scheduler, SpecCluster
 
     scheduler = {"cls": Scheduler, "options": {"dashboard": False}}
     with SpecCluster(gpu_workers(n_gpus), scheduler) as cluster:
         with Client(cluster, set_as_default=False) as client:
             yield client
 
-
-@contextmanager
-def _at(address: str, timeout: float):  # yields a Client
-    "The cluster of a scheduler"
-    from distributed import Client
-
-    try:
-        client = Client(address, timeout=timeout, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as e:
-        reason = " ".join(str(e).split())[:200]
-        raise UserError(f"no Dask scheduler answers at {address}: {reason}") from e
-    with client:
-        yield client
-
 # %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-012
 @contextmanager
 def connected(
     client=None,  # a distributed.Client, the address of a scheduler, or None: this machine's GPUs
-    timeout: float = 30,  # seconds to wait for a scheduler to answer
+    timeout: float = 30,  # seconds to wait for a scheduler, and for its first worker
 ):  # yields a Client, or None if this machine has not several GPUs
     "The cluster that a sweep is to run on"
     n_gpus = torch.cuda.device_count()
     if client is None and n_gpus < 2:
         yield None
         return
-    with needs("a cluster", "Dask", "'natural_backdoors[scale]'"):
-        import distributed  # noqa: F401
-    if client is None or isinstance(client, str):
-        own = _own_gpus(n_gpus) if client is None else _at(client, timeout)
-        with own as client:
-            yield client
-    else:
-        yield client
+    with _own_gpus(n_gpus) if client is None else dask_client(client, timeout) as cluster:
+        yield cluster
 
 # %% ../../nbs/api/train/13_cluster.ipynb #13-cluster-014
 def sweep_on(
