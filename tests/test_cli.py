@@ -337,7 +337,14 @@ def test_analyze_with_a_manager_in_a_file(tmp_path, capsys):
             ["--dataset_root", "{}/labels.csv", "--option", "names={}/header.csv"],
             ["no columns 'label' and 'name'"],
         ),
-        (["--dataset_root", "{}/labels.csv", "--wieghted"], ["unrecognized arguments: --wieghted"]),
+        (
+            ["--dataset_root", "{}/labels.csv", "--wieghted"],
+            [
+                "unrecognized arguments: --wieghted",
+                "'--weighted'",
+                "`natural-backdoors analyze --help`",
+            ],
+        ),
         (
             ["--dataset_root", "{}/labels.csv", "--data_root", "{}/labels.csv"],
             ["cannot write into the folder"],

@@ -224,7 +224,7 @@ def make_parser() -> Parser:
     for function, add in COMMANDS.items():
         says = function.__doc__
         p = commands.add_parser(function.__name__, help=says, description=says)
-        p.set_defaults(run=function)
+        p.set_defaults(run=function, parser=p)
         add(p)
     return parser
 
@@ -232,7 +232,9 @@ def make_parser() -> Parser:
 def run(argv: list):
     "Run one command; mistakes of the user are raised as `UserError`"
     argv = [underscored(str(a)) for a in argv]
-    args = make_parser().parse_args(argv)
+    args, unknown = make_parser().parse_known_args(argv)
+    if unknown:
+        args.parser.unrecognized(unknown)
     args.argv = argv
     args.run(args)
 

@@ -9,7 +9,7 @@ __all__ = ['Parser', 'OneOrMore', 'underscored', 'said', 'settings_said', 'place
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-003
 import argparse
 
-from ..base.checks import whole_number
+from ..base.checks import did_you_mean, whole_number
 from ..base.errors import UserError
 from ..base.settings import add_flags, settings_of
 from ..data.datasets import available
@@ -34,6 +34,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         raise UserError(f"{message} (see `{self.prog} --help`)")
+
+    def unrecognized(self, words: list):
+        "Say which arguments are none of this parser's"
+        near = did_you_mean(words[0], self._option_string_actions)
+        self.error(f"unrecognized arguments: {' '.join(words)}{near}")
 
     def switch(self, flag: str, default: bool, help: str):
         "An on/off flag with its `--no_` form"
@@ -182,6 +187,8 @@ def recipe_said(args) -> Recipe:
     given = said(args, Recipe)
     if hasattr(args, "method") or hasattr(args, "num_unfrozen"):
         method = getattr(args, "method", "some")
+        if method != "some" and hasattr(args, "num_unfrozen"):
+            raise UserError(f"--num_unfrozen needs --method some, not {method}")
         some = whole_number("--num_unfrozen", getattr(args, "num_unfrozen", 1), 1)
         given["unfreeze"] = {"top": "head", "all": "all", "some": some}[method]
     try:
