@@ -6,10 +6,12 @@
 __all__ = ['JOIN', 'PEOPLE_NAMES', 'class_table', 'resolve', 'class_record', 'people_kinds', 'people']
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-003
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 
-from ..base.checks import did_you_mean, is_whole
+from ..base.checks import did_you_mean, is_number, is_whole
 from ..base.errors import UserError
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-006
@@ -61,11 +63,22 @@ def resolve(
         raise UserError(f"a class is given by label, name or id, not by {key!r}")
     if (found := _by_text(classes, key)) is not None:
         return found
-    if key.strip().isdigit():
-        return resolve(classes, int(key))
+    if (id := _id_in(classes, key)) is not None:
+        return _by_id(classes, id)
     if JOIN in key:
         return _resolve_all(classes, key.split(JOIN))
-    raise UserError(f"unknown class {key!r}{did_you_mean(key, [*classes.name, *classes.label])}")
+    hint = "; an id is asked for as 'id:" + key.strip() + "'" if is_number(key) else ""
+    near = did_you_mean(key, [*classes.name, *classes.label])
+    raise UserError(f"unknown class {key!r}{near}{hint}")
+
+
+def _id_in(classes: pd.DataFrame, text: str) -> int | None:  # None: the text asks for no id
+    "The id that `text` asks for: id:5, or 5 where no class is called by a number"
+    word, found, number = text.strip().rpartition("id:")
+    if word == "" and number.strip().isdecimal():
+        is_text = not any(map(is_number, chain(classes.label, classes.name)))
+        return int(number) if found or is_text else None
+    return None
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-013
 JOIN = " + "  # between the labels, and the names, of objects that are taken together

@@ -20,8 +20,9 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..base.cache import cached, stamp
-from ..base.checks import lookup
+from ..base.checks import did_you_mean, lookup
 from ..base.errors import UserError
+from ..base.text import split_name, tidy, tidy_path
 from .classes import class_table
 from .classes import resolve as resolve_class
 from .labels import Codes, LabelMatrix, encode
@@ -99,7 +100,7 @@ def _read_codes(dataset: Dataset) -> Codes:
         if _is_by_label(dataset):
             labels = [str(label) for label in dataset.labels]
         elif labels is not None:
-            labels = sorted(labels)
+            labels = sorted(map(tidy, labels))
         return encode(rows, dataset.origin, labels, absences=dataset.absences())
 
     files = [stamp(f) for f in dataset.sources()]
@@ -108,7 +109,7 @@ def _read_codes(dataset: Dataset) -> Codes:
     cls = type(dataset)
     # a common folder, so that a file more or less does not leave an old cache behind
     where = os.path.commonpath([path for path, *_ in files])
-    identity = ["codes 1", cls.__module__, cls.__qualname__, dataset.cache_key(), where]
+    identity = ["codes 2", cls.__module__, cls.__qualname__, dataset.cache_key(), where]
     return Codes.from_arrays(cached(identity, files, lambda: read().arrays()))
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-009
@@ -117,6 +118,7 @@ def _classes_of(dataset: Dataset) -> pd.DataFrame:
     codes, names = dataset._coded, dataset.names()
     if _is_by_label(dataset):
         names = {label: dataset.get_name(i) for i, label in enumerate(codes.labels)}
+    names = {tidy(label): tidy(name) for label, name in names.items()}
     return class_table(codes.labels, names, in_order=True)
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-010
@@ -127,19 +129,28 @@ def splits(self: Dataset) -> list:
 
 
 @patch(as_prop=True)
-def image_counts(self: Dataset) -> dict:  # split -> number of images with a label
-    "How many images each split has"
+def image_counts(self: Dataset) -> dict:  # split -> number of images
+    "How many images each split has, those without any label too"
     return {s: int((self._coded.split_of == i).sum()) for i, s in enumerate(self.splits)}
 
 
 @patch
 def pick_split(self: Dataset, split: str | None) -> str:
-    "`split` if the dataset has it; for None `train`, or the first one"
+    "`split` if the dataset has it; for None `train`, or the only one"
+    has, splits = ", ".join(self.splits), self.splits
+    if split is None and (splits[0] == "train" or len(splits) == 1):
+        return splits[0]
     if split is None:
-        return self.splits[0]
-    if split in self.splits:
-        return split
-    raise UserError(f"{self.name} has no split {split!r} (it has: {', '.join(self.splits)})")
+        raise UserError(
+            f"{self.name} has the splits {has}, and none is called train; "
+            f"say which one is meant, such as split={splits[0]!r} (--split {splits[0]})"
+        )
+    for name in (split, split_name(split)):
+        if name in splits:
+            return name
+    raise UserError(
+        f"{self.name} has no split {split!r}{did_you_mean(split, splits)} (it has: {has})"
+    )
 
 
 @patch
@@ -151,7 +162,7 @@ def __repr__(self: Dataset):
 @patch
 def label_matrix(
     self: Dataset,
-    split: str | None = None,  # one of `splits`; default: `train`, or the first one
+    split: str | None = None,  # one of `splits`; default: `train`, or the only one
 ) -> LabelMatrix:
     "Images by classes for one split"
     return self._coded.label_matrix(self.pick_split(split), self.classes)
@@ -173,7 +184,7 @@ def get_name(self: Dataset, id: int) -> str:
 def label_to_imgs(
     self: Dataset,
     label: str,  # or a name
-    split: str | None = None,  # one of `splits`; default: `train`, or the first one
+    split: str | None = None,  # one of `splits`; default: `train`, or the only one
 ) -> set:  # image ids
     "The images of `split` that carry `label`"
     m = self.label_matrix(split)
@@ -204,7 +215,7 @@ def image_set(images) -> set:  # of str
     "The image ids that `boxes` is asked for"
     if isinstance(images, str):
         raise UserError(f"boxes are asked for by a list of image ids, not the text {images!r}")
-    return set(map(str, images))
+    return {tidy_path(image) for image in images}
 
 
 def as_boxes(
@@ -213,6 +224,7 @@ def as_boxes(
 ) -> pd.DataFrame:  # `BOX_COLUMNS`
     "The boxes of `found` with an area and a known label, cut off at the edges of the image"
     found = pd.DataFrame(found, columns=BOX_COLUMNS)
+    found["image"], found["label"] = found["image"].map(tidy_path), found["label"].map(tidy)
     sides = found[BOX_COLUMNS[2:]].astype(float).clip(0, 1)
     keep = (sides.x0 < sides.x1) & (sides.y0 < sides.y1) & found.label.isin(dataset.classes.label)
     return pd.concat([found[BOX_COLUMNS[:2]], sides], axis=1)[keep].reset_index(drop=True)

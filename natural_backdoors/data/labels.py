@@ -6,9 +6,10 @@
 __all__ = ['LabelMatrix', 'save_label_matrix', 'load_label_matrix', 'indicator', 'Codes', 'encode', 'members_of', 'combine']
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-003
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from scipy import sparse
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
 from ..base.files import ensure_folder, hash_of, read_table, write_table
+from ..base.text import split_name, tidy, tidy_path
 from .classes import JOIN, class_table, resolve
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-006
@@ -241,20 +243,22 @@ def _from_bytes(data: np.ndarray, offsets: np.ndarray) -> pa.Array:
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-018
 def _factorize(column: pd.Series, what: str, who: str) -> tuple:  # int32 codes, distinct texts
-    "Codes and distinct texts of a column"
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        codes, found = column.cat.codes.to_numpy(), column.cat.categories
-        empty = codes < 0
-        if (blank := np.flatnonzero(found == "")).size:
-            empty |= codes == blank[0]
-    else:
-        empty = column.isna().to_numpy() | (column == "").to_numpy(dtype=bool, na_value=False)
-        codes, found = (None, None) if empty.any() else pd.factorize(column)
-    if empty.any():
+    "Codes and distinct texts of a column that has a value in every row"
+    codes, found = _codes(column)
+    if (empty := codes < 0).any():
         first = int(np.flatnonzero(empty)[0])
         raise UserError(
             f"{who}: row {first} (the first is 0) has no {what}; {int(empty.sum())} such rows"
         )
+    return codes, found
+
+
+def _codes(column: pd.Series) -> tuple:  # int32 codes, distinct texts
+    "Codes and distinct texts of a column; where there is no value, or an empty one, the code is -1"
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, found = column.cat.codes.to_numpy(), column.cat.categories
+    else:
+        codes, found = pd.factorize(column)
     return _compact(*_as_texts(codes.astype(np.int32, copy=False), found))
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-019
@@ -264,36 +268,74 @@ def _as_texts(codes: np.ndarray, found) -> tuple:
         texts = pa.array(found, pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         distinct = pa.array([str(v) for v in found], pa.large_string()).dictionary_encode()
-        return distinct.indices.to_numpy().astype(np.int32)[codes], distinct.dictionary
+        return _renumbered(codes, distinct.indices.to_numpy()), distinct.dictionary
     return codes, texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
 def _compact(codes: np.ndarray, texts: pa.Array) -> tuple:
-    "Leave out texts that no row has (categories may be left over from a selection)"
-    used = np.bincount(codes, minlength=len(texts)) > 0
+    "Leave out texts that no row has (categories may be left over from a selection), and empty ones"
+    used = np.bincount(codes + 1, minlength=len(texts) + 1)[1:] > 0
+    used &= pc.not_equal(texts, "").to_numpy(zero_copy_only=False).astype(bool)
     if used.all():
         return codes, texts
-    return (np.cumsum(used) - 1).astype(np.int32)[codes], texts.filter(pa.array(used))
+    return _renumbered(codes, np.where(used, np.cumsum(used) - 1, -1)), texts.filter(pa.array(used))
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-022
-def _check_ids(ids: pa.Array, codes: np.ndarray, who: str):
-    "Refuse image ids that lead out of a folder"
-    for i in np.flatnonzero(pc.match_substring(ids, "..").to_numpy(zero_copy_only=False)).tolist():
-        if ".." in PurePosixPath(ids[i].as_py().replace("\\", "/")).parts:
-            row = int(np.flatnonzero(codes == i)[0])
-            raise UserError(
-                f"{who}: row {row} (the first is 0): "
-                f"the image id {ids[i].as_py()!r} leads out of its folder"
-            )
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-024
+def _renumbered(codes: np.ndarray, number: np.ndarray) -> np.ndarray:  # int32
+    "`number[code]` for each code; -1 stays"
+    return np.append(number, -1).astype(np.int32)[codes]
+
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-023
+_BLANK_ENDS = r"^\p{Z}|\p{Z}$|^\s|\s$"
+_ODD_PATH = rf"{_BLANK_ENDS}|\\|//|/$|(^|/)\.\.?(/|$)"
+
+
+def _spelled(
+    codes: np.ndarray, texts: pa.Array, odd: str, spell
+) -> tuple:  # codes, texts, {as it was: as it is}
+    "`texts` that match `odd` in the spelling `spell(text)`; those that become equal are one"
+    at = np.flatnonzero(pc.match_substring_regex(texts, odd).to_numpy(zero_copy_only=False))
+    was = texts.take(pa.array(at)).to_pylist()
+    changed = {text: spell(text) for text in was if spell(text) != text}
+    if not changed:
+        return codes, texts, changed
+    number, found = pd.factorize(
+        np.array([changed.get(text, text) for text in texts.to_pylist()], dtype=object)
+    )
+    codes, texts = _renumbered(codes, number), pa.array(found, pa.large_string())
+    return *_compact(codes, texts), changed
+
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-027
+def _say_changes(what: str, changed: dict, who: str):
+    "Warn of blanks that were left out, and of images that had several spellings"
+    blank = next((was for was, text in changed.items() if was != was.strip()), None)
+    if blank is not None:
+        n = sum(was != was.strip() for was in changed)
+        several = "s" if n > 1 else ""
+        warnings.warn(
+            f"{who}: blanks at the ends of {n:,} {what}{several} are left out, as in {_short(blank)}",
+            stacklevel=2,
+        )
+
+
+def _say_merged(before: int, texts: pa.Array, changed: dict, who: str):
+    "Warn of images that had several spellings"
+    if len(texts) < before:
+        was = next(iter(changed))
+        warnings.warn(
+            f"{who}: {before - len(texts):,} more spellings of images than images; {_short(was)} and "
+            f"{_short(changed[was])} are one",
+            stacklevel=2,
+        )
+
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-029
 def _split_codes(rows: pd.DataFrame, image_of: np.ndarray, ids: pa.Array, who: str) -> tuple:
     "The splits, and the position of each image's split among them"
     if "split" not in rows:
         return ["train"], np.zeros(len(ids), np.int8)
     codes, names = _factorize(rows["split"], "split", who)
-    names = names.to_pylist()
-    splits = sorted(names, key=lambda s: (s != "train", s))
+    names = [split_name(name) for name in names.to_pylist()]
+    splits = sorted(set(names), key=lambda s: (s != "train", s))
     codes = np.array([splits.index(s) for s in names], np.int8)[codes]
     split_of = np.empty(len(ids), np.int8)
     split_of[image_of] = codes
@@ -305,13 +347,15 @@ def _split_codes(rows: pd.DataFrame, image_of: np.ndarray, ids: pa.Array, who: s
         )
     return splits, split_of
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-025
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-030
 def _class_codes(column: pd.Series, labels: list | None, who: str) -> tuple:
-    "All labels of a dataset, and the class id of each row"
-    codes, found = _factorize(column, "label", who)
+    "All labels of a dataset, and the class id of each row: -1 where an image has no label"
+    codes, found, changed = _spelled(*_codes(column), _BLANK_ENDS, spell=tidy)
+    _say_changes("label", changed, who)
     found = found.to_pylist()
-    if labels is None:
-        labels = sorted(found)
+    labels = sorted(found) if labels is None else list(dict.fromkeys(map(tidy, labels)))
+    if not found:
+        raise UserError(f"{who}: no labels; a dataset needs at least one image with a label")
     position = {label: i for i, label in enumerate(labels)}
     unknown = next((i for i, label in enumerate(found) if label not in position), None)
     if unknown is not None:
@@ -320,16 +364,28 @@ def _class_codes(column: pd.Series, labels: list | None, who: str) -> tuple:
             f"{who}: row {row} (the first is 0): {_short(found[unknown])} is none of the "
             f"{len(labels):,} known labels{did_you_mean(found[unknown][:100], labels)}"
         )
-    return labels, np.array([position[label] for label in found], np.int32)[codes]
+    return labels, _renumbered(codes, np.array([position[label] for label in found]))
+
+
+def _image_codes(column: pd.Series, who: str) -> tuple:  # int32 codes, image ids
+    "The image of each row, and the ids of all images"
+    codes, found = _factorize(column, "image", who)
+    codes, ids, changed = _spelled(codes, found, _ODD_PATH, spell=tidy_path)
+    if (codes < 0).any():
+        row = int(np.flatnonzero(codes < 0)[0])
+        raise UserError(f"{who}: row {row} (the first is 0) has no image")
+    _say_changes("image name", changed, who)
+    _say_merged(len(found), ids, changed, who=who)
+    return codes, ids
 
 
 def _short(text: str) -> str:
     "`text` for a message of one line"
     return repr(text if len(text) <= 60 else f"{text[:60]}... ({len(text):,} characters)")
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-026
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-031
 def encode(
-    rows: pd.DataFrame,  # columns image, label; optional split, as_class, as_trigger
+    rows: pd.DataFrame,  # columns image, label (none: no label); split, as_class, as_trigger
     who: str = "the rows",  # what messages call the source
     labels: list | None = None,  # all in the order of ids; default: those of the rows, sorted
     absences: pd.DataFrame | None = None,  # columns image, label: verified as absent by a person
@@ -341,30 +397,32 @@ def encode(
         raise UserError(f"{who}: no column {missing[0]!r} (columns: {known})")
     if not len(rows):
         raise UserError(f"{who}: no rows; a dataset needs at least one image with a label")
-    image_of, ids = _factorize(rows["image"], "image", who)
-    _check_ids(ids, image_of, who)
+    image_of, ids = _image_codes(rows["image"], who)
     splits, split_of = _split_codes(rows, image_of, ids, who=who)
     labels, class_of = _class_codes(rows["label"], labels, who)
-    shape = len(ids), len(labels)
-    matrices = {"present": indicator(image_of, class_of, *shape)}
+    shape, labeled = (len(ids), len(labels)), class_of >= 0
+    matrices = {"present": indicator(image_of[labeled], class_of[labeled], *shape)}
     for use in ("as_class", "as_trigger"):
         if use not in rows:
             continue
         keep = rows[use].to_numpy(dtype=bool)
-        if not keep.all():
+        if not keep[labeled].all():
+            keep &= labeled
             matrices[use] = indicator(image_of[keep], class_of[keep], *shape)
     if absences is not None:
         matrices["absent"] = _absent(absences, ids, labels, present=matrices["present"])
     return Codes(labels, ids, splits, split_of=split_of, matrices=matrices)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-027
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-032
 def _absent(pairs: pd.DataFrame, ids: pa.Array, labels: list, present) -> sparse.csr_array:
     "The matrix of `pairs` verified as absent: of known images and labels, and not `present`"
     found = []
+    spellings = {"image": (_ODD_PATH, tidy_path), "label": (_BLANK_ENDS, tidy)}
     for column, known in (("image", ids), ("label", pa.array(labels, pa.large_string()))):
         codes, texts = np.empty(0, int), []
         if len(pairs):
             codes, texts = _factorize(pairs[column], column, "the verified labels")
+            codes, texts, _ = _spelled(codes, texts, *spellings[column])
         where = pc.index_in(pa.array(texts, pa.large_string()), value_set=known).fill_null(-1)
         found.append(where.to_numpy(zero_copy_only=False).astype(np.int32)[codes])
     keep = (found[0] >= 0) & (found[1] >= 0)
@@ -374,7 +432,7 @@ def _absent(pairs: pd.DataFrame, ids: pa.Array, labels: list, present) -> sparse
     absent.sort_indices()
     return sparse.csr_array(absent.astype(np.uint8))
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-039
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-047
 def members_of(
     classes: pd.DataFrame,  # a class table
     key,  # a class by id, label or name; several as a tuple, or their names with " + " between them
@@ -392,7 +450,7 @@ def members_of(
         raise UserError("no class is given")
     return tuple(sorted({resolve(classes, k) for k in keys}))
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-040
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-048
 def _new_groups(labels: LabelMatrix, groups) -> list:  # of tuples of class ids
     "The groups of several classes that are no class yet"
     known = {labels.members.get(i, (i,)) for i in labels.classes.id.tolist()}
@@ -413,7 +471,7 @@ def _with_classes(classes: pd.DataFrame, groups: list) -> pd.DataFrame:
         added.append((id, label, name))
     return pd.concat([classes, pd.DataFrame(added, columns=classes.columns)], ignore_index=True)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-041
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-049
 def _with_groups(matrix, groups: list, need: list):  # a sparse matrix, or None
     "`matrix` with a column more for each group: images that carry at least `need` of its classes"
     if matrix is None:
@@ -428,7 +486,7 @@ def _with_groups(matrix, groups: list, need: list):  # a sparse matrix, or None
     carried.eliminate_zeros()
     return sparse.hstack([matrix, carried.tocsr()], "csr", np.uint8)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-042
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-050
 def combine(
     labels: LabelMatrix,
     groups,  # tuples of class ids; a single class, or one that is there already, is passed over
