@@ -8,13 +8,8 @@ __all__ = ['shown', 'listed', 'lines', 'records', 'header', 'scan_table', 'scan_
            'folder_of_images', 'TableDataset']
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-003
-import bz2
 import csv
-import gzip
 import io
-import lzma
-import zipfile
-import zlib
 from collections import Counter
 from itertools import chain, islice
 from pathlib import Path
@@ -28,7 +23,7 @@ from fastcore.basics import patch
 
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
-from ..base.files import inside
+from ..base.files import COMPRESSED, DAMAGED, inside, open_bytes
 from .datasets import Dataset
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-006
@@ -51,37 +46,13 @@ def listed(
     return ", ".join(names[:most]) + more or "none"
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-009
-def _open_zip(path, mode):
-    "The only file in the archive `path`"
-    archive = zipfile.ZipFile(path)
-    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
-    if len(names) != 1:
-        raise UserError(f"{path} holds {len(names)} files; a compressed table holds one")
-    return archive.open(names[0])
-
-
-def _open_zstd(path, mode):
-    "The decompressed bytes of `path`, by pyarrow: Python has no decompressor for it"
-    return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
-
-
-_OPENERS = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": _open_zstd,
-    ".zip": _open_zip,
-}
-_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
-
-# %% ../../nbs/api/data/09_table.ipynb #09-table-010
 def lines(
     path,  # a text file, which may be compressed (.gz, .bz2, .xz, .zst, .zip)
 ):
     "The lines of `path`, decompressed and decoded; a line that is not UTF-8 is named"
     path, n = Path(path), 0
     try:
-        with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        with open_bytes(path) as file:
             for n, line in enumerate(file, 1):
                 yield line.decode("utf-8-sig" if n == 1 else "utf-8")
     except FileNotFoundError as e:
@@ -90,10 +61,10 @@ def lines(
         raise UserError(
             f"{path}, line {n}: byte 0x{e.object[e.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from e
-    except _DAMAGED as e:
+    except DAMAGED as e:
         raise UserError(f"{path} cannot be read after line {n} ({e}); is it complete?") from e
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-011
+# %% ../../nbs/api/data/09_table.ipynb #09-table-010
 def records(
     path,  # a text file, which may be compressed
     delimiter: str = ",",  # between two fields
@@ -113,7 +84,7 @@ def records(
             yield start, fields
         start = reader.line_num + 1
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-014
+# %% ../../nbs/api/data/09_table.ipynb #09-table-013
 def header(
     path,  # a text file, which may be compressed
 ) -> tuple:  # names of the columns, delimiter, lines before the first row
@@ -130,7 +101,7 @@ def header(
         raise UserError(f"{path} is empty")
     return found[1], delimiter, found[0] - 1
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-018
+# %% ../../nbs/api/data/09_table.ipynb #09-table-017
 def scan_table(
     source,  # path or file object
     delimiter: str,
@@ -154,13 +125,13 @@ def scan_table(
     short = pl.col(str(width - 1)).is_null().alias("short")
     return table.select([*map(str, dtypes), short]).collect(engine="streaming")
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-019
+# %% ../../nbs/api/data/09_table.ipynb #09-table-018
 def _decompressed(path: Path) -> bytes:
     "All bytes of the compressed file `path`"
     try:
-        with _OPENERS[path.suffix.lower()](path, "rb") as file:
+        with open_bytes(path) as file:
             return file.read().removeprefix(b"\xef\xbb\xbf")
-    except _DAMAGED as e:
+    except DAMAGED as e:
         raise UserError(f"{path} cannot be decompressed ({e}); is it complete?") from e
 
 
@@ -199,7 +170,7 @@ def _all_fields_there(source, delimiter: str, width: int, n_rows: int) -> bool:
         delimiters += block.count(delimiter.encode())
     return width > 1 and delimiters == (width - 1) * (n_rows + 1)
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-021
+# %% ../../nbs/api/data/09_table.ipynb #09-table-020
 def _clean_copy(path: Path, delimiter: str, width: int, positions) -> io.BytesIO:
     "The fields at `positions` of all rows as CSV without oddities; the first faulty row is named"
     text = io.StringIO()
@@ -213,7 +184,7 @@ def _clean_copy(path: Path, delimiter: str, width: int, positions) -> io.BytesIO
         writer.writerow([fields[i] for i in positions])
     return io.BytesIO(text.getvalue().encode())
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-022
+# %% ../../nbs/api/data/09_table.ipynb #09-table-021
 def scan_text(
     path,  # a text file with a header, which may be compressed
     dtypes: dict,  # position of a column -> polars type
@@ -223,7 +194,7 @@ def scan_text(
 
     path = Path(path)
     names, delimiter, before = header(path)
-    source = path if path.suffix.lower() not in _OPENERS else _decompressed(path)
+    source = path if path.suffix.lower() not in COMPRESSED else _decompressed(path)
     if not before and _is_regular(source, delimiter):
         try:
             table = scan_table(source, delimiter, len(names), dtypes=dtypes, skip=1)
@@ -238,7 +209,7 @@ def scan_text(
     table = scan_table(clean, ",", len(dtypes), dtypes=types, skip=0).drop("short")
     return table.rename(dict(zip(table.columns, map(str, dtypes))))
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-023
+# %% ../../nbs/api/data/09_table.ipynb #09-table-022
 def categorical(
     codes,  # ints; -1 for a missing value
     values,  # distinct str
@@ -263,7 +234,7 @@ def text_categorical(
     codes = codes_of[column.to_physical().fill_null(size).to_numpy()]
     return categorical(codes, [values[i] for i in kept])
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-025
+# %% ../../nbs/api/data/09_table.ipynb #09-table-024
 def _read_text_columns(
     path,  # .csv, .tsv or .txt, which may be compressed
     columns: list,  # names of the columns to read
@@ -277,7 +248,7 @@ def _read_text_columns(
     table = scan_text(path, {i: pl.Categorical(pl.Categories.random()) for i in at.values()})
     return pd.DataFrame({column: text_categorical(table[str(i)]) for column, i in at.items()})
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-029
+# %% ../../nbs/api/data/09_table.ipynb #09-table-028
 def arrow_categorical(
     column: pa.ChunkedArray,  # text, numbers or dates
 ) -> pd.Categorical:  # of text
@@ -297,7 +268,7 @@ def arrow_categorical(
             number.append(texts.setdefault(str(text), len(texts)))
     return categorical(np.array([*number, -1], np.int32)[codes], texts)
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-030
+# %% ../../nbs/api/data/09_table.ipynb #09-table-029
 def arrow_flatten(
     column: pa.ChunkedArray,  # any type
     path: tuple = (),  # names of the fields to follow where the elements have fields
@@ -322,7 +293,7 @@ def arrow_flatten(
     elements = pa.chunked_array(parts or [pa.array([], pa.string())])
     return np.concatenate([np.empty(0, np.int64), *rows]), elements
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-033
+# %% ../../nbs/api/data/09_table.ipynb #09-table-032
 def _open_parquet(
     path,  # a Parquet file
 ) -> pq.ParquetFile:
@@ -335,7 +306,7 @@ def _open_parquet(
     except (pa.ArrowException, OSError) as e:
         raise UserError(f"{path} is not a readable Parquet file ({e}); is it complete?") from e
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-034
+# %% ../../nbs/api/data/09_table.ipynb #09-table-033
 def _read_parquet_columns(
     path,  # a Parquet file
     columns: list,  # names of the columns to read
@@ -348,7 +319,7 @@ def _read_parquet_columns(
         raise UserError(f"{path} is not a readable Parquet file ({e}); is it complete?") from e
     return {column: table.column(column) for column in columns}
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-036
+# %% ../../nbs/api/data/09_table.ipynb #09-table-035
 def split_cells(
     cells: pd.Categorical,  # text with several labels in a cell
     sep: str,  # what stands between two labels; a blank stands for any white space
@@ -367,7 +338,7 @@ def split_cells(
     within = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return row, categorical(np.array(flat, np.int32)[start[row] + within], number)
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-040
+# %% ../../nbs/api/data/09_table.ipynb #09-table-039
 def _series_column(
     series: pd.Series,  # text, numbers, or lists of them
 ):  # Categorical, or a ChunkedArray of lists
@@ -385,7 +356,7 @@ def _series_column(
     number[[v == "" for v in distinct[number]]] = -1
     return categorical(np.append(number, -1)[codes], distinct)
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-042
+# %% ../../nbs/api/data/09_table.ipynb #09-table-041
 def _is_utf8(cell: pa.Scalar) -> bool:
     "Whether bytes or text of a Parquet file, which are not checked when they are read, are UTF-8"
     try:
@@ -444,7 +415,7 @@ class LabelTable:
         line, _ = next(islice(rows, row + 1, None))
         return f"{self.origin}, line {line}"
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-043
+# %% ../../nbs/api/data/09_table.ipynb #09-table-042
 def read_names(
     source,  # a table with the columns `label` and `name`
     needs_names: bool = True,  # False: the column `name` may be absent
@@ -487,7 +458,7 @@ def folder_of_images(
         return Path(image_root)
     return table.path.parent if table.path else Path(".")
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-044
+# %% ../../nbs/api/data/09_table.ipynb #09-table-043
 def _is_table(value) -> bool:
     return isinstance(value, (str, Path, pd.DataFrame))
 
@@ -552,7 +523,7 @@ class TableDataset(Dataset):
             remedy = "if the table names files by their full paths, say image_root='/'"
             raise UserError(f"{e}; {remedy}") from e
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-045
+# %% ../../nbs/api/data/09_table.ipynb #09-table-044
 @patch
 def rows(self: TableDataset) -> pd.DataFrame:
     columns = self.table.columns()
@@ -579,7 +550,7 @@ def rows(self: TableDataset) -> pd.DataFrame:
     self._check_known(cells["label"], row)
     return pd.DataFrame(cells)
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-046
+# %% ../../nbs/api/data/09_table.ipynb #09-table-045
 @patch
 def _labels(self: TableDataset, cells) -> tuple:
     "The row of each label (None: one in each row) and the labels"
@@ -594,7 +565,7 @@ def _labels(self: TableDataset, cells) -> tuple:
         return row, arrow_categorical(elements)
     return split_cells(cells, self.sep) if self.sep else (None, cells)
 
-# %% ../../nbs/api/data/09_table.ipynb #09-table-047
+# %% ../../nbs/api/data/09_table.ipynb #09-table-046
 @patch
 def _check_known(self: TableDataset, labels: pd.Categorical, row):
     "A label that is not one of `classes` is an error that names its line"
