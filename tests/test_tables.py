@@ -127,7 +127,7 @@ def by_csv(data):
         return None
     pairs = [(r[names.index("image")], r[names.index("label")]) for r in rows]
     # a row without a label is an image without one
-    pairs = [(image, unquoted(label) or None) for image, label in pairs]
+    pairs = [(image, unquoted(label) if label.strip() else None) for image, label in pairs]
     return pairs if all(image for image, _ in pairs) else None
 
 
@@ -173,7 +173,8 @@ def test_names_of_all_kinds(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_bytes(as_csv([("image", "label"), *rows]))
     data = TableDataset(path)
-    assert data.labels == sorted(names)
+    with pytest.warns(UserWarning, match="blanks at the ends of 1 label are left out, as in ' b '"):
+        assert data.labels == sorted(name.strip() for name in names)
     assert data.label_matrix().matrix.sum() == len(names), "a row given twice counts once"
     assert data.label_to_imgs("007") == {"00005.jpg"} and data.label_to_imgs("7") == {"00006.jpg"}
 
@@ -181,8 +182,11 @@ def test_names_of_all_kinds(tmp_path):
 @pytest.mark.parametrize("image", ["../x", "a/../../b", "..\\x"])
 def test_ids_that_lead_out_of_the_folder(tmp_path, image):
     (tmp_path / "labels.csv").write_bytes(as_csv([("image", "label"), ("1", "x"), (image, "y")]))
-    with pytest.raises(UserError, match=r"row 1 \(the first is 0\).*leads out"):
-        TableDataset(tmp_path / "labels.csv").classes
+    data = TableDataset(tmp_path / "labels.csv")
+    assert data.image_counts == {"train": 2}, "labels alone need no file"
+    [lead_out] = data.label_to_imgs("y")
+    with pytest.raises(UserError, match="leads out"):
+        data.src_path(lead_out)
 
 
 def test_empty_split_and_image_in_two(tmp_path):
@@ -229,18 +233,19 @@ def test_parquet_with_numbers_and_lists(folder, rows, pieces):
         }
     )
     pq.write_table(table, path, row_group_size=pieces)
-    expected = [(str(i), l) for i, labels in rows for l in labels or []]
-    missing = [n for n, (i, labels) in enumerate(rows) if i is None and labels]
+    expected = [(str(i), l) for i, labels in rows for l in labels or [None]]
+    missing = [n for n, (i, labels) in enumerate(rows) if i is None]
     if missing:
         with pytest.raises(UserError, match=rf"row {missing[0]} \(the first is 0\): no image"):
             TableDataset(path).rows()
     else:
         found = [TableDataset(path).rows()]
         # pandas has no missing values among whole numbers, and no lists in a column of None
-        if expected and all(r[0] is not None for r in rows):
+        if any(labels for _, labels in rows):
             found.append(TableDataset(table.to_pandas()).rows())
         for f in found:
-            assert list(zip(f.image, f.label)) == expected
+            labels = f.label.astype(object).where(f.label.notna(), None)
+            assert list(zip(f.image, labels)) == expected
 
 
 @given(
@@ -255,8 +260,8 @@ def test_lists_in_cells(cells, sep):
         for part in (cell or "").split(sep if sep != " " else None)
         if part.strip()
     ]
-    row, labels = split_cells(pd.Categorical(cells), sep)
-    assert list(zip(row, labels)) == expected
+    found = split_cells(pd.Categorical(cells), sep)
+    assert list(zip(found.row, found.labels)) == expected
 
 
 def test_tables_are_cached(tmp_path, monkeypatch):
@@ -356,12 +361,12 @@ def test_multihot_means_what_it_says(folder, table, verified, parquet, random):
         for c, v in zip(columns, row)
     }
     if not any(m == "there" or m == "unknown" and not verified for m in means.values()):
-        with pytest.raises(UserError, match="no rows"):
+        with pytest.raises(UserError, match="no labels"):
             data.label_matrix()
         return
     m = data.label_matrix()
     assert data.labels == columns
-    assert set(m.images) >= {image for (image, _), what in means.items() if what == "there"}
+    assert list(m.images) == images, "those without a label too"
     for j, c in enumerate(columns):
         for use, wanted in (("class", "there"), ("trigger", "there"), ("free", "absent")):
             assert m.column(j, use).tolist() == [means[image, c] == wanted for image in m.images], (
@@ -370,7 +375,7 @@ def test_multihot_means_what_it_says(folder, table, verified, parquet, random):
             )
 
 
-@given(multihot(), st.integers(0, 5), st.sampled_from(["yes", "2", "0.5", " 1", "nan"]))
+@given(multihot(), st.integers(0, 5), st.sampled_from(["yes", "2", "0.5", "1 0", "nan"]))
 @QUICK
 def test_strange_cells_are_named(folder, table, where, word):
     cells = [["0" if v is None else str(v) for v in row] for row in table[0]]
@@ -451,19 +456,19 @@ def test_celeba(folder, rows, kaggle, crlf):
         )
         write("list_eval_partition.csv", ["image_id,partition"], ",", part)
     else:
+        count = [str(len(rows))] if len(rows) % 2 else []  # some copies have lost it
         write(
             "list_attr_celeba.txt",
-            [str(len(rows)), " ".join(names) + " "],
+            [*count, " ".join(names) + " "],
             " ",
             [[f, *(v.rjust(2) for v in s)] for f, s in zip(files, sign)],
         )
         write("list_eval_partition.txt", [], " ", part)
-    expected = {("train", "val", "test")[p]: {} for values, p in rows if any(values)}
+    expected = {("train", "val", "test")[p]: {} for _, p in rows}
     for f, (values, p) in zip(files, rows):
-        if any(values):
-            expected[("train", "val", "test")[p]][f] = values
-    if not expected:
-        with pytest.raises(UserError, match="no rows"):
+        expected[("train", "val", "test")[p]][f] = values
+    if not any(any(values) for values, _ in rows):
+        with pytest.raises(UserError, match="no labels"):
             CelebA(root).label_matrix()
         return
     data = CelebA(root)

@@ -57,9 +57,8 @@ def unquoted(
     text: str,  # a label
 ) -> str:
     "`text` without a pair of quotation marks around it"
-    text = tidy(text)
-    inner = text[1:-1]
-    is_pair = len(text) > 2 and text[0] == text[-1] and text[0] in "'\"" and text[0] not in inner
+    mark, inner = tidy(text)[:1], tidy(text)[1:-1]
+    is_pair = inner and mark in ("'", '"') and tidy(text)[-1] == mark and mark not in inner
     return tidy(inner) if is_pair else text
 
 # %% ../../nbs/api/base/00_text.ipynb #00-text-014

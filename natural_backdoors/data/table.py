@@ -582,8 +582,9 @@ def _of_cell(cell: str, sep: str | None, in_list: bool) -> list | None:  # None:
     if in_list:
         labels = listed_labels(cell, sep)
     else:
-        labels = cell.split(sep if sep.strip() else None) if sep else [cell]
-    return labels if labels is None else [label for label in map(unquoted, labels) if label]
+        parts = cell.split(sep if sep.strip() else None) if sep else ()
+        labels = [part.strip() for part in parts] if sep else [cell]
+    return labels if labels is None else [label for label in map(unquoted, labels) if tidy(label)]
 
 
 def _are_lists(cells) -> bool:
