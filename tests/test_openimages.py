@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.text import tidy, tidy_path
 from natural_backdoors.data import label_pairs as pairs
 from natural_backdoors.data.label_pairs import read_pairs
 from natural_backdoors.data.openimages import FLAGS, OpenImages, hierarchy_leaves
@@ -159,9 +160,9 @@ text = st.text(
     max_size=6,
 )
 odd = ["0001", "1", "nan", "NA", "null", "1e5", "/m/01yrx", 'a"b', "a,b", "<script>", "é"]
-words = st.one_of(st.sampled_from(odd), text)
-# a path of dots would be refused, which is tested elsewhere
-ids = words.filter(lambda t: ".." not in t)
+# blanks at the ends and other spellings of a path mean nothing, which is tested elsewhere
+words = st.one_of(st.sampled_from(odd), text.map(tidy).filter(bool))
+ids = words.map(tidy_path).filter(lambda t: t and ".." not in t)
 corner = st.floats(0, 1).map(lambda x: round(x, 6))
 box = st.tuples(corner, corner, corner, corner)
 flags = st.tuples(*[st.sampled_from([0, 1, -1])] * 5)
@@ -448,17 +449,20 @@ def test_image_labels_equal_plain_loops(
         if float(c) > 0 and float(c) >= float(confidence) and (i, l) not in no:
             present.add((i, l))
     absent = {
-        (i, l) for i, l in no - yes if i in {i for i, _ in present} and l in {l for _, l in present}
+        # an image of which no label counts is an image all the same
+        (i, l) for i, l in no - yes if l in {l for _, l in present}
     }
     data = OpenImagesLabels(root, source=source, confidence=confidence)
     if not present:
-        with pytest.raises(UserError, match="no rows"):
+        with pytest.raises(UserError, match="no rows|no labels"):
             data.classes
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         m = data.label_matrix("train")
     assert pairs_of(m.matrix, m) == present
+    read = [human] * (source != "machine") + [machine] * (source != "human")
+    assert set(m.images) == {i for rows in read for i, _, _ in rows}
     assert (pairs_of(m.absent, m) or set()) == absent and (m.absent is None) == (not no - yes)
     assert dict(zip(m.classes.label, m.classes["name"])) == {
         k: v
@@ -526,7 +530,6 @@ def fails(function, *texts):
         (lambda b: b.replace(b"xclick", b"\xe9", 1), ["line 2: byte 0xe9 is not UTF-8"]),
         (lambda b: b.replace(b"0.6", b"nan", 1), ["line 2: XMax is 'nan', not a number"]),
         (lambda b: b.replace(b"b,", b'"b,', 1), ["quotation mark"]),
-        (lambda b: b.replace(b"b,", b"../../b,", 1), ["'../../b'", "leads out"]),
     ],
 )
 def test_broken_files_are_named_with_their_line(tmp_path, change, words):

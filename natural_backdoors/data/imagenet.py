@@ -216,14 +216,16 @@ class ImageNetReaL(ImageNet):
 
     @property
     def n_unlabeled(self) -> int:
-        "How many images have no label, and are left out"
+        "How many images have no label"
         return sum(not ids for ids in self._real)
 
     def rows(self) -> pd.DataFrame:
-        count = [len(ids) for ids in self._real]
+        # an image without a label has a row too, with the label -1: none
+        given = [ids or [-1] for ids in self._real]
+        count = [len(ids) for ids in given]
         images = [_val_image(position) for position in range(_N_VAL)]
         image = pd.Categorical.from_codes(np.repeat(np.arange(_N_VAL), count), images)
-        codes = np.fromiter(chain.from_iterable(self._real), np.int16)
+        codes = np.fromiter(chain.from_iterable(given), np.int16)
         label = pd.Categorical.from_codes(codes, list(self.index))
         split = pd.Categorical(["val"] * len(image))
         return pd.DataFrame({"image": image, "label": label, "split": split})

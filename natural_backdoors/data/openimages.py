@@ -23,16 +23,17 @@ from fastcore.basics import patch
 
 from ..base.checks import fraction, lookup
 from ..base.errors import UserError
-from ..base.files import inside, read_json
+from ..base.files import inside, read_json, read_text
 from .datasets import Dataset, as_boxes, as_relations, image_set
 from natural_backdoors.data.label_pairs import (
     Pairs,
     _explain,
     as_rows,
+    bare_images,
     image_ids,
     join_pairs,
+    part_of,
     read_pairs,
-    unpacked_text,
 )
 
 # %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-006
@@ -127,7 +128,7 @@ def read_descriptions(
     path: Path,  # `label,name` rows, with or without a header
 ) -> dict:  # label -> name
     "The readable names of labels"
-    names, rows = {}, csv.reader(StringIO(unpacked_text(path), newline=""))
+    names, rows = {}, csv.reader(StringIO(read_text(path), newline=""))
     try:
         for row in rows:
             if len(row) == 1 or any(not field for field in row[:2]):
@@ -244,17 +245,23 @@ class OpenImages(OpenImagesFolder):
 
     def rows(self) -> pd.DataFrame:
         marks, columns = _box_marks(self.drop, self.min_area, self.min_area_for)
-        parts = {s: read_pairs({path: marks}, columns) for s, path in self._box_files().items()}
+        parts = {s: read_pairs({path: marks}, columns) for s, path in self.box_files.items()}
         if self.class_filter:
             kept = self._kept_labels(parts)
             for name, pairs in parts.items():
                 parts[name] = pairs.where(np.asarray(pc.is_in(pairs.labels, kept))[pairs.label])
-        codes = np.repeat([s == "test" for s in parts], [len(p) for p in parts.values()])
-        split = pd.Categorical.from_codes(codes.astype(np.int8), ["train", "test"])
+        folders, images = list(parts), [part.images for part in parts.values()]
+        part = np.repeat(np.arange(len(parts)), [len(p) for p in parts.values()])
         pairs = join_pairs(list(parts.values()))
         if self.verified_negatives:
             self._present = pairs  # for `absences`, which comes next
-        return as_rows(pairs).assign(split=split, **pairs.marks)
+        # an image of which no box counts is an image without a label
+        bare = bare_images(pairs)
+        part = np.append(part, part_of(pairs.images.take(pa.array(bare)), images))
+        is_test = np.array([folder == "test" for folder in folders])[part].astype(np.int8)
+        split = pd.Categorical.from_codes(is_test, ["train", "test"])
+        marks = {m: np.append(v, np.ones(len(bare), bool)) for m, v in pairs.marks.items()}
+        return as_rows(pairs, bare).assign(split=split, **marks)
 
     def absences(self) -> pd.DataFrame | None:
         if not self.verified_negatives:
@@ -270,17 +277,22 @@ class OpenImages(OpenImagesFolder):
     def names(self) -> dict:
         return read_descriptions(find_file(self.root, "descriptions"))
 
+    @cached_property
+    def box_files(self) -> dict:  # folder of the images -> box file
+        "The box files that are there"
+        return _box_files(self.root, self.class_filter)
+
     def label_files(self) -> dict:
-        return {s: [path] for s, path in self._box_files().items()}
+        return {s: [path] for s, path in self.box_files.items()}
 
     def cache_key(self):
         area = [self.min_area, self.min_area_for]
-        return [1, self.class_filter, self.drop, *area, self.verified_negatives]
+        return [2, self.class_filter, self.drop, *area, self.verified_negatives]
 
     def sources(self) -> list:
         kinds = ("hierarchy", "trainable") if self.class_filter else ()
         filters = [find_file(self.root, kind) for kind in kinds]
-        return [*self._box_files().values(), *filters, *self._verified_files().values()]
+        return [*self.box_files.values(), *filters, *self._verified_files().values()]
 
 # %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-027
 def _purpose(option: str, value) -> str:
@@ -291,13 +303,20 @@ def _purpose(option: str, value) -> str:
     return value
 
 # %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-028
-@patch
-def _box_files(self: OpenImages) -> dict:  # folder of the images -> box file
+def _box_files(root: Path, class_filter: bool) -> dict:  # folder of the images -> box file
     "The box files that are there"
-    needed, found = {"train", "test"} if self.class_filter else {"train"}, {}
-    for folder in ("train", "validation", "test"):
-        if path := find_file(self.root, folder, required=folder in needed):
-            found[folder] = path
+    there = {s: find_file(root, s, required=False) for s in ("train", "validation", "test")}
+    found = {folder: path for folder, path in there.items() if path}
+    if not found or (found.keys() == {"test"} and class_filter):
+        find_file(root, "train")  # which tells where it is to be had
+    if "train" in found and class_filter:
+        find_file(root, "test")
+    if "train" not in found:
+        warnings.warn(
+            f"{root} has no boxes of train; those of {' and '.join(found)} are read, and the images "
+            "of validation stand for those of train",
+            stacklevel=2,
+        )
     return found
 
 
@@ -306,20 +325,22 @@ def _verified_files(self: OpenImages) -> dict:  # folder of the images -> file o
     "The files of verified labels, if they are asked for"
     if not self.verified_negatives:
         return {}
-    return {s: find_file(self.root, f"verified {s}") for s in self._box_files()}
+    return {s: find_file(self.root, f"verified {s}") for s in self.box_files}
 
 # %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-029
 @patch
 def _kept_labels(self: OpenImages, parts: dict) -> pa.Array:
     "The labels that pass the class filter"
     path = find_file(self.root, "hierarchy")
-    tree, trainable = read_json(path), set(unpacked_text(find_file(self.root, "trainable")).split())
+    tree, trainable = read_json(path), set(read_text(find_file(self.root, "trainable")).split())
     try:
         keep = hierarchy_leaves(tree) & trainable
     except UserError as e:
         raise UserError(f"{path}: {e}") from e
     labels = {name: set(pairs.labels.to_pylist()) for name, pairs in parts.items()}
-    keep &= labels["test"] & (labels["train"] | labels.get("validation", set()))
+    keep &= labels.get("train", set()) | labels.get("validation", set())
+    # where there is no test part at all, no class can be asked to be in it
+    keep &= labels.get("test", keep)
     if keep:
         return pa.array(sorted(keep), pa.large_string())
     raise UserError(
@@ -386,9 +407,7 @@ def read_boxes(
 @patch
 def boxes(self: OpenImages, images) -> pd.DataFrame | None:
     wanted = image_set(images)
-    found = [
-        b for path in self._box_files().values() if (b := read_boxes(path, wanted)) is not None
-    ]
+    found = [b for path in self.box_files.values() if (b := read_boxes(path, wanted)) is not None]
     return as_boxes(pd.concat(found), self) if found else None
 
 # %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-035

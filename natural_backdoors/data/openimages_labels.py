@@ -17,7 +17,15 @@ from fastcore.basics import patch
 
 from ..base.checks import fraction, lookup
 from ..base.errors import UserError
-from .label_pairs import Pairs, as_rows, join_pairs, read_pairs, unpacked_text
+from ..base.files import read_text
+from natural_backdoors.data.label_pairs import (
+    Pairs,
+    as_rows,
+    bare_images,
+    join_pairs,
+    part_of,
+    read_pairs,
+)
 from natural_backdoors.data.openimages import (
     ANNOTATIONS,
     IMAGES,
@@ -121,7 +129,13 @@ class OpenImagesLabels(OpenImagesFolder):
             self._absent = absent  # for `absences`, which comes next
         splits = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
         names = [_SPLITS[f] for f in self.label_files()]
-        return as_rows(join_pairs(parts)).assign(split=pd.Categorical.from_codes(splits, names))
+        images = [part.images for part in parts]
+        pairs = join_pairs(parts)
+        # an image of which no label counts is an image without one
+        bare = bare_images(pairs)
+        splits = np.append(splits, part_of(pairs.images.take(pa.array(bare)), images))
+        split = pd.Categorical.from_codes(splits, names)
+        return as_rows(pairs, bare).assign(split=split)
 
     def absences(self) -> pd.DataFrame | None:
         if not self.verified_negatives:
@@ -135,7 +149,7 @@ class OpenImagesLabels(OpenImagesFolder):
         return read_descriptions(find_file(self.root, "descriptions", files=FILES))
 
     def cache_key(self):
-        return [1, self.source, self.confidence, self.trainable, self.verified_negatives]
+        return [2, self.source, self.confidence, self.trainable, self.verified_negatives]
 
     def sources(self) -> list:
         found = sum(self.label_files().values(), [])
@@ -174,6 +188,6 @@ def _marks(self: OpenImagesLabels, path) -> dict:
 def _trained(self: OpenImagesLabels, pairs: Pairs) -> Pairs:
     if not self.trainable:
         return pairs
-    keep = unpacked_text(find_file(self.root, "trainable", files=FILES)).split()
+    keep = read_text(find_file(self.root, "trainable", files=FILES)).split()
     known = np.asarray(pc.is_in(pairs.labels, pa.array(keep, pa.large_string())))
     return pairs.where(known[pairs.label])

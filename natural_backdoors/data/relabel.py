@@ -229,10 +229,11 @@ def _read_files(root: str, names: list, sizes: np.ndarray, threshold: float, top
             at, labels = classes_present(maps, threshold, topk)
             keys.append(place[part[at]] * N_CLASSES + labels)
     at, labels = np.divmod(np.sort(np.concatenate(keys)), N_CLASSES)
-    shown, image = np.unique(at, return_inverse=True)
+    # images on which no class reaches the threshold are images all the same
+    read = np.setdiff1d(np.arange(len(names)), list(bad))
     return {
-        "images": np.array([names[i][: -len(".pt")].encode() for i in shown.tolist()], dtype="S"),
-        "image": image.astype(np.int32),
+        "images": np.array([names[i][: -len(".pt")].encode() for i in read.tolist()], dtype="S"),
+        "image": np.searchsorted(read, at).astype(np.int32),
         "label": labels.astype(np.int16),
         "n_files": np.array(len(names)),
         "bad": np.array([f"{names[i]}: {bad[i]}" for i in sorted(bad)], dtype=str),
@@ -282,7 +283,7 @@ def read_folder(
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         read = partial(_read_files, root, names, sizes, threshold=threshold, topk=topk)
-        identity = ["relabel 1", root, threshold, topk]
+        identity = ["relabel 2", root, threshold, topk]
         found = cached(identity, stamp, read, folder=where and where / "relabel")
     return found | {"said": np.array([str(w.message) for w in said], dtype=str)}
 
@@ -493,10 +494,13 @@ class ImageNetReLabel(ImageNet):
             codes.append(part["image"] + len(images))
             labels.append(part["label"])
             images += _image_ids(Path(folder).name, part["images"])
-        self._counts["labeled"] = len(images)
-        self._counts["unlabeled"] = self._counts["files"] - len(images) - self._counts["unreadable"]
-        image = pd.Categorical.from_codes(np.concatenate(codes), pd.Index(images, dtype=object))
-        label = pd.Categorical.from_codes(np.concatenate(labels), wnids)
+        codes = np.concatenate(codes)
+        bare = np.flatnonzero(np.bincount(codes, minlength=len(images)) == 0)
+        self._counts["labeled"], self._counts["unlabeled"] = len(images) - len(bare), len(bare)
+        codes = np.append(codes, bare)
+        image = pd.Categorical.from_codes(codes, pd.Index(images, dtype=object))
+        labels = np.append(np.concatenate(labels), np.full(len(bare), -1, np.int16))
+        label = pd.Categorical.from_codes(labels, wnids)
         split = pd.Categorical.from_codes(np.zeros(len(image), np.int8), ["train"])
         return pd.DataFrame({"image": image, "label": label, "split": split})
 
