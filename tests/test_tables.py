@@ -127,7 +127,8 @@ def by_csv(data):
         return None
     pairs = [(r[names.index("image")], r[names.index("label")]) for r in rows]
     # a row without a label is an image without one
-    pairs = [(image, unquoted(label) if label.strip() else None) for image, label in pairs]
+    pairs = [(image, unquoted(label)) for image, label in pairs]
+    pairs = [(image, label if label.strip() else None) for image, label in pairs]
     return pairs if all(image for image, _ in pairs) else None
 
 

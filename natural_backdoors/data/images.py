@@ -25,11 +25,13 @@ from ..base.errors import UserError
 # %% ../../nbs/api/data/05_images.ipynb #05-images-006
 def _range(
     values: np.ndarray,  # of an image
-    whole: float,  # the highest value where a type has one
+    is_float: bool,
 ) -> tuple:  # the values that become black and white
-    "The range that most of `values` lie in"
-    values = values[np.isfinite(values)]
+    "The range of the type, or that in which most of `values` lie"
+    values, whole = values[np.isfinite(values)], 1.0 if is_float else 65535.0
     low, high = np.percentile(values, (0.1, 99.9)) if values.size else (0.0, 0.0)
+    if not is_float and high - low >= whole / 4 and values.min() >= 0 and values.max() <= whole:
+        return 0.0, whole
     if low == high and values.size:  # a few pixels are unlike the rest
         low, high = values.min(), values.max()
     return (low, high) if low < high else (0.0, whole)
@@ -38,7 +40,7 @@ def _range(
 def _to_8_bits(image: Image.Image) -> Image.Image:
     "A gray image of 16 bits, 32 bits or floats in 8 bits; what is not a number becomes black"
     values = np.asarray(image, dtype=np.float64)
-    low, high = _range(values, 1.0 if image.mode == "F" else 65535.0)
+    low, high = _range(values, image.mode == "F")
     shares = np.clip((values - low) / (high - low), 0, 1)
     return Image.fromarray(np.rint(255 * np.nan_to_num(shares)).astype(np.uint8))
 
