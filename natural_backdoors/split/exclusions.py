@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['MARKS', 'SELECTION', 'EXCLUSIONS', 'VERSION', 'checked_marks', 'read_marked', 'save_exclusions', 'load_exclusions',
-           'excluded_images']
+           'excluded_images', 'known_images']
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-003
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
 
 from ..base.errors import UserError
-from ..base.files import read_json, write_json
+from ..base.files import read_json, read_text, write_json
+from ..base.text import tidy_path
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-006
 MARKS = {
@@ -89,15 +92,39 @@ def load_exclusions(
     return checked_marks(data.get("marks") or {}, str(path))
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-014
+def _listed_images(path: Path) -> tuple:  # image ids
+    "The images in a text file, one a line; blank lines and what follows a # at the start are left out"
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
 def excluded_images(
-    without,  # image ids; or marks, a Selection, or the path of a file with either
+    without,  # image ids; or marks, a Selection, or the path of a file with either or with a list
 ) -> tuple:  # image ids, in order
-    "The images that `without` names"
+    "The images that `without` names; a file that is no .json has an image on each line"
     if isinstance(without, (str, Path)):
-        without = load_exclusions(without)
+        is_list = Path(without).suffix.lower() != ".json"
+        without = _listed_images(Path(without)) if is_list else load_exclusions(without)
     without = getattr(without, "marks", without)
     if without is None:
         return ()
     if not isinstance(without, Iterable):
         raise UserError(f"without takes image ids or a file of exclusions, not {without!r}")
-    return tuple(sorted({str(image) for image in without}))
+    return tuple(sorted({tidy_path(image) for image in without}))
+
+# %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-019
+def known_images(
+    without,  # image ids, as `excluded_images` gives them
+    images,  # all image ids of the dataset
+) -> tuple:  # `without`, of which each is one of `images`
+    "The excluded images, if the dataset has them"
+    known = pd.Index(images)
+    unknown = [image for image in without if image not in known]
+    if not unknown:
+        return tuple(without)
+    name = unknown[0].rpartition("/")[2]
+    stem = name.rpartition(".")[0] or name
+    near = [i for i in known if i.rpartition("/")[2] == name or PurePosixPath(i).stem == stem]
+    hint = f"; did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""
+    more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+    raise UserError(f"the dataset has no image {unknown[0]!r}{more}, which is to be left out{hint}")
