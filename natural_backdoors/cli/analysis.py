@@ -134,6 +134,16 @@ def _more_lines(args, found: Triggers):  # yields text
             yield f"  {row.trigger_name} - {row.class_name}: {row.kind}, {row.evidence}"
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-015
+def _split_said(dataset, found: Triggers) -> str:
+    "Which split was looked at, where there are several"
+    splits = getattr(dataset, "splits", ())
+    if len(splits) < 2:
+        return ""
+    looked = found.params["split"]
+    others = ", ".join(split for split in splits if split != looked)
+    return f"looked at: the split {looked!r} (not at {others}; --split chooses)\n"
+
+# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-016
 def analyze(args):
     "Find the objects in a dataset that could be triggers, and the classes each could attack"
     source, search = source_said(args), search_said(args)
@@ -148,7 +158,7 @@ def analyze(args):
     title, table = _shown_part(args, found)  # first: a mistake there leaves nothing behind
     file = save_analysis(found, args.data_root)
     print(
-        f"{dataset}\n{found.graph}; engine: {found.params['engine']}; "
+        f"{dataset}\n{_split_said(dataset, found)}{found.graph}; engine: {found.params['engine']}; "
         f"left out as triggers: {len(found.params['excluded'])} classes\n\n{title}: {len(table)}"
     )
     if len(table):

@@ -22,7 +22,7 @@ from ..data.datasets import listing
 from ..split.exclusions import excluded_images
 
 # %% ../../nbs/api/cli/06_commands.ipynb #06-commands-006
-def datasets(args):
+def datasets(args) -> int:  # the exit code: 1 where a promise is broken
     "List the kinds of dataset that can be read, or check the manager of one"
     if not hasattr(args, "dataset_root"):
         columns = ["data", "title", "license", "homepage"]
@@ -31,7 +31,7 @@ def datasets(args):
             "\nfor others: --data path/to/manager.py:Class; `--dataset_root PATH` checks a manager "
             "on a dataset"
         )
-        return
+        return 0
     dataset = load_dataset(source_said(args), args.download_dataset)
     problems = check_manager(dataset, files=args.files)
     unread = (problems.promise == "rows can be read").any()
@@ -40,6 +40,7 @@ def datasets(args):
         print(f"broken: {promise}: {problem}")
     if not len(problems):
         print("the manager keeps its promises")
+    return int(len(problems) > 0)
 
 # %% ../../nbs/api/cli/06_commands.ipynb #06-commands-008
 def reproduce_flags(p: Parser):
@@ -229,14 +230,14 @@ def make_parser() -> Parser:
     return parser
 
 
-def run(argv: list):
+def run(argv: list) -> int:  # the exit code
     "Run one command; mistakes of the user are raised as `UserError`"
     argv = [underscored(str(a)) for a in argv]
     args, unknown = make_parser().parse_known_args(argv)
     if unknown:
         args.parser.unrecognized(unknown)
     args.argv = argv
-    args.run(args)
+    return args.run(args) or 0
 
 # %% ../../nbs/api/cli/06_commands.ipynb #06-commands-018
 def main(argv: list | None = None) -> int:  # the exit code
@@ -248,7 +249,7 @@ def main(argv: list | None = None) -> int:  # the exit code
     try:
         with warnings.catch_warnings():
             warnings.showwarning = one_line
-            run(sys.argv[1:] if argv is None else argv)
+            return run(sys.argv[1:] if argv is None else argv)
     except UserError as e:
         problem = " ".join(str(e).split())
     except OSError as e:
@@ -256,7 +257,5 @@ def main(argv: list | None = None) -> int:  # the exit code
     except KeyboardInterrupt:
         print("natural-backdoors: interrupted; the same command starts again", file=sys.stderr)
         return 130
-    else:
-        return 0
     print(f"natural-backdoors: {problem}", file=sys.stderr)
     return 2

@@ -137,7 +137,9 @@ def people_kinds(
     classes: pd.DataFrame,  # a class table
 ) -> pd.Series:  # by class id: "person", "human part", or None
     "Which classes are people or human parts, by their label or their name"
-    words = classes.name.str.lower().str.replace(r"[_\s]+", " ", regex=True).str.strip()
+    # an attribute in brackets says what kind of person it is: man(sitting), hair (brown)
+    words = classes.name.str.lower().str.replace(r"\s*[(\[{].*[)\]}]\s*$", "", regex=True)
+    words = words.str.replace(r"[_\s]+", " ", regex=True).str.strip()
     words = words.str.removeprefix("human ").mask(classes.label.str.fullmatch(r"n\d{8}"), "")
     known = [
         _PEOPLE_LABELS.get(label) or PEOPLE_NAMES.get(word)
