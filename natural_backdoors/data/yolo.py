@@ -153,7 +153,11 @@ def _objects(path, names, pose: bool | None) -> list:  # of (class index, number
     # the points of one object show what the others of the file are
     sizes = {len(numbers) for _, _, numbers in lines if pose is None and _has_marks(numbers)}
     found = []
-    for number, words, (index, *numbers) in lines:
+    for number, words, values in lines:
+        if not values:
+            problem = f"{' '.join(words)[:80]!r} has something that is not a number"
+            raise UserError(f"{path}, line {number}: {problem}")
+        index, *numbers = values
         boxed = numbers[:4] if pose or len(numbers) + 1 in sizes else numbers
         if problem := _problem(index, boxed, words, names=names):
             raise UserError(f"{path}, line {number}: {problem}")
@@ -161,15 +165,14 @@ def _objects(path, names, pose: bool | None) -> list:  # of (class index, number
     return found
 
 
-def _numbers(path):  # yields (number of the line, its words, its numbers)
+def _numbers(path):  # yields (number of the line, its words, its numbers; none if a word is none)
     "What is in the lines of `path` that are not empty"
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if words := line.split():
             try:
                 yield number, words, list(map(float, words))
-            except ValueError as e:
-                problem = f"{line[:80]!r} has something that is not a number"
-                raise UserError(f"{path}, line {number}: {problem}") from e
+            except ValueError:
+                yield number, words, []
 
 
 def _has_marks(numbers: list) -> bool:  # class, x, y, w, h, and x, y, mark for each point
