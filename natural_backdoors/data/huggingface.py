@@ -128,12 +128,15 @@ def _data_files(folder: Path) -> dict | None:  # split -> patterns; None: as `da
 
 @contextmanager
 def _quiet(hf):
-    "Without bars of progress, of which a reading of seconds needs none"
-    shown_before = not hf.are_progress_bars_disabled()
+    "Without bars of progress, of which a reading of seconds needs none, and without its log"
+    shown_before, level = not hf.are_progress_bars_disabled(), hf.logging.get_verbosity()
     hf.disable_progress_bars()
+    # what is wrong is said by the exception too, which becomes our message
+    hf.logging.set_verbosity(hf.logging.CRITICAL)
     try:
         yield
     finally:
+        hf.logging.set_verbosity(level)
         if shown_before:
             hf.enable_progress_bars()
 
@@ -147,8 +150,6 @@ def _not_run(folder: Path) -> str:
 def _read_folder(hf, folder: Path, config: str | None, cache: Path):
     "The dataset in `folder`, of files as the hub has them"
     files = None if _configured(folder) else _data_files(folder)
-    if said := _not_run(folder):
-        warnings.warn(f"{folder}: {said}", stacklevel=2)
     # the last part of the path is not the name of the folder: a program of that name, which
     # `datasets` would look for, is left alone
     options = {"name": config, "data_files": files, "cache_dir": str(cache)}
@@ -160,6 +161,8 @@ def _read_folder(hf, folder: Path, config: str | None, cache: Path):
             "datasets.load_dataset and save it with save_to_disk"
         )
     builder.download_and_prepare()
+    if said := _not_run(folder):
+        warnings.warn(f"{folder}: {said}", stacklevel=2)
     return builder.as_dataset()
 
 
@@ -435,9 +438,10 @@ def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.Chunk
     if column in part.column_names:
         return part.select_columns([column]).with_format("arrow")[:].column(0)
     near = did_you_mean(column, part.column_names)
+    several = ", or several of 0 and 1 with commas between them" if option == "labels" else ""
     raise UserError(
         f"{self.origin}, split {split!r} has no column {column!r}{near} (columns: "
-        f"{listed(part.column_names)}); name the right one with {option}='...'"
+        f"{listed(part.column_names)}); name the right one with {option}='...'{several}"
     )
 
 # %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-028
@@ -483,6 +487,12 @@ def _kind(self: HuggingFace, path: list) -> str:  # "mark", "vector" or "names"
         columns = list(self._columns(path).values())
         is_vector = len(path) == 1 and _width(columns) > 0
         kept[key] = "mark" if _is_mark(columns) else "vector" if is_vector else "names"
+        flags = any(pa.types.is_boolean(column.elements.type) for column in columns)
+        if kept[key] == "names" and flags:
+            raise UserError(
+                f"{self.origin}: the lists in the column {'.'.join(path)!r} hold true and false, "
+                "and not equally many in each row; name a column of labels with labels='...'"
+            )
     return kept[key]
 
 
@@ -638,7 +648,8 @@ def src_path(self: HuggingFace, image: str) -> Path:
         return inside_by_tail(self.image_root, path)
     if Path(path).is_absolute():
         return Path(path)
-    return inside(self.folder or ".", tidy_path(path), IMAGE_ROOT)
+    root = _snapshot(self.folder) if self.folder else "."
+    return inside(root, tidy_path(path), IMAGE_ROOT)
 
 # %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-044
 @patch
