@@ -354,7 +354,8 @@ def _labels(column: _Column, where: str) -> tuple:
                 f"class {number[bad[0]]} of {len(names)} names"
             )
         labels = categorical(number, names)
-    if len(bad := np.flatnonzero(labels.codes < 0)):
+    blank = [not tidy(label) for label in labels.categories]
+    if len(bad := np.flatnonzero(np.append(blank, True)[labels.codes])):
         raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): an empty label")
     return row, labels
 
