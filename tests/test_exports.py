@@ -35,10 +35,19 @@ def folder(tmp_path_factory):
 
 
 def found_rows(dataset):
-    return [
-        tuple(map(str, row))
-        for row in dataset.rows()[["image", "label", "split"]].itertuples(index=False)
-    ]
+    "The rows with a label"
+    rows = dataset.rows()[["image", "label", "split"]]
+    return [tuple(map(str, row)) for row in rows.dropna(subset="label").itertuples(index=False)]
+
+
+def found_images(dataset):
+    "split -> image -> its labels, those without a label too"
+    found = {}
+    for split in dataset.splits:
+        m = dataset.label_matrix(split)
+        rows = [m.classes.label[m.matrix[[i]].indices] for i in range(len(m.images))]
+        found[split] = {str(image): set(row) for image, row in zip(m.images, rows)}
+    return found
 
 
 # Hugging Face
@@ -53,7 +62,8 @@ def hf_column(kind, labels):
     return {
         "class": (labels, [names]),
         "text": ([NAMES[l] for l in labels], [text]),
-        "number": (labels, [number]),
+        # not only 0 and 1, which would be a mark for each class
+        "number": ([l + 2 for l in labels], [number]),
         "fields": (
             {"kind": labels, "area": [0] * len(labels)},
             {"kind": [names], "area": [number]},
@@ -91,11 +101,12 @@ def test_hugging_face_columns(splits, kind, take, with_id):
         for row, i in enumerate(range(len(rows))[::-1] if take else range(len(rows))):
             image = f"{split}/{i:03}.jpg" if with_id else f"{split}-{row:06}"
             expected += [
-                (image, str(l) if kind == "number" else NAMES[l], split) for l in rows[i] or []
+                (image, str(l + 2) if kind == "number" else NAMES[l], split) for l in rows[i] or []
             ]
     data = HuggingFace(DatasetDict(parts), labels=path, id="name" if with_id else None)
     if expected:
         assert found_rows(data) == expected
+        assert sum(data.image_counts.values()) == sum(map(len, splits[: len(parts)]))
         assert data.labels == sorted(
             NAMES if kind in ("class", "fields") else {l for _, l, _ in expected}
         )
@@ -112,8 +123,10 @@ def test_hugging_face_labels_that_are_not_given_or_not_there(tmp_path):
     one = Dataset.from_dict(
         {"label": [0, -1, None, 1]}, features=Features({"label": ClassLabel(names=["a", "b"])})
     )
-    found = found_rows(HuggingFace(one, labels="label"))
+    data = HuggingFace(one, labels="label")
+    found = found_rows(data)
     assert found == [("train-000000", "a", "train"), ("train-000003", "b", "train")]
+    assert data.image_counts == {"train": 4}
     # a table whose numbers are too large for its names, as after a careless edit
     table = pa.table({"label": pa.array([0, 2], pa.int64())})
     broken = HuggingFace(

@@ -6,14 +6,18 @@
 __all__ = ['stream_json', 'CocoFile', 'read_coco', 'Part', 'Coco', 'Lvis']
 
 # %% ../../nbs/api/data/16_coco.ipynb #16-coco-003
+import io
 import json
+import os
 import re
+import warnings
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, combinations
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -23,7 +27,24 @@ from fastcore.basics import patch
 from ..base.cache import cached, stamp
 from ..base.checks import choice, fraction
 from ..base.errors import UserError
-from ..base.files import inside, read_text
+from natural_backdoors.base.files import (
+    COMPRESSED,
+    DAMAGED,
+    IMAGE_ROOT,
+    inside,
+    inside_by_tail,
+    leads_out,
+    open_bytes,
+    read_text,
+)
+from natural_backdoors.base.text import (
+    SPLIT_WORDS,
+    is_hidden,
+    is_split_word,
+    split_name,
+    tidy,
+    tidy_path,
+)
 from natural_backdoors.data.datasets import (
     BOX_COLUMNS,
     DOUBTFUL,
@@ -74,11 +95,11 @@ class _Stream:
         self.path, self.size = path, size
         self.text, self.pos, self.tail, self.ended = "", 0, "", False
         try:
-            self.file = open(path, encoding="utf-8-sig")
+            self.file = io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig")
         except FileNotFoundError as e:
             raise UserError(f"no such file: {path}") from e
-        except OSError as e:
-            raise UserError(f"cannot read {path}: {e.strerror or e}") from e
+        except DAMAGED as e:
+            raise UserError(f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from e
 
     def more(self, size: int = 0) -> bool:  # whether there was more
         "Append the next piece; what was passed is forgotten"
@@ -89,6 +110,8 @@ class _Stream:
         except UnicodeDecodeError:
             read_text(self.path)  # tells the line
             raise
+        except DAMAGED as e:
+            raise UserError(f"cannot read {self.path} to its end ({e}); is it complete?") from e
         self.ended, piece = not piece, self.tail + piece
         # An outline that is cut in two waits for its other half
         keep = len(piece) if self.ended else piece.rfind('"segmentation"')
@@ -200,7 +223,7 @@ def _elements(stream: _Stream, key: str):
             return
         i += 1
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-018
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-020
 @dataclass(frozen=True)
 class CocoFile:
     "What is used of one COCO-format file"
@@ -247,7 +270,7 @@ class _Records:
                 )
         return [self.records[n] for n in range(len(self.position))]
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-019
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-021
 def _bbox(annotation: dict) -> tuple:  # four nan if there is no box
     "x, y, width and height of the box of `annotation`, in pixels"
     try:
@@ -255,6 +278,18 @@ def _bbox(annotation: dict) -> tuple:  # four nan if there is no box
         return float(x), float(y), float(w), float(h)
     except (KeyError, TypeError, ValueError):
         return (np.nan,) * 4
+
+
+def _is_crowd(annotation: dict, where: str) -> bool:
+    "Whether `iscrowd` says so, as a number or as a text"
+    value = annotation.get("iscrowd")
+    # most are one of these; and some tools write NaN for what is not given
+    if value in (0, 1, None) or value != value:
+        return value == 1
+    crowd = {"0": False, "1": True, "false": False, "true": True}.get(tidy(value).lower())
+    if crowd is None:
+        raise UserError(f"{where}: 'iscrowd' is {value!r}, and none of 0, 1, true and false")
+    return crowd
 
 
 def _sizes(images: list) -> np.ndarray:  # n_images x 2: nan where it is not given
@@ -287,71 +322,206 @@ def read_coco(
         else:
             image_of.append(images.refer(value, "image_id", where))
             category_of.append(categories.refer(value, "category_id", where))
-            crowd.append(bool(value.get("iscrowd")))
+            crowd.append(_is_crowd(value, f"{path}, {where}"))
             corners.extend(_bbox(value))
     image_of, category_of = np.array(image_of, np.int64), np.array(category_of, np.int64)
     if not categories.position:
         raise UserError(f"{path} has no categories; is it a file in COCO format?")
     images, categories = images.ordered(image_of), categories.ordered(category_of)
     for category in categories:
-        if not isinstance(category.get("name"), (str, int)) or category["name"] == "":
+        if not isinstance(category.get("name"), (str, int)) or not tidy(category["name"]):
             raise UserError(f"{path}: the category {category['id']!r} has no 'name'")
     bbox, pixels = np.array(corners).reshape(-1, 4), _sizes(images).prod(1)
     objects = {"image_of": image_of, "category_of": category_of, "crowd": np.array(crowd, bool)}
     area = bbox[:, 2] * bbox[:, 3] / pixels[image_of]
     return CocoFile(images, categories, **objects, area=area, bbox=bbox)
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-023
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-027
+_WORDS = sorted(chain.from_iterable(SPLIT_WORDS.values()), key=len, reverse=True)
+_ANY_SPLIT = "|".join(_WORDS)
+
+
+def _splits_in(
+    text: str,  # name of a file or folder
+) -> list:  # of "train", "val", "test"
+    "The splits that a file's or folder's name tells"
+    words = re.findall(rf"(?<![a-z])({_ANY_SPLIT})(?![a-z])", text.lower())
+    return list(dict.fromkeys(map(split_name, words)))
+
+
+def _split_in(text: str, default: str = "train") -> str:
+    "The first split that a file's or folder's name tells"
+    return (_splits_in(text) or [default])[0]
+
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-029
+def _stem(path: Path) -> str:
+    "The name of a file without the suffixes of JSON and of compression"
+    name = path.stem if path.suffix.lower() in COMPRESSED else path.name
+    return name[:-5] if name.lower().endswith(".json") else name
+
+
+def _is_json(path: Path) -> bool:
+    "Whether a file's name is that of a JSON file, which may be compressed"
+    return not is_hidden(path.name) and path.name.lower().startswith(f"{_stem(path)}.json".lower())
+
+
+def _json_files(folder: Path) -> dict:  # stem -> file
+    "The JSON files in `folder`; of a file and compressed copies of it, the file"
+    found = {}
+    if folder.is_dir():
+        files = [file for file in folder.iterdir() if _is_json(file) and file.is_file()]
+        for file in sorted(files, key=lambda file: (len(file.suffixes), file.name)):
+            found.setdefault(_stem(file), file)
+    return dict(sorted(found.items()))
+
+
+def _subfolders(folder: Path) -> list:
+    "The folders in `folder`, as far as they may be read"
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
+    except OSError:
+        return []
+    return [folder / name for name in names]
+
+
+_ANNOTATIONS = ("annotations", "annotation")
+
+
+def _annotation_folders(root: Path) -> list:
+    "Where the annotation files of a dataset may be"
+    return [*(f for f in _subfolders(root) if f.name.lower() in _ANNOTATIONS), root]
+
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-033
 @dataclass(frozen=True)
 class Part:
-    "One annotation file: its split, and the folders that its images may be in, the likeliest first"
+    "One annotation file: its split, and where its images may be"
 
     split: str
     path: Path
-    folders: tuple
+    prefix: str  # in front of the ids of its images, where two files name an image alike
+    words: frozenset  # what folders of its images may be called, in lower case
+    own: tuple  # folders of its images, the likeliest first
+    shared: tuple  # folders of its images and others
+    expected: Path  # where an image is written to that is not there yet
 
 
-_SPLITS = {"train": "train", "valid": "val", "validation": "val", "val": "val", "test": "test"}
+_PLACES = ("images", "data", "jpegimages", "image", "imgs", "img", "photos")
 
 
-def _split_in(
-    text: str,  # name of a file or folder
-    default: str = "train",
-) -> str:  # "train", "val" or "test"
-    "The split that a file's or folder's name tells"
-    found = re.search(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z])", text.lower())
-    return _SPLITS[found[1]] if found else default
+def _image_folders(bases, words) -> tuple:  # folders of these images only, and of others too
+    "The folders in `bases` that may hold the images of a split which goes by `words`"
+    own, shared = [], []
+    for base in bases:
+        is_own = base.name.lower() in words
+        for sub in _subfolders(base):
+            below = _subfolders(sub) if sub.name.lower() in (*words, *_PLACES) else []
+            if sub.name.lower() in words:
+                own += [sub, *(f for f in below if f.name.lower() in _PLACES)]
+            elif sub.name.lower() in _PLACES:
+                own += [f for f in below if f.name.lower() in words]
+                (own if is_own else shared).append(sub)
+        (own if is_own else shared).append(base)
+    return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shared))
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-025
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-035
+def _part(path: Path, split: str = "", prefix: str = "") -> Part:
+    "The annotation file `path`, and the folders of its images"
+    folder, stem = path.parent, _stem(path)
+    in_folder = folder.name.lower() in _ANNOTATIONS
+    above, expected = (folder.parent, folder.parent / "images") if in_folder else (folder, folder)
+    split = split or _split_in(stem, _split_in(folder.name))
+    # CVAT has a folder for each subset, which may have any name
+    words = {
+        *SPLIT_WORDS[split],
+        (prefix or split).lower(),
+        stem.lower().removeprefix("instances_"),
+    }
+    if year := re.fullmatch(r"instances_((train|val|test)\d{4})", stem):
+        expected, prefix = above / year[1], year[1]
+    bases = dict.fromkeys(
+        (above, folder, above.parent) if prefix == above.name else (above, folder)
+    )
+    own, shared = _image_folders(bases, words)
+    own = tuple(sorted(own, key=lambda f: f.name.lower() != prefix.lower()))
+    if year:  # also where they are not yet
+        own = tuple(dict.fromkeys((expected, above / "images" / year[1], *own)))
+    where = {"own": own, "shared": shared, "expected": expected}
+    return Part(split, path, prefix=prefix or split, words=frozenset(words), **where)
+
+
+def _each_another(root: Path, files: list, splits: list) -> list:  # `files`
+    "Refuse files of which two are of one split, or one is of none"
+    if len(files) == len(set(splits)) and "" not in splits:
+        return files
+    names = [file.relative_to(root).as_posix() for file in files[:5]]
+    raise UserError(
+        f"{root} has {len(files)} JSON files whose names do not tell a split each; give the one to "
+        f"read: {', '.join(names)}{', ...' if len(files) > 5 else ''}"
+    )
+
+
+def _told_split(file: Path) -> str:  # "" if the name tells none or several
+    found = _splits_in(_stem(file))
+    return found[0] if len(found) == 1 else ""
+
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-036
+def _of_year(found: dict, year, folder: Path) -> list:  # of files
+    "Files of one year; found: year -> files, with those without a year under ''"
+    if year and str(year) not in found:
+        years = ", ".join(sorted(found))
+        raise UserError(f"no files of {year} in {folder} (there are: {years})")
+    if year:
+        return found[str(year)]
+    # a tool that adds a file of its own to the official ones gives it no year
+    files = found[max(found)] + (found.get("", []) if max(found) else [])
+    return _each_another(folder, files, [_split_in(_stem(f)) for f in files])
+
+
 def _official(root: Path, names: str, year) -> list:  # of files
     "Files of the official names in `root/annotations` or `root`, those of one year"
-    for folder in (root / "annotations", root):
-        if not folder.is_dir():
-            continue
-        found = {}  # year -> files
-        for file in sorted(folder.iterdir()):
-            if match := re.fullmatch(names, file.name):
+    for folder in _annotation_folders(root):
+        found, others = {}, []  # year -> files
+        for stem, file in _json_files(folder).items():
+            if match := re.fullmatch(names, stem, re.IGNORECASE):
                 found.setdefault(match["year"] or "", []).append(file)
-        if year and found and str(year) not in found:
-            years = ", ".join(sorted(found))
-            raise UserError(f"no files of {year} in {folder} (there are: {years})")
+            # the official names begin alike
+            elif stem.lower().startswith(names.partition("(")[0]):
+                others.append(file.name)
         if found:
-            return found[str(year) if year else max(found)]
+            _say_not_read(folder, others)
+            return _of_year(found, year, folder)
     return []
 
 
-def _one_file(path: Path) -> Part:
-    "A file of any name"
-    folder = path.parent
-    above = folder.parent if folder.name == "annotations" else folder
-    split = _split_in(path.stem, _split_in(folder.name))
-    if year := re.fullmatch(r"instances_((train|val|test)\d{4})", path.stem):
-        folders = above / year[1], above / "images" / year[1], above / "images", folder, above
-    else:
-        folders = folder, folder / "images", above / "images", above, above / "images" / split
-    return Part(split, path, tuple(dict.fromkeys(folders)))
+def _say_not_read(folder: Path, names: list):
+    "Warn of files that are left out beside those with official names"
+    if names:
+        warnings.warn(
+            f"{folder}: not read, because the name tells no split: {', '.join(names)}; to read "
+            "such a file, give it instead of the folder",
+            stacklevel=2,
+        )
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-026
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-037
+_ROBOFLOW = "_annotations.coco"
+
+
+def _folder_a_split(root: Path, only: str = "") -> list:  # of `Part`
+    "The JSON file in each folder that is called as a split; only: the stem that it must have"
+    found = []
+    for folder in filter(lambda f: is_split_word(f.name), _subfolders(root)):
+        files = {}
+        for place in _annotation_folders(folder):
+            files |= _json_files(place)
+        files = [file for stem, file in files.items() if not only or stem.lower() == only]
+        if len(files) > 1:
+            _each_another(folder, files, [""])
+        found += [_part(f, split_name(folder.name), folder.name) for f in files]
+    _each_another(root, [part.path for part in found], [part.split for part in found])
+    return sorted(found, key=lambda part: [*SPLIT_WORDS].index(part.split))
+
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-038
 def _find_parts(
     root: Path,  # folder or file
     names: str,  # regular expression of the official file names, with the group `year`
@@ -359,63 +529,106 @@ def _find_parts(
 ) -> list:  # of `Part`
     "The annotation files that `root` stands for"
     if root.is_file():
-        return [_one_file(root)]
+        return [_part(root)]
     if not root.is_dir():
         raise UserError(f"no such file or folder: {root}")
     if found := _official(root, names, year):
-        return [_one_file(path) for path in found]
-    exported = [root / s / "_annotations.coco.json" for s in _SPLITS]
-    if exported := [f for f in exported if f.is_file()]:
-        return [Part(_SPLITS[f.parent.name], f, (f.parent, root)) for f in exported]
-    others = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
-    if len(others) == 1:
-        return [_one_file(others[0])]
-    if not others:
-        raise UserError(f"no annotation file (.json) in {root} or {root / 'annotations'}")
-    raise UserError(
-        f"{root} has {len(others)} JSON files, none with an official name; give the one to read: "
-        f"{', '.join(f.name for f in others[:5])}{', ...' if len(others) > 5 else ''}"
-    )
+        return list(map(_part, found))
+    if found := _folder_a_split(root, only=_ROBOFLOW):
+        return found
+    others = []
+    for folder in reversed(_annotation_folders(root)):
+        others += _json_files(folder).values()
+    if len(others) > 1:
+        _each_another(root, others, [_told_split(file) for file in others])
+    if found := list(map(_part, others)) or _folder_a_split(root):
+        return found
+    raise UserError(f"no annotation file (.json) in {root} or {root / 'annotations'}")
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-028
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-042
+def _with_id(
+    name: str,  # a name that several records have
+    id,  # of one of them
+    taken,  # names that others have
+) -> str:
+    "`name#id`; if that is a name by itself, with the id once more"
+    found = f"{name}#{id}"
+    while found in taken:
+        found += f"#{id}"
+    return found
+
+
 def _category_labels(
     files: list,  # of `CocoFile`
 ) -> list:  # for each file, the label of each category
     "Names of the categories; `name#id` for a name that two categories of one file have"
-    twice = set()
-    for file in files:
-        times = Counter(str(category["name"]) for category in file.categories)
-        twice |= {name for name, count in times.items() if count > 1}
+    times = [Counter(tidy(category["name"]) for category in file.categories) for file in files]
+    twice = {name for counts in times for name, count in counts.items() if count > 1}
+    taken = set().union(*times)
 
     def label(category):
-        name = str(category["name"])
-        return f"{name}#{category['id']}" if name in twice else name
+        name = tidy(category["name"])
+        # blanks are left out later, for all formats alike
+        return _with_id(name, category["id"], taken) if name in twice else str(category["name"])
 
     return [list(map(label, file.categories)) for file in files]
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-031
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-045
 def _file_name(image: dict) -> str:  # "" if there is none
-    "The file name of an image, with forward slashes"
+    "The file name of an image, in its one spelling"
     value = image.get("file_name") or str(image.get("coco_url", "")).rpartition("/")[2]
-    return str(value).replace("\\", "/").removeprefix("./")
+    return tidy_path(value)
 
 
 def _two_parts(image: dict) -> str:
     "The last two parts of an image's address, as LVIS mixes the folders of COCO"
     if not image.get("coco_url"):
         return _file_name(image)
-    return "/".join(str(image["coco_url"]).split("/")[-2:])
+    return tidy_path("/".join(str(image["coco_url"]).split("/")[-2:]))
 
 
+class _Named(NamedTuple):
+    "The images of all files"
+
+    ids: list  # for each file, the id of each image
+    file_of: dict  # id -> its name, for the ids that have a number added
+
+
+def _prefixed(parts: list, names: list) -> list:  # for each file, the name of each image
+    "`names` with the split in front, if two files have a name in common"
+    inner = [{name for name in found if not leads_out(name)} for found in names]
+    if len(set().union(*inner)) == sum(map(len, inner)):
+        return names
+    return [
+        [name if leads_out(name) else f"{part.prefix}/{name}" for name in found]
+        for part, found in zip(parts, names)
+    ]
+
+
+def _numbered(images: list, names: list, file_of: dict) -> list:  # the id of each image
+    "`names` with the image's number added where two images have one name; said in `file_of`"
+    times = Counter(names)
+    if len(times) == len(names):
+        return names
+    taken, found = set(times), []
+    for image, name in zip(images, names):
+        if times[name] > 1:
+            id = tidy_path(_with_id(name, image["id"], taken))
+            file_of[id], name = name, id
+            taken.add(id)
+        found.append(name)
+    return found
+
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-048
 def _concatenated(codes: list, texts: list) -> pd.Categorical:
-    "Codes into several lists of texts as one column"
+    "Codes into several lists of texts as one column; -1 is no text"
     starts = np.cumsum([0, *map(len, texts)])
-    # two records may stand for one image file, two categories for one class
+    # two categories may stand for one class
     number, found = pd.factorize(np.array(list(chain.from_iterable(texts)), dtype=object))
-    position = np.concatenate([code + start for code, start in zip(codes, starts)])
-    return pd.Categorical.from_codes(number[position], found)
+    parts = [np.where(code < 0, -1, code + start) for code, start in zip(codes, starts)]
+    return pd.Categorical.from_codes(np.append(number, -1)[np.concatenate(parts)], found)
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-034
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-051
 class Coco(Dataset):
     "COCO instances JSON: the official files, an export with a file a split, or any one file"
 
@@ -423,7 +636,7 @@ class Coco(Dataset):
     title = "COCO, or an export in COCO's JSON format"
     license = "annotations CC BY 4.0, photographs under their owners' licenses"
     homepage = "https://cocodataset.org"
-    _official_names = r"instances_(train|val|test)(?P<year>\d{4})?\.json"
+    _official_names = rf"instances_({_ANY_SPLIT})(?P<year>\d{{4}})?"
     _image_name = staticmethod(_file_name)
 
     def __init__(
@@ -436,8 +649,9 @@ class Coco(Dataset):
         base_url: str = "http://images.cocodataset.org",  # where `download` finds the files
     ):
         self.given = Path(dataset_root)
-        self.root = self.given.parent if self.given.suffix.lower() == ".json" else self.given
-        if self.root.name == "annotations" and self.root != self.given:
+        is_file = self.given.is_file() or (_is_json(self.given) and not self.given.is_dir())
+        self.root = self.given.parent if is_file else self.given
+        if self.root.name.lower() in _ANNOTATIONS and self.root != self.given:
             self.root = self.root.parent
         self.iscrowd = choice("iscrowd", iscrowd, DOUBTFUL)
         self.min_area = fraction("min_area", min_area)
@@ -478,22 +692,49 @@ class Coco(Dataset):
         if len(self.parts) == 1:
             return self.parts[0]
         if image not in self._split_of:
-            raise UserError(f"{self.origin} has no labeled image {image!r}")
+            raise UserError(f"{self.origin} has no image {image!r}")
         return next(p for p in self.parts if p.split == self._split_of[image])
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-035
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-052
+@patch(as_prop=True)
+def _named(self: Coco) -> _Named:
+    "The ids of the images, made once"
+    if "_named_images" not in vars(self):
+        names = [list(map(self._image_name, file.images)) for file in self._files]
+        for part, found, file in zip(self.parts, names, self._files):
+            if "" in found:
+                image = file.images[found.index("")]["id"]
+                raise UserError(f"{part.path}: the image {image!r} has no 'file_name'")
+        names, file_of = _prefixed(self.parts, names), {}
+        ids = [_numbered(file.images, n, file_of) for file, n in zip(self._files, names)]
+        self._named_images = _Named(ids, file_of)
+    return self._named_images
+
+
+def _say_twice(what: str, named: dict, who: str):
+    "Warn of records that share a name; named: what each is called here -> its name"
+    if not named:
+        return
+    name = next(iter(named.values()))
+    alike = [repr(id) for id, given in named.items() if given == name]
+    more = f"; so are {len(named) - len(alike):,} more" if len(named) > len(alike) else ""
+    warnings.warn(
+        f"{who}: the {what} {name!r} is given {len(alike)} times; each counts for itself, as "
+        f"{' and '.join(alike[:2])}{more}",
+        stacklevel=2,
+    )
+
+
 @patch
-def _image_ids(self: Coco) -> list:  # for each file, the id of each image
-    ids = [list(map(self._image_name, file.images)) for file in self._files]
-    for part, names, file in zip(self.parts, ids, self._files):
-        if "" in names:
-            image = file.images[names.index("")]["id"]
-            raise UserError(f"{part.path}: the image {image!r} has no 'file_name'")
-    if len(set().union(*ids)) == sum(len(set(names)) for names in ids):
-        return ids
-    for part, names in zip(self.parts, ids):
-        names[:] = [f"{part.folders[0].name}/{name}" for name in names]
-    return ids
+def _say_names(self: Coco):
+    "Warn of images, and of categories, that share a name"
+    categories = {}
+    for file, labels in zip(self._files, _category_labels(self._files)):
+        for category, label in zip(file.categories, labels):
+            if tidy(label) != tidy(category["name"]):
+                categories[label] = tidy(category["name"])
+    _say_twice("file name", self._named.file_of, self.origin)
+    _say_twice("category", categories, self.origin)
 
 
 @patch
@@ -512,30 +753,65 @@ def _unsure(self: Coco, part: Part, file: CocoFile) -> np.ndarray:  # n_annotati
 
 @patch
 def rows(self: Coco) -> pd.DataFrame:
-    files = self._files
-    crowd = np.concatenate([file.crowd for file in files])
-    unsure = np.concatenate([self._unsure(part, file) for part, file in zip(self.parts, files)])
-    image = _concatenated([file.image_of for file in files], self._image_ids())
-    label = _concatenated([file.category_of for file in files], _category_labels(files))
-    first = [np.zeros(len(file.crowd), int) for file in files]
-    split = _concatenated(first, [[part.split] for part in self.parts])
-    table = pd.DataFrame({"image": image, "label": label, "split": split})
-    if unsure.any():
-        table = table.assign(as_class=~unsure, as_trigger=~unsure)
-    return table[~crowd] if self.iscrowd == "absent" else table
+    self._say_names()
+    files, image_of, label_of, unsure = self._files, [], [], []
+    for part, file in zip(self.parts, files):
+        keep = np.flatnonzero(~file.crowd) if self.iscrowd == "absent" else slice(None)
+        # an image without an object is an image all the same
+        bare = np.setdiff1d(np.arange(len(file.images)), file.image_of[keep])
+        image_of.append(np.concatenate([file.image_of[keep], bare]))
+        label_of.append(np.concatenate([file.category_of[keep], np.full(len(bare), -1)]))
+        unsure += [self._unsure(part, file)[keep], np.zeros(len(bare), bool)]
+    split_of = [np.zeros(len(images), int) for images in image_of]
+    unsure, table = np.concatenate(unsure), {"image": _concatenated(image_of, self._named.ids)}
+    table["label"] = _concatenated(label_of, _category_labels(files))
+    table["split"] = _concatenated(split_of, [[part.split] for part in self.parts])
+    table = pd.DataFrame(table)
+    return table.assign(as_class=~unsure, as_trigger=~unsure) if unsure.any() else table
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-037
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-054
+@patch
+def _outer_path(self: Coco, name: str) -> Path:
+    "The file of a name that leads out of its folder"
+    if self.image_root is not None:
+        return inside_by_tail(self.image_root, name)
+    # from the annotations/ folder, "../images/1.jpg" does not lead out of the dataset
+    path = Path(os.path.normpath(self.parts[0].path.parent / name))
+    if not Path(name).is_absolute() and os.path.abspath(path) != os.path.abspath(self.root):
+        if Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self.root)):
+            return path
+    return inside(self.root, name, IMAGE_ROOT)
+
+
+@patch
+def _places(self: Coco, part: Part) -> tuple:  # own and shared folders
+    "Where the images of an annotation file may be"
+    if self.image_root is None:
+        return part.own, part.shared
+    kept = self.__dict__.setdefault("_kept_places", {})
+    if part.split not in kept:
+        kept[part.split] = _image_folders([self.image_root], part.words)
+    return kept[part.split]
+
+
 @patch
 def src_path(self: Coco, image: str) -> Path:
-    if self.image_root is not None:
-        return inside(self.image_root, image)
-    folders = self._part_of(image).folders
-    # An id may begin with the name of its folder
-    expected = inside(folders[0], image.removeprefix(f"{folders[0].name}/"))
-    for path in (expected, *(inside(folder, image) for folder in folders)):
-        if path.is_file():
+    image = tidy_path(image)
+    # an id is the name of a file, but for those that have a number added
+    name = self._named.file_of.get(image, image) if "#" in image else image
+    if leads_out(name):
+        return self._outer_path(name)
+    part = self._part_of(image)
+    own, shared = self._places(part)
+    short = name.removeprefix(f"{part.prefix}/")
+    for folder in own:
+        for path in (inside(folder, short), inside(folder, name)):
+            if path.is_file():
+                return path
+    for folder in shared:
+        if (path := inside(folder, name)).is_file():
             return path
-    return expected
+    return inside(self.image_root, name) if self.image_root else inside(part.expected, short)
 
 
 @patch
@@ -558,16 +834,17 @@ def _remote(self: Coco, image: str, where: str):  # `Remote`, or None if images 
 @patch
 def image_file(self: Coco, image: str):  # `Remote`, or None for an image that is not COCO's
     "Where `image` can be downloaded from"
-    found = re.fullmatch(r"instances_((?:train|val|test)\d{4})", self._part_of(image).path.stem)
+    image = tidy_path(image)
+    found = re.fullmatch(r"instances_((?:train|val|test)\d{4})", _stem(self._part_of(image).path))
     return self._remote(image, f"{found[1]}/{image}") if found else None
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-041
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-058
 @patch
 def boxes(self: Coco, images) -> pd.DataFrame | None:
     if all(np.isnan(file.bbox).all() for file in self._files):
         return None
     wanted, found = image_set(images), []
-    for file, ids, labels in zip(self._files, self._image_ids(), _category_labels(self._files)):
+    for file, ids, labels in zip(self._files, self._named.ids, _category_labels(self._files)):
         asked = np.array([image in wanted for image in ids], bool)
         of = np.flatnonzero(asked[file.image_of])  # annotations
         image_of, category_of = file.image_of[of], file.category_of[of]
@@ -577,14 +854,14 @@ def boxes(self: Coco, images) -> pd.DataFrame | None:
         found.append(pd.DataFrame(dict(zip(BOX_COLUMNS, [*named, *corners.T]))))
     return as_boxes(pd.concat(found), self)
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-051
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-075
 class Lvis(Coco):
     "LVIS: COCO's photographs with 1,203 classes, each verified in some of the images only"
 
     name = "lvis"
     title = "LVIS, 1,203 classes on COCO's photographs"
     homepage = "https://www.lvisdataset.org"
-    _official_names = r"lvis_v(?P<year>[\d.]+)_(train|val)\.json"
+    _official_names = rf"lvis_v(?P<year>[\d.]+)_({_ANY_SPLIT})"
     _image_name = staticmethod(_two_parts)
 
     def __init__(
@@ -604,11 +881,10 @@ class Lvis(Coco):
 
     @cached_property
     def parts(self) -> list:
-        found = []
-        for part in _find_parts(self.given, self._official_names, self.year):
-            folders = dict.fromkeys((self.root, self.root / "images", *part.folders))
-            found.append(Part(part.split, part.path, tuple(folders)))
-        return found
+        # the folders of COCO's photographs, which are in their names already
+        usual = (self.root, self.root / "images")
+        parts = _find_parts(self.given, self._official_names, self.year)
+        return [replace(p, shared=(*usual, *p.shared), expected=self.root) for p in parts]
 
     def cache_key(self):
         return [self.label, self.min_area]
@@ -639,10 +915,29 @@ class Lvis(Coco):
         found = cached(["lvis names", [path for path, *_ in stamps]], stamps, read)
         return dict(zip(found["labels"].tolist(), found["names"].tolist()))
 
-# %% ../../nbs/api/data/16_coco.ipynb #16-coco-052
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-076
 @patch
-def absences(self: Lvis) -> pd.DataFrame:
-    "Pairs of image and label that were looked for and not found"
+def _lists_absent(self: Lvis) -> bool:
+    "Whether any image lists what is absent; a file in which none does is named"
+    has = [any(i.get("neg_category_ids") for i in file.images) for file in self._files]
+    for part, lists in zip(self.parts, has):
+        if lists:
+            continue
+        then = "none of its images counts as free of a class"
+        if not any(has):
+            then = "what has no label counts as absent"
+        warnings.warn(
+            f"{part.path}: no image lists what is absent from it (neg_category_ids); {then}",
+            stacklevel=2,
+        )
+    return any(has)
+
+# %% ../../nbs/api/data/16_coco.ipynb #16-coco-077
+@patch
+def absences(self: Lvis) -> pd.DataFrame | None:
+    "Pairs of image and label that were looked for and not found; None if no image lists any"
+    if not self._lists_absent():
+        return None
     image_of, label_of = [], []
     for part, file in zip(self.parts, self._files):
         position = {category["id"]: i for i, category in enumerate(file.categories)}
@@ -655,7 +950,7 @@ def absences(self: Lvis) -> pd.DataFrame:
                     raise UserError(f"{where} has the unknown category {id!r}")
                 image_of[-1].append(i)
                 label_of[-1].append(position[id])
-    image = _concatenated(list(map(np.array, image_of)), self._image_ids())
+    image = _concatenated(list(map(np.array, image_of)), self._named.ids)
     label = _concatenated(list(map(np.array, label_of)), _category_labels(self._files))
     return pd.DataFrame({"image": image, "label": label})
 
@@ -669,7 +964,7 @@ def related(self: Lvis) -> pd.DataFrame:
             words = [category.get("synset") or "", *(category.get("synonyms") or ())]
             words = {re.sub(r"[\s_-]+", "", str(word).lower()) for word in words}
             for word in words - {""}:
-                known.setdefault(word, set()).add(label)
+                known.setdefault(word, set()).add(tidy(label))
     pairs = set().union(*(combinations(sorted(labels), 2) for labels in known.values()))
     return as_relations([(*pair, "synonym") for pair in sorted(pairs)], self)
 

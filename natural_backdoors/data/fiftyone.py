@@ -7,22 +7,26 @@ __all__ = ['LISTS', 'FiftyOne']
 
 # %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-003
 import json
+import warnings
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from fastcore.basics import patch
 
 from ..base.checks import did_you_mean, is_number, is_whole
 from ..base.errors import UserError
-from ..base.files import inside, read_text
+from ..base.files import COMPRESSED, IMAGE_ROOT, inside, inside_by_tail, read_text
+from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset, as_boxes, image_set
 from .table import given_names, listed, shown
 
 # %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-006
 def _first_twice(values: list):
     "The first value that comes twice"
-    return next(value for value in values if values.count(value) > 1)
+    seen = set()
+    return next(value for value in values if value in seen or seen.add(value))
 
 # %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-007
 def _read_unique_json(
@@ -47,7 +51,26 @@ def _read_unique_json(
     except RecursionError as e:
         raise UserError(f"{path} is nested too deeply to be an export of FiftyOne") from e
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-010
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-009
+def _plain_name(path: Path) -> str:
+    "The name of a file without the suffix of compression"
+    return path.stem if path.suffix.lower() in COMPRESSED else path.name
+
+
+def _named_file(folder: Path, name: str) -> Path | None:
+    "The file or folder `name` in `folder`, or a compressed one"
+    for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in COMPRESSED)):
+        if path.exists():
+            return path
+    return None
+
+
+def _json_files(folder: Path) -> list:
+    "The JSON files in `folder`, which may be compressed"
+    found = [f for f in folder.iterdir() if _plain_name(f).lower().endswith(".json")]
+    return sorted(f for f in found if not is_hidden(f.name))
+
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-012
 _SINGLE = ("Classification", "Detection", "Polyline", "Keypoint")
 LISTS = {
     f"{kind}s": f"{kind.lower()}s" for kind in _SINGLE
@@ -61,8 +84,9 @@ def _labels_of_field(
     "The labels in a field of a sample"
     if value is None:
         return []
-    if isinstance(value, str):
-        value = [value]
+    # true and false, or 1 and 0, say yes and no
+    if isinstance(value, str) or (isinstance(value, int) and value in (0, 1)):
+        value = [str(value)]
     if isinstance(value, dict):
         kind = str(value.get("_cls"))
         if kind in _SINGLE:
@@ -76,11 +100,11 @@ def _labels_of_field(
         raise UserError(f"{where} is {type(value).__name__}, which holds no labels")
     labels = [v.get("label") if isinstance(v, dict) else v for v in value]
     for label in labels:
-        if not isinstance(label, str) or not label:
+        if not isinstance(label, str) or not tidy(label):
             raise UserError(f"{where} has an object without a label ({shown(label)})")
     return labels
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-013
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-015
 def _labels_of_target(
     target,  # what labels.json has for an image
     classes: list | None,  # the list in labels.json
@@ -103,7 +127,32 @@ def _label_of_target(target, classes: list | None, where: str) -> str:
     near = f" (a number below {len(classes)}, or a name{near})" if classes else ""
     raise UserError(f"{where}: {shown(label)} is not one of the classes{near}")
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-017
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-019
+_YES_OR_NO = ({"0", "1"}, {"false", "true"})
+
+
+def _is_yes_or_no(labels) -> bool:
+    "Whether all of some labels are true or false, or 0 or 1"
+    found = {tidy(label).lower() for label in labels}
+    return bool(found) and any(found <= pair for pair in _YES_OR_NO)
+
+
+def _is_yes(label: str) -> bool:
+    return tidy(label).lower() in ("1", "true")
+
+
+def _refuse_yes_or_no(labels, origin: str):
+    "An error if labels say yes or no, and nobody said of what"
+    if _is_yes_or_no(labels):
+        known = sorted({tidy(label) for label in labels})
+        names = ", ".join(f"{label!r}: '...'" for label in known)
+        raise UserError(
+            f"{origin} has no labels but {listed(map(repr, known))}, which say whether something "
+            f"is there, and not what; say what they stand for with names={{{names}}}, or a file with "
+            "the columns label and name"
+        )
+
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-022
 def _boxed_objects(
     value,  # a field of a sample, or a target of labels.json
     where: str,  # what messages call it
@@ -122,7 +171,7 @@ def _boxed_objects(
         found.append((o, x, y, x + w, y + h))
     return found
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-020
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-025
 class FiftyOne(Dataset):
     "A dataset in an export format of FiftyOne"
 
@@ -133,25 +182,28 @@ class FiftyOne(Dataset):
     def __init__(
         self,
         source,  # the folder of an export, or its samples.json or labels.json
-        field: str = "ground_truth",  # the field with the labels; labels.json has only one
-        split_tags=(),  # tags that are splits, such as "train,validation"; each sample has one
+        # the field with the labels, or several with commas between them; labels.json has only one
+        field: str = "ground_truth",
+        # tags that are splits, such as "train,validation"; each sample has one of them; default:
+        # the usual names of splits among the tags; "": none, all is train
+        split_tags=None,
         names=None,  # label -> name for people: a dict, or a file with the columns label and name
         image_root=None,  # folder that paths of images start from; default: that of the export
         name: str | None = None,  # of the dataset, used in file names; default: the folder's name
     ):
         source = Path(source)
         self.root = source if source.is_dir() else source.parent
-        usual = (source / name for name in ("samples.json", "samples", "labels.json"))
-        found = [path for path in usual if path.exists()]
+        usual = [_named_file(source, name) for name in ("samples.json", "samples", "labels.json")]
+        found = [path for path in usual if path is not None]
         if source.is_dir() and not found:
             raise UserError(
                 f"{source} has no samples.json, samples/ or labels.json; "
                 "is it an export of FiftyOne?"
             )
         self.file = found[0] if source.is_dir() else source
-        self.field, self._names = field, names
-        tags = split_tags.split(",") if isinstance(split_tags, str) else split_tags or ()
-        self.split_tags = [t.strip() for t in tags]
+        self.fields, self._names = [tidy(one) for one in field.split(",")], names
+        tags = split_tags.split(",") if isinstance(split_tags, str) else split_tags
+        self.split_tags = None if tags is None else [tidy(tag) for tag in tags if tidy(tag)]
         self.image_root = Path(image_root) if image_root is not None else None
         self.name = name or self.root.absolute().name
 
@@ -160,10 +212,10 @@ class FiftyOne(Dataset):
         return str(self.file)
 
     def sources(self) -> list:
-        return sorted(self.file.glob("*.json")) if self.file.is_dir() else [self.file]
+        return _json_files(self.file) if self.file.is_dir() else [self.file]
 
     def cache_key(self) -> list:
-        return [self.field, self.split_tags]
+        return [self.fields, self.split_tags, self._names is not None]
 
     def names(self) -> dict:
         return given_names(self._names)
@@ -191,27 +243,83 @@ class FiftyOne(Dataset):
                 raise UserError(f"{self.file}: the class {_first_twice(classes)!r} comes twice")
         return "labels", classes, value["labels"]
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-021
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-027
+class _Sample(NamedTuple):
+    "One image of an export"
+
+    image: str
+    labels: list  # a list for each of the fields
+    split: str
+
+
 @patch
 def rows(self: FiftyOne) -> pd.DataFrame:
     kind, *content = self._content
-    found = []
     read = self._of_samples if kind == "samples" else self._of_labels
-    for image, labels, split in read(*content):
-        found += [(image, label, split) for label in labels]
-    if not found:
+    samples = list(read(*content))
+    self._say_twice(samples)
+    found = []
+    for sample, labels in zip(samples, self._named_labels(samples, kind)):
+        # an image without an object is an image all the same
+        found += [(sample.image, label, sample.split) for label in labels or [None]]
+    if all(label is None for _, label, _ in found):
         raise UserError(f"{self.origin} has no labels")
     return pd.DataFrame(found, columns=["image", "label", "split"])
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-022
+
 @patch
-def _of_labels(self: FiftyOne, classes, targets: dict):
-    "(image, labels, split) of the images in labels.json"
+def _say_twice(self: FiftyOne, samples: list):
+    "Warn of images that come twice"
+    images = [sample.image for sample in samples]
+    if len(set(images)) < len(images):
+        warnings.warn(
+            f"{self.origin}: the image {shown(_first_twice(images))} comes more than once; the "
+            "labels of all its samples count together",
+            stacklevel=2,
+        )
+
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-028
+@patch
+def _named_labels(self: FiftyOne, samples: list, kind: str) -> list:  # of lists of str
+    "The labels of each sample, where a field that says yes or no is a class of its name"
+    found = [[label for labels in sample.labels for label in labels] for sample in samples]
+    if self._names is not None or kind == "labels":
+        if self._names is None:
+            _refuse_yes_or_no([label for labels in found for label in labels], self.origin)
+        return found
+    marks = [name for i, name in enumerate(self.fields) if self._is_mark(samples, i)]
+    if marks:
+        is_are = "fields {} say" if len(marks) > 1 else "field {} says"
+        warnings.warn(
+            f"{self.origin}: the {is_are.format(listed(marks))} yes or no: each is a class of that "
+            "name, in the images with a yes",
+            stacklevel=2,
+        )
+    for labels, sample in zip(found, samples):
+        labels.clear()
+        for name, given in zip(self.fields, sample.labels):
+            labels += [name] * any(map(_is_yes, given)) if name in marks else given
+    return found
+
+
+@patch
+def _is_mark(self: FiftyOne, samples: list, field: int) -> bool:
+    "Whether a field says yes or no; an error if it does so in lists"
+    given = [sample.labels[field] for sample in samples]
+    every = [label for labels in given for label in labels]
+    if max(map(len, given), default=0) > 1:
+        _refuse_yes_or_no(every, f"{self.origin}, field {self.fields[field]!r}")
+    return _is_yes_or_no(every)
+
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-029
+@patch
+def _of_labels(self: FiftyOne, classes, targets: dict):  # of `_Sample`
+    "The images in labels.json"
     if self.split_tags:
         raise UserError(f"{self.origin} has no tags; split_tags is for samples.json")
     for image, target in targets.items():
         where = f"{self.origin}, image {shown(image)}"
-        yield image, _labels_of_target(target, classes, where), "train"
+        yield _Sample(tidy_path(image), [_labels_of_target(target, classes, where)], "train")
 
 
 def _fields_with_labels(samples: list) -> list:
@@ -222,10 +330,10 @@ def _fields_with_labels(samples: list) -> list:
                 found.add(name)
     return sorted(found)
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-023
+
 @patch
-def _of_samples(self: FiftyOne, samples: list):
-    "(image, labels, split) of the samples in samples.json"
+def _check_samples(self: FiftyOne, samples: list):
+    "Refuse what are no samples, and fields that no sample has"
     for i, sample in enumerate(samples):
         if not isinstance(sample, dict) or not isinstance(sample.get("filepath"), str):
             raise UserError(
@@ -233,33 +341,57 @@ def _of_samples(self: FiftyOne, samples: list):
             )
     if not samples:
         raise UserError(f"{self.origin} has no samples")
-    if not any(self.field in sample for sample in samples):
-        fields = _fields_with_labels(samples)
-        raise UserError(
-            f"{self.origin} has no field {self.field!r}{did_you_mean(self.field, fields)} "
-            f"(fields with labels: {listed(fields)}); name the right one with field='...'"
-        )
-    for i, s in enumerate(samples):
-        where = f"{self.origin}, sample {i} (the first is 0)"
-        if s.get("_media_type", "image") != "image":
-            raise UserError(f"{where} is of the media type {shown(s['_media_type'])}")
-        tags = s.get("tags") or []
-        if not isinstance(tags, list):
-            raise UserError(f"{where}: 'tags' is no list")
-        splits = [t for t in self.split_tags if t in tags] if self.split_tags else ["train"]
-        if len(splits) != 1:
-            n = "more than one" if splits else "no"
+    for field in self.fields:
+        if not any(field in sample for sample in samples):
+            fields = _fields_with_labels(samples)
             raise UserError(
-                f"{where} has {n} tag of {', '.join(self.split_tags)} "
-                f"(its tags: {listed(tags)}); an image belongs to one split"
+                f"{self.origin} has no field {field!r}{did_you_mean(field, fields)} "
+                f"(fields with labels: {listed(fields)}); name the right one with field='...'"
             )
-        yield (
-            s["filepath"],
-            _labels_of_field(s.get(self.field), f"{where}, field {self.field!r}"),
-            splits[0],
-        )
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-024
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-030
+def _tags_of(sample: dict, where: str) -> list:  # of str
+    tags = sample.get("tags") or []
+    if not isinstance(tags, list):
+        raise UserError(f"{where}: 'tags' is no list")
+    return [tidy(tag) for tag in tags]
+
+
+def _split_of(tags: list, wanted: list, where: str) -> str:
+    "The one split that the `tags` of a sample name"
+    if not wanted:
+        return "train"
+    # "Train" and "train" are one split, as are "val" and "validation"
+    known = {split_name(tag) for tag in wanted}
+    splits = sorted({split_name(tag) for tag in tags} & known)
+    if len(splits) != 1:
+        n = "more than one" if splits else "no"
+        raise UserError(
+            f"{where} has {n} tag of {', '.join(wanted)} (its tags: {listed(tags)}); an image "
+            "belongs to one split: name the tags that are splits with split_tags='...', or none "
+            "with split_tags=''"
+        )
+    return splits[0]
+
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-032
+@patch
+def _of_samples(self: FiftyOne, samples: list):  # of `_Sample`
+    "The samples in samples.json"
+    self._check_samples(samples)
+    where = [f"{self.origin}, sample {i} (the first is 0)" for i in range(len(samples))]
+    tags = [_tags_of(sample, at) for sample, at in zip(samples, where)]
+    wanted = self.split_tags
+    if wanted is None:
+        wanted = sorted({tag for found in tags for tag in found if is_split_word(tag)})
+    for sample, found, at in zip(samples, tags, where):
+        if sample.get("_media_type", "image") != "image":
+            raise UserError(f"{at} is of the media type {shown(sample['_media_type'])}")
+        labels = [
+            _labels_of_field(sample.get(name), f"{at}, field {name!r}") for name in self.fields
+        ]
+        yield _Sample(tidy_path(sample["filepath"]), labels, _split_of(found, wanted, where=at))
+
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-033
 @patch
 def _objects(self: FiftyOne):
     "(image, label, x0, y0, x1, y1) of all objects with a bounding box"
@@ -270,12 +402,13 @@ def _objects(self: FiftyOne):
         for image, target in targets.items():
             where = f"{self.origin}, image {shown(image)}"
             for o, *at in _boxed_objects(target, where):
-                yield image, _labels_of_target(o, classes, where)[0], *at
+                yield tidy_path(image), _labels_of_target(o, classes, where)[0], *at
     else:
         for i, s in enumerate(*content):
-            where = f"{self.origin}, sample {i} (the first is 0), field {self.field!r}"
-            for o, *at in _boxed_objects(s.get(self.field), where):
-                yield s["filepath"], o.get("label"), *at
+            for name in self.fields:
+                where = f"{self.origin}, sample {i} (the first is 0), field {name!r}"
+                for o, *at in _boxed_objects(s.get(name), where):
+                    yield tidy_path(s["filepath"]), o.get("label"), *at
 
 
 @patch
@@ -283,33 +416,34 @@ def boxes(self: FiftyOne, images) -> pd.DataFrame | None:
     wanted, every = image_set(images), list(self._objects())
     return as_boxes([b for b in every if b[0] in wanted], self) if every else None
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-025
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-034
 @patch
 def _files_of(self: FiftyOne, image: str) -> list:
     "The files that a key of labels.json may stand for"
     if "_found" not in vars(self):
-        listed, data, self._found = self.root / "data.json", self.root / "data", {}
-        if listed.is_file():
-            self._found = {k: [v] for k, v in _read_unique_json(listed).items()}
+        listing, data, self._found = _named_file(self.root, "data.json"), self.root / "data", {}
+        if listing is not None:
+            self._found = {tidy_path(k): [v] for k, v in _read_unique_json(listing).items()}
         else:
-            for p in sorted(p.relative_to(data) for p in data.rglob("*") if p.is_file()):
+            files = [p for p in data.rglob("*") if p.is_file() and not is_hidden(p.name)]
+            for p in sorted(p.relative_to(data) for p in files):
                 # the key is the name without suffix, or in some versions with it
                 for key in (p.as_posix(), p.with_suffix("").as_posix()):
                     self._found.setdefault(key, []).append(f"data/{p}")
     return self._found.get(image, [])
 
-# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-026
+# %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-035
 @patch
 def src_path(self: FiftyOne, image: str) -> Path:
     kinds = {"samples": "samples", "samples.json": "samples", "labels.json": "labels"}
-    path, kind = image, kinds.get(self.file.name)
+    path, kind = tidy_path(image), kinds.get(_plain_name(self.file))
     if (kind or self._content[0]) == "labels":
-        found = self._files_of(image) or [image if Path(image).is_absolute() else f"data/{image}"]
+        found = self._files_of(path) or [path if Path(path).is_absolute() else f"data/{path}"]
         if len(found) > 1 or not isinstance(found[0], str):
             raise UserError(
                 f"{self.root}: the image {image!r} may be any of {', '.join(map(str, found))}"
             )
-        path = found[0]
-    if Path(path).is_absolute() and self.image_root is None:
-        return Path(path)
-    return inside(self.image_root or self.root, path)
+        path = tidy_path(found[0])
+    if self.image_root is not None:
+        return inside_by_tail(self.image_root, path)
+    return Path(path) if Path(path).is_absolute() else inside(self.root, path, IMAGE_ROOT)

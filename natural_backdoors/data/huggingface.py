@@ -7,20 +7,34 @@ __all__ = ['class_names', 'HuggingFace']
 
 # %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-003
 import hashlib
+import re
+import tempfile
+import warnings
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 from fastcore.basics import patch
 
 from ..base.cache import cache_folder
 from ..base.checks import did_you_mean
 from ..base.errors import UserError, needs
-from ..base.files import atomic_path, inside
+from natural_backdoors.base.files import (
+    IMAGE_ROOT,
+    atomic_path,
+    inside,
+    inside_by_tail,
+    leads_out,
+    read_text,
+)
+from ..base.text import is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset
 from .images import picture_suffix
 from natural_backdoors.data.table import (
@@ -46,10 +60,138 @@ def _hugging_face():
         "which is not the package of Hugging Face; rename that file or start elsewhere"
     )
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-007
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-008
+_READ = ("parquet", "csv", "json", "arrow", "imagefolder")
+
+
+def _snapshot(folder: Path) -> Path:
+    "The folder of the data itself, if `folder` is that of the hub's own cache"
+    found = [f for f in (folder / "snapshots").glob("*") if f.is_dir()]
+    main = folder / "refs" / "main"
+    if len(found) > 1 and main.is_file():
+        found = [f for f in found if f.name == main.read_text().strip()]
+    if len(found) > 1:
+        raise UserError(f"{folder} holds {len(found)} snapshots; give one: {listed(found)}")
+    return found[0] if found else folder
+
+
+def _texts_in(value) -> list:
+    "All texts in a value of YAML"
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for one in value for text in _texts_in(one)]
+    return [value] if isinstance(value, str) else []
+
+
+def _configured(folder: Path) -> bool:
+    "Whether files in `folder` say which data to read; an error if that is elsewhere"
+    found = []
+    for file in (folder / "README.md", folder / ".huggingface.yaml"):
+        if not file.is_file():
+            continue
+        text = read_text(file)
+        if file.suffix == ".md":
+            head = re.match(r"\s*---\s*\n(.*?)\n---", text, re.DOTALL)
+            text = head[1] if head else ""
+        try:
+            head = yaml.safe_load(text)
+        except yaml.YAMLError as e:
+            raise UserError(f"{file}: its header is not valid YAML: {_one_line(e)}") from e
+        configs = head.get("configs") if isinstance(head, dict) else None
+        for name in _texts_in(configs):
+            if leads_out(name) or "::" in name:
+                raise UserError(
+                    f"{file} names data outside of the folder, which is not read: {name}"
+                )
+        found.append(configs)
+    return any(found)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error.__cause__ or error).split())
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-009
+def _data_files(folder: Path) -> dict | None:  # split -> patterns; None: as `datasets` does
+    "The files of each split, where `datasets` would not know them for one: `Train.parquet`"
+    found, unknown = {}, False
+    for place in (folder, folder / "data"):
+        for entry in sorted(place.glob("[!._]*")) if place.is_dir() else []:
+            words = [w for w in re.findall("[A-Za-z]+", entry.name) if is_split_word(w)]
+            if words and entry.suffix.lower() not in (".md", ".py", ".txt"):
+                unknown |= any(word != word.lower() or word == "trn" for word in words)
+                name = entry.relative_to(folder).as_posix()
+                name = re.sub(r"([*?[])", r"[\1]", name) + ("/**" if entry.is_dir() else "")
+                found.setdefault(split_name(words[0]), []).append(name)
+    return found if unknown else None
+
+
+@contextmanager
+def _quiet(hf):
+    "Without bars of progress, of which a reading of seconds needs none, and without its log"
+    shown_before, level = not hf.are_progress_bars_disabled(), hf.logging.get_verbosity()
+    hf.disable_progress_bars()
+    # what is wrong is said by the exception too, which becomes our message
+    hf.logging.set_verbosity(hf.logging.CRITICAL)
+    try:
+        yield
+    finally:
+        hf.logging.set_verbosity(level)
+        if shown_before:
+            hf.enable_progress_bars()
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-010
+def _not_run(folder: Path) -> str:
+    "The programs in `folder`, for a message"
+    programs = sorted(f.name for f in folder.glob("*.py"))
+    return f"the program {listed(programs)} in it is not run" if programs else ""
+
+
+def _read_folder(hf, folder: Path, config: str | None, cache: Path):
+    "The dataset in `folder`, of files as the hub has them"
+    files = None if _configured(folder) else _data_files(folder)
+    # the last part of the path is not the name of the folder: a program of that name, which
+    # `datasets` would look for, is left alone
+    options = {"name": config, "data_files": files, "cache_dir": str(cache)}
+    builder = hf.load_dataset_builder(f"{folder.absolute()}/.", **options)
+    kind = type(builder).__module__.split(".")[-1]
+    if kind not in _READ:
+        raise UserError(
+            f"{folder} holds data of the kind {kind}, which is not read; load it with "
+            "datasets.load_dataset and save it with save_to_disk"
+        )
+    builder.download_and_prepare()
+    if said := _not_run(folder):
+        warnings.warn(f"{folder}: {said}", stacklevel=2)
+    return builder.as_dataset()
+
+
+def _open_folder(hf, folder: Path, config: str | None, cache: Path):
+    "The dataset in `folder`, written by `save_to_disk` or as the hub has it"
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    try:
+        with _quiet(hf):
+            if saved:
+                return hf.load_from_disk(str(folder))
+            return _read_folder(hf, _snapshot(folder), config, cache=cache)
+    except UserError:
+        raise
+    # damaged folders raise errors of pyarrow, json, datasets and the operating system
+    except Exception as e:
+        if "Config name is missing" in str(e):
+            names = listed(re.findall(r"'([^']+)'", str(e).partition("[")[2].partition("]")[0]))
+            raise UserError(f"{folder} holds {names}; name one with config='...'") from e
+        what = "a complete folder of save_to_disk" if saved else "a dataset of the hub"
+        said = "" if saved else _not_run(folder)
+        text = f"{type(e).__name__}: {_one_line(e)}" + (f"; {said}" if said else "")
+        raise UserError(f"{folder} is not {what} ({text})") from e
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-011
 def _open_splits(
-    source,  # Dataset, DatasetDict, or a folder written by their `save_to_disk`
+    source,  # Dataset, DatasetDict, or a folder
     origin: str,  # what messages call it
+    config: str | None = None,  # which of several datasets in the folder
+    cache: Path | None = None,  # where to write what is read from a folder of the hub
 ) -> dict:  # name of the split -> Dataset
     "The splits of a Hugging Face dataset"
     hf = _hugging_face()
@@ -59,14 +201,7 @@ def _open_splits(
                 f"no such folder: {source} (a dataset of the Hugging Face hub is loaded with "
                 "datasets.load_dataset, and then given as it is or saved with its save_to_disk)"
             )
-        try:
-            source = hf.load_from_disk(str(source))
-        # damaged folders raise errors of pyarrow, json, datasets and the operating system
-        except Exception as e:
-            text = " ".join(str(e).split())
-            raise UserError(
-                f"{origin} is not a complete folder of save_to_disk ({type(e).__name__}: {text})"
-            ) from e
+        source = _open_folder(hf, Path(source), config, cache=cache or Path(tempfile.mkdtemp()))
     if isinstance(source, hf.DatasetDict):
         return {str(k): v for k, v in source.items()}
     if isinstance(source, hf.Dataset):
@@ -76,7 +211,7 @@ def _open_splits(
         "a streamed dataset has to be loaded without streaming=True"
     )
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-010
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-016
 def class_names(
     features,  # of a Hugging Face dataset
     path: list,  # names of the column and of the fields below it
@@ -95,7 +230,7 @@ def class_names(
             at = at[name] if isinstance(at, dict) and name in at else None
     return list(at.names) if type(at).__name__ == "ClassLabel" else None
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-011
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-017
 def _elements(column: pa.ChunkedArray, path: list, where: str) -> tuple:
     "The row of each element, and the elements"
     try:
@@ -107,10 +242,104 @@ def _elements(column: pa.ChunkedArray, path: list, where: str) -> tuple:
             remedy = f"it has the fields {fields}: say labels='{name}.<field>'"
         raise UserError(f"{where}: {'.'.join(path)!r} is no column of labels; {remedy}") from e
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-012
-def _labels(column: pa.ChunkedArray, path: list, names: list | None, where: str) -> tuple:
-    "The row of each label in one column of one split, and the labels that are given"
+
+class _Column(NamedTuple):
+    "The labels in one column of one split, as they are written"
+
+    row: np.ndarray  # of each element
+    elements: pa.ChunkedArray
+    n_rows: int
+    is_list: bool  # whether a row may have several
+    names: list | None  # of class labels
+
+
+def _has_lists(kind: pa.DataType, path: list) -> bool:
+    "Whether there is a list on the way to what `path` names in a column of the type `kind`"
+    for name in [*path[1:], None]:
+        if pa.types.is_nested(kind) and not pa.types.is_struct(kind):
+            return True
+        if name is not None and pa.types.is_struct(kind):
+            kind = kind.field(name).type
+    return False
+
+
+def _read_column(column: pa.ChunkedArray, path: list, names: list | None, where: str) -> _Column:
     row, elements = _elements(column, path, where)
+    is_list = _has_lists(column.type, path)
+    return _Column(row, elements, n_rows=len(column), is_list=is_list, names=names)
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-019
+_YES_OR_NO = ({"0", "1"}, {"false", "true"}, {"-1", "1"})
+
+
+def _values(elements: pa.ChunkedArray, most: int = 4) -> set:  # of str
+    "The different values as texts in lower case; of too many of them, some"
+    found = pc.unique(elements).slice(0, most).to_pylist()
+    return {_as_text(value).lower() for value in found if value is not None}
+
+
+def _as_text(value) -> str:
+    return tidy(value).removesuffix(".0")
+
+
+def _is_mark(columns: list) -> bool:  # a `_Column` for each split
+    "Whether a column says of one class if it is there"
+    if any(column.is_list for column in columns):
+        return False
+    if any(column.names for column in columns):
+        values = {tidy(name).lower() for column in columns for name in column.names or []}
+    else:
+        values = set().union(*(_values(column.elements) for column in columns))
+    return bool(values) and any(values <= pair for pair in _YES_OR_NO)
+
+
+def _width(columns: list) -> int:  # 0: no vectors
+    "How many numbers each list has, if they are a 0 or a 1 for each class"
+    kinds = {column.elements.type for column in columns if len(column.elements)}
+    numbers = all(map(_is_number, kinds)) and all(column.is_list for column in columns)
+    if not numbers or any(column.names for column in columns):
+        return 0
+    values = set().union(*(_values(column.elements) for column in columns))
+    lengths = {n for c in columns for n in np.unique(np.bincount(c.row)).tolist() if n}
+    if not any(values <= pair for pair in _YES_OR_NO[:2]) or len(lengths) != 1:
+        return 0
+    (width,) = lengths
+    # of two numbers, those of different classes would never be equal
+    equal = any(_has_equal(column.elements, width) for column in columns)
+    return width if equal or pa.bool_() in kinds else 0
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _has_equal(elements: pa.ChunkedArray, width: int) -> bool:
+    "Whether a value comes twice in a row of `width` elements"
+    rows = np.sort(elements.to_numpy().astype(float).reshape(-1, width), axis=1)
+    return bool((rows[:, 1:] == rows[:, :-1]).any())
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-021
+def _of_mark(column: _Column, name: str) -> tuple:  # rows, labels
+    "The label `name` in the rows where the column says so"
+    values = dict(enumerate(column.names or []))
+    if not values:
+        values = {value: _as_text(value) for value in pc.unique(column.elements).to_pylist()}
+    yes = [value for value, text in values.items() if tidy(text).lower() in ("1", "true")]
+    given = pc.is_in(column.elements, pa.array(yes, column.elements.type))
+    row = column.row[given.to_numpy()]
+    return row, categorical(np.zeros(len(row), int), [name])
+
+
+def _of_vector(column: _Column, width: int) -> tuple:  # rows, labels
+    "The positions of ones as labels"
+    ones = column.elements.to_numpy().astype(float) == 1
+    position = np.arange(len(ones)) % width
+    return column.row[ones], categorical(position[ones], [str(i) for i in range(width)])
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-022
+def _labels(column: _Column, where: str) -> tuple:
+    "The row of each label in one column of one split, and the labels that are given"
+    row, elements, names = column.row, column.elements, column.names
     given = pc.is_valid(elements)
     if names is not None:
         given = pc.fill_null(pc.not_equal(elements, -1), False)
@@ -125,30 +354,35 @@ def _labels(column: pa.ChunkedArray, path: list, names: list | None, where: str)
                 f"class {number[bad[0]]} of {len(names)} names"
             )
         labels = categorical(number, names)
-    if len(bad := np.flatnonzero(labels.codes < 0)):
+    blank = [not tidy(label) for label in labels.categories]
+    if len(bad := np.flatnonzero(np.append(blank, True)[labels.codes])):
         raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): an empty label")
     return row, labels
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-015
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-025
 class HuggingFace(Dataset):
-    "A dataset of the package `datasets`, with a column of labels"
+    "A dataset of the package `datasets`, with columns of labels"
 
-    title = "Hugging Face datasets, in memory or from save_to_disk"
+    title = "Hugging Face datasets, in memory, from save_to_disk or downloaded from the hub"
     license = "that of the dataset; see its card"
     homepage = "https://huggingface.co/docs/datasets"
 
     def __init__(
         self,
-        source,  # Dataset, DatasetDict, or a folder written by their `save_to_disk`
-        labels: str = "labels",  # the column with the labels, or a field in it: "objects.category"
+        source,  # Dataset, DatasetDict, a folder of their `save_to_disk`, or one as the hub has it
+        # the column with the labels, or a field in it: "objects.category"; or several columns with
+        # commas between them; default: "labels", or if there is none, all columns of true and false
+        labels: str | None = None,
         image: str = "image",  # name of the column with the images or their paths
         id: str | None = None,  # name of the column with the image ids; default: split and row
         split: str | None = None,  # read this split only, or several with commas between them
         names=None,  # label -> name for people: a dict, or a file with the columns label and name
         image_root=None,  # folder that paths start from, and where embedded images are written
         name: str | None = None,  # of the dataset, used in file names; default: the folder's name
+        config: str | None = None,  # which one, where a folder of the hub holds several datasets
     ):
-        self.source, self.path, self._names = source, labels.split("."), names
+        self.source, self.label_columns, self._names = source, labels, names
+        self.config = config
         self.image, self.id = image, id
         self.wanted, self.image_root = split, Path(image_root) if image_root is not None else None
         self.folder = Path(source) if isinstance(source, (str, Path)) else None
@@ -161,32 +395,43 @@ class HuggingFace(Dataset):
     @cached_property
     def parts(self) -> dict:  # name of the split -> Hugging Face Dataset
         "The splits that are read"
-        found = _open_splits(self.source, self.origin)
-        wanted = list(found)
-        if self.wanted is not None:
-            wanted = [split.strip() for split in str(self.wanted).split(",")]
-        for split in wanted:
-            if split not in found:
+        found = _open_splits(self.source, self.origin, config=self.config, cache=self._place)
+        if self.wanted is None:
+            return found
+        kept = {}
+        for split in map(tidy, str(self.wanted).split(",")):
+            alike = [s for s in found if split_name(s) == split_name(split)]
+            if split not in found and not alike:
                 has = ", ".join(found)
                 raise UserError(f"{self.origin} has no split {split!r} (it has: {has})")
-        return {split: found[split] for split in wanted}
+            kept |= {s: found[s] for s in ([split] if split in found else alike)}
+        return kept
+
+    @cached_property
+    def _place(self) -> Path:
+        "The folder for what is read from a folder of the hub"
+        if cache_folder() is not None:
+            return cache_folder() / "huggingface"
+        self._scratch = tempfile.TemporaryDirectory()
+        return Path(self._scratch.name)
 
     def sources(self) -> list:
-        if self.folder is None:
+        # a folder of the hub is cached by the package itself
+        if self.folder is None or not any(self.folder.rglob("state.json")):
             return []
         return sorted(f for f in self.folder.rglob("*") if f.suffix in (".arrow", ".json"))
 
     def cache_key(self) -> list:
-        return [self.path, self.id, self.wanted]
+        return [self.label_columns, self.id, self.wanted]
 
     def class_labels(self) -> list | None:
-        found = [class_names(part.features, self.path) for part in self.parts.values()]
+        found = [self._classes_of(path) for path in self.paths]
         return None if None in found else list(dict.fromkeys(sum(found, [])))
 
     def names(self) -> dict:
         return given_names(self._names)
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-016
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-026
 @patch
 def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.ChunkedArray:
     "One column of one split, as Arrow"
@@ -194,12 +439,111 @@ def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.Chunk
     if column in part.column_names:
         return part.select_columns([column]).with_format("arrow")[:].column(0)
     near = did_you_mean(column, part.column_names)
+    several = ", or several of 0 and 1 with commas between them" if option == "labels" else ""
     raise UserError(
         f"{self.origin}, split {split!r} has no column {column!r}{near} (columns: "
-        f"{listed(part.column_names)}); name the right one with {option}='...'"
+        f"{listed(part.column_names)}); name the right one with {option}='...'{several}"
     )
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-017
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-028
+@patch(as_prop=True)
+def paths(self: HuggingFace) -> list:  # of lists of names
+    "The columns with labels, each as the names of the column and of the fields below it"
+    columns = next(iter(self.parts.values())).column_names
+    if self.label_columns is None and "labels" not in columns:
+        return [[name] for name in self._flags()] or [["labels"]]
+    given = self.label_columns or "labels"
+    # a name may itself have a dot or a comma in it
+    if given in columns:
+        return [[given]]
+    several = [tidy(one) for one in given.split(",")]
+    return [[one] if one in columns else one.split(".") for one in several]
+
+
+@patch
+def _flags(self: HuggingFace) -> list:
+    "The columns of true and false"
+    part = next(iter(self.parts.values()))
+    return [f.name for f in part.data.schema if pa.types.is_boolean(f.type)]
+
+
+@patch
+def _columns(self: HuggingFace, path: list) -> dict:  # split -> `_Column`
+    "What `path` names in each split"
+    kept, key = self.__dict__.setdefault("_kept_columns", {}), tuple(path)
+    if key not in kept:
+        kept[key] = {}
+        for split, part in self.parts.items():
+            column, names = self._column(split, path[0], "labels"), class_names(part.features, path)
+            where = f"{self.origin}, split {split!r}"
+            kept[key][split] = _read_column(column, path, names, where=where)
+    return kept[key]
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-029
+@patch
+def _kind(self: HuggingFace, path: list) -> str:  # "mark", "vector" or "names"
+    "What the column at `path` holds"
+    kept, key = self.__dict__.setdefault("_kept_kinds", {}), tuple(path)
+    if key not in kept:
+        columns = list(self._columns(path).values())
+        is_vector = len(path) == 1 and _width(columns) > 0
+        kept[key] = "mark" if _is_mark(columns) else "vector" if is_vector else "names"
+        flags = any(pa.types.is_boolean(column.elements.type) for column in columns)
+        if kept[key] == "names" and flags:
+            raise UserError(
+                f"{self.origin}: the lists in the column {'.'.join(path)!r} hold true and false, "
+                "and not equally many in each row; name a column of labels with labels='...'"
+            )
+    return kept[key]
+
+
+@patch
+def _classes_of(self: HuggingFace, path: list) -> list | None:
+    "All classes of the column at `path`; None: those that occur"
+    kind, columns = self._kind(path), self._columns(path).values()
+    if kind == "mark":
+        return [path[-1]]
+    if kind == "vector":
+        return [str(i) for i in range(_width(list(columns)))]
+    if any(column.names is None for column in columns):
+        return None
+    return [name for column in columns for name in column.names]
+
+
+@patch
+def _not_read(self: HuggingFace, marks: list) -> str:
+    "What to do about columns of true and false that are left out, for a message"
+    others = [name for name in self._flags() if name not in marks]
+    if len(self.paths) > 1 or not others:
+        return ""
+    return (
+        "; alone it has no overlaps: without labels= all such columns are read, "
+        f"{listed(others, 5)} too, as multihot reads those of a table"
+    )
+
+
+@patch
+def _say_kinds(self: HuggingFace):
+    "Warn of columns that hold no names of classes, how they were understood"
+    marks = [path[-1] for path in self.paths if self._kind(path) == "mark"]
+    if marks:
+        many = f"columns {listed(marks, 5)} say" if len(marks) > 1 else f"column {marks[0]!r} says"
+        warnings.warn(
+            f"{self.origin}: the {many} yes or no: each is a class of that name, in the images "
+            f"with a yes{self._not_read(marks)}",
+            stacklevel=2,
+        )
+    for path in self.paths:
+        if self._kind(path) == "vector":
+            width = _width(list(self._columns(path).values()))
+            warnings.warn(
+                f"{self.origin}: the column {path[0]!r} has a 0 or a 1 for each of {width} "
+                "classes, which are called by their position, from 0; names={'0': ...} gives "
+                "them names",
+                stacklevel=2,
+            )
+
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-030
 @patch
 def _ids(self: HuggingFace, split: str) -> list:
     "The image ids of the rows of one split"
@@ -209,39 +553,57 @@ def _ids(self: HuggingFace, split: str) -> list:
     column = self._column(split, self.id, "id")
     if pa.types.is_nested(column.type):
         raise UserError(f"{self.origin}: the column {self.id!r} is {column.type}, and no id")
-    found = arrow_categorical(column)
-    bad = (found.codes < 0) | pd.Series(found.codes).duplicated().to_numpy()
+    found = pd.Series(arrow_categorical(column)).astype(object)
+    ids = found.where(found.isna(), found.map(tidy_path, na_action="ignore"))
+    bad = (ids.isna() | (ids == "") | ids.duplicated()).to_numpy()
     if bad.any():
         row = int(bad.argmax())
-        what = "no image id"
-        if found.codes[row] >= 0:
-            what = f"its id is there already ({shown(found[row])})"
+        given = isinstance(ids[row], str) and ids[row] != ""
+        what = f"its id is there already ({shown(ids[row])})" if given else "no image id"
         raise UserError(f"{self._row(split, row)}: {what}")
-    return list(found)
+    return list(ids)
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-018
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-031
 @patch
 def _row(self: HuggingFace, split: str, row: int) -> str:
     "What messages call a row"
     return f"{self.origin}, split {split!r}, row {row} (the first is 0)"
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-019
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-032
+@patch
+def _labels_of(self: HuggingFace, split: str, path: list) -> tuple:  # rows, labels
+    "The row and the label of all labels in one column"
+    column, kind = self._columns(path)[split], self._kind(path)
+    if kind == "mark":
+        return _of_mark(column, path[-1])
+    if kind == "vector":
+        return _of_vector(column, _width(list(self._columns(path).values())))
+    return _labels(column, f"{self.origin}, split {split!r}")
+
+
 @patch
 def rows(self: HuggingFace) -> pd.DataFrame:
-    found = []
+    self._say_kinds()
+    found, n_labels = [], 0
     for split, part in self.parts.items():
-        column = self._column(split, self.path[0], "labels")
-        names = class_names(part.features, self.path)
-        where = f"{self.origin}, split {split!r}"
-        row, labels = _labels(column, self.path, names, where=where)
-        ids = self._ids(split)
-        found.append((categorical(row, ids), labels, categorical(np.zeros(len(row), int), [split])))
+        row, labels = zip(*(self._labels_of(split, path) for path in self.paths))
+        row, labels = np.concatenate(row), pd.api.types.union_categoricals(labels)
+        # labels of one image beside each other, then the images without a label
+        order, bare = np.argsort(row, kind="stable"), np.setdiff1d(np.arange(len(part)), row)
+        n_labels += len(row)
+        row = np.concatenate([row[order], bare])
+        labels = categorical(
+            np.append(labels.codes[order], np.full(len(bare), -1)), labels.categories
+        )
+        image = categorical(row, self._ids(split))
+        found.append((image, labels, categorical(np.zeros(len(row), int), [split])))
     columns = [pd.api.types.union_categoricals(c) for c in zip(*found)]
-    if not len(columns[0]):
-        raise UserError(f"{self.origin} has no labels in the column {'.'.join(self.path)!r}")
+    if not n_labels:
+        names = listed(".".join(path) for path in self.paths)
+        raise UserError(f"{self.origin} has no labels in the column {names!r}")
     return pd.DataFrame(dict(zip(("image", "label", "split"), columns)))
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-025
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-041
 @patch
 def _row_of(self: HuggingFace, image: str) -> tuple:  # split, row
     "Where `image` is"
@@ -249,12 +611,13 @@ def _row_of(self: HuggingFace, image: str) -> tuple:  # split, row
         self._rows_by_id = {}
         for split in self.parts:
             ids = self._ids(split)
-            self._rows_by_id |= {id: (split, row) for row, id in enumerate(ids)}
+            self._rows_by_id |= {tidy_path(id): (split, row) for row, id in enumerate(ids)}
+    image = tidy_path(image)
     if image in self._rows_by_id:
         return self._rows_by_id[image]
     raise UserError(f"{self.origin} has no image {shown(image)}")
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-026
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-042
 @patch
 def _cell(self: HuggingFace, split: str, row: int):
     "The cell of the image column, not decoded"
@@ -269,7 +632,7 @@ def _cell(self: HuggingFace, split: str, row: int):
         columns[split] = part.select_columns([self.image]).with_format("arrow")
     return columns[split][row : row + 1].column(0)[0].as_py()
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-027
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-043
 @patch
 def src_path(self: HuggingFace, image: str) -> Path:
     split, row = self._row_of(image)
@@ -282,11 +645,14 @@ def src_path(self: HuggingFace, image: str) -> Path:
             f"{self._row(split, row)}: {shown(path)} in the column {self.image!r} is neither an "
             "image nor the path of one"
         )
+    if self.image_root:
+        return inside_by_tail(self.image_root, path)
     if Path(path).is_absolute():
-        return inside(self.image_root, path) if self.image_root else Path(path)
-    return inside(self.image_root or self.folder or ".", path)
+        return Path(path)
+    root = _snapshot(self.folder) if self.folder else "."
+    return inside(root, tidy_path(path), IMAGE_ROOT)
 
-# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-028
+# %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-044
 @patch
 def _written(self: HuggingFace, data: bytes, split: str, row: int) -> Path:
     "The file with the contents `data`, written if it is not there"

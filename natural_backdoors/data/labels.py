@@ -286,7 +286,9 @@ def _renumbered(codes: np.ndarray, number: np.ndarray) -> np.ndarray:  # int32
     return np.append(number, -1).astype(np.int32)[codes]
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-023
-_BLANK_ENDS = r"^\p{Z}|\p{Z}$|^\s|\s$"
+# what str.strip takes away: \s of regular expressions is less than that
+_BLANK = r"[\s\p{Z}\x0b\x1c-\x1f\x85]"
+_BLANK_ENDS = f"^{_BLANK}|{_BLANK}$"
 _ODD_PATH = rf"{_BLANK_ENDS}|\\|//|/$|(^|/)\.\.?(/|$)"
 
 
