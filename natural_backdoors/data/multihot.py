@@ -20,12 +20,13 @@ from fastcore.basics import patch
 
 from ..base.checks import choice, did_you_mean
 from ..base.errors import UserError
-from ..base.files import inside, read_text
+from ..base.files import read_text
 from ..base.text import tidy
 from .datasets import Dataset
 from natural_backdoors.data.table import (
     LabelTable,
     categorical,
+    file_of_image,
     find_split,
     folder_of_images,
     given_names,
@@ -231,6 +232,7 @@ class MultiHot(Dataset):
             self.unknown = choice("unknown", str(unknown), ("0", "-1", "none"))
         self.verified_absent, self._names, path = bool(verified_absent), names, self.table.path
         self.image_root = folder_of_images(image_root, self.table)
+        self._root_named = image_root is not None
         self.name = name or (path.name.split(".")[0] if path else "table")
 
     @property
@@ -248,7 +250,7 @@ class MultiHot(Dataset):
         return given_names(self._names)
 
     def src_path(self, image: str) -> Path:
-        return inside(self.image_root, image)
+        return file_of_image(image, self.image_root, self._root_named)
 
     def class_labels(self) -> list:
         return [str(label) for label in self._columns.labels]

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['BAD_ROWS', 'shown', 'listed', 'lines', 'records', 'header', 'scan_table', 'whole_records', 'scan_text', 'categorical',
            'text_categorical', 'arrow_categorical', 'arrow_flatten', 'LabelTable', 'words', 'read_names', 'given_names',
-           'folder_of_images', 'split_columns', 'find_split', 'CellLabels', 'split_cells', 'TableDataset']
+           'folder_of_images', 'file_of_image', 'split_columns', 'find_split', 'CellLabels', 'split_cells',
+           'TableDataset']
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-003
 import csv
@@ -26,7 +27,14 @@ from fastcore.basics import patch
 
 from ..base.checks import choice, did_you_mean
 from ..base.errors import UserError
-from ..base.files import COMPRESSED, DAMAGED, inside, open_bytes
+from natural_backdoors.base.files import (
+    COMPRESSED,
+    DAMAGED,
+    IMAGE_ROOT,
+    inside,
+    inside_by_tail,
+    open_bytes,
+)
 from natural_backdoors.base.text import (
     BITS,
     SPLIT_COLUMNS,
@@ -516,6 +524,17 @@ def folder_of_images(
         return Path(image_root)
     return table.path.parent if table.path else Path(".")
 
+
+def file_of_image(
+    image: str,
+    root: Path,  # as of `folder_of_images`
+    named: bool,  # whether the user named that folder
+) -> Path:
+    "The file of an image below `root`; a path that leads out needs a folder that the user named"
+    if named:
+        return inside_by_tail(root, image)
+    return inside(root, image, IMAGE_ROOT)
+
 # %% ../../nbs/api/data/09_table.ipynb #09-table-046
 def split_columns(
     table: LabelTable,
@@ -660,7 +679,8 @@ class TableDataset(Dataset):
         self._classes = words(classes) if in_words else classes
         if sep == "":
             raise UserError("sep is empty; give what stands between two labels, such as '|' or ' '")
-        path, self.image_root = self.table.path, folder_of_images(image_root, self.table)
+        path, self._root_named = self.table.path, image_root is not None
+        self.image_root = folder_of_images(image_root, self.table)
         self.name = name or (path.name.split(".")[0] if path else "table")
 
     @property
@@ -695,13 +715,7 @@ class TableDataset(Dataset):
         return self._class_names | given_names(self._names)
 
     def src_path(self, image: str) -> Path:
-        try:
-            return inside(self.image_root, image)
-        except UserError as e:
-            if not Path(image).is_absolute():
-                raise
-            remedy = "if the table names files by their full paths, say image_root='/'"
-            raise UserError(f"{e}; {remedy}") from e
+        return file_of_image(image, self.image_root, self._root_named)
 
 # %% ../../nbs/api/data/09_table.ipynb #09-table-059
 @patch
