@@ -284,7 +284,7 @@ def _is_index(name) -> bool:
 
 def _counts_rows(cells: pd.Categorical) -> bool:
     "Whether the cells are 0, 1, 2, ..."
-    return list(cells) == [str(i) for i in range(len(cells))]
+    return [tidy(cell) for cell in cells] == [str(i) for i in range(len(cells))]
 
 # %% ../../nbs/api/data/19_multihot.ipynb #19-multihot-019
 @patch

@@ -1,0 +1,91 @@
+"""One truth in every format: whatever it is written in, and however it is spelled, it is read back equal
+
+The truth is a list of images with their split and their labels, images without any label among
+them. The writers spell it as tools and people do.
+"""
+
+import shutil
+import warnings
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from writers_tables import (
+    multihot_styles,
+    openimages_styles,
+    table_styles,
+    write_multihot,
+    write_openimages,
+    write_table,
+)
+from writers_voc_yolo import truths, voc_styles, write_voc, write_yolo, yolo_styles
+
+from natural_backdoors.data.datasets import open_dataset
+from natural_backdoors.graph.overlaps import count_overlaps
+
+MANY = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
+
+
+def in_folder(write, options):
+    "A writer that gives ids only, in the form of the others"
+    return lambda folder, truth, style: (folder, write(folder, truth, style), options)
+
+
+FORMATS = {
+    "table": (table_styles(), write_table),
+    "multihot": (multihot_styles(), write_multihot),
+    "voc": (voc_styles(), in_folder(write_voc, {"splits": "official"})),
+    "yolo": (yolo_styles(), in_folder(write_yolo, {})),
+    "openimages": (openimages_styles(), write_openimages),
+}
+
+
+def read_back(data):
+    "{split: {image: labels}} of a dataset"
+    found = {}
+    for split in data.splits:
+        labels = data.label_matrix(split)
+        found[split] = {
+            image: {labels.classes.label[j] for j in labels.matrix[[i]].indices}
+            for i, image in enumerate(labels.images)
+        }
+    return found
+
+
+def meant(kind, truth, ids):
+    "What `read_back` gives where everything is read as it is meant"
+    found = {}
+    for name, split, labels in truth:
+        if kind == "openimages":
+            if not labels:
+                continue  # its files list boxes: an image without one is in none of them
+            split = "train" if split == "val" else split  # as in the published experiments
+        found.setdefault(split, {})[ids[name]] = set(labels)
+    return found
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@MANY
+@given(truth=truths(), data=st.data())
+def test_what_is_written_is_read(tmp_path, kind, truth, data):
+    styles, write = FORMATS[kind]
+    style = data.draw(styles)
+    folder = tmp_path / "dataset"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    where, ids, options = write(folder, truth, style)
+    expected = meant(kind, truth, ids)
+    if kind == "openimages":
+        assume("train" in expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = open_dataset(kind, where, **options)
+        assert read_back(dataset) == expected
+        # and all of its images are counted, those without a label too
+        for split, images in expected.items():
+            assert count_overlaps(dataset.label_matrix(split)).n_images == len(images)
