@@ -32,6 +32,7 @@ from natural_backdoors.base.finding import (
     find_lines,
     part_split,
     say_missing,
+    split_said,
     stem_of,
     without_suffix,
 )
@@ -87,9 +88,9 @@ def _label_and_split(stem: str, others: tuple) -> tuple | None:  # label, split 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-012
 def _list_split(stem: str) -> str | None:
     "The split that the name of a list says, or None"
-    if re.fullmatch("train[-_ ]?val", stem.lower()):
+    if re.fullmatch(r"(\d{4}[-_])?train[-_ ]?val([-_]?\d{4})?", stem.lower()):
         return "trainval"
-    return split_name(stem) if is_split_word(stem) else None
+    return split_said(stem)
 
 
 def _sort_lists(
@@ -385,7 +386,7 @@ def _in_list(folder: _VocFolder, file: _VocList) -> list:  # of images
     if missing:
         taken = {image for _, image in found}
         free = {name: i for name, i in folder.by_filename.items() if i not in taken}
-        find = lambda name, where: free.get(stem_of(name))  # noqa: E731
+        find = lambda name, where: free.get(stem_of(name))
         more, missing = find_lines(file.path, missing, find)
         found = sorted(found + more, key=lambda pair: pair[0].number)
     if missing and not found and _may_be_left_out(folder, file, missing):
@@ -399,7 +400,7 @@ def _in_list_by_labels(folder: _VocFolder, file: _VocList, lines: list) -> list:
     known = Finder({image for image, *_ in folder.flags})
     find = known.find
     if _list_split(file.path.stem):
-        find = lambda name, where: known.find(name, where) or _bare(name, folder)  # noqa: E731
+        find = lambda name, where: known.find(name, where) or _bare(name, folder)
     return [image for _, image in find_lines(file.path, lines, find)[0]]
 
 
