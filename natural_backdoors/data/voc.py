@@ -313,7 +313,15 @@ def _voc_folder(root: Path, top: Path | None = None, folders: list = ()) -> _Voc
     halves = {file.label for file in labels if file.split in ("train", "val")}
     labels = [f for f in labels if f.split != "trainval" or f.label not in halves]
     labels = [f._replace(split=None) if f.split == "trainval" else f for f in labels]
-    return _VocFolder(root, prefix, split or "train", where, xml, lists=lists, label_files=labels)
+    return _VocFolder(
+        root,
+        prefix=prefix,
+        split=split or "train",
+        xml_root=where,
+        xml=xml,
+        lists=lists,
+        label_files=labels,
+    )
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-026
 def _by_path(folder: _VocFolder) -> dict:  # split -> images
@@ -386,8 +394,11 @@ def _in_list(folder: _VocFolder, file: _VocList) -> list:  # of images
     if missing:
         taken = {image for _, image in found}
         free = {name: i for name, i in folder.by_filename.items() if i not in taken}
-        find = lambda name, where: free.get(stem_of(name))
-        more, missing = find_lines(file.path, missing, find)
+
+        def by_filename(name, where):
+            return free.get(stem_of(name))
+
+        more, missing = find_lines(file.path, missing, by_filename)
         found = sorted(found + more, key=lambda pair: pair[0].number)
     if missing and not found and _may_be_left_out(folder, file, missing):
         return []
@@ -397,10 +408,11 @@ def _in_list(folder: _VocFolder, file: _VocList) -> list:  # of images
 
 def _in_list_by_labels(folder: _VocFolder, file: _VocList, lines: list) -> list:
     "The same where label files count: an image that they do not name is one without labels"
-    known = Finder({image for image, *_ in folder.flags})
-    find = known.find
-    if _list_split(file.path.stem):
-        find = lambda name, where: known.find(name, where) or _bare(name, folder)
+    known, usual = Finder({image for image, *_ in folder.flags}), _list_split(file.path.stem)
+
+    def find(name, where):
+        return known.find(name, where) or (_bare(name, folder) if usual else None)
+
     return [image for _, image in find_lines(file.path, lines, find)[0]]
 
 
@@ -437,7 +449,7 @@ def _splits_of(folder: _VocFolder) -> dict:  # split -> images
         found = {folder.split: found[own[0]]}
     elif len(own) < len(found):
         # what a list of another name says beside the usual three
-        usual = set().union(*(images for split, images in found.items() if split not in own))
+        usual = set().union(*(found[split] for split in found.keys() - set(own)))
         for split in own:
             found[split] = [image for image in found[split] if image not in usual]
     if not folder.by_labels:
@@ -455,7 +467,8 @@ def _say_no_list(folder: _VocFolder):
 def _divide_trainval(found: dict, folder: _VocFolder):
     "Give the images of trainval that are in neither train nor val to one of them"
     both = found.pop("trainval", {})
-    rest = [i for i in both if not any(i in found.get(split, ()) for split in ("train", "val"))]
+    known = {**found.get("train", {}), **found.get("val", {})}
+    rest = [image for image in both if image not in known]
     split = "val" if "train" in found and "val" not in found else "train"
     if rest and {"train", "val"} & set(found):
         warnings.warn(
@@ -480,7 +493,9 @@ def _say_unlisted(folder: _VocFolder, found: dict):
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-033
 def _from_labels(folder: _VocFolder, difficult: str) -> list:  # of (image, label, split, mark)
     "The rows of the label files"
-    split_of = {image: split for split, images in folder.images.items() for image in images}
+    split_of = {}
+    for split, images in folder.images.items():
+        split_of |= dict.fromkeys(images, split)
     for split in _without_flags(folder):
         split_of = {image: s for image, s in split_of.items() if s != split}
     marks = {1: "present", 0: difficult}
@@ -520,7 +535,7 @@ def _labels_suffice(folder: _VocFolder) -> bool:
     if folder.xml and None in flags:
         return False
     lacking = _without_flags(folder).values()
-    return not any(image in folder.xml for images in lacking for image in images)
+    return not any(folder.xml.keys() & set(images) for images in lacking)
 
 
 def _say_unflagged(folder: _VocFolder):

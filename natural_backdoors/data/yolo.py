@@ -688,7 +688,7 @@ def _say_left_out(tree: _Tree, rows: list, told: bool):
 def rows(self: Yolo) -> pd.DataFrame:
     labels, shapes, found = _labels_by_index(self.index_names), _Shapes(), []
     for split, image, path in self._images:
-        objects = read_objects(self.root / path, labels, self.pose, shapes) if path else []
+        objects = read_objects(self.root / path, labels, self.pose, shapes=shapes) if path else []
         found += [(image, labels[i], split, area >= self.min_area) for i, area in objects]
         if not objects:
             found.append((image, None, split, True))
