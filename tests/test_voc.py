@@ -493,3 +493,17 @@ def test_label_files_of_a_part_of_the_splits(tmp_path):
 def test_a_line_without_a_flag_is_named(tmp_path, bad):
     with pytest.raises(UserError, match=f"cat_train.txt, line 2: '{bad}' has no flag"):
         files(tmp_path, {f"{MAIN}/cat_train.txt": f"000009  1\n{bad}\n"}).classes
+
+
+def test_second_start_reads_no_list(tmp_path, monkeypatch):
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(PascalVOC, "cache_from", 0)
+    lists = {f"{MAIN}/train.txt": "a\nb\nc\nd", f"{MAIN}/cat_train.txt": "a 1\nb 1\nc 1\nd -1"}
+    first = files(tmp_path / "data", FOUR | lists).label_matrix().matrix.toarray()
+    with monkeypatch.context() as m:
+        m.setattr(
+            "natural_backdoors.data.voc.read_text",
+            lambda path: pytest.fail("the lists are read again"),
+        )
+        again = files(tmp_path / "data", {}).label_matrix()
+    assert (again.matrix.toarray() == first).all() and first.sum() == 3

@@ -57,10 +57,10 @@ def _read_entries(
     "The lines of the label file or list `path`"
     found, flags = [], {"1": 1, "+1": 1, "0": 0, "-1": -1}
     for n, line in enumerate(read_text(path).splitlines(), 1):
-        if words := line.strip().rsplit(maxsplit=1):
-            flag = flags.get(words[-1]) if len(words) == 2 else None
-            text = line.strip()
-            found.append(_Entry(n, text, text if flag is None else words[0], flag))
+        if text := line.strip():
+            name, *last = text.rsplit(maxsplit=1)
+            flag = flags.get(last[0]) if last else None
+            found.append(_Entry(n, text, text if flag is None else name, flag))
     return found
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-011
@@ -99,7 +99,12 @@ def _sort_lists(
 ) -> tuple:  # lists, label files
     "Tell lists from label files"
     lists, labels = [], []
-    read = {path: _read_entries(path) for path in paths}
+    # trainval is read for the classes that have nothing else
+    said = {path: _label_and_split(path.stem, ()) for path in paths}
+    halves = {found[0] for found in said.values() if found and found[1] in ("train", "val")}
+    more = {path for path, found in said.items() if found and found[1] == "trainval"}
+    more = {path for path in more if said[path][0] in halves}
+    read = {path: _read_entries(path) for path in paths if path not in more}
     bare = {p: e for p, e in read.items() if not e or any(line.flag is None for line in e)}
     strange = tuple(
         p.stem for p in bare if not (_list_split(p.stem) or _label_and_split(p.stem, ()))
@@ -113,6 +118,7 @@ def _sort_lists(
             lists.append(_VocList(path, entries, split or path.stem))
         else:
             label, split = named or (path.stem, None)
+            split = None if split == "trainval" else split
             labels.append(_VocList(path, entries, split, label=label))
     return lists, labels
 
@@ -249,6 +255,22 @@ class PascalVOC(Dataset):
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-022
 @dataclass(frozen=True)
+class _Texts:
+    "The lists and label files of a folder, which are not read before they are asked for"
+
+    root: Path
+    has_xml: bool
+
+    @cached_property
+    def files(self) -> list:
+        return _list_files(self.root)
+
+    @cached_property
+    def kinds(self) -> tuple:  # lists, label files
+        return _sort_lists(self.files, self.has_xml)
+
+
+@dataclass(frozen=True)
 class _VocFolder:
     "The files of one year, or of one split of a tool's export"
 
@@ -257,9 +279,16 @@ class _VocFolder:
     split: str  # of images for which nothing else says it
     xml_root: Path
     xml: dict  # image -> path
-    lists: list  # of `_VocList`
-    label_files: list  # of `_VocList`
+    texts: _Texts
     by_labels: bool = False  # whether the label files count, and not the XML files
+
+    @property
+    def lists(self) -> list:  # of `_VocList`
+        return self.texts.kinds[0]
+
+    @property
+    def label_files(self) -> list:  # of `_VocList`
+        return self.texts.kinds[1]
 
     @cached_property
     def finder(self) -> Finder:
@@ -308,19 +337,13 @@ def _voc_folder(root: Path, top: Path | None = None, folders: list = ()) -> _Voc
     xml = {}
     for name in files_below(where, (".xml",)):
         xml[prefix + tidy_path(name[:-4])] = where / name
-    lists, labels = _sort_lists(_list_files(root), has_xml=bool(xml))
-    # trainval is read for the classes that have nothing else
-    halves = {file.label for file in labels if file.split in ("train", "val")}
-    labels = [f for f in labels if f.split != "trainval" or f.label not in halves]
-    labels = [f._replace(split=None) if f.split == "trainval" else f for f in labels]
     return _VocFolder(
         root,
         prefix=prefix,
         split=split or "train",
         xml_root=where,
         xml=xml,
-        lists=lists,
-        label_files=labels,
+        texts=_Texts(root, bool(xml)),
     )
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-026
@@ -612,7 +635,7 @@ def boxes(self: PascalVOC, images) -> pd.DataFrame | None:
 def sources(self: PascalVOC) -> list:
     found = []
     for folder in self._read_folders:
-        found += [*_list_files(folder.root), *folder.xml.values()]
+        found += [*folder.texts.files, *folder.xml.values()]
     return found
 
 
