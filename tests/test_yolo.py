@@ -83,6 +83,8 @@ def write(root, content, class_names, layout, spelling, images):
     (root / "data.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
 
 
+@pytest.mark.filterwarnings("ignore:.* have no label file and count as images without objects")
+@pytest.mark.filterwarnings("ignore:.* are read as an outline")
 @settings(max_examples=150, deadline=None)
 @given(
     names,
@@ -233,3 +235,293 @@ def test_what_is_written_is_read(tmp_path_factory, truth, style):
     assert found == {ids[name]: (split, labels) for name, split, labels in truth}
     if style["images"]:
         assert all(manager.src_path(image).is_file() for image in found)
+
+
+BOX = "0 0.5 0.5 0.2 0.1\n1 0.5 0.5 0.1 0.1\n"
+NAMES = {"classes.txt": "cat \n polar bear\n\n"}
+
+
+def with_labels(*images, text=BOX):
+    "Images, and a label file for each where Ultralytics looks for it"
+    found = dict.fromkeys(images, "")
+    for image in images:
+        found[f"{image.rpartition('.')[0].replace('images/', 'labels/')}.txt"] = text
+    return found
+
+
+def files(folder, content, at="", **options):
+    "A manager of the files in `content` (path -> text)"
+    for path, text in content.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return Yolo(folder / at, **options)
+
+
+def split_images(manager):
+    return {split: " ".join(manager.label_matrix(split).images) for split in manager.splits}
+
+
+OBJ = with_labels("obj/a.jpg", "obj/b.JPG") | {"obj.names": "cat\npolar bear \n"}
+TWO = with_labels("images/train/a.jpg", "images/val/b.png")
+BY_YAML = {"train": "images/train/a.jpg", "val": "images/val/b.png"}
+CVAT = with_labels("obj_Train_data/a.jpg", "obj_Validation_data/b.jpg") | {"obj.names": "cat\nbear"}
+BY_CVAT = {"train": "obj_Train_data/a.jpg", "val": "obj_Validation_data/b.jpg"}
+READ = {
+    "darknet": (
+        OBJ
+        | {
+            "obj.data": "# mine\nclasses=2\ntrain = data/train.txt\nvalid=test.txt\n"
+            "names = data/obj.names\nbackup = backup/",
+            "train.txt": "build/darknet/x64/data/obj/a.jpg\r\n",
+            "test.txt": "data\\obj\\b.JPG\n\n",
+            "backup/x.weights": "",
+        },
+        {"train": "obj/a.jpg", "val": "obj/b.JPG"},
+    ),
+    "darknet of another name": (
+        OBJ
+        | {
+            "yolo.data": "Train=data/lists/t.txt\nTest = /home/x/lists/v.txt\nnames=obj.names",
+            "lists/t.txt": "/home/x/obj/a.jpg",
+            "lists/v.txt": "../obj/b.JPG",
+        },
+        {"train": "obj/a.jpg", "test": "obj/b.JPG"},
+    ),
+    "lists without obj.data": (
+        OBJ | {"Train.txt": "obj/a.jpg", "valid.txt": "./obj/b.JPG"},
+        {"train": "obj/a.jpg", "val": "obj/b.JPG"},
+    ),
+    "lists of bare names": (
+        TWO | NAMES | {"train2017.txt": "b.png", "val2017.txt": "a.jpg"},
+        {"train": "images/val/b.png", "val": "images/train/a.jpg"},
+    ),
+    "cvat": (
+        CVAT
+        | {
+            "obj.data": "classes = 2\nTrain = data/Train.txt\nValidation = data/Validation.txt\n"
+            "names = data/obj.names\nbackup = backup/",
+            "Train.txt": "data/obj_Train_data/a.jpg",
+            "Validation.txt": "data/obj_Validation_data/b.jpg",
+        },
+        BY_CVAT,
+    ),
+    "cvat, folders alone": (CVAT, BY_CVAT),
+    "cvat, one subset of any name": (
+        with_labels("obj_default_data/a.jpg")
+        | {
+            "obj.data": "default = data/default.txt\nnames = obj.names",
+            "obj.names": "cat\nbear",
+            "default.txt": "data/obj_default_data/a.jpg",
+        },
+        {"train": "obj_default_data/a.jpg"},
+    ),
+    "cvat, two subsets of any name": (
+        with_labels("images/s1/a.jpg", "images/s2/b.jpg")
+        | {
+            "data.yaml": "s1: s1.txt\ns2: s2.txt\nnames: [cat, bear]\npath: .",
+            "s1.txt": "images/s1/a.jpg",
+            "s2.txt": "images/s2/b.jpg",
+        },
+        {"s1": "images/s1/a.jpg", "s2": "images/s2/b.jpg"},
+    ),
+    "keys in any case": (
+        TWO | {"data.yaml": "Train: images/train\nVAL: images/val\nNames: [cat, bear]\nNC: 2"},
+        BY_YAML,
+    ),
+    "paths of another machine": (
+        TWO
+        | {
+            "data.yaml": "train: /content/ds/images/train\nvalid: C:\\ds\\images\\val\n"
+            "names: [cat, bear]"
+        },
+        BY_YAML,
+    ),
+    "names in a file": (
+        TWO
+        | {"data.yaml": "train: images/train\nval: images/val\nnames: x/obj.names"}
+        | {"obj.names": "cat\nbear"},
+        BY_YAML,
+    ),
+    "folders in any case": (
+        NAMES
+        | {"Images/Train/a.jpg": "", "Labels/Train/a.txt": BOX}
+        | {"Images/Valid/b.jpg": "", "Labels/Valid/b.txt": BOX},
+        {"train": "Images/Train/a.jpg", "val": "Images/Valid/b.jpg"},
+    ),
+    "images in images, labels by the first": (
+        {"data.yaml": "Train: Train.txt\nnames: [cat, bear]", "Train.txt": "images/T/images/a.jpg"}
+        | {"images/T/images/a.jpg": "", "labels/T/images/a.txt": BOX},
+        {"train": "images/T/images/a.jpg"},
+    ),
+    "images in images, labels by the last": (
+        {"data.yaml": "Train: images/T\nnames: [cat, bear]"}
+        | {"images/T/images/a.jpg": "", "images/T/labels/a.txt": BOX},
+        {"train": "images/T/images/a.jpg"},
+    ),
+    "VOC's folders": (
+        NAMES
+        | {"VOC2007/JPEGImages/a.jpg": "", "VOC2007/labels/a.txt": BOX}
+        | {"2007_train.txt": "/home/x/VOCdevkit/VOC2007/JPEGImages/a.jpg"},
+        {"train": "VOC2007/JPEGImages/a.jpg"},
+    ),
+    "roboflow's darknet": (
+        with_labels("train/a.jpg", "valid/b.jpg")
+        | {"train/_darknet.labels": "cat\nbear", "README.roboflow.txt": "hello"},
+        {"train": "train/a.jpg", "val": "valid/b.jpg"},
+    ),
+    "label files alone": (
+        NAMES | {"labels/train/a.txt": BOX, "labels/val/b.txt": BOX},
+        {"train": "images/train/a.jpg", "val": "images/val/b.jpg"},
+    ),
+    "what macOS leaves": (
+        TWO
+        | NAMES
+        | {"images/train/._a.jpg": "\0", "labels/train/._a.txt": "\0", "._classes.txt": "\0"},
+        BY_YAML,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_layouts_of_tools(tmp_path, name):
+    content, want = READ[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = files(tmp_path, content)
+        assert split_images(data) == want
+    assert len(data.labels) == 2
+    for split in data.splits:
+        assert data.label_matrix(split).matrix.sum() == 2
+    given = [name for name in content if name.endswith((".data", ".yaml"))]
+    for file in given:  # the file instead of the folder
+        assert split_images(Yolo(tmp_path / file)) == want
+
+
+def test_val_that_is_train_counts_once(tmp_path):
+    "As in coco128.yaml"
+    same = with_labels("images/t/a.jpg", "images/t/b.jpg")
+    same["data.yaml"] = "val: images/t\ntrain: images/t\nnames: [cat, bear]"
+    with pytest.warns(UserWarning, match="2 images of val are images of train too.* as train"):
+        found = split_images(files(tmp_path / "1", same))
+    assert found == {"train": "images/t/a.jpg images/t/b.jpg"}
+    part = with_labels("images/a.jpg", "images/b.jpg", "images/c.jpg") | NAMES
+    part |= {"train.txt": "images/a.jpg\nimages/b.jpg", "val.txt": "images/b.jpg\nimages/c.jpg"}
+    with pytest.warns(UserWarning, match="1 images of val are images of train too.*images/b.jpg"):
+        assert split_images(files(tmp_path / "2", part)) == {
+            "train": "images/a.jpg images/b.jpg",
+            "val": "images/c.jpg",
+        }
+
+
+def test_a_line_that_matches_nothing_is_named(tmp_path):
+    content = OBJ | {"train.txt": "obj/a.jpg\nobj/z.jpg\nobj/b.JPG"}
+    with pytest.warns(UserWarning, match="train.txt, line 2: 'obj/z.jpg' matches no .* 1 of 3"):
+        assert split_images(files(tmp_path, content)) == {"train": "obj/a.jpg obj/b.JPG"}
+    with pytest.raises(UserError, match="train.txt, line 1: 'q/y.jpg' matches no .* 2 of 3"):
+        files(tmp_path, {"train.txt": "q/y.jpg\nq/z.jpg\nobj/b.JPG"}).classes
+    missing = OBJ | {"obj.data": "train = train.txt\nvalid = gone.txt\nnames = obj.names"}
+    with pytest.warns(UserWarning, match="val is 'gone.txt', which is not in .* left out"):
+        files(tmp_path, missing | {"train.txt": "obj/a.jpg\nobj/b.JPG"}).classes
+
+
+def test_images_of_no_list_or_folder_are_named(tmp_path):
+    content = TWO | NAMES | with_labels("images/more/c.jpg")
+    with pytest.warns(UserWarning, match="1 images are in none of .* images/more/c.jpg"):
+        assert split_images(files(tmp_path, content)) == BY_YAML
+
+
+def test_background_images_count(tmp_path):
+    content = TWO | NAMES | {"images/train/c.jpg": "", "images/train/d.jpg": ""}
+    content |= {"labels/train/c.txt": "", "images/train/e.jpg": "", "labels/train/e.txt": "\n"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = files(tmp_path, content)
+        assert data.image_counts == {"train": 4, "val": 1}
+        assert data.label_matrix().matrix.sum(axis=1).tolist() == [2, 0, 0, 0]
+    few = {f"images/train/{n}.jpg": "" for n in range(9)}
+    with pytest.warns(UserWarning, match="10 of 13 images of train have no label file"):
+        assert files(tmp_path, few).image_counts == {"train": 13, "val": 1}
+
+
+MARKED = "0 .5 .5 .2 .1 .45 .5 2 .5 .5 1\n1 .5 .5 .2 .1 .45 .5 1 .5 .5 1\n"
+PLAIN = "0 .5 .5 .2 .1 .45 .5 .5 .5\n1 .5 .5 .2 .1 .45 .5 .5 .5\n"
+AROUND = [0.4, 0.45, 0.6, 0.55]  # the box of both
+
+
+def sides(data):
+    return data.boxes(["images/a.jpg"]).iloc[:, 2:].round(9).values.tolist()
+
+
+def test_points_behind_a_box(tmp_path):
+    marked = with_labels("images/a.jpg", text=MARKED) | NAMES
+    assert sides(files(tmp_path / "marked", marked)) == [AROUND] * 2
+    one = with_labels("images/a.jpg", text="0 .5 .5 .2 .1 .45 .5 0\n") | NAMES
+    assert sides(files(tmp_path / "one", one)) == [AROUND]
+    plain = with_labels("images/a.jpg", text=PLAIN) | NAMES
+    with pytest.warns(UserWarning, match="8 numbers .* pose=True, or kpt_shape in data.yaml"):
+        outlines = files(tmp_path / "plain", plain)
+        assert outlines.label_matrix().matrix.sum() == 2
+    assert sides(outlines) != [AROUND] * 2
+    # the three remedies of the message
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        posed = Yolo(tmp_path / "plain", pose=True)
+        assert posed.label_matrix().matrix.sum() == 2 and sides(posed) == [AROUND] * 2
+        kept = Yolo(tmp_path / "plain", pose=False)
+        assert kept.label_matrix().matrix.sum() == 2 and sides(kept) == sides(outlines)
+        yaml = "train: images\nnames: [cat, bear]\nKpt_shape: [2, 2]"
+        told = files(tmp_path / "plain", {"data.yaml": yaml})
+        assert told.label_matrix().matrix.sum() == 2 and sides(told) == [AROUND] * 2
+    with pytest.raises(UserError, match="pose is True or False, not 'yes'"):
+        Yolo(tmp_path, pose="yes")
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("0 .5 .5 .2 .1 .45 .5 .97", "8 values; .*pose=True, or kpt_shape"),  # a share as a mark
+        ("0 .5 .5 .2 .1 45 50", "coordinate 45 is not .*pose=True, or kpt_shape"),  # pixels
+    ],
+)
+def test_the_remedy_for_points_works(tmp_path, line, message):
+    content = with_labels("images/a.jpg", text=line) | NAMES
+    with pytest.raises(UserError, match=f"a.txt, line 1: .*{message}"):
+        files(tmp_path, content).classes
+    assert sides(Yolo(tmp_path, pose=True)) == [AROUND]
+    with pytest.raises(UserError, match="a.txt, line 1: "):
+        Yolo(tmp_path, pose=False).classes
+
+
+def test_predictions_are_no_labels(tmp_path):
+    content = with_labels("images/a.jpg", text="0 .5 .5 .2 .1 .87\n") | NAMES
+    with pytest.raises(UserError, match="line 1: 6 values, .* confidence.* take the last value"):
+        files(tmp_path, content).classes
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .2 .1\n")
+    assert sides(Yolo(tmp_path)) == [AROUND]
+
+
+def test_outlines_that_cannot_be_points_are_read_without_a_word(tmp_path):
+    square = "0 .1 .1 .9 .1 .9 .9 .1 .9\n1 .5 .5 .2 .1 .45 .5 .5 .5\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = files(tmp_path, with_labels("images/a.jpg", text=square) | NAMES)
+        assert data.label_matrix().matrix.sum() == 2
+    assert sides(data)[0] == [0.1, 0.1, 0.9, 0.9]
+
+
+@pytest.mark.parametrize("count", ["classes = 3", "classes=1"])
+def test_obj_data_has_as_many_classes_as_names(tmp_path, count):
+    content = OBJ | {"obj.data": f"{count}\ntrain=train.txt\nnames=obj.names"}
+    content["train.txt"] = "obj/a.jpg\n"
+    with pytest.raises(UserError, match=f"classes is {count[-1]}, but there are 2 names"):
+        files(tmp_path, content).classes
+    with pytest.raises(UserError, match="obj.data, line 1: 'classes 2' is not 'key = value'"):
+        files(tmp_path, {"obj.data": "classes 2\nnames = obj.names\ntrain = train.txt"}).classes
+
+
+def test_an_image_more_is_seen_in_spite_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Yolo, "cache_from", 0)
+    assert files(tmp_path / "data", TWO | NAMES).image_counts == {"train": 1, "val": 1}
+    again = files(tmp_path / "data", {"images/train/c.jpg": ""})
+    assert again.image_counts == {"train": 2, "val": 1}

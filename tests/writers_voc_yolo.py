@@ -1,8 +1,8 @@
 """Datasets in Pascal VOC's and YOLO's formats as tools and people write them
 
-`write_voc(folder, truth, style)` and `write_yolo(...)` write one; `voc_styles()` and `yolo_styles()`
-draw a style, `truths()` what is written. `truth`: a list of (image name without suffix, split,
-set of labels), with splits train, val and test. Both return {image name: image id}.
+`write_voc(folder, truth, style)` and `write_yolo(...)` write one. `voc_styles()` and
+`yolo_styles()` draw a style, `truths()` what is written. `truth`: a list of (image name without
+suffix, split, set of labels), with splits train, val and test. Both return {image name: image id}.
 """
 
 from pathlib import Path

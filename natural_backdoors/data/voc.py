@@ -32,6 +32,7 @@ from natural_backdoors.base.finding import (
     find_lines,
     part_split,
     say_missing,
+    split_said,
     stem_of,
     without_suffix,
 )
@@ -56,10 +57,10 @@ def _read_entries(
     "The lines of the label file or list `path`"
     found, flags = [], {"1": 1, "+1": 1, "0": 0, "-1": -1}
     for n, line in enumerate(read_text(path).splitlines(), 1):
-        if words := line.strip().rsplit(maxsplit=1):
-            flag = flags.get(words[-1]) if len(words) == 2 else None
-            text = line.strip()
-            found.append(_Entry(n, text, text if flag is None else words[0], flag))
+        if text := line.strip():
+            name, *last = text.rsplit(maxsplit=1)
+            flag = flags.get(last[0]) if last else None
+            found.append(_Entry(n, text, text if flag is None else name, flag))
     return found
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-011
@@ -87,9 +88,9 @@ def _label_and_split(stem: str, others: tuple) -> tuple | None:  # label, split 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-012
 def _list_split(stem: str) -> str | None:
     "The split that the name of a list says, or None"
-    if re.fullmatch("train[-_ ]?val", stem.lower()):
+    if re.fullmatch(r"(\d{4}[-_])?train[-_ ]?val([-_]?\d{4})?", stem.lower()):
         return "trainval"
-    return split_name(stem) if is_split_word(stem) else None
+    return split_said(stem)
 
 
 def _sort_lists(
@@ -98,7 +99,12 @@ def _sort_lists(
 ) -> tuple:  # lists, label files
     "Tell lists from label files"
     lists, labels = [], []
-    read = {path: _read_entries(path) for path in paths}
+    # trainval is read for the classes that have nothing else
+    said = {path: _label_and_split(path.stem, ()) for path in paths}
+    halves = {found[0] for found in said.values() if found and found[1] in ("train", "val")}
+    more = {path for path, found in said.items() if found and found[1] == "trainval"}
+    more = {path for path in more if said[path][0] in halves}
+    read = {path: _read_entries(path) for path in paths if path not in more}
     bare = {p: e for p, e in read.items() if not e or any(line.flag is None for line in e)}
     strange = tuple(
         p.stem for p in bare if not (_list_split(p.stem) or _label_and_split(p.stem, ()))
@@ -112,6 +118,7 @@ def _sort_lists(
             lists.append(_VocList(path, entries, split or path.stem))
         else:
             label, split = named or (path.stem, None)
+            split = None if split == "trainval" else split
             labels.append(_VocList(path, entries, split, label=label))
     return lists, labels
 
@@ -248,6 +255,22 @@ class PascalVOC(Dataset):
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-022
 @dataclass(frozen=True)
+class _Texts:
+    "The lists and label files of a folder, which are not read before they are asked for"
+
+    root: Path
+    has_xml: bool
+
+    @cached_property
+    def files(self) -> list:
+        return _list_files(self.root)
+
+    @cached_property
+    def kinds(self) -> tuple:  # lists, label files
+        return _sort_lists(self.files, self.has_xml)
+
+
+@dataclass(frozen=True)
 class _VocFolder:
     "The files of one year, or of one split of a tool's export"
 
@@ -256,9 +279,16 @@ class _VocFolder:
     split: str  # of images for which nothing else says it
     xml_root: Path
     xml: dict  # image -> path
-    lists: list  # of `_VocList`
-    label_files: list  # of `_VocList`
+    texts: _Texts
     by_labels: bool = False  # whether the label files count, and not the XML files
+
+    @property
+    def lists(self) -> list:  # of `_VocList`
+        return self.texts.kinds[0]
+
+    @property
+    def label_files(self) -> list:  # of `_VocList`
+        return self.texts.kinds[1]
 
     @cached_property
     def finder(self) -> Finder:
@@ -307,12 +337,14 @@ def _voc_folder(root: Path, top: Path | None = None, folders: list = ()) -> _Voc
     xml = {}
     for name in files_below(where, (".xml",)):
         xml[prefix + tidy_path(name[:-4])] = where / name
-    lists, labels = _sort_lists(_list_files(root), has_xml=bool(xml))
-    # trainval is read for the classes that have nothing else
-    halves = {file.label for file in labels if file.split in ("train", "val")}
-    labels = [f for f in labels if f.split != "trainval" or f.label not in halves]
-    labels = [f._replace(split=None) if f.split == "trainval" else f for f in labels]
-    return _VocFolder(root, prefix, split or "train", where, xml, lists=lists, label_files=labels)
+    return _VocFolder(
+        root,
+        prefix=prefix,
+        split=split or "train",
+        xml_root=where,
+        xml=xml,
+        texts=_Texts(root, bool(xml)),
+    )
 
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-026
 def _by_path(folder: _VocFolder) -> dict:  # split -> images
@@ -385,8 +417,11 @@ def _in_list(folder: _VocFolder, file: _VocList) -> list:  # of images
     if missing:
         taken = {image for _, image in found}
         free = {name: i for name, i in folder.by_filename.items() if i not in taken}
-        find = lambda name, where: free.get(stem_of(name))  # noqa: E731
-        more, missing = find_lines(file.path, missing, find)
+
+        def by_filename(name, where):
+            return free.get(stem_of(name))
+
+        more, missing = find_lines(file.path, missing, by_filename)
         found = sorted(found + more, key=lambda pair: pair[0].number)
     if missing and not found and _may_be_left_out(folder, file, missing):
         return []
@@ -396,10 +431,11 @@ def _in_list(folder: _VocFolder, file: _VocList) -> list:  # of images
 
 def _in_list_by_labels(folder: _VocFolder, file: _VocList, lines: list) -> list:
     "The same where label files count: an image that they do not name is one without labels"
-    known = Finder({image for image, *_ in folder.flags})
-    find = known.find
-    if _list_split(file.path.stem):
-        find = lambda name, where: known.find(name, where) or _bare(name, folder)  # noqa: E731
+    known, usual = Finder({image for image, *_ in folder.flags}), _list_split(file.path.stem)
+
+    def find(name, where):
+        return known.find(name, where) or (_bare(name, folder) if usual else None)
+
     return [image for _, image in find_lines(file.path, lines, find)[0]]
 
 
@@ -436,7 +472,7 @@ def _splits_of(folder: _VocFolder) -> dict:  # split -> images
         found = {folder.split: found[own[0]]}
     elif len(own) < len(found):
         # what a list of another name says beside the usual three
-        usual = set().union(*(images for split, images in found.items() if split not in own))
+        usual = set().union(*(found[split] for split in found.keys() - set(own)))
         for split in own:
             found[split] = [image for image in found[split] if image not in usual]
     if not folder.by_labels:
@@ -454,7 +490,8 @@ def _say_no_list(folder: _VocFolder):
 def _divide_trainval(found: dict, folder: _VocFolder):
     "Give the images of trainval that are in neither train nor val to one of them"
     both = found.pop("trainval", {})
-    rest = [i for i in both if not any(i in found.get(split, ()) for split in ("train", "val"))]
+    known = {**found.get("train", {}), **found.get("val", {})}
+    rest = [image for image in both if image not in known]
     split = "val" if "train" in found and "val" not in found else "train"
     if rest and {"train", "val"} & set(found):
         warnings.warn(
@@ -479,7 +516,9 @@ def _say_unlisted(folder: _VocFolder, found: dict):
 # %% ../../nbs/api/data/17_voc.ipynb #17-voc-033
 def _from_labels(folder: _VocFolder, difficult: str) -> list:  # of (image, label, split, mark)
     "The rows of the label files"
-    split_of = {image: split for split, images in folder.images.items() for image in images}
+    split_of = {}
+    for split, images in folder.images.items():
+        split_of |= dict.fromkeys(images, split)
     for split in _without_flags(folder):
         split_of = {image: s for image, s in split_of.items() if s != split}
     marks = {1: "present", 0: difficult}
@@ -519,7 +558,7 @@ def _labels_suffice(folder: _VocFolder) -> bool:
     if folder.xml and None in flags:
         return False
     lacking = _without_flags(folder).values()
-    return not any(image in folder.xml for images in lacking for image in images)
+    return not any(folder.xml.keys() & set(images) for images in lacking)
 
 
 def _say_unflagged(folder: _VocFolder):
@@ -596,7 +635,7 @@ def boxes(self: PascalVOC, images) -> pd.DataFrame | None:
 def sources(self: PascalVOC) -> list:
     found = []
     for folder in self._read_folders:
-        found += [*_list_files(folder.root), *folder.xml.values()]
+        found += [*folder.texts.files, *folder.xml.values()]
     return found
 
 

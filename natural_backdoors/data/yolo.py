@@ -28,8 +28,8 @@ from natural_backdoors.base.finding import (
     child,
     files_below,
     find_lines,
-    part_split,
     say_missing,
+    split_said,
     tails,
 )
 from ..base.text import is_hidden, is_split_word, split_name, tidy_path
@@ -239,8 +239,8 @@ class _Shapes:
         if self.fit and len(self.sizes) == 1 and min(self.sizes) > 4:
             n = min(self.sizes)
             warnings.warn(
-                f"{where}: each line has {n} numbers behind the class, which are read as an outline "
-                f"of {n // 2} corners; {_POSE}, for outlines pose=False",
+                f"{where}: each line has {n} numbers behind the class, which are read as an "
+                f"outline of {n // 2} corners; {_POSE}, for outlines pose=False",
                 stacklevel=2,
             )
 
@@ -290,10 +290,6 @@ class _Tree:
         return Finder(self.images)
 
     @cached_property
-    def image_folders(self) -> set:
-        return {image.rpartition("/")[0] for image in self.images}
-
-    @cached_property
     def label_folders(self) -> set:
         paths = [path.rpartition("/") for path in self.labels.values()]
         return {folder for folder, _, name in paths if not _NOT_LABELS.fullmatch(name)}
@@ -303,11 +299,14 @@ class _Tree:
         return next((self.labels[place] for place in places if place in self.labels), None)
 
 
-def _tree(root: Path) -> _Tree:
+def _tree(
+    root: Path,
+    lists: list,  # text files that are no label files, below `root`
+) -> _Tree:
     "What there is below `root`"
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
-    labels = {name[:-4]: name for name in files_below(root, (".txt",))}
+    labels = {name[:-4]: name for name in files_below(root, (".txt",)) if name not in lists}
     return _Tree(root, files_below(root, IMAGE_SUFFIXES), labels)
 
 # %% ../../nbs/api/data/18_yolo.ipynb #18-yolo-029
@@ -384,7 +383,7 @@ def _places(name: str, bases: list) -> list:
 
 def _may_be_background(tree: _Tree, image: str) -> bool:
     labels = {place.rpartition("/")[0] for place in _label_places(image)}
-    return image.rpartition("/")[0] not in tree.image_folders and bool(labels & tree.label_folders)
+    return not tree.images and bool(labels & tree.label_folders)
 
 
 def _relative(name: str, root: Path, where: str) -> str:
@@ -486,9 +485,9 @@ def _layout_parts(
     found = []
     for where in (root, root / "data"):
         for path in sorted(where.glob("*.[tT][xX][tT]")):
-            word = re.sub(r"[-_]?(19|20)\d\d$", "", path.stem)
-            if is_split_word(word) and not is_hidden(path.name) and _is_list(path):
-                found.append((split_name(word), path.relative_to(root).as_posix()))
+            split = None if is_hidden(path.name) else split_said(path.stem)
+            if split and _is_list(path):
+                found.append((split, path.relative_to(root).as_posix()))
         if found:
             return found
     images, labels = child(root, "images"), child(root, "labels")
@@ -504,7 +503,7 @@ def _split_folders(where: Path, name: str) -> list:  # of (split, folder)
     found = []
     for path in sorted(path for path in where.iterdir() if path.is_dir()):
         cvat = re.fullmatch("obj_(.+)_data", path.name)
-        if split := part_split(f"{cvat[1] if cvat else path.name}/"):
+        if split := split_said(cvat[1] if cvat else path.name):
             inner = child(path, "images")
             kind = inner.name if inner else "images" if child(path, "labels") else ""
             found.append((split, "/".join(filter(None, [name, path.name, kind]))))
@@ -575,7 +574,9 @@ class Yolo(Dataset):
 
     @cached_property
     def _images(self) -> list:
-        return _all_images(_tree(self.root), self._parts[1], told=bool(self.config))
+        root, parts = self._parts
+        tree = _tree(root, [entry for _, entry in parts])
+        return _all_images(tree, parts, told=bool(self.config))
 
     @cached_property
     def index_names(self) -> dict:
@@ -675,12 +676,10 @@ def _say_left_out(tree: _Tree, rows: list, told: bool):
         labels = {image: label for s, image, label in rows if s == split}
         bare = [image for image, label in labels.items() if label is None]
         if 2 * len(bare) > len(labels):
-            places = " or ".join(
-                f"{place}.txt" for place in _label_places(bare[0].rpartition(".")[0])
-            )
+            places = [f"{place}.txt" for place in _label_places(bare[0].rpartition(".")[0])]
             warnings.warn(
-                f"{tree.root}: {len(bare):,} of {len(labels):,} images of {split} have no label file "
-                f"and count as images without objects; the first would be {places}",
+                f"{tree.root}: {len(bare):,} of {len(labels):,} images of {split} have no label "
+                f"file and count as images without objects; no {' or '.join(places)}",
                 stacklevel=2,
             )
 
@@ -689,7 +688,7 @@ def _say_left_out(tree: _Tree, rows: list, told: bool):
 def rows(self: Yolo) -> pd.DataFrame:
     labels, shapes, found = _labels_by_index(self.index_names), _Shapes(), []
     for split, image, path in self._images:
-        objects = read_objects(self.root / path, labels, self.pose, shapes) if path else []
+        objects = read_objects(self.root / path, labels, self.pose, shapes=shapes) if path else []
         found += [(image, labels[i], split, area >= self.min_area) for i, area in objects]
         if not objects:
             found.append((image, None, split, True))
