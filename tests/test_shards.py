@@ -23,10 +23,10 @@ from natural_backdoors.graph.shards import shard_overlaps
 
 # ids and labels that have gone wrong somewhere before
 IDS = st.sampled_from(
-    ["1", "01", "001", "NA", "a,b", 'say "a"', "é", "two\nlines", "x" * 300, " ", "null", "0.1"]
+    ["1", "01", "001", "NA", "a,b", 'say "a"', "é", "two\nlines", "x" * 300, "./1", "null", "0.1"]
 )
 LABELS = st.sampled_from(
-    ["cat", "Cat", "NA", "null", "nan", "<script>", "a, b", 'q"q', "ü", "1", "1.0"]
+    ["cat", "Cat", " cat", "NA", "null", "nan", "<script>", "a, b", 'q"q', "ü", "1", "1.0", ""]
 )
 ROWS = st.lists(st.tuples(IDS, LABELS, st.sampled_from([0, 0.3, 0.5, 1])), min_size=1, max_size=40)
 
@@ -43,7 +43,12 @@ def write(path, rows, header=("image", "label", "Confidence")):
 def by_loops(rows, confidence):
     "Overlaps, verified clean images and the number of images, by sets"
     has, refuted = {}, {}
+    # blanks and spellings mean nothing, and an image without a label is an image
+    rows = [(image.removeprefix("./"), label.strip(), value) for image, label, value in rows]
+    n_images = len({image for image, *_ in rows})
     for image, label, value in rows:
+        if not label:
+            continue
         if value >= confidence and value > 0:
             has.setdefault(image, set()).add(label)
         elif value == 0:
@@ -55,7 +60,7 @@ def by_loops(rows, confidence):
         clean[i, j] = sum(
             a in s and b not in s and b in refuted.get(image, ()) for image, s in has.items()
         )
-    return labels, counts, clean, len(has)
+    return labels, counts, clean, n_images
 
 
 @settings(max_examples=100, deadline=None)

@@ -28,8 +28,9 @@ from scipy import sparse
 from ..base.checks import did_you_mean, is_number, number, whole_number
 from ..base.dask import dask_client
 from ..base.errors import UserError, needs
+from ..base.text import split_name, tidy, tidy_path
 from ..data.classes import class_table
-from ..data.labels import indicator
+from ..data.labels import BLANK_ENDS, ODD_PATH, in_one_spelling, indicator
 from .cooccurrence import MAX_IMAGES, cooccurrence, mirror
 from .overlaps import Overlaps
 
@@ -142,11 +143,11 @@ def columns(
         "split": self.split_column,
         "confidence": self.confidence_column,
     }
-    found = {}
+    found, given = {}, {tidy(name): name for name in header}
     for role, names in roles.items():
-        name = next((n for n in names if n in header), None)
+        name = next((n for n in names if n in given), None)
         if name is not None:
-            found[role] = name
+            found[role] = given[name]
         elif role in ("image", "label"):
             raise UserError(
                 f"{url} has no column {names[0]!r}{did_you_mean(names[0], header)} "
@@ -223,8 +224,10 @@ def _as_codes(column: pa.Array) -> pa.DictionaryArray:
     return column.cast(_CODES)
 
 
-def _missing(column: pa.Array) -> int | None:
-    "The first row without a value"
+def _missing(role: str, column: pa.Array) -> int | None:
+    "The first row without a value that it needs; an image may have no label"
+    if role == "label":
+        return None
     if not pa.types.is_dictionary(column.type):
         bad = ~np.isfinite(column.to_numpy(zero_copy_only=False))
         return int(bad.argmax()) if bad.any() else None
@@ -240,8 +243,17 @@ def _together(chunks: list) -> tuple:  # int32 codes, distinct texts
     if not chunks:
         return np.zeros(0, np.int32), pa.array([], pa.string())
     chunks = pa.chunked_array(chunks).unify_dictionaries().chunks
-    codes = [np.asarray(chunk.indices) for chunk in chunks]
-    return np.concatenate(codes), chunks[0].dictionary
+    codes = np.concatenate([np.asarray(chunk.indices.fill_null(-1)) for chunk in chunks])
+    return codes.astype(np.int32, copy=False), chunks[0].dictionary
+
+
+def _in_order(chunks: list, odd: str, spell) -> tuple:  # int32 codes, distinct texts
+    "The same, with blanks and spellings as everywhere; an empty text is none: -1"
+    codes, texts = _together(chunks)
+    codes, texts, _ = in_one_spelling(codes, texts.cast(pa.large_string()), odd, spell)
+    if (blank := pc.index(texts, "").as_py()) >= 0:
+        codes = np.where(codes == blank, np.int32(-1), codes)
+    return codes, texts.cast(pa.string())
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-022
 def _explain(shard: Shard, rule: Rule):
@@ -279,7 +291,7 @@ def _check_row(row: list, header: list, columns: dict, where: str):
         raise UserError(f"{where}: {len(row)} fields, not {len(header)}; is the file complete?")
     for role, name in columns.items():
         value = row[header.index(name)]
-        if value == "":
+        if value == "" and role != "label":
             raise UserError(f"{where}: no {role}")
         if role == "confidence" and not is_number(value):
             raise UserError(f"{where}: the confidence {value[:60]!r} is not a number")
@@ -308,7 +320,7 @@ def _read_columns(shard: Shard, rule: Rule) -> dict:
             for role, column in batch.items():
                 is_number_column = role == "confidence"
                 column = column.cast(pa.float64()) if is_number_column else _as_codes(column)
-                if (row := _missing(column)) is not None:
+                if (row := _missing(role, column)) is not None:
                     _tell_missing(shard, rule, role=role, row=n + row)
                 found.setdefault(role, []).append(column)
             n += len(column)
@@ -379,15 +391,31 @@ def read_shard(
 ) -> ShardCodes:
     "Read a shard and cut it into parts"
     columns = _columns(shard, rule)
-    image_of, images = _together(columns.pop("image", []))
-    label_of, labels = _together(columns.pop("label", []))
+    image_of, images = _in_order(columns.pop("image", []), ODD_PATH, tidy_path)
+    label_of, labels = _in_order(columns.pop("label", []), BLANK_ENDS, tidy)
     present, keep = _present(columns, rule, len(image_of))
+    keep &= label_of >= 0
     if rule.labels is not None:
-        keep &= np.asarray(pc.is_in(labels, pa.array(rule.labels, pa.string())))[label_of]
+        is_class = np.asarray(pc.is_in(labels, pa.array(rule.labels, pa.string())))
+        keep &= np.append(is_class, False)[label_of]
     counted, splits = _in_split(columns, rule, len(image_of))
     known = labels.take(pa.array(np.unique(label_of[present & keep]))).to_pylist()
     rows = _Rows(image_of, label_of, present)[keep & counted]
+    rows = _with_bare(rows, image_of[counted & ~keep], n_images=len(images))
     return ShardCodes(labels, known, splits=splits, pieces=_cut(images, rows, n_parts))
+
+
+def _with_bare(rows: _Rows, others: np.ndarray, n_images: int) -> _Rows:
+    "A row without a label (-1) for each of the `others` that has no row"
+    bare = np.zeros(n_images, bool)
+    bare[others] = True
+    bare[rows.image_of] = False
+    bare = np.flatnonzero(bare).astype(rows.image_of.dtype)
+    return _Rows(
+        np.append(rows.image_of, bare),
+        np.append(rows.label_of, np.full(len(bare), -1, rows.label_of.dtype)),
+        np.append(rows.present, np.zeros(len(bare), bool)),
+    )
 
 
 def _present(columns: dict, rule: Rule, n: int) -> tuple:  # two arrays of n bools
@@ -404,9 +432,9 @@ def _in_split(columns: dict, rule: Rule, n: int) -> tuple:  # n bools, the split
     if "split" not in columns:
         return np.full(n, rule.split == "train"), ["train"] if n else []
     split_of, found = _together(columns["split"])
-    splits = found.to_pylist()
-    wanted = splits.index(rule.split) if rule.split in splits else -1
-    return split_of == wanted, splits if n else []
+    splits = [split_name(name) for name in found.to_pylist()]
+    wanted = [i for i, name in enumerate(splits) if name == split_name(rule.split)]
+    return np.isin(split_of, wanted), sorted(set(splits)) if n else []
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-034
 def merge_labels(
@@ -453,18 +481,18 @@ def count_part(
     labels, ids = pa.array(merged[0], pa.string()), []
     for of_shard, piece in zip(labels_of, pieces):
         id_of = pc.index_in(of_shard, value_set=labels).fill_null(-1).to_numpy()
-        ids.append(id_of[piece.rows.label_of])
+        ids.append(np.append(id_of, -1)[piece.rows.label_of])
     ids, (rows, n) = np.concatenate(ids), _merged_images(pieces)
     present = np.concatenate([piece.rows.present for piece in pieces])
     x = indicator(rows[present], ids[present], n, len(labels))
-    n_images = int((np.diff(x.indptr) > 0).sum())
     clean = None
     if rule.negatives:
         refuted = ~present & (ids >= 0)
         absent = indicator(rows[refuted], ids[refuted], n, len(labels))
         # a label wins over a verified absence
         clean = cooccurrence(x, sparse.csr_array((absent > x).astype(np.uint8)))
-    return _Counts(n_images, cooccurrence(x, upper=True), clean)
+    # images without a label too
+    return _Counts(n, cooccurrence(x, upper=True), clean)
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-039
 def _add_counts(counts: list) -> _Counts:
@@ -624,7 +652,7 @@ def _check_found(shards: list, splits: list, split: str, n_images: int):
     "A `UserError` if there was nothing to count, or too much"
     if not splits:
         raise UserError(f"no rows in {len(shards)} shards; is {shards[0].url} the right file?")
-    if split not in splits:
+    if split_name(split) not in splits:
         raise UserError(f"the shards have no split {split!r} (they have: {', '.join(splits)})")
     if n_images > MAX_IMAGES:
         raise UserError(f"{n_images:,} images: at most {MAX_IMAGES:,} can be counted")
