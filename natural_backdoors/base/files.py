@@ -161,7 +161,7 @@ def inside_by_tail(
 ) -> Path:
     "The path of `name` below `root`; of one that leads out, the longest end that is a file there"
     if not leads_out(name):
-        return inside(root, name)
+        return inside(root, tidy_path(name))
     # without the parts that lead out: "/", "..", "C:"
     parts = [p for p in tidy_path(name).split("/") if p not in ("", "..") and not _DRIVE.match(p)]
     tails = ["/".join(parts[start:]) for start in range(len(parts))]
