@@ -395,6 +395,15 @@ def test_a_hub_split_without_any_label(tmp_path, suffix):
 
 
 @needs_datasets
+def test_a_hub_split_without_any_object(tmp_path):
+    none = [{"image": "b.jpg", "objects": []}]
+    some = [{"image": "a.jpg", "objects": [{"category": "cat"}, {"category": "dog"}]}]
+    folder = hub(tmp_path / "it", {"train.jsonl": none, "test.jsonl": some})
+    data = HuggingFace(folder, labels="objects.category")
+    assert data.image_counts == {"train": 1, "test": 1} and data.labels == ["cat", "dog"]
+
+
+@needs_datasets
 def test_several_datasets_in_a_hub_folder(tmp_path):
     rows = {"x.csv": [{"A": True, "B": True}], "y.csv": [{"A": True, "C": True}]}
     configs = [{"config_name": name[0], "data_files": name} for name in rows]

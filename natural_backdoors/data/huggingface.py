@@ -266,6 +266,9 @@ def _elements(column: pa.ChunkedArray, path: list, where: str) -> tuple:
         return arrow_flatten(column, tuple(path[1:]))
     except KeyError as e:
         fields, name = e.args[0], path[0]
+        # where all lists of a file are empty, nobody knows that their elements have fields
+        if not fields and pa.types.is_null((found := arrow_flatten(column))[1].type):
+            return found
         remedy = f"say labels={name!r}"
         if fields:
             remedy = f"it has the fields {fields}: say labels='{name}.<field>'"
