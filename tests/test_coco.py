@@ -1,16 +1,22 @@
 "COCO and LVIS files against the json module and plain loops, however spelled, wherever cut"
 
+import gzip
 import json
+import re
 import sys
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
+import writers_coco_hf_fo as writers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.data.check import check_manager
 from natural_backdoors.data.coco import Coco, Lvis, _cut_outlines, read_coco, stream_json
+from natural_backdoors.data.datasets import open_dataset
 
 LISTS = ("images", "annotations", "categories")
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -339,8 +345,6 @@ def test_images_are_downloaded_to_where_they_are_looked_for(tmp_path, monkeypatc
 
 def test_counts_of_real_coco_labels(tmp_path, real_data):
     "15,000 images of COCO, written as the official file: 883 pairs overlap in 10 images, 701 in 15"
-    import gzip
-
     with gzip.open(real_data("coco15k/labels.csv.gz"), "rt", encoding="utf-8") as f:
         rows = [line.rstrip("\n").split(",") for line in f][1:]
     position = {image: n for n, image in enumerate(dict.fromkeys(i for i, _ in rows))}
@@ -362,3 +366,235 @@ def test_counts_of_real_coco_labels(tmp_path, real_data):
     shared = (x.T @ x).toarray()
     pairs = [shared[a, b] for a in range(80) for b in range(a)]
     assert (sum(n >= 10 for n in pairs), sum(n >= 15 for n in pairs)) == (883, 701)
+
+
+# as tools write it
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=80, deadline=None)
+@given(writers.truths(), writers.coco_styles())
+def test_what_is_written_is_read(tmp_path_factory, truth, style):
+    folder = tmp_path_factory.mktemp("written")
+    source, options = writers.write_coco(folder, truth, style)
+    data = open_dataset("coco", source, **options)
+    assert writers.read_back(data) == writers.expected(truth)
+    images = [image for split in data.splits for image in data.label_matrix(split).images]
+    assert {data.src_path(image) for image in images} == writers.image_files(folder)
+
+
+def content(images, marks, **more):
+    "A file with `images` (id -> file name) and `marks` (image id, category name)"
+    names = sorted({name for _, name in marks})
+    return {
+        "images": [{"id": id, "file_name": name} | more for id, name in images.items()],
+        "annotations": [{"image_id": id, "category_id": names.index(n)} for id, n in marks],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(names)],
+    }
+
+
+def put(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def labels_of(data):
+    "image -> labels"
+    found = {}
+    for split in data.splits:
+        m = data.label_matrix(split)
+        for i, image in enumerate(m.images):
+            found[str(image)] = set(m.classes.label[m.matrix[[i]].indices])
+    return found
+
+
+SUBSETS = {"annotations/instances_train.json": "train", "annotations/instances_val.json": "val"}
+PLACES = ["images/{}", "{}", "{}/images", "data/{}", "JPEGImages/{}", "Images/{}"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("case", [str.lower, str.title, str.upper])
+@pytest.mark.parametrize("rooted", [False, True])
+def test_equal_names_in_two_splits(tmp_path, place, case, rooted):
+    "Each image is found in the folder of its own split, and never in that of the other"
+    for file, split in SUBSETS.items():
+        put(tmp_path / file, content({0: "a.jpg", 1: "b.jpg"}, [(0, "cat"), (1, split)]))
+        for name in ("a.jpg", "b.jpg")[: 2 if split == "train" else 1]:
+            put(tmp_path / place.format(case(split)) / name, split)
+    data = Coco(tmp_path, image_root=tmp_path if rooted else None)
+    assert data.image_counts == {"train": 2, "val": 2}
+    assert labels_of(data) == {
+        "train/a.jpg": {"cat"},
+        "train/b.jpg": {"train"},
+        "val/a.jpg": {"cat"},
+        "val/b.jpg": {"val"},
+    }
+    for image in ("train/a.jpg", "train/b.jpg", "val/a.jpg"):
+        assert data.src_path(image).read_text() == image.split("/")[0]
+    assert not data.src_path("val/b.jpg").exists()
+
+
+def test_one_file_name_under_several_ids(tmp_path):
+    names = {1: "a.jpg", 51: "a.jpg", 3: "a.jpg#1", "x": "./a.jpg", 4: "b.jpg"}
+    marks = [(1, "cat"), (51, "hat"), (3, "dog"), ("x", "ox"), (4, "ox")]
+    put(tmp_path / "a.jpg", "")
+    data = Coco(put(tmp_path / "x.json", content(names, marks)))
+    with pytest.warns(UserWarning, match=r"'a.jpg' is given 3 times.*'a.jpg#1#1' and 'a.jpg#51'"):
+        found = labels_of(data)
+    expected = {"a.jpg#1#1": "cat", "a.jpg#51": "hat", "a.jpg#1": "dog", "a.jpg#x": "ox"}
+    assert found == {name: {label} for name, label in (expected | {"b.jpg": "ox"}).items()}
+    assert data.src_path("a.jpg#51") == data.src_path("a.jpg#1#1") == tmp_path / "a.jpg"
+    assert data.src_path("a.jpg#1") == tmp_path / "a.jpg#1"
+
+
+def test_equal_names_within_and_across_splits(tmp_path):
+    for split in ("train", "val"):
+        put(tmp_path / "images" / split / "a.jpg", split)
+        put(tmp_path / f"{split}.json", content({1: "a.jpg", 2: "a.jpg"}, [(1, "cat")]))
+    data = Coco(tmp_path)
+    with pytest.warns(UserWarning, match="'train/a.jpg' is given 2 times.*; so are 2 more"):
+        assert data.image_counts == {"train": 2, "val": 2}
+    assert data.src_path("val/a.jpg#2").read_text() == "val"
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [("0", 0), ("1", 1), ("true", 1), ("False", 0), (" TRUE", 1), (1.0, 1), (None, 0), (False, 0)]
+    + [(value, None) for value in ("yes", "", "2", 2, -1, [], {"a": 1})],
+)
+def test_crowds_as_they_are_written(tmp_path, value, expected):
+    file = content({1: "a.jpg", 2: "b.jpg"}, [(1, "cat"), (2, "cat")])
+    file["annotations"][1]["iscrowd"] = value
+    data = Coco(put(tmp_path / "x.json", file), iscrowd="unsure")
+    if expected is None:
+        with pytest.raises(UserError, match=r"annotations\[1\]: 'iscrowd' is"):
+            data.classes
+    else:
+        assert data.label_matrix().column(0, "class").tolist() == [True, not expected]
+
+
+def test_compressed_official_files(tmp_path):
+    lvis = content({1: "a.jpg"}, [(1, "cat")], neg_category_ids=[])
+    for split in ("train", "val"):
+        lvis["images"][0]["file_name"] = f"{split}.jpg"
+        with zipfile.ZipFile(tmp_path / f"lvis_v1_{split}.json.zip", "w") as archive:
+            archive.writestr(f"lvis_v1_{split}.json", json.dumps(lvis))
+    with pytest.warns(UserWarning, match="no image lists what is absent"):
+        assert Lvis(tmp_path).image_counts == {"train": 1, "val": 1}
+    # beside a compressed copy of it, a file counts once
+    put(tmp_path / "both" / "instances_train2017.json", lvis)
+    packed = gzip.compress(json.dumps(lvis).encode())
+    (tmp_path / "both" / "instances_train2017.json.gz").write_bytes(packed)
+    data = Coco(tmp_path / "both")
+    assert data.image_counts == {"train": 1} and data.image_file("val.jpg").path.startswith("train")
+
+
+@pytest.mark.parametrize(
+    "files, counts",
+    [
+        (["train.json", "val.json", "test.json"], {"train": 1, "test": 1, "val": 1}),
+        (["Train.json", "VALIDATION.json"], {"train": 1, "val": 1}),
+        (["annotations/coco_train.json", "annotations/coco-val.json"], {"train": 1, "val": 1}),
+        (["instances_Train.json", "instances_valid.json"], {"train": 1, "val": 1}),
+        (["instances_train2017.json", "instances_val.json"], {"train": 1, "val": 1}),
+        (["Train/_annotations.coco.json", "DEV/_annotations.coco.json"], {"train": 1, "val": 1}),
+        (["train/a.json", "test/annotations/b.json"], {"train": 1, "test": 1}),
+        (["train.json", "._val.json"], {"train": 1}),
+        (["train.json", "other.json"], None),
+        (["train.json", "training.json"], None),
+        (["train_val.json", "test.json"], None),
+        (["valid/_annotations.coco.json", "val/_annotations.coco.json"], None),
+        (["instances_train2017.json", "instances_train.json"], None),
+        (["train/a.json", "train/b.json"], None),
+    ],
+)
+def test_files_of_a_folder(tmp_path, files, counts):
+    "All are read if each tells another split; else they are listed"
+    for n, file in enumerate(files):
+        put(tmp_path / file, content({1: f"{n}.jpg"}, [(1, "cat")]))
+    if counts:
+        assert Coco(tmp_path).image_counts == counts
+    else:
+        with pytest.raises(UserError, match="give the one to read: ") as e:
+            Coco(tmp_path).classes
+        assert all(Path(file).name in str(e.value) for file in files)
+
+
+def test_a_file_that_is_left_out_is_named(tmp_path):
+    for name in ("train", "default"):
+        file = tmp_path / "annotations" / f"instances_{name}.json"
+        put(file, content({1: f"{name}.jpg"}, [(1, "cat")]))
+    with pytest.warns(UserWarning, match="not read.*instances_default.json"):
+        assert Coco(tmp_path).image_counts == {"train": 1}
+    assert Coco(tmp_path / "annotations" / "instances_default.json").image_counts == {"train": 1}
+
+
+OUTSIDE = ["../../up/a.jpg", "/data/set/a.jpg", "C:\\set\\a.jpg", "s3://bucket/a.jpg"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_that_lead_out(tmp_path, name):
+    "The analysis works; a file is opened only below the folder that is named"
+    inside, beside = tmp_path / "ds" / "photos", tmp_path / "up"
+    put(beside / "a.jpg", "secret")
+    file = put(tmp_path / "ds" / "x.json", content({1: name, 2: "b.jpg"}, [(1, "cat"), (2, "cat")]))
+    (image, other) = Coco(file).label_matrix().images
+    assert other == "b.jpg" and Coco(file).image_counts == {"train": 2}
+    with pytest.raises(UserError, match=r"leads out of the folder .*image_root='...'"):
+        Coco(file).src_path(image)
+    inside.mkdir()
+    with pytest.raises(UserError, match="leads out of the folder .*photos"):
+        Coco(file, image_root=inside).src_path(image)
+    put(inside / "a.jpg", "mine")
+    assert Coco(file, image_root=inside).src_path(image).read_text() == "mine"
+
+
+def test_images_without_annotations_count(tmp_path):
+    file = content({1: "a.jpg", 2: "b.jpg", 3: "c.jpg"}, [(1, "cat"), (1, "hat"), (2, "cat")])
+    file["annotations"][2]["iscrowd"] = "1"
+    path = put(tmp_path / "x.json", file)
+    for iscrowd, second in (("present", {"cat"}), ("unsure", {"cat"}), ("absent", set())):
+        found = labels_of(Coco(path, iscrowd=iscrowd))
+        assert found == {"a.jpg": {"cat", "hat"}, "b.jpg": second, "c.jpg": set()}
+
+
+def test_categories_that_differ_in_blanks(tmp_path):
+    file = content({1: "a.jpg"}, [(1, "cat"), (1, "cat "), (1, "hat\t")])
+    with pytest.warns(UserWarning, match="the category 'cat' is given 2 times.*cat#0' and 'cat#1'"):
+        assert Coco(put(tmp_path / "x.json", file)).labels == ["cat#0", "cat#1", "hat"]
+    # in two files they are one
+    put(tmp_path / "two" / "train.json", content({1: "a.jpg"}, [(1, "cat")]))
+    put(tmp_path / "two" / "val.json", content({1: "b.jpg"}, [(1, " cat")]))
+    with pytest.warns(UserWarning, match="blanks at the ends of 1 label"):
+        assert Coco(tmp_path / "two").labels == ["cat"]
+
+
+def test_lvis_without_negatives(tmp_path):
+    marks = [(1, "cat"), (1, "hat"), (2, "cat")]
+    path = put(tmp_path / "x.json", content({1: "a.jpg", 2: "b.jpg"}, marks))
+    with pytest.warns(UserWarning, match="x.json: no image lists what is absent") as caught:
+        m = Lvis(path).label_matrix()
+    assert m.absent is None and m.column(1, "free").tolist() == [False, True]
+    assert len(caught) == 1
+    # one file of two: nothing is verified in the other, and that is said
+    put(tmp_path / "two" / "val.json", content({3: "c.jpg"}, [(3, "hat")]))
+    full = content({1: "a.jpg", 2: "b.jpg"}, marks, neg_category_ids=[1])
+    put(tmp_path / "two" / "train.json", full)
+    with pytest.warns(UserWarning, match=r"val.json: no image lists.*none of its images counts"):
+        data = Lvis(tmp_path / "two")
+        assert data.label_matrix("train").column(1, "free").tolist() == [False, True]
+    assert not data.label_matrix("val").column(0, "free").any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Lvis(tmp_path / "two" / "train.json").labels == ["cat", "hat"]
+
+
+def test_messages_name_no_place_in_the_code(tmp_path):
+    "One line each"
+    for text in ("", "{", "[]", '{"images": 3}', '{"categories": []}'):
+        path = put(tmp_path / "x.json", text)
+        for data in (Coco(path), Lvis(path)):
+            with pytest.raises(UserError, match=re.escape(str(path))) as e:
+                data.classes
+            assert "\n" not in str(e.value)

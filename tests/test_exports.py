@@ -1,17 +1,23 @@
 "Hugging Face datasets and exports of FiftyOne, against plain loops over their rows and their JSON"
 
+import gzip
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
 import pytest
+import writers_coco_hf_fo as writers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from natural_backdoors import UserError
 from natural_backdoors.base.errors import MissingPackage
+from natural_backdoors.data.datasets import open_dataset
 from natural_backdoors.data.fiftyone import LISTS, FiftyOne
 from natural_backdoors.data.huggingface import HuggingFace
 
@@ -190,6 +196,263 @@ def test_processes_that_read_hugging_face_end_well(tmp_path):
     assert [e.returncode for e in ends] == [0] * 20, [e.stderr for e in ends if e.returncode]
 
 
+@needs_datasets
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@given(writers.truths(), writers.huggingface_styles())
+@settings(QUICK, max_examples=25)
+def test_hugging_face_as_it_is_written(tmp_path_factory, truth, style):
+    folder = tmp_path_factory.mktemp("written")
+    source, options = writers.write_huggingface(folder / "it", truth, style)
+    data = open_dataset("huggingface", source, **options)
+    assert writers.read_back(data) == writers.expected(truth)
+    for name, _, _ in truth:
+        assert data.src_path(f"img/{name}.jpg") == folder / "it" / "img" / f"{name}.jpg"
+
+
+@needs_datasets
+@given(
+    st.lists(st.lists(st.booleans() | st.none(), min_size=3, max_size=3), min_size=1, max_size=5)
+)
+@settings(QUICK, max_examples=25)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_columns_of_true_and_false(rows):
+    "Without labels=, and one or two by name; as bool, 0 and 1, -1 and 1, texts and class labels"
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    kinds = [
+        (Value("bool"), False, True),
+        (Value("int8"), 0, 1),
+        (Value("int64"), -1, 1),
+        (Value("float32"), 0.0, 1.0),
+        (Value("string"), "False", "True"),
+        (ClassLabel(names=["0", "1"]), 0, 1),
+    ]
+    for kind, no, yes in kinds:
+        features = Features(dict.fromkeys("ABC", kind))
+        cells = {
+            name: [None if row[i] is None else yes if row[i] else no for row in rows]
+            for i, name in enumerate("ABC")
+        }
+        part = Dataset.from_dict(cells, features=features)
+        for labels in ("A,B,C", "A,B", "C"):
+            expected = [{n for n, cell in zip("ABC", row) if cell and n in labels} for row in rows]
+            # of a column without any value nobody knows what it is
+            known = [
+                any(row["ABC".index(n)] is not None for row in rows) for n in labels.split(",")
+            ]
+            if not all(known) or not any(expected):
+                continue
+            data = HuggingFace(part, labels=labels)
+            assert data.labels == labels.split(",")
+            assert sorted(map(sorted, found_images(data)["train"].values())) == sorted(
+                map(sorted, expected)
+            )
+        if kind == Value("bool") and any(cell for row in rows for cell in row):
+            assert HuggingFace(part).labels == ["A", "B", "C"]
+
+
+@needs_datasets
+def test_one_column_of_true_and_false_is_a_class(monkeypatch):
+    from datasets import Dataset
+
+    part = Dataset.from_dict({"Smiling": [True, False], "Hat": [True, True]})
+    with pytest.warns(UserWarning, match="column 'Smiling' says yes or no.*Hat too.*multihot"):
+        data = HuggingFace(part, labels="Smiling")
+        assert data.labels == ["Smiling"] and data.image_counts == {"train": 2}
+    with pytest.warns(UserWarning, match="columns Smiling, Hat say yes or no"):
+        assert found_images(HuggingFace(part)) == {
+            "train": {"train-000000": {"Smiling", "Hat"}, "train-000001": {"Hat"}}
+        }
+    # where there is a column 'labels', it is read, and names of classes stay names
+    part = Dataset.from_dict({"labels": [["yes"], ["no"]], "flag": [True, False]})
+    assert HuggingFace(part).labels == ["no", "yes"]
+
+
+@needs_datasets
+@pytest.mark.parametrize(
+    "cells, labels",
+    [
+        ([[0, 1, 1], [1, 0, 0]], [{"1", "2"}, {"0"}]),
+        ([[0.0, 1.0], [1.0, 1.0], None, []], [{"1"}, {"0", "1"}, set(), set()]),
+        ([[True], [False]], [{"0"}, set()]),
+        # numbers of classes: none comes twice, or not in every row as many
+        ([[0, 1], [1, 0]], [{"0", "1"}, {"0", "1"}]),
+        ([[0], [0, 1]], [{"0"}, {"0", "1"}]),
+        ([[0, 2, 2], [1, 1, 0]], [{"0", "2"}, {"0", "1"}]),
+    ],
+)
+def test_lists_of_0_and_1(cells, labels):
+    from datasets import Dataset
+
+    data = HuggingFace(Dataset.from_dict({"labels": cells}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = found_images(data)["train"]
+    assert [found[f"train-{i:06}"] for i in range(len(cells))] == labels
+    is_vector = data._kind(["labels"]) == "vector"
+    assert ["has a 0 or a 1 for each" in str(w.message) for w in caught] == [True] * is_vector
+    with pytest.raises(UserError, match="hold true and false, and not equally many"):
+        HuggingFace(Dataset.from_dict({"labels": [[True], [True, False]]})).labels
+
+
+def hub(folder, files, readme=None):
+    "A folder as the hub has it: name of a file -> its rows"
+    for name, rows in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pd.DataFrame(rows)
+        if path.suffix == ".parquet":
+            table.to_parquet(path)
+        elif path.suffix == ".csv":
+            table.to_csv(path, index=False)
+        else:
+            table.to_json(path, orient="records", lines=True)
+    if readme is not None:
+        (folder / "README.md").write_text(f"---\n{json.dumps(readme)}\n---\n# Card\n")
+    return folder
+
+
+ROW = [{"image": "a.jpg", "labels": ["cat", "dog"]}]
+
+
+@needs_datasets
+def test_hub_folder_is_read_without_network_and_without_its_program(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = hub(tmp_path / "pets", {"data/train-00000-of-00001.parquet": ROW}, {"license": "mit"})
+    for name in ("pets.py", "other.py"):
+        (folder / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.warns(UserWarning, match="the program other.py, pets.py in it is not run"):
+        data = HuggingFace(folder)
+        assert data.labels == ["cat", "dog"]
+    assert data.src_path("train-000000") == folder / "a.jpg" and data.name == "pets"
+    (folder / "data" / "train-00000-of-00001.parquet").unlink()
+    with pytest.raises(UserError, match="the program other.py, pets.py in it is not run") as e:
+        HuggingFace(folder).labels
+    assert "\n" not in str(e.value) and not (tmp_path / "ran").exists()
+
+
+@needs_datasets
+@pytest.mark.parametrize(
+    "place", ["https://host/x.csv", "hf://datasets/o/n/x.csv", "../out.csv", "/etc/x", "zip://x::y"]
+)
+def test_hub_folder_that_names_data_elsewhere(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", lambda *a: pytest.fail("a connection was opened"))
+    hub(tmp_path, {"out.csv": [{"A": True, "B": True}]})
+    for files in (place, [place], [{"split": "train", "path": [place]}], {"train": place}):
+        readme = {"configs": [{"config_name": "default", "data_files": files}]}
+        folder = hub(tmp_path / "it", {"train.parquet": ROW}, readme)
+        with pytest.raises(UserError, match="README.md names data outside of the folder"):
+            HuggingFace(folder).labels
+
+
+@needs_datasets
+@pytest.mark.parametrize(
+    "files, counts",
+    [
+        (["train.parquet", "validation.parquet"], {"train": 1, "val": 1}),
+        (["Train.parquet", "VALIDATION.parquet"], {"train": 1, "val": 1}),
+        (["data/Train-00000-of-00002.parquet", "data/Train-00001-of-00002.parquet"], {"train": 2}),
+        (["Train/x.jsonl", "dev/x.jsonl", "Test/x.jsonl"], {"train": 1, "test": 1, "val": 1}),
+        (["train.jsonl", "._test.jsonl"], {"train": 1}),
+        (["anything.parquet"], {"train": 1}),
+    ],
+)
+def test_splits_of_a_hub_folder(tmp_path, files, counts):
+    data = HuggingFace(hub(tmp_path / "it", dict.fromkeys(files, ROW)))
+    assert data.image_counts == counts
+    for split in data.splits:
+        for image in data.label_matrix(split).images:
+            assert data.src_path(image) == tmp_path / "it" / "a.jpg"
+
+
+@needs_datasets
+def test_hub_folders_of_one_name_and_files_that_change(tmp_path):
+    "What is kept of a folder is not taken for another, nor for what it was before"
+    readme = {"configs": [{"config_name": "default", "data_files": "x.parquet"}]}
+    for n, name in enumerate("abc"):
+        rows = [{"image": "a.jpg", "labels": [name]}] * (n + 1)
+        folder = hub(tmp_path / name / "pets", {"x.parquet": rows}, readme)
+        assert HuggingFace(folder).labels == [name]
+    hub(folder, {"x.parquet": ROW})
+    assert HuggingFace(folder).labels == ["cat", "dog"]
+    assert HuggingFace(tmp_path / "a" / "pets").labels == ["a"]
+
+
+@needs_datasets
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_hub_split_without_any_label(tmp_path, suffix):
+    "Its lists are of nothing, from which the type of labels is not known"
+    none = [{"image": "b.jpg", "labels": []}] * 2
+    folder = hub(tmp_path / "it", {f"train.{suffix}": none, f"test.{suffix}": ROW})
+    assert found_images(HuggingFace(folder)) == {
+        "train": {"train-000000": set(), "train-000001": set()},
+        "test": {"test-000000": {"cat", "dog"}},
+    }
+
+
+@needs_datasets
+def test_a_hub_split_without_any_object(tmp_path):
+    none = [{"image": "b.jpg", "objects": []}]
+    some = [{"image": "a.jpg", "objects": [{"category": "cat"}, {"category": "dog"}]}]
+    folder = hub(tmp_path / "it", {"train.jsonl": none, "test.jsonl": some})
+    data = HuggingFace(folder, labels="objects.category")
+    assert data.image_counts == {"train": 1, "test": 1} and data.labels == ["cat", "dog"]
+
+
+@needs_datasets
+def test_several_datasets_in_a_hub_folder(tmp_path):
+    rows = {"x.csv": [{"A": True, "B": True}], "y.csv": [{"A": True, "C": True}]}
+    configs = [{"config_name": name[0], "data_files": name} for name in rows]
+    folder = hub(tmp_path / "it", rows, {"configs": configs})
+    with pytest.raises(UserError, match=r"holds x, y; name one with config='...'"):
+        HuggingFace(folder).labels
+    with pytest.warns(UserWarning, match="A, C say yes or no"):
+        assert HuggingFace(folder, config="y").labels == ["A", "C"]
+
+
+@needs_datasets
+def test_pictures_beside_metadata(tmp_path, monkeypatch):
+    from PIL import Image
+
+    rows = [{"file_name": "a.png", "labels": ["cat", "ox"]}, {"file_name": "b.png", "labels": []}]
+    for split in ("Train", "test"):
+        hub(tmp_path / "it", {f"{split}/metadata.jsonl": rows})
+        for name in ("a.png", "b.png"):
+            Image.new("RGB", (4, 4)).save(tmp_path / "it" / split / name)
+    # also where nothing may be kept
+    for cache in (str(tmp_path / "cache"), "off"):
+        monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", cache)
+        data = HuggingFace(tmp_path / "it")
+        found = found_images(data)
+        assert sorted(map(sorted, found["train"].values())) == [[], ["cat", "ox"]]
+        paths = {
+            str(data.src_path(i).relative_to(tmp_path / "it")) for s in found for i in found[s]
+        }
+        assert paths == {"Train/a.png", "Train/b.png", "test/a.png", "test/b.png"}
+
+
+@needs_datasets
+def test_paths_of_hugging_face_images(tmp_path):
+    from datasets import Dataset
+
+    part = Dataset.from_dict(
+        {"image": ["..\\up\\a.jpg", "C:\\up\\a.jpg", ".\\x\\b.jpg"], "labels": [["cat"]] * 3}
+    )
+    (tmp_path / "a.jpg").touch()
+    data = HuggingFace(part, image_root=tmp_path, id="image")
+    images = data.label_matrix().images
+    assert list(images) == ["../up/a.jpg", "C:/up/a.jpg", "x/b.jpg"]
+    expected = [tmp_path / "a.jpg", tmp_path / "a.jpg", tmp_path / "x" / "b.jpg"]
+    assert [data.src_path(image) for image in images] == expected
+    for image in images[:2]:
+        with pytest.raises(UserError, match="leads out of the folder .*image_root='...'"):
+            HuggingFace(part, id="image").src_path(image)
+
+
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingPackage, match=r"pip install 'natural_backdoors\[huggingface\]'"):
@@ -239,11 +502,10 @@ def test_fiftyone_samples(folder, rows, kind, tagged):
         for i, (labels, tag) in enumerate(rows)
         for l in (labels[:1] if kind == "Classification" else labels)
     ]
-    data = FiftyOne(
-        folder / "samples.json", field="found", split_tags="train,val" if tagged else ()
-    )
+    data = FiftyOne(folder / "samples.json", field="found", split_tags=None if tagged else ())
     if expected:
         assert found_rows(data) == expected
+        assert sum(data.image_counts.values()) == len(rows)
     else:
         with pytest.raises(UserError, match="has no labels"):
             data.rows()
@@ -328,3 +590,118 @@ def test_cut_off_json(folder, cut):
     (folder / "cut.json").write_text(text[:-cut])
     with pytest.raises(UserError, match="is it complete"):
         FiftyOne(folder / "cut.json").rows()
+
+
+@given(writers.truths(), writers.fiftyone_styles())
+@settings(QUICK, max_examples=80)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_fiftyone_as_it_is_written(tmp_path_factory, truth, style):
+    folder = tmp_path_factory.mktemp("written")
+    source, options = writers.write_fiftyone(folder, truth, style)
+    data = open_dataset("fiftyone", source, **options)
+    assert writers.read_back(data) == writers.expected(truth)
+    images = [image for split in data.splits for image in data.label_matrix(split).images]
+    assert {data.src_path(image) for image in images} == writers.image_files(folder)
+
+
+def export(path, samples):
+    "A file samples.json; samples: (file path, tags, labels)"
+    found = [
+        {"filepath": file, "tags": tags, "ground_truth": labels} for file, tags, labels in samples
+    ]
+    path.write_text(json.dumps({"samples": found}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "tags, counts",
+    [
+        ([["train"], ["Validation", "seen"], ["TEST"]], {"train": 1, "test": 1, "val": 1}),
+        ([["train"], ["Train", "training"], ["dev"]], {"train": 2, "val": 1}),
+        ([["seen"], [], ["good"]], {"train": 3}),
+        ([["train"], [], ["test"]], "sample 1 .* has no tag of test, train"),
+        ([["train"], ["train", "val"], ["val"]], "sample 1 .* has more than one tag"),
+    ],
+)
+def test_splits_of_fiftyone_are_tags(tmp_path, tags, counts):
+    samples = [(f"{n}.jpg", found, ["cat"]) for n, found in enumerate(tags)]
+    path = export(tmp_path / "samples.json", samples)
+    if isinstance(counts, dict):
+        assert FiftyOne(path).image_counts == counts
+    else:
+        with pytest.raises(UserError, match=counts + r".*split_tags='...'.*split_tags=''"):
+            FiftyOne(path).labels
+    # the remedy
+    assert FiftyOne(path, split_tags="").image_counts == {"train": 3}
+
+
+def test_paths_and_hidden_files_of_fiftyone(tmp_path):
+    names = ["data\\a.jpg", "./data/b.jpg", "/old/place/data/c.jpg", "D:\\old\\d.jpg", "../e.jpg"]
+    (tmp_path / "samples").mkdir()
+    for n, name in enumerate(names):
+        value = {"filepath": name, "tags": [], "ground_truth": ["cat"] if n else None}
+        packed = gzip.compress(json.dumps(value).encode())
+        (tmp_path / "samples" / f"{n}.json.gz").write_bytes(packed)
+        (tmp_path / "samples" / f"._{n}.json.gz").write_bytes(b"\x00\x05")
+    data = FiftyOne(tmp_path)
+    a, b, c, d, e = images = sorted(data.label_matrix().images, key=lambda image: image[-5])
+    assert images == [
+        "data/a.jpg",
+        "data/b.jpg",
+        "/old/place/data/c.jpg",
+        "D:/old/d.jpg",
+        "../e.jpg",
+    ]
+    assert found_images(data)["train"]["data/a.jpg"] == set()
+    assert data.src_path(a) == tmp_path / "data" / "a.jpg" and str(data.src_path(c)) == c
+    for image in (d, e):
+        with pytest.raises(UserError, match="leads out of the folder .*image_root='...'"):
+            data.src_path(image)
+    for name in ("data/c.jpg", "d.jpg", "e.jpg"):
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "new" / name).touch()
+    moved = FiftyOne(tmp_path, image_root=tmp_path / "new")
+    found = [str(moved.src_path(image).relative_to(tmp_path / "new")) for image in (c, d, e)]
+    assert found == ["data/c.jpg", "d.jpg", "e.jpg"]
+
+
+YES_NO = [("True", "False"), ("1", "0"), ("true", "false"), (True, False), (1, 0)]
+
+
+@pytest.mark.parametrize("yes, no", YES_NO)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_fields_that_say_yes_or_no(tmp_path, yes, no, wrapped):
+    "They are a class each, and never two classes called True and False"
+    if wrapped:
+        yes, no = ({"_cls": "Classification", "label": str(value)} for value in (yes, no))
+    rows = [(yes, yes), (yes, no), (no, None)]
+    samples = [{"filepath": f"{n}", "hat": a, "smile": b} for n, (a, b) in enumerate(rows)]
+    path = tmp_path / "samples.json"
+    path.write_text(json.dumps({"samples": samples}))
+    with pytest.warns(UserWarning, match="fields hat, smile say yes or no"):
+        found = found_images(FiftyOne(path, field="hat,smile"))
+    assert found == {"train": {"0": {"hat", "smile"}, "1": {"hat"}, "2": set()}}
+
+
+@pytest.mark.parametrize("pair", [["0", "1"], ["True", "False"], ["false", "true"]])
+def test_lists_that_say_yes_or_no(tmp_path, pair):
+    "Refused in one line, with a remedy that works"
+    content = {"labels": {"a": pair[0], "b": pair[1], "c": pair}}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    export(tmp_path / "samples.json", [("a", [], pair), ("b", [], pair[:1])])
+    pd.DataFrame({"label": pair, "name": ["cat", "dog"]}).to_csv(
+        tmp_path / "names.csv", index=False
+    )
+    for file in ("labels.json", "samples.json"):
+        with pytest.raises(UserError, match="say what they stand for with names=") as e:
+            FiftyOne(tmp_path / file).labels
+        assert "\n" not in str(e.value)
+        for names in (dict(zip(pair, ["cat", "dog"])), tmp_path / "names.csv"):
+            data = FiftyOne(tmp_path / file, names=names)
+            assert sorted(data.classes.name) == ["cat", "dog"]
+
+
+def test_one_image_in_several_samples(tmp_path):
+    path = export(tmp_path / "samples.json", [("a", [], ["x"]), ("./a", [], ["y"]), ("b", [], [])])
+    with pytest.warns(UserWarning, match="the image 'a' comes more than once"):
+        assert found_images(FiftyOne(path)) == {"train": {"a": {"x", "y"}, "b": set()}}

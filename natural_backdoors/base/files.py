@@ -136,7 +136,7 @@ def inside(
     path = root / text
     # by spelling, so that a link inside the folder may point to where the data really is
     is_below = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
-    if not text or "\0" in text or not is_below or _DRIVE.match(text):
+    if not text or "\0" in text or not is_below or "://" in text or _DRIVE.match(text):
         advice = f"; {remedy}" if remedy else ""
         raise UserError(f"the file name {text!r} leads out of the folder {root}{advice}")
     return path
@@ -161,7 +161,7 @@ def inside_by_tail(
 ) -> Path:
     "The path of `name` below `root`; of one that leads out, the longest end that is a file there"
     if not leads_out(name):
-        return inside(root, name)
+        return inside(root, tidy_path(name))
     # without the parts that lead out: "/", "..", "C:"
     parts = [p for p in tidy_path(name).split("/") if p not in ("", "..") and not _DRIVE.match(p)]
     tails = ["/".join(parts[start:]) for start in range(len(parts))]

@@ -777,10 +777,8 @@ def _outer_path(self: Coco, name: str) -> Path:
         return inside_by_tail(self.image_root, name)
     # from the annotations/ folder, "../images/1.jpg" does not lead out of the dataset
     path = Path(os.path.normpath(self.parts[0].path.parent / name))
-    if not Path(name).is_absolute() and os.path.abspath(path) != os.path.abspath(self.root):
-        if Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self.root)):
-            return path
-    return inside(self.root, name, IMAGE_ROOT)
+    below = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self.root))
+    return path if name.startswith("..") and below else inside(self.root, name, IMAGE_ROOT)
 
 
 @patch

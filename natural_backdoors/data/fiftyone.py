@@ -148,8 +148,8 @@ def _refuse_yes_or_no(labels, origin: str):
         names = ", ".join(f"{label!r}: '...'" for label in known)
         raise UserError(
             f"{origin} has no labels but {listed(map(repr, known))}, which say whether something "
-            f"is there, and not what; say what they stand for with names={{{names}}}, or a file with "
-            "the columns label and name"
+            f"is there, and not what; say what they stand for with names={{{names}}}, or a file "
+            "with the columns label and name"
         )
 
 # %% ../../nbs/api/data/21_fiftyone.ipynb #21-fiftyone-022

@@ -6,6 +6,7 @@
 __all__ = ['class_names', 'HuggingFace']
 
 # %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-003
+import glob
 import hashlib
 import re
 import tempfile
@@ -23,18 +24,19 @@ import pyarrow.compute as pc
 import yaml
 from fastcore.basics import patch
 
-from ..base.cache import cache_folder
+from ..base.cache import cache_folder, stamp
 from ..base.checks import did_you_mean
 from ..base.errors import UserError, needs
 from natural_backdoors.base.files import (
     IMAGE_ROOT,
     atomic_path,
+    hash_of,
     inside,
     inside_by_tail,
     leads_out,
     read_text,
 )
-from ..base.text import is_split_word, split_name, tidy, tidy_path
+from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset
 from .images import picture_suffix
 from natural_backdoors.data.table import (
@@ -147,23 +149,50 @@ def _not_run(folder: Path) -> str:
     return f"the program {listed(programs)} in it is not run" if programs else ""
 
 
+def _fingerprint(folder: Path) -> str:
+    "What tells a folder, and the state of its files, from another"
+    # `datasets` goes by the name of the folder and the patterns of its files alone, and would give
+    # what it has read before
+    files = [f for f in folder.rglob("*") if not is_hidden(f.name) and f.is_file()]
+    return hash_of(str(folder.absolute()), sorted(map(stamp, files))).hexdigest()[:24]
+
+
 def _read_folder(hf, folder: Path, config: str | None, cache: Path):
     "The dataset in `folder`, of files as the hub has them"
     files = None if _configured(folder) else _data_files(folder)
     # the last part of the path is not the name of the folder: a program of that name, which
     # `datasets` would look for, is left alone
-    options = {"name": config, "data_files": files, "cache_dir": str(cache)}
-    builder = hf.load_dataset_builder(f"{folder.absolute()}/.", **options)
+    path, place = f"{folder.absolute()}/.", str(cache / _fingerprint(folder))
+    options = {"name": config, "data_files": files, "cache_dir": place}
+    builder = hf.load_dataset_builder(path, **options)
     kind = type(builder).__module__.split(".")[-1]
     if kind not in _READ:
         raise UserError(
             f"{folder} holds data of the kind {kind}, which is not read; load it with "
             "datasets.load_dataset and save it with save_to_disk"
         )
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+        found = builder.as_dataset()
+    except hf.exceptions.DatasetGenerationError:
+        if len(builder.config.data_files) == 1:
+            raise
+        found = _split_by_split(hf, builder, options | {"path": path})
     if said := _not_run(folder):
         warnings.warn(f"{folder}: {said}", stacklevel=2)
-    return builder.as_dataset()
+    return found
+
+
+def _split_by_split(hf, builder, options: dict):
+    "The splits of `builder`, each read by itself"
+    # together all have the types of the first, which are not known where its lists are all empty
+    found = hf.DatasetDict()
+    for split, files in builder.config.data_files.items():
+        only = {str(split): [glob.escape(file) for file in files]}
+        one = hf.load_dataset_builder(**options | {"name": None, "data_files": only})
+        one.download_and_prepare()
+        found |= one.as_dataset()
+    return found
 
 
 def _open_folder(hf, folder: Path, config: str | None, cache: Path):
@@ -237,6 +266,9 @@ def _elements(column: pa.ChunkedArray, path: list, where: str) -> tuple:
         return arrow_flatten(column, tuple(path[1:]))
     except KeyError as e:
         fields, name = e.args[0], path[0]
+        # where all lists of a file are empty, nobody knows that their elements have fields
+        if not fields and pa.types.is_null((found := arrow_flatten(column))[1].type):
+            return found
         remedy = f"say labels={name!r}"
         if fields:
             remedy = f"it has the fields {fields}: say labels='{name}.<field>'"
@@ -286,6 +318,8 @@ def _is_mark(columns: list) -> bool:  # a `_Column` for each split
     "Whether a column says of one class if it is there"
     if any(column.is_list for column in columns):
         return False
+    if all(pa.types.is_boolean(column.elements.type) for column in columns):
+        return True
     if any(column.names for column in columns):
         values = {tidy(name).lower() for column in columns for name in column.names or []}
     else:
