@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.json_stream import _cut_outlines, stream_json
 from natural_backdoors.data.check import check_manager
-from natural_backdoors.data.coco import Coco, Lvis, _cut_outlines, read_coco, stream_json
+from natural_backdoors.data.coco import Coco, Lvis, read_coco
 from natural_backdoors.data.datasets import open_dataset
 
 LISTS = ("images", "annotations", "categories")

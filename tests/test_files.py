@@ -56,6 +56,9 @@ def test_a_name_that_stays_inside_is_taken_as_it_is(root, parts):
     name = "/".join(parts)
     if leads_out(name):
         assert os.path.normpath(name).startswith("..")
+    elif os.path.normpath(name) == ".":
+        with pytest.raises(UserError, match="leads out"):
+            inside_by_tail(root, name)
     else:
         assert os.path.normpath(inside_by_tail(root, name)) == os.path.normpath(root / name)
 

@@ -234,7 +234,7 @@ def test_links_lead_to_files(nb):
 CLOSED = {
     "cli.commands:COMMANDS",  # of the program
     "data.painting:OBJECTS",  # what the drawn scenes are made of
-    "data.table:OPENERS",  # compressed files that are read
+    "base.files:COMPRESSED",  # compressed files that are read
     "paper.miniatures:MINIATURES",  # stand-ins of the published experiments
 }
 # what graph.centrality puts together, engine by engine

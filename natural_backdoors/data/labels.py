@@ -319,7 +319,8 @@ def _say_changes(what: str, changed: dict, who: str):
         n = sum(was != was.strip() for was in changed)
         several = "s" if n > 1 else ""
         warnings.warn(
-            f"{who}: blanks at the ends of {n:,} {what}{several} are left out, as in {_short(blank)}",
+            f"{who}: blanks at the ends of {n:,} {what}{several} are left out, as in "
+            f"{_short(blank)}",
             stacklevel=2,
         )
 
@@ -329,8 +330,8 @@ def _say_merged(before: int, texts: pa.Array, changed: dict, who: str):
     if len(texts) < before:
         was = next(iter(changed))
         warnings.warn(
-            f"{who}: {before - len(texts):,} more spellings of images than images; {_short(was)} and "
-            f"{_short(changed[was])} are one",
+            f"{who}: {before - len(texts):,} more spellings of images than images; {_short(was)} "
+            f"and {_short(changed[was])} are one",
             stacklevel=2,
         )
 
