@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from natural_backdoors import TableDataset, UserError
 from natural_backdoors.base.text import unquoted
+from natural_backdoors.data.label_table import LabelTable
 from natural_backdoors.data.multihot import CelebA, MultiHot
-from natural_backdoors.data.table import LabelTable, split_cells
+from natural_backdoors.data.table import split_cells
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 # what breaks readers of tables: separators, quotes, line breaks, markup, numbers, scripts

@@ -23,6 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 from fastcore.basics import patch
+from natural_backdoors.data.label_table import (
+    arrow_categorical,
+    arrow_flatten,
+    categorical,
+    given_names,
+    listed,
+    shown,
+)
 
 from ..base.cache import cache_folder, stamp
 from ..base.checks import did_you_mean
@@ -39,14 +47,6 @@ from natural_backdoors.base.files import (
 from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset
 from .images import picture_suffix
-from natural_backdoors.data.table import (
-    arrow_categorical,
-    arrow_flatten,
-    categorical,
-    given_names,
-    listed,
-    shown,
-)
 
 # %% ../../nbs/api/data/20_huggingface.ipynb #20-huggingface-006
 def _hugging_face():

@@ -17,17 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-
-from ..base.checks import choice, did_you_mean
-from ..base.errors import UserError
-from ..base.files import read_text
-from ..base.text import tidy
-from .datasets import Dataset
-from natural_backdoors.data.table import (
+from natural_backdoors.data.label_table import (
     LabelTable,
     categorical,
     file_of_image,
-    find_split,
     folder_of_images,
     given_names,
     lines,
@@ -35,11 +28,17 @@ from natural_backdoors.data.table import (
     scan_table,
     scan_text,
     shown,
-    split_columns,
     text_categorical,
     whole_records,
     words,
 )
+
+from ..base.checks import choice, did_you_mean
+from ..base.errors import UserError
+from ..base.files import read_text
+from ..base.text import tidy
+from .datasets import Dataset
+from .table import find_split, split_columns
 
 # %% ../../nbs/api/data/19_multihot.ipynb #19-multihot-006
 _EMPTY = 2
