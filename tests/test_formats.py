@@ -8,6 +8,7 @@ import shutil
 import warnings
 
 import pytest
+import writers_coco_hf_fo as others
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from writers_tables import (
@@ -23,7 +24,7 @@ from writers_voc_yolo import truths, voc_styles, write_voc, write_yolo, yolo_sty
 from natural_backdoors.data.datasets import open_dataset
 from natural_backdoors.graph.overlaps import count_overlaps
 
-MANY = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,12 @@ FORMATS = {
     "voc": (voc_styles(), in_folder(write_voc, {"splits": "official"})),
     "yolo": (yolo_styles(), in_folder(write_yolo, {})),
     "openimages": (openimages_styles(), write_openimages),
+}
+# of these, images are told apart by the stem of their file
+BY_STEM = {
+    "coco": (others.coco_styles(), others.write_coco),
+    "huggingface": (others.huggingface_styles(), others.write_huggingface),
+    "fiftyone": (others.fiftyone_styles(), others.write_fiftyone),
 }
 
 
@@ -87,5 +94,25 @@ def test_what_is_written_is_read(tmp_path, kind, truth, data):
         dataset = open_dataset(kind, where, **options)
         assert read_back(dataset) == expected
         # and all of its images are counted, those without a label too
+        for split, images in expected.items():
+            assert count_overlaps(dataset.label_matrix(split)).n_images == len(images)
+
+
+@pytest.mark.parametrize("kind", BY_STEM)
+@MANY
+@given(truth=truths(), data=st.data())
+def test_what_is_written_is_read_by_stem(tmp_path, kind, truth, data):
+    if kind == "huggingface":
+        pytest.importorskip("datasets")
+    styles, write = BY_STEM[kind]
+    folder = tmp_path / "dataset"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        where, options = write(folder, truth, data.draw(styles))
+        dataset = open_dataset(kind, where, **options)
+        expected = others.expected(truth)
+        assert others.read_back(dataset) == expected
         for split, images in expected.items():
             assert count_overlaps(dataset.label_matrix(split)).n_images == len(images)

@@ -450,7 +450,9 @@ def test_image_labels_equal_plain_loops(
             present.add((i, l))
     absent = {
         # an image of which no label counts is an image all the same
-        (i, l) for i, l in no - yes if l in {l for _, l in present}
+        (i, l)
+        for i, l in no - yes
+        if l in {l for _, l in present}
     }
     data = OpenImagesLabels(root, source=source, confidence=confidence)
     if not present:
