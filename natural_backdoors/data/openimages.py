@@ -97,12 +97,12 @@ FILES = {  # kind -> addresses below `annotations_url`; the file name is the las
 ANNOTATIONS = "https://storage.googleapis.com/openimages"
 IMAGES = "https://open-images-dataset.s3.amazonaws.com"
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-012
+
 def file_names(addresses: list) -> list:
     "The file names of `addresses`, each once"
     return list(dict.fromkeys(a.rpartition("/")[2] for a in addresses))
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-013
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-012
 def find_file(
     root: Path,  # the dataset's folder
     kind: str,  # a key of `files`
@@ -123,7 +123,7 @@ def find_file(
         f"{ANNOTATIONS}/{files[kind][0]}, and download() (--download_dataset) fetches it"
     )
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-014
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-013
 def read_descriptions(
     path: Path,  # `label,name` rows, with or without a header
 ) -> dict:  # label -> name
@@ -141,7 +141,7 @@ def read_descriptions(
         raise UserError(f"{path}, line {rows.line_num}: {e}") from e
     return names
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-018
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-017
 FLAGS = {
     "drop_group_of": "IsGroupOf",
     "drop_depiction": "IsDepiction",
@@ -151,7 +151,7 @@ FLAGS = {
 }  # option -> column of 1, 0 and -1
 _PURPOSES = {"trigger": ("as_trigger",), "class": ("as_class",), "both": ("as_trigger", "as_class")}
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-019
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-018
 def _box_marks(
     drop: dict,  # column of a flag -> "trigger", "class" or "both"
     min_area: float = 0,  # share of the image
@@ -169,7 +169,7 @@ def _box_marks(
             keep.setdefault(mark, []).append(area >= min_area)
     return {mark: pl.all_horizontal(rules) for mark, rules in keep.items()}, (*drop, *sides)
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-024
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-023
 class OpenImagesFolder(Dataset):
     "The images of Open Images in `train`, `validation` and `test`; what its managers share"
 
@@ -202,7 +202,7 @@ class OpenImagesFolder(Dataset):
 
         return Remote(f"{self.images_url}/{quote(self._below(image))}", self._below(image))
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-026
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-025
 class OpenImages(OpenImagesFolder):
     "Open Images box annotations on disk (versions 4 to 7)"
 
@@ -294,7 +294,7 @@ class OpenImages(OpenImagesFolder):
         filters = [find_file(self.root, kind) for kind in kinds]
         return [*self.box_files.values(), *filters, *self._verified_files().values()]
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-027
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-026
 def _purpose(option: str, value) -> str:
     "The purpose that an option names"
     if value is True:
@@ -302,7 +302,7 @@ def _purpose(option: str, value) -> str:
     lookup(f"value of {option}", value, _PURPOSES)
     return value
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-028
+
 def _box_files(root: Path, class_filter: bool) -> dict:  # folder of the images -> box file
     "The box files that are there"
     there = {s: find_file(root, s, required=False) for s in ("train", "validation", "test")}
@@ -327,7 +327,7 @@ def _verified_files(self: OpenImages) -> dict:  # folder of the images -> file o
         return {}
     return {s: find_file(self.root, f"verified {s}") for s in self.box_files}
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-029
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-027
 @patch
 def _kept_labels(self: OpenImages, parts: dict) -> pa.Array:
     "The labels that pass the class filter"
@@ -348,7 +348,7 @@ def _kept_labels(self: OpenImages, parts: dict) -> pa.Array:
         "OpenImages(..., class_filter=False) keeps every class"
     )
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-030
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-028
 def _not_present(absent: Pairs, present: Pairs, who: str) -> Pairs:  # with the codes of `present`
     "The `absent` pairs of known images and labels; those that are `present` too get a warning"
     image, label = (
@@ -372,7 +372,7 @@ def _not_present(absent: Pairs, present: Pairs, who: str) -> Pairs:  # with the 
         present.images, present.labels, image[keep].astype(np.int32), label[keep].astype(np.int32)
     )
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-032
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-030
 _SIDES = {
     "XMin": "x0",
     "YMin": "y0",
@@ -403,14 +403,14 @@ def read_boxes(
         }
     )
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-033
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-031
 @patch
 def boxes(self: OpenImages, images) -> pd.DataFrame | None:
     wanted = image_set(images)
     found = [b for path in self.box_files.values() if (b := read_boxes(path, wanted)) is not None]
     return as_boxes(pd.concat(found), self) if found else None
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-035
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-033
 def hierarchy_relations(
     tree: dict,  # {"LabelName": ..., "Subcategory": [...], "Part": [...]}
 ) -> set:  # of (label, other, "parent" or "part"): `other` is above `label`
@@ -437,7 +437,7 @@ def related(self: OpenImages) -> pd.DataFrame | None:
         raise UserError(f"{path}: {e}") from e
     return as_relations(hierarchy_relations(tree), self)
 
-# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-039
+# %% ../../nbs/api/data/11_openimages.ipynb #11-openimages-037
 def missing_files(root: Path, kinds: list, url: str, files: dict = FILES) -> list:  # of Remote
     "The files to download so that there is one of each of `kinds` in `root`"
     from natural_backdoors.data.download import Remote
