@@ -117,7 +117,7 @@ def _answer(question: Question, chosen, bound: int, settled: bool) -> Answer:
     value = int(question.objectives[0, chosen].sum())
     return Answer(chosen, value, bound=max(int(bound), value), settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-019
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-018
 _DENSE = 1500  # a product of matrices this large is quicker on sparse ones
 
 
@@ -140,7 +140,7 @@ def undominated(question: Question) -> np.ndarray:  # positions, ascending
             return left
         left = np.delete(left, np.unique(out))
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-022
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-021
 def components(
     question: Question,
     ids: np.ndarray,  # the classes that are left
@@ -156,7 +156,7 @@ def components(
     parts = np.split(ids[order], np.flatnonzero(np.diff(which[order])) + 1)
     return sorted(parts, key=len)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-025
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-024
 def clique_cover(
     question: Question,
 ) -> list:  # lists of positions; every conflict is inside one of them
@@ -198,7 +198,7 @@ def clique_bound(question: Question) -> int:  # in the first objective
         heaviest.append(most)
     return sum(sorted(heaviest, reverse=True)[: question.limit])
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-028
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-027
 class _Place:
     "An independent set that classes are let into; what conflicts with them leaves"
 
@@ -259,7 +259,7 @@ class _Place:
 
 _REST = 7  # steps for which a class that has left is no better than others
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-029
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-028
 def _walk(
     question: Question,
     random: np.random.Generator,
@@ -284,7 +284,7 @@ def _walk(
             break
     return chosen
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-032
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
 def _branches(bits: list, values: list, free: int, room: int) -> list:
     "The classes of `free` as (bound, class): up to this one, at most `room` of them add no more"
     found, most = [], 0
@@ -307,7 +307,7 @@ def _branches(bits: list, values: list, free: int, room: int) -> list:
             total -= heaviest.pop(0)
     return found
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-033
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-032
 class _Branching:
     "Branch and bound that can be interrupted, and goes on where it was"
 
@@ -364,7 +364,7 @@ class _Branching:
         bound >>= self.question.shift
         return _answer(self.question, self.chosen, bound=bound, settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-033
 _FIRST = 0.1  # seconds: what branching has not settled by then is hard for it
 
 
@@ -387,7 +387,7 @@ def _within(seconds: float, deadline: float) -> float:  # a deadline
     now = time.monotonic()
     return now + min(seconds, max(deadline - now, 0) / 4)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-035
+
 def _apart(
     question: Question,
     parts: list,  # its components, as arrays of positions
@@ -407,7 +407,7 @@ def _apart(
         bound, settled = bound + max(found.bound, found.value), settled and found.settled
     return _answer(question, chosen, bound=bound, settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-038
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
 @dataclass
 class Program:
     "Rows that the chosen classes obey, and the classes already decided"
@@ -443,7 +443,7 @@ def clique_program(question: Question) -> Program:
         program.require(np.ones(m), -np.inf, question.limit)
     return program
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
+
 def _csc(rows):
     "`rows` with the 32-bit indices that HiGHS wants"
     rows = sparse.csc_array(rows)
@@ -462,7 +462,7 @@ class Relaxed:
     spare: np.ndarray
     prices: np.ndarray  # of each row
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-040
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
 def relax(
     program: Program,
     worth: np.ndarray,  # m: of each class
@@ -497,7 +497,7 @@ def relax(
 def _allowed(seconds: float) -> float:
     return max(min(seconds, 1e6), 1e-3)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-044
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-041
 def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
     "The best whole-numbered choice (None: none found in time) and a bound"
     open, x = program.open, program.low.copy()
@@ -525,7 +525,7 @@ def _narrow(program: Program, relaxed: Relaxed, slack: float):
     full = relaxed.prices > slack
     program.least[full] = program.most[full]
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-045
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-042
 def maximize(
     program: Program,  # narrowed, if a maximum is proven, to the choices that reach it
     worth: np.ndarray,  # m whole numbers
@@ -559,7 +559,7 @@ def maximize(
             program.require(worth, bound)
     return x, bound
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-045
 def remainder(
     question: Question,
     program: Program,  # narrowed
@@ -572,7 +572,7 @@ def remainder(
         ids = ids[:0]
     return ids, question.part(ids, room)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-050
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
@@ -629,7 +629,7 @@ class _Run:
         asked = question.objectives[: len(self.bounds) - 1]
         return self.best is None or np.array_equal(asked @ x.astype(np.int64), asked @ self.best)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-051
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
 _DIGITS = 12  # binary digits asked at a time
 _SMALL = 100  # components of up to this number of classes are branched over
 
@@ -669,7 +669,7 @@ def _ask_all(run: _Run) -> bool:
             program.low[open] = program.high[open] = run.best[open]
     return settled
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-054
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-051
 def _turns(question: Question, chosen: np.ndarray, deadline: float) -> tuple:
     "Seconds of the first turn of programs and of branching, if `chosen` is the best set known"
     seconds = _within(np.inf, deadline) - time.monotonic()

@@ -86,7 +86,7 @@ class Explanation:
         pair = f"{self.cls['name']!r} with the trigger {self.trigger['name']!r}"
         if self.chosen:
             return f"{pair}: chosen, {self.overlaps:,} images show both"
-        return "\n".join(f"{pair}: not chosen\n{self._why()}".splitlines())
+        return f"{pair}: not chosen\n{self._why()}"
 
     def _why(self) -> str:
         "A line for each reason, and one for what would admit the class"
@@ -94,7 +94,8 @@ class Explanation:
             return f"- {self.reasons[0]}"
         lines = [f"- {reason.said_alone()}" for reason in self.reasons]
         if self.admit:
-            lines.append(f"- admitted by {in_words(self.admit)}, all of it together")
+            together = ", all of it together" if len(self.admit) > 1 else ""
+            lines.append(f"- admitted by {in_words(self.admit)}{together}")
         elif any(reason.is_final for reason in self.reasons):
             lines.append("- no threshold would admit it")
         return "\n".join(lines)
