@@ -1,7 +1,11 @@
 "Exact class sets: against every set there is, against each other, and on real labels"
 
+import time
+
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.optimize import LinearConstraint, milp
 
 from natural_backdoors import TableDataset, UserError
 from natural_backdoors.base.random import rng
@@ -11,6 +15,8 @@ from natural_backdoors.graph.overlaps import count_overlaps
 from natural_backdoors.sets.class_sets import FINDERS, best_of_draws, conflicts, maximum_set
 from natural_backdoors.sets.independent_sets import (
     SOLVERS,
+    _Branching,
+    _walk,
     ask,
     by_branching,
     by_programs,
@@ -195,6 +201,104 @@ def test_solvers_agree():
             check(conflict, a, options["weights"], options["max_classes"])
         assert all(a.optimal and a.settled for a in answers)
         assert len({tuple(a.chosen) for a in answers}) == 1, seed
+
+
+def weighted_case(seed, m):
+    "Conflicts at random, in clusters, or of what is common; weights alike, or few of them heavy"
+    draw = rng(seed, m)
+    density = draw.choice([0.03, 0.1, 0.25, 0.5, 0.9])
+    alike, heavy = draw.integers(0, 100, m), np.rint(20 * draw.pareto(1, m)).astype(int)
+    if seed % 3 == 0:
+        return random_conflicts(draw, m, density), heavy
+    if seed % 3 == 1:
+        return topical_conflicts(draw, m, max(m // 6, 1)), alike if draw.random() < 0.5 else heavy
+    drawn = np.triu(draw.random((m, m)), 1)
+    shared = np.sqrt(np.outer(heavy + 1, heavy + 1)) * (drawn + drawn.T)
+    conflict = shared > np.quantile(shared, 1 - min(density, 0.5))
+    np.fill_diagonal(conflict, False)
+    return conflict, heavy
+
+
+def by_milp(conflict, weights, max_classes, nodes=300):
+    "The weight of the best set, by scipy's mixed-integer solver on one row a conflict"
+    a, b = np.nonzero(np.triu(conflict))
+    m, n = len(conflict), len(a)
+    ends = np.tile(np.arange(n), 2), np.concatenate([a, b])
+    rows = sparse.csc_array((np.ones(2 * n), ends), shape=(n, m))
+    rows.indices, rows.indptr = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
+    limits = [LinearConstraint(rows, -np.inf, 1)] if n else []
+    if max_classes is not None:
+        limits.append(LinearConstraint(np.ones((1, m)), -np.inf, max_classes))
+    how = {"node_limit": nodes, "time_limit": 3, "mip_rel_gap": 0}
+    done = milp(-weights, constraints=limits, bounds=(0, 1), integrality=np.ones(m), options=how)
+    return round(-done.fun) if done.status == 0 else None
+
+
+@pytest.mark.parametrize("m", [10, 16, 40, 67, 100, 200, 400])
+def test_weights_against_others(m):
+    "Against every set there is, or scipy's solver; never below a walk"
+    compared, n_seeds = 0, 9 if m < 100 else 6
+    for seed in range(n_seeds):
+        conflict, weights = weighted_case(seed, m)
+        max_classes = (None, 5, 20)[seed // 3 % 3]
+        how = {"weights": weights, "max_classes": max_classes}
+        if m <= 16 or conflict.mean() > 0.8:  # few sets in all
+            best = weights[brute_force(conflict, weights, None, max_classes)].sum()
+        else:
+            is_large = conflict.sum() > 20_000  # too large for one row a conflict
+            best = None if is_large else by_milp(conflict, weights, max_classes)
+        # what the other one proves is to be proven; the rest is only looked at
+        found = maximum_set(conflict, rng(seed), time_limit=0.4 if best is None else 60, **how)
+        check(conflict, found, **how)
+        for one_walk in range(3):
+            walked = _walk(ask(conflict, weights, max_classes=max_classes), rng(seed, one_walk))
+            assert found.value >= weights[walked].sum(), seed
+        if best is not None:
+            assert found.optimal and found.value == best, seed
+            compared += 1
+    assert compared >= n_seeds - 2
+
+
+def test_sizes_are_settled_by_whoever_can():
+    "Few conflicts are for linear programs, many for branching: neither alone settles both in time"
+    for p, m in ((0.03, 100), (0.2, 100), (0.4, 200), (0.9, 300)):
+        conflict = random_conflicts(rng(m, int(100 * p)), m, p)
+        found = maximum_set(conflict, rng(0), time_limit=60)
+        check(conflict, found)
+        assert found.optimal and found.settled, (p, m)
+
+
+def test_poison_images_of_coco(real_data):
+    "67 and more neighbors of common objects, for which branching alone takes minutes"
+    overlaps = count_overlaps(TableDataset(real_data("coco15k/labels.csv.gz")).label_matrix())
+    graph, n_cases = co_graph(overlaps, 1), 0
+    for trigger in graph.vertices.tolist():
+        ids = graph.neighbors(trigger)
+        if len(ids) < 67:
+            continue
+        counts = class_counts(overlaps, trigger, ids)
+        weights, ties = counts.n_poison.to_numpy(), counts.overlaps.to_numpy()
+        conflict = conflicts(overlaps, graph, ids, 20)
+        for max_classes in (None, 20):
+            how = {"weights": weights, "max_classes": max_classes}
+            found = maximum_set(conflict, rng(0), ties=ties, time_limit=60, **how)
+            assert found.optimal and found.settled
+            assert found.value == by_milp(conflict, weights, max_classes)
+            n_cases += 1
+    assert n_cases >= 20
+
+
+def test_a_search_that_is_interrupted_goes_on():
+    for seed in range(20):
+        conflict, weights = weighted_case(seed, 25)
+        question = ask(conflict, weights, np.arange(25), 5 if seed % 2 else None)
+        whole, parts, turns = by_branching(question, rng(0)), _Branching(question, []), 1
+        while not parts.go_on(0):  # the time is over at once, so that each turn is 0 steps or 64
+            before = parts.answer()
+            assert before.value <= whole.value <= before.bound
+            parts.go_on(time.monotonic() + 1e-4)
+            turns += 1
+        assert parts.answer().settled and parts.answer().chosen.tolist() == whole.chosen.tolist()
 
 
 @pytest.mark.parametrize("branched", [0, 3, 10, 25, 100])

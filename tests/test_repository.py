@@ -239,7 +239,7 @@ CLOSED = {
 }
 # what graph.centrality puts together, engine by engine
 for engine in ("scipy", "graph_tool", "networkx"):
-    CLOSED |= {f"graph.engine_{engine}:{table}" for table in ("MEASURES", "ORIGINAL")}
+    CLOSED |= {f"graph.engine_{engine}:{table}" for table in ("MEASURES", "ORIGINAL", "EARLY")}
 REGISTRIES = f"""
 import importlib, json, re, sys
 from {PACKAGE}.base.settings import Settings

@@ -125,6 +125,11 @@ def _shown_part(args, found: Triggers) -> tuple:  # title, table
 
 def _more_lines(args, found: Triggers):  # yields text
     "What is printed below the table"
+    shown = found
+    if args.trigger is not None and (id := resolve(found.classes, args.trigger)) in found.sets:
+        shown = found.only([id])
+    if shown.unproven:
+        yield f"\n{shown.unproven}; --time_limit gives more time"
     if args.explain is not None:
         yield f"\n{found.explain(args.trigger, args.explain)}"
     if args.confusions:

@@ -41,13 +41,14 @@ def adjust(
     return adjusted
 
 # %% ../../nbs/api/graph/10_association.ipynb #10-association-015
+# A convention of this project, not of a publication
 BANDS = {"low": 0.0, "moderate": 0.1, "high": 0.5}  # shares of the class; `high` is above a half
 
 
 def band(
     share,  # P(trigger | class): a number or an array
 ) -> np.ndarray:  # of "low", "moderate", "high"
-    "The band of the literature that `share` falls into"
+    "The band that `share` falls into; the limits are a convention of this project"
     share = np.asarray(share, float)
     lower = np.where(share >= BANDS["moderate"], "moderate", "low")
     return np.where(share > BANDS["high"], "high", lower)

@@ -39,11 +39,14 @@ MEASURES = _by_measure(
     networkx=engine_networkx.MEASURES,
 )
 COMPAT = {
-    "original": _by_measure(
+    "original": _by_measure(  # 24 August 2022
         scipy=engine_scipy.ORIGINAL,
         graph_tool=engine_graph_tool.ORIGINAL,
         networkx=engine_networkx.ORIGINAL,
-    )
+    ),
+    "original-graph-tool": _by_measure(  # before 6 August 2022
+        scipy=engine_scipy.EARLY, graph_tool=engine_graph_tool.EARLY, networkx=engine_networkx.EARLY
+    ),
 }
 
 # %% ../../nbs/api/graph/09_centrality.ipynb #09-centrality-013
@@ -96,7 +99,7 @@ def centrality(
     measure: str = "betweenness",  # a key of `MEASURES`
     weighted: bool = False,  # take the overlaps into account?
     engine: str = "auto",  # "auto" or a key of `ENGINES`
-    compat: str | None = None,  # "original": as the published code defined the measure
+    compat: str | None = None,  # a key of `COMPAT`: as the original code computed the measure
 ) -> pd.Series:  # index: class ids, ascending; `.attrs["engine"]` says which engine was used
     "The centrality of each vertex of `graph`"
     engine = pick_engine(engine, measure, compat)

@@ -90,6 +90,12 @@ def params_value(
     return {name: getattr(search, name) for name in _FORM} | people
 
 
+def _size_bounds(found: Triggers) -> list:  # of int or None, a trigger each
+    "How many classes no set exceeds, where that is what was maximized"
+    of_size, bound = found.params["weights"] is None, found.table.bound
+    return [int(n) if of_size and known else None for n, known in zip(bound, bound.notna())]
+
+
 def result_value(found: Triggers, serial: int = 0) -> dict:
     "The triggers, best first, and the class set of each"
     t, images = found.table, found.overlaps.images_of
@@ -101,6 +107,7 @@ def result_value(found: Triggers, serial: int = 0) -> dict:
     summary = (
         f"{len(t):,} triggers; {joined:,} of {every:,} classes have one of {edges:,} edges"
         + (f"; {people_out:,} left out as triggers" if people_out else "")
+        + (f"; {found.unproven}" if found.unproven else "")
     )
     return {
         "serial": serial,
@@ -109,7 +116,7 @@ def result_value(found: Triggers, serial: int = 0) -> dict:
             "id": t.id.tolist(),
             "centrality": numbers(t.centrality),
             "n_classes": t.n_classes.tolist(),
-            "bound": [None if missing else int(v) for v, missing in zip(t.bound, t.bound.isna())],
+            "bound": _size_bounds(found),
             "n_images": images[t.id.to_numpy()].tolist(),
             "n_poison": poison,
         },

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOLVERS', 'Question', 'ask', 'Answer', 'undominated', 'components', 'clique_cover', 'clique_bound', 'by_branching',
-           'Program', 'clique_program', 'Relaxed', 'relax', 'maximize', 'remainder', 'by_programs', 'solve']
+           'Program', 'clique_program', 'Relaxed', 'relax', 'maximize', 'remainder', 'by_programs', 'by_turns', 'solve']
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-003
 import time
@@ -65,6 +65,11 @@ class Question:
         "By how many bits `values` are shifted right to get the first objective"
         return len(self.conflict) + sum(int(row.sum()).bit_length() for row in self.objectives[1:])
 
+    @cached_property
+    def cover(self) -> list:
+        "Its `clique_cover`, which takes a while for thousands of conflicts"
+        return clique_cover(self)
+
     def part(self, ids: np.ndarray, limit: int | None = None) -> "Question":
         "The question about some of the classes"
         conflict, objectives = self.conflict[np.ix_(ids, ids)], self.objectives[:, ids]
@@ -112,7 +117,7 @@ def _answer(question: Question, chosen, bound: int, settled: bool) -> Answer:
     value = int(question.objectives[0, chosen].sum())
     return Answer(chosen, value, bound=max(int(bound), value), settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-019
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-018
 _DENSE = 1500  # a product of matrices this large is quicker on sparse ones
 
 
@@ -135,7 +140,7 @@ def undominated(question: Question) -> np.ndarray:  # positions, ascending
             return left
         left = np.delete(left, np.unique(out))
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-022
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-021
 def components(
     question: Question,
     ids: np.ndarray,  # the classes that are left
@@ -151,7 +156,7 @@ def components(
     parts = np.split(ids[order], np.flatnonzero(np.diff(which[order])) + 1)
     return sorted(parts, key=len)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-025
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-024
 def clique_cover(
     question: Question,
 ) -> list:  # lists of positions; every conflict is inside one of them
@@ -193,17 +198,21 @@ def clique_bound(question: Question) -> int:  # in the first objective
         heaviest.append(most)
     return sum(sorted(heaviest, reverse=True)[: question.limit])
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-028
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-027
 class _Place:
     "An independent set that classes are let into; what conflicts with them leaves"
 
     def __init__(self, question: Question):
         m = len(question.conflict)
         self.question, self.limit, self.total, self.step = question, question.limit or m, 0, 0
-        self.degree = question.conflict.sum(axis=1)
+        self.worth = question.objectives[0]
+        # worth of a class for each that it keeps out; without worth, those with few conflicts first
+        few = 1e-9 * max(self.worth.max(initial=0), 1)
+        self.merit = (self.worth + few) / (question.conflict.sum(axis=1) + 1)
         self.inside = np.zeros(m, bool)  # chosen
         self.blocked = np.zeros(m, int)  # how many chosen classes conflict with each
-        self.rested = np.zeros(m, int)  # the step at which a class left
+        self.against = np.zeros(m, np.int64)  # and what those are worth
+        self.rested = np.full(m, -_REST)  # the step at which a class left
 
     def let_in(self, i: int):
         "Choose `i`; what conflicts leaves, or, if the set is full, the class that is worth least"
@@ -213,14 +222,27 @@ class _Place:
             leave = [min(np.flatnonzero(self.inside), key=values.__getitem__)]
         self.inside[leave], self.rested[leave], self.inside[i] = False, self.step, True
         self.blocked += conflict[i].astype(int) - conflict[leave].sum(axis=0)
+        self.against += conflict[i] * self.worth[i] - self.worth[leave] @ conflict[leave]
         self.total += values[i] - sum(values[j] for j in leave)
 
+    def better(self, outside: np.ndarray) -> np.ndarray:
+        "Those of `outside` that are worth more than what would leave for them"
+        loss = self.against[outside]
+        if self.inside.sum() == self.limit:
+            loss = np.maximum(loss, self.worth[self.inside].min(initial=0))
+        rested = self.step - self.rested[outside] >= _REST
+        return outside[rested & (self.worth[outside] > loss)]
+
     def move(self, random: np.random.Generator) -> bool:  # False: nothing is outside
-        "Let one in that drives out one other, or now and then any"
+        "Let one in that is better, else one that drives out one other; now and then any"
         outside = np.flatnonzero(~self.inside)
         if not len(outside):
             return False
-        swaps = outside[self.blocked[outside] == 1] if random.random() > 0.02 else outside
+        any_other = random.random() <= 0.02
+        if not any_other and len(better := self.better(outside)):
+            self.let_in(better[np.argmax(self.worth[better] - self.against[better])])
+            return True
+        swaps = outside if any_other else outside[self.blocked[outside] == 1]
         # of a few, the one that has been out for longest
         few = random.choice(swaps if len(swaps) else outside, 4)
         self.let_in(few[np.argmin(self.rested[few])])
@@ -232,9 +254,12 @@ class _Place:
             free = np.flatnonzero(~self.inside & (self.blocked == 0))
             if not len(free):
                 return
-            self.let_in(free[np.argmin(self.degree[free])])
+            self.let_in(free[np.argmax(self.merit[free])])
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-029
+
+_REST = 7  # steps for which a class that has left is no better than others
+
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-028
 def _walk(
     question: Question,
     random: np.random.Generator,
@@ -259,7 +284,7 @@ def _walk(
             break
     return chosen
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-032
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
 def _branches(bits: list, values: list, free: int, room: int) -> list:
     "The classes of `free` as (bound, class): up to this one, at most `room` of them add no more"
     found, most = [], 0
@@ -282,8 +307,65 @@ def _branches(bits: list, values: list, free: int, room: int) -> list:
             total -= heaviest.pop(0)
     return found
 
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-032
+class _Branching:
+    "Branch and bound that can be interrupted, and goes on where it was"
+
+    def __init__(self, question: Question, chosen):
+        # Cliques begin with the classes whose conflicts are worth least: the bounds are much lower
+        keeps_out = question.conflict @ question.objectives.sum(axis=0)
+        self.question, self.order = question, np.argsort(keeps_out, kind="stable")
+        self.bits = question.part(self.order).bits
+        self.values = [question.values[i] for i in self.order]
+        self.limit = question.limit or len(self.values)
+        self.chosen, self.most = np.array([], np.int64), 0
+        self.learn(chosen)
+        # free classes, value, chosen classes, branches to come
+        everything = (1 << len(self.values)) - 1
+        self.stack = [(everything, 0, [], self.branches(everything, self.limit))]
+
+    def branches(self, free: int, room: int) -> list:
+        return _branches(self.bits, self.values, free, room=room)
+
+    def learn(self, chosen):
+        "A set that is known; what is not better need not be looked at"
+        total = sum(self.question.values[i] for i in chosen)
+        if total > self.most:
+            self.chosen, self.most = np.asarray(chosen), total
+
+    def go_on(self, deadline: float) -> bool:  # is the search over?
+        "Search until there is nothing left, or until `deadline`"
+        stack, steps = self.stack, 0
+        while stack and (steps % 64 or time.monotonic() < deadline):
+            free, value, chosen, branches = stack.pop()
+            if not branches or value + branches[-1][0] <= self.most:
+                continue
+            _, i = branches.pop()
+            stack.append((free & ~(1 << i), value, chosen, branches))
+            self._choose(free, value + self.values[i], [*chosen, i])
+            steps += 1
+        return not stack
+
+    def _choose(self, free: int, value: int, chosen: list):
+        "Take the class at the end of `chosen`, and put what may follow on the stack"
+        if value > self.most:
+            self.chosen, self.most = self.order[chosen], value
+        rest = free & ~self.bits[chosen[-1]] & ~(1 << chosen[-1])
+        room = self.limit - len(chosen)
+        if rest and room:
+            self.stack.append((rest, value, chosen, self.branches(rest, room)))
+
+    def answer(self) -> Answer:
+        "What is known so far"
+        # what is still on the stack could be better, up to these
+        open = [value + branches[-1][0] for _, value, _, branches in self.stack if branches]
+        bound = max([self.most, *open])
+        settled = bound == self.most
+        bound >>= self.question.shift
+        return _answer(self.question, self.chosen, bound=bound, settled=settled)
+
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-033
-_SMALL = 100  # components of up to this number of classes are branched over
+_FIRST = 0.1  # seconds: what branching has not settled by then is hard for it
 
 
 def by_branching(
@@ -292,43 +374,20 @@ def by_branching(
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
 ) -> Answer:
     "The answer by branch and bound"
-    m = len(question.conflict)
-    # what is small is branched over sooner than walked about in
-    best = _walk(question, random, 2 * m if m > _SMALL else 0, deadline=deadline)
-    known = sum(question.values[i] for i in best)
-    # Cliques begin with the classes whose conflicts are worth least: the bounds are much lower
-    order = np.argsort(question.conflict @ question.objectives.sum(axis=0), kind="stable")
-    values = [question.values[i] for i in order]
-    most, better, bound = _branch(question.part(order), values, known=known, deadline=deadline)
-    chosen = best if better is None else order[better]
-    return _answer(question, chosen, bound=bound >> question.shift, settled=bound == most)
+    search = _Branching(question, _walk(question, random, 0))
+    if not search.go_on(_within(_FIRST, deadline)):
+        # what is small is branched over sooner than walked about in
+        search.learn(_walk(question, random, deadline=_within(np.inf, deadline)))
+        search.go_on(deadline)
+    return search.answer()
 
 
-def _branch(question: Question, values: list, known: int, deadline: float) -> tuple:
-    "The largest total there is and its positions (None: that of `known`), and what none exceeds"
-    bits, limit, everything = question.bits, question.limit or len(values), (1 << len(values)) - 1
-    most, best, steps, late = known, None, 0, False
-    # free classes, value, chosen classes, branches to come
-    stack = [(everything, 0, [], _branches(bits, values, everything, room=limit))]
-    while stack and not late:
-        free, value, chosen, branches = stack.pop()
-        if not branches or value + branches[-1][0] <= most:
-            continue
-        _, i = branches.pop()
-        stack.append((free & ~(1 << i), value, chosen, branches))
-        value, chosen, rest = value + values[i], [*chosen, i], free & ~bits[i] & ~(1 << i)
-        if value > most:
-            most, best = value, chosen
-        if rest and len(chosen) < limit:
-            to_come = _branches(bits, values, rest, room=limit - len(chosen))
-            stack.append((rest, value, chosen, to_come))
-        steps += 1
-        late = steps % 64 == 0 and time.monotonic() > deadline
-    # What is still on the stack could be better, up to these
-    bounds = [value + branches[-1][0] for _, value, _, branches in stack if branches]
-    return most, best, max([most, *bounds])
+def _within(seconds: float, deadline: float) -> float:  # a deadline
+    "In `seconds`, or when a quarter of the time that is left is over"
+    now = time.monotonic()
+    return now + min(seconds, max(deadline - now, 0) / 4)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
+
 def _apart(
     question: Question,
     parts: list,  # its components, as arrays of positions
@@ -348,7 +407,7 @@ def _apart(
         bound, settled = bound + max(found.bound, found.value), settled and found.settled
     return _answer(question, chosen, bound=bound, settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
 @dataclass
 class Program:
     "Rows that the chosen classes obey, and the classes already decided"
@@ -372,7 +431,7 @@ class Program:
 
 def clique_program(question: Question) -> Program:
     "The linear program of a question"
-    m, cliques = len(question.conflict), clique_cover(question)
+    m, cliques = len(question.conflict), question.cover
     n = len(cliques)
     row = np.repeat(np.arange(n), [len(clique) for clique in cliques])
     column = np.concatenate([np.zeros(0, int), *cliques])
@@ -384,7 +443,7 @@ def clique_program(question: Question) -> Program:
         program.require(np.ones(m), -np.inf, question.limit)
     return program
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-038
+
 def _csc(rows):
     "`rows` with the 32-bit indices that HiGHS wants"
     rows = sparse.csc_array(rows)
@@ -403,7 +462,7 @@ class Relaxed:
     spare: np.ndarray
     prices: np.ndarray  # of each row
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
 def relax(
     program: Program,
     worth: np.ndarray,  # m: of each class
@@ -438,7 +497,7 @@ def relax(
 def _allowed(seconds: float) -> float:
     return max(min(seconds, 1e6), 1e-3)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-043
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-041
 def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
     "The best whole-numbered choice (None: none found in time) and a bound"
     open, x = program.open, program.low.copy()
@@ -466,7 +525,7 @@ def _narrow(program: Program, relaxed: Relaxed, slack: float):
     full = relaxed.prices > slack
     program.least[full] = program.most[full]
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-044
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-042
 def maximize(
     program: Program,  # narrowed, if a maximum is proven, to the choices that reach it
     worth: np.ndarray,  # m whole numbers
@@ -500,7 +559,7 @@ def maximize(
             program.require(worth, bound)
     return x, bound
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-045
 def remainder(
     question: Question,
     program: Program,  # narrowed
@@ -513,30 +572,33 @@ def remainder(
         ids = ids[:0]
     return ids, question.part(ids, room)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-049
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
-    def __init__(self, question: Question, random, deadline: float, branched: int):
-        self.question, self.random = question, random
+    def __init__(self, question: Question, random, deadline: float, branched: int, start=()):
+        self.question, self.random, self.start = question, random, start
         self.deadline, self.branched = deadline, branched
         self.program, self.best, self.bounds = clique_program(question), None, []
         # a fifth of the time is kept for the walk, which most questions do not need
-        spare = 0 if deadline == np.inf else max(deadline - time.monotonic(), 0) / 5
+        is_kept = deadline < np.inf and not len(start)
+        spare = max(deadline - time.monotonic(), 0) / 5 if is_kept else 0
         self.stop = deadline - spare
 
     def guess(self, enough: int) -> np.ndarray:
         "A walk often gets as far as the linear program allows"
-        walked = _walk(self.question, self.random, 200, deadline=self.stop, enough=enough)
+        how = {"deadline": self.stop, "start": self.start, "enough": enough}
+        walked = _walk(self.question, self.random, 200, **how)
         return np.isin(np.arange(len(self.question.conflict)), walked)
 
     def finish(self) -> np.ndarray | None:
-        "The whole answer, if the components of what is left are small and time does not run out"
+        "The whole answer, if the components of what is left are small and quickly branched over"
         ids, rest = remainder(self.question, self.program)
         parts = components(rest, undominated(rest))
         if parts and len(parts[-1]) > self.branched:
             return None
-        found = _apart(rest, parts, by_branching, random=self.random, deadline=self.deadline)
+        deadline = _within(np.inf, self.deadline)
+        found = _apart(rest, parts, by_branching, random=self.random, deadline=deadline)
         if not found.settled:
             return None
         self.program.low[ids[found.chosen]] = 1
@@ -567,8 +629,9 @@ class _Run:
         asked = question.objectives[: len(self.bounds) - 1]
         return self.best is None or np.array_equal(asked @ x.astype(np.int64), asked @ self.best)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-050
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
 _DIGITS = 12  # binary digits asked at a time
+_SMALL = 100  # components of up to this number of classes are branched over
 
 
 def by_programs(
@@ -576,12 +639,13 @@ def by_programs(
     random: np.random.Generator,
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
     branched: int = _SMALL,  # branch once no component that is left has more classes; 0: never
+    start=(),  # positions of an independent set that is known
 ) -> Answer:
     "The answer by linear programs, one for each objective, until what is left is small"
-    run = _Run(question, random, deadline, branched=branched)
+    run = _Run(question, random, deadline, branched=branched, start=start)
     settled = _ask_all(run)
     bound = min(run.bounds[0] if run.bounds else np.inf, clique_bound(question))
-    chosen = [] if run.best is None else np.flatnonzero(run.best)
+    chosen = start if run.best is None else np.flatnonzero(run.best)
     if not settled and question.objectives[0, chosen].sum() < bound:
         steps = 100 * len(question.conflict)
         chosen = _walk(question, random, steps, deadline=deadline, start=chosen, enough=bound)
@@ -605,15 +669,44 @@ def _ask_all(run: _Run) -> bool:
             program.low[open] = program.high[open] = run.best[open]
     return settled
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-053
-def _by_size(question: Question, random: np.random.Generator, deadline: float = np.inf) -> Answer:
-    "The answer by the solver that suits the size"
-    by = by_branching if len(question.conflict) <= _SMALL else by_programs
-    return by(question, random, deadline)
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-051
+def _turns(question: Question, chosen: np.ndarray, deadline: float) -> tuple:
+    "Seconds of the first turn of programs and of branching, if `chosen` is the best set known"
+    seconds = _within(np.inf, deadline) - time.monotonic()
+    relaxed = relax(clique_program(question), question.objectives[0], seconds)
+    value = max(int(question.objectives[0, chosen].sum()), 1)
+    if relaxed is None or relaxed.bound > 1.2 * value:
+        return 0.25, 2
+    return (5, 0.5) if relaxed.bound < 1.07 * value else (0.5, 0.5)
+
+
+def by_turns(
+    question: Question,
+    random: np.random.Generator,
+    deadline: float = np.inf,  # `time.monotonic()` at which to stop
+) -> Answer:
+    "The answer of the solver that settles it first; or the best of both, and the lower bound"
+    search = _Branching(question, _walk(question, random, 0))
+    if search.go_on(_within(_FIRST, deadline)):
+        return search.answer()
+    search.learn(_walk(question, random, deadline=_within(np.inf, deadline)))
+    bound, turns = search.answer().bound, np.array(_turns(question, search.chosen, deadline))
+    while time.monotonic() < deadline:
+        for_programs, for_branching = turns
+        end = min(time.monotonic() + for_programs, deadline)
+        found = by_programs(question, random, end, start=search.chosen)
+        if found.settled:
+            return found
+        search.learn(found.chosen)
+        bound, turns = min(bound, found.bound), 3 * turns
+        if search.go_on(min(time.monotonic() + for_branching, deadline)):
+            return search.answer()
+    bound = min(bound, search.answer().bound)
+    return _answer(question, search.chosen, bound=bound, settled=False)
 
 
 # the two alone, without a word of the other
-SOLVERS = {"auto": _by_size, "highs": partial(by_programs, branched=0), "bitsets": by_branching}
+SOLVERS = {"auto": by_turns, "highs": partial(by_programs, branched=0), "bitsets": by_branching}
 
 
 def solve(

@@ -71,7 +71,8 @@ class SearchSettings(Settings):
     weighted: bool = setting(False, "take overlaps into account in the centrality", yes_or_no())
     compat: str | None = setting(
         None,
-        "centralities as the published code defined them",
+        "centralities as the original code had them: original (24 August 2022, networkx) or "
+        "original-graph-tool (before 6 August 2022)",
         or_none(one_of(COMPAT)),
         metavar="NAME",
     )

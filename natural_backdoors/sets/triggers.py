@@ -26,7 +26,7 @@ from ..graph.centrality import ALIASES
 from ..graph.cograph import CoGraph, co_graph
 from ..graph.confusions import confusions as confusions_of
 from ..graph.overlaps import Overlaps
-from .reasons import Explanation, Reason
+from .reasons import Again, Explanation, Reason, in_words, with_change
 from .reasons import explain as why
 from natural_backdoors.sets.search import (
     CLASS_COLUMNS,
@@ -79,6 +79,16 @@ class Triggers:
         return bool((self.table.gap == 0).fillna(False).all())
 
     @property
+    def unproven(self) -> str:
+        'How many sets may be exceeded, and by how much at the most; "" if none, or if nobody knows'
+        gaps = self.table.gap[self.table.gap.fillna(0) > 0]
+        if not len(gaps):
+            return ""
+        unit = "poison images" if self.params.get("weights") == "poison" else "classes"
+        sets = f"{len(gaps):,} set{'s' if len(gaps) > 1 else ''}"
+        return f"{sets} not proven, at most {gaps.max():,} {unit} more"
+
+    @property
     def classes(self) -> pd.DataFrame:
         "Every class known here: id, label, name"
         if self.graph is not None:
@@ -95,13 +105,9 @@ class Triggers:
         if id in self.sets:
             return id
         name, reasons = class_record(self.classes, id)["name"], self.why_not(id)
-        why = "it is not in the file" if not reasons else reasons[0].text
-        if reasons and reasons[0].admit:
-            why += (
-                "; "
-                + ", ".join(f"{k}={v}" for k, v in reasons[0].admit.items())
-                + " would admit it"
-            )
+        why = "; ".join(reason.text for reason in reasons) or "it is not in the file"
+        if reasons and (change := reasons[0].admit):
+            why += f"; {in_words(change)} would admit it"
         raise UserError(f"{name!r} is not among the {len(self)} triggers found: {why}")
 
     def __getitem__(self, key) -> pd.DataFrame:
@@ -114,14 +120,7 @@ class Triggers:
             for k in ("centrality", "weighted", "subset", "min_overlaps", "engine")
             if k in p
         )
-        open_ = int((self.table.gap > 0).sum())
-        proof = (
-            "all sets proven"
-            if self.optimal
-            else f"{open_} sets not proven, see gap"
-            if open_
-            else "no proof"
-        )
+        proof = "all sets proven" if self.optimal else self.unproven or "no proof"
         first = self.table.head(10).to_string(index=False)
         return f"Triggers: {len(self)} in {self.dataset!r} ({how}; {proof})\n{first}"
 
@@ -152,37 +151,50 @@ def why_not(
     "Why class `id` is not among the triggers, and what would make it one"
     if id in self.sets or self.graph is None:
         return []
-    found = []
-    if id in self.params["excluded"]:
-        kind = people_kinds(self.classes)[id] or "by name"
-        found.append(Reason("excluded", f"excluded as a trigger: {kind}", {"exclude": ()}))
+    again = Again(self.overlaps, self.settings, id)
+    return list(with_change(self._against(id), again, None))
+
+
+@patch
+def _against(self: Triggers, id: int) -> list:  # of `Reason`
+    "Why class `id` is not among the triggers"
     if id not in self.graph.vertices:
-        found.append(_no_edge(self, id))
-    elif id in self.too_few:
-        has, needs = self.too_few[id], self.params["min_classes"]
-        text = (
-            f"only {has} classes with enough images (min_clean, min_poison) < min_classes={needs}"
-        )
-        found.append(Reason("few classes", text, {"min_classes": has} if has else {}))
-    elif id not in self.params["excluded"]:
-        found.append(_low_rank(self, id))
-    return found
+        return [*_not_offered(self, id), _no_edge(self, id)]
+    if id in self.too_few:
+        has, needs = self.too_few[id], self.settings.min_classes
+        text = f"only {has} classes with enough images (min_clean, min_poison) < "
+        return [Reason("few classes", f"{text}min_classes={needs}")]
+    return _not_offered(self, id) or [_low_rank(self, id)]
+
+
+def _not_offered(self: Triggers, id: int) -> list:  # of `Reason`; empty if it was a candidate
+    settings, label = self.settings, self.classes.label[id]
+    if settings.triggers is not None:
+        needs = {"triggers": (*settings.triggers, label)}
+        return [Reason("not asked for", "only triggers that were named were looked at", needs)]
+    if id not in self.params["excluded"]:
+        return []
+    kind = people_kinds(self.classes)[id] or "by name"
+    rest = [key for key in settings.exclude if id not in excluded_ids(self.classes, key)]
+    return [Reason("excluded", f"excluded as a trigger: {kind}", {"exclude": tuple(rest)})]
 
 
 def _no_edge(self: Triggers, id: int) -> Reason:
     shared = self.overlaps.counts[[id]].toarray().ravel()
     shared[id] = 0
-    most, needs = int(shared.max()), self.params["min_overlaps"]
-    text = f"no edge: shares at most {most:,} images with another class < {needs:,}"
-    return Reason("no edge", text, {"min_overlaps": most} if most else {})
+    most, least = int(shared.max()), self.settings.min_overlaps
+    text = f"no edge: shares at most {most:,} images with another class < {least:,}"
+    needs = {"min_overlaps": most} if most else {}
+    return Reason("no edge", text, needs, is_final=not most)
 
 
 def _low_rank(self: Triggers, id: int) -> Reason:
-    offered = self.ranking.drop(self.params["excluded"], errors="ignore")
-    rank, n = offered.index.get_loc(id) + 1, self.params["n_triggers"]
-    measure = self.params["centrality"]
-    text = f"rank {rank} by {measure} centrality, of which the first {n} were taken"
-    return Reason("rank", text, {"n_triggers": rank})
+    settings = self.settings
+    rank, n = Again(self.overlaps, settings, id).rank(settings), settings.n_triggers
+    if rank <= n:
+        return Reason("left out", "it was found, and left out afterwards")
+    text = f"rank {rank} by {settings.centrality} centrality, of which the first {n} were taken"
+    return Reason("rank", text)
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-011
 def _table(
@@ -336,17 +348,16 @@ def explain(
     trigger,  # by id, label or name
     cls,  # by id, label or name
 ) -> Explanation:
-    "Why `cls` is in the set of `trigger`, or is not, and what threshold would admit it"
+    "Why `cls` is in the set of `trigger`, or is not, and what change of settings would admit it"
     if self.graph is None:
         raise UserError("triggers read from a file have no graph; run find_triggers again")
-    t, c = resolve(self.classes, trigger), resolve(self.classes, cls)
-    chosen = self.sets[t].id if t in self.sets else []
-    answer = why(self.overlaps, self.graph, self.params, chosen, t, c)
-    if t in self.sets:
-        return answer
+    ids = {"trigger": resolve(self.classes, trigger), "id": resolve(self.classes, cls)}
+    how = self.overlaps, self.graph, self.settings
+    if ids["trigger"] in self.sets:
+        return why(*how, chosen=self.sets[ids["trigger"]].id, **ids)
     # not a trigger at all: that comes first, then what would still stand against this class
-    others = tuple(r for r in answer.reasons if r.kind != "limit")
-    return replace(answer, reasons=(*self.why_not(t), *others))
+    set_of_its_own = find_classes(self.overlaps, self.graph, ids["trigger"], self.settings)[0]
+    return why(*how, chosen=set_of_its_own.id, first=self._against(ids["trigger"]), **ids)
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-042
 _NAME = (
