@@ -33,6 +33,7 @@ from natural_backdoors.paper.facts import (
     published_sets,
     recognize,
     target_class,
+    warn_of_missing_names,
 )
 from .figures import draw_groups, draw_rate_curves, median_table
 from .miniatures import MINIATURES, miniatures
@@ -67,7 +68,7 @@ class Plan:
 def _make_plan(
     dataset: Dataset,
     sets,  # of (group, trigger, classes): ids
-    positions,  # published targets: positions among the sorted classes
+    positions,  # published targets: positions in the alphabetical order of the class names
     rates,  # injection rates
     archs,  # names in models.ARCHS
     **given,  # further arguments of make_grid
@@ -78,7 +79,7 @@ def _make_plan(
         grid = make_grid(
             dataset,
             {trigger: classes},
-            targets=[target_class(classes, p) for p in positions],
+            targets=[target_class(dataset.classes, classes, p) for p in positions],
             rates=rates,
             archs=archs,
             controls=[False, True],
@@ -115,6 +116,7 @@ def published_plan(
     "The runs of a published experiment"
     lookup("experiment", experiment, EXPERIMENTS)
     facts, sets = published_facts(), _published_runs(experiment, published)
+    warn_of_missing_names(dataset.classes, {c for _, _, classes in sets for c in classes})
     rates = facts["injection_rates"] if experiment == "injection_rate" else [0.185]
     archs = facts["architectures"] if experiment == "architecture" else ["resnet50"]
     usual = dict(positions=facts["targets"], rates=rates, archs=archs, recipe="paper")
@@ -312,8 +314,8 @@ NOTES = [
     "target. The published code counted images of the target class too.",
     "The clean control is trained on the same images in the same way, poison images with their "
     "true labels. What it takes for the target is what the trigger does without poisoning.",
-    "Published targets are positions among the sorted classes of a set; here they are the classes "
-    "at these positions.",
+    "Published targets are positions in the alphabetical order of the class names of a set; here "
+    "they are the classes at these positions.",
     "Splits are drawn anew with a fixed seed, an image of two of the classes is left out, and "
     "weights are those that torchvision recommends: small differences to published numbers are to "
     "be expected.",
