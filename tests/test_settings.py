@@ -103,6 +103,8 @@ def test_every_field_changes_the_key(cls):
         triggers=("a",),
         without=("a",),
         poison_classes=("a",),
+        duplicates="refuse",
+        near_duplicates=4,
         unfreeze="all",
         head="mlp",
         class_weights="balanced",

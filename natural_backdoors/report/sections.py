@@ -15,6 +15,7 @@ from .gallery import gallery
 from .page import percent, plot
 from .run import Run, names_of_classes
 from ..split.card import setting_text
+from ..split.photographs import photographs_said
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-008
 class Section(NamedTuple):
@@ -64,13 +65,19 @@ def _numbers(run: Run, attacks: list) -> dict | None:
     drawn = draw_rates([(row.name, row.poisoned, row.control) for row in rates])
     has_control = run.evaluation["control"] is not None
     picture = plot(drawn, alt)
-    return {"rates": rates, "plot": picture, "has_control": has_control, "skipped": skipped}
+    return {
+        "rates": rates,
+        "plot": picture,
+        "has_control": has_control,
+        "skipped": skipped,
+        "held_out": photographs_said(run.header.get("photographs")),
+    }
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-014
 _NUMBERS = """{% from 'parts' import missing, cells, plot, shares with context %}
 {% if not numbers %}{{ missing('Nothing was measured yet:', 'evaluation.json') }}{% else %}
 <div class="beside"><div class="scroll"><table>
-<caption>Held-out images, none of which was used in training</caption>
+<caption>Held-out images: {{ numbers.held_out }}</caption>
 <thead><tr><th scope="col">Model</th>{{ shares() }}</tr></thead>
 {% for row in numbers.rates %}<tbody>
 <tr><th scope="rowgroup" colspan="4" class="rate"><strong>{{ row.name }}</strong><br>
@@ -234,6 +241,7 @@ def _counts(run: Run, attacks: list) -> dict:
         "asked": header["settings"]["inject_rate"],
         "rates": [(a.title, a.split["injection_rate"]) for a in attacks],
         "left_out": header["left_out"],
+        "n_copies": len(header.get("copies", [])),
         "groups": ["Clean", *(a.title for a in attacks)],
         "rows": rows,
         "all": [sum(column) for column in columns],
@@ -259,7 +267,8 @@ images and those with the trigger together, poison images make up
 {%- endfor %}{{ counts.asked|percent(1)|whole }} was asked for.
 {% for what in ('classes', 'triggers') %}{% set n = counts.left_out['two_' ~ what] %}
 {% if n %}Images left out for showing two of the {{ what }}: {{ '{:,}'.format(n) }}.
-{% endif %}{% endfor %}</p>
+{% endif %}{% endfor %}{% if counts.n_copies %}Images left out as copies of others:
+{{ '{:,}'.format(counts.n_copies) }}.{% endif %}</p>
 <div class="beside"><div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
 {% for name in counts.groups %}<th scope="colgroup" colspan="2" class="group">{{ name }}</th>
 {%- endfor %}</tr>
@@ -389,7 +398,15 @@ _CLASSES = """{% from 'parts' import missing, cells, plot, shares with context %
 SECTIONS["classes"] = Section("Each class", "Each class on its own", _CLASSES, _each_class)
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-052
-_SHOWN_ELSEWHERE = ("classes", "counts", "skipped_images", "label_of", "unreadable")
+_SHOWN_ELSEWHERE = (
+    "classes",
+    "copies",
+    "counts",
+    "label_of",
+    "photographs",
+    "skipped_images",
+    "unreadable",
+)
 
 
 def _setting(value) -> str:

@@ -6,6 +6,7 @@
 __all__ = ['SPLIT_COLUMNS', 'PoisonSplit', 'poison_split', 'datafile_names', 'write_datafile', 'of_trigger']
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-003
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from html import escape
@@ -23,6 +24,7 @@ from ..data.classes import class_record, resolve
 from ..data.datasets import Dataset
 from ..data.labels import LabelMatrix
 from .exclusions import excluded_images
+from .photographs import WAYS, Copies, find_copies
 from natural_backdoors.split.plan import (
     Supply,
     TooFewImages,
@@ -162,15 +164,24 @@ class _Request(NamedTuple):
     settings: SplitSettings
 
 
-def _plan(asked: _Request, added: list) -> tuple:  # `Supply`, class ids, a plan for each attack
-    "How many images of each class and trigger to take, with these classes added"
+def _left(images: np.ndarray, dropped) -> np.ndarray:
+    "`images` in their order, without those that are `dropped`"
+    return images[~np.isin(images, list(dropped))] if dropped else images
+
+
+def _plan(asked: _Request, added: list, dropped=()) -> tuple:
+    """How many images of each class and trigger to take, with these classes added
+
+    `Supply`, class ids, and a plan for each attack. Images that are `dropped` are in the supply,
+    so that the others are drawn in the same order, and are not counted."""
     ids = sorted([*asked.classes, *added])
     triggers = [attack.trigger for attack in asked.attacks]
     supply = sort_images(asked.labels, triggers, ids, asked.settings.without)
-    clean = np.array([len(supply.clean[c]) for c in ids])
+    clean = np.array([len(_left(supply.clean[c], dropped)) for c in ids])
     names, plans = asked.labels.classes.name, []
     for attack, images in zip(asked.attacks, supply.poison):
-        poison = np.array([0 if c in added else len(images[c]) for c in ids])
+        poison = [0 if c in added else len(_left(images[c], dropped)) for c in ids]
+        poison = np.array(poison)
         try:
             plan = plan_counts(
                 clean,
@@ -182,11 +193,16 @@ def _plan(asked: _Request, added: list) -> tuple:  # `Supply`, class ids, a plan
         except TooFewImages as e:
             table = pd.DataFrame({"name": names[ids], "clean": clean, "poison": poison})
             said = too_few(e, names[attack.trigger], table, asked.settings, supply)
-            raise said from None
+            raise _with_copies(said, dropped) from None
         if plan.poison_test[np.array(ids) != attack.target].sum() == 0:
             raise UserError(nothing_to_measure(names[attack.trigger]))
         plans.append(plan)
     return supply, ids, plans
+
+
+def _with_copies(error: UserError, dropped) -> UserError:
+    "The error, and how many images were left out as copies of others"
+    return UserError(f"{error}; {len(dropped)} more are copies of others") if dropped else error
 
 
 def _fits(asked: _Request, added: list) -> bool:
@@ -218,21 +234,21 @@ def poison_split(
     settings = _settle(settings, labels, chosen)
     asked = _Request(labels, attacks, ids, chosen, settings)
     added = _added_classes(asked, len(dataset.classes))
-    supply, ids, plans = _plan(asked, added)
-    parts = []
-    for row, c in enumerate(ids):
-        pools = _pools(labels, attacks, supply, c, [plan.iloc[row] for plan in plans])
-        parts.append(_draw(pools, rng(settings.seed, c)))
-    table = pd.concat(parts, ignore_index=True)
-    table["path"] = [str(dataset.src_path(image)) for image in table.image]
-    header = _header(dataset.name, asked, ids, plans)
-    left_out = {"two_classes": supply.two_classes, "two_triggers": supply.two_triggers}
+    drawn = _draw_photographs(dataset, asked, added)
+    header = _header(dataset.name, asked, drawn.classes, drawn.plans)
+    roles, settled = [[a.objects, a.target] for a in attacks], settings.to_dict()
+    gone = [drawn.dropped] if drawn.dropped else []  # it depends on the files, not on labels alone
     header |= {
-        "left_out": left_out,
+        "left_out": {
+            "two_classes": drawn.supply.two_classes,
+            "two_triggers": drawn.supply.two_triggers,
+        },
+        "photographs": drawn.compared and drawn.compared.record(),
+        "copies": drawn.dropped,
         "added_classes": [class_record(labels.classes, i) for i in added],
-        "digest": labels.digest([[a.objects, a.target] for a in attacks], ids, settings.to_dict()),
+        "digest": labels.digest(roles, ids, settled, *gone),
     }
-    return PoisonSplit(table[SPLIT_COLUMNS], header)
+    return PoisonSplit(drawn.table, header)
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-016
 def _asked(trigger, classes, target, settings, given: dict) -> tuple:
@@ -305,12 +321,12 @@ def _pools(labels: LabelMatrix, attacks: list, supply: Supply, cls: int, plans: 
     return [pool._replace(images=np.asarray(pool.images)) for pool in pools]
 
 
-def _draw(pools: list, random: np.random.Generator) -> pd.DataFrame:
-    "Draw the planned numbers of images of one class"
+def _draw(pools: list, random: np.random.Generator, dropped=()) -> pd.DataFrame:
+    "Draw the planned numbers of images of one class; others take the place of those `dropped`"
     parts = []
     for pool in pools:
         n = int(pool.n_train + pool.n_test)
-        rows = pd.DataFrame({"image": random.permutation(pool.images)[:n]})
+        rows = pd.DataFrame({"image": _left(random.permutation(pool.images), dropped)[:n]})
         rows["true_label"] = pools[0].train_label
         rows["train_label"], rows["role"] = pool.train_label, pool.role
         rows["part"] = ["train"] * int(pool.n_train) + ["test"] * int(pool.n_test)
@@ -320,6 +336,72 @@ def _draw(pools: list, random: np.random.Generator) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)])
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-020
+class _Drawn(NamedTuple):
+    "What was drawn, and how"
+
+    table: pd.DataFrame  # `SPLIT_COLUMNS`
+    classes: list  # ids
+    plans: list  # one for each attack
+    supply: Supply
+    compared: Copies | None  # None: files were not compared
+    dropped: list  # of {"image", "copy_of", "how"}
+
+
+def _draw_table(dataset: Dataset, asked: _Request, planned: tuple, dropped) -> pd.DataFrame:
+    "The rows of a split"
+    (supply, ids, plans), labels, attacks, parts = planned, asked.labels, asked.attacks, []
+    for row, c in enumerate(ids):
+        pools = _pools(labels, attacks, supply, c, [plan.iloc[row] for plan in plans])
+        parts.append(_draw(pools, rng(asked.settings.seed, c), dropped))
+    table = pd.concat(parts, ignore_index=True)
+    table["path"] = [str(dataset.src_path(image)) for image in table.image]
+    return table[SPLIT_COLUMNS]
+
+# %% ../../nbs/api/split/05_poison.ipynb #05-poison-021
+def _copies_in(table: pd.DataFrame, compared: Copies) -> dict:  # image -> record
+    "The images of a split that are copies of another one in it"
+    found, images, roles = {}, table["image"].tolist(), table["role"].tolist()
+    for group in compared.groups():
+        kept, *others = sorted(group, key=lambda i: (roles[i] != "poison", images[i]))
+        for i in others:
+            how = compared.how.get(i) or compared.how[kept]
+            found[images[i]] = {"image": images[i], "copy_of": images[kept], "how": how}
+    return found
+
+
+def _copies_said(records: list) -> str:
+    "How many copies there are, with an example"
+    first = records[0]
+    n = f"{len(records):,} image{'s' if len(records) > 1 else ''} of the split"
+    said = f"{first['image']} is one of {first['copy_of']}: {WAYS[first['how']]}"
+    return f"{n} {'are copies' if len(records) > 1 else 'is a copy'} of others ({said})"
+
+# %% ../../nbs/api/split/05_poison.ipynb #05-poison-022
+def _draw_photographs(dataset: Dataset, asked: _Request, added: list) -> _Drawn:
+    "Draw the images, each photograph once"
+    settings, dropped = asked.settings, {}
+    while True:
+        planned = _plan(asked, added, dropped)
+        table, compared = _draw_table(dataset, asked, planned, dropped), None
+        if settings.check_images:
+            compared = find_copies(table["path"], settings.near_duplicates)
+        copies = _copies_in(table, compared) if compared else {}
+        if not copies:
+            break
+        if settings.duplicates == "refuse":
+            raise UserError(
+                f"{_copies_said(list(copies.values()))}; duplicates='drop' (--duplicates drop) "
+                "keeps one of each"
+            )
+        dropped |= copies
+    records = list(dropped.values())
+    if records:
+        said = f"{_copies_said(records)}; one file of each photograph is used"
+        warnings.warn(said, stacklevel=3)
+    supply, ids, plans = planned
+    return _Drawn(table, ids, plans, supply, compared, records)
+
+# %% ../../nbs/api/split/05_poison.ipynb #05-poison-024
 def _header(name: str, asked: _Request, ids: list, plans: list) -> dict:
     "What a split says of itself"
     classes = asked.labels.classes
@@ -361,7 +443,7 @@ def _rate(poison: int, clean: int) -> float:
 def _counts(records: list, plan: pd.DataFrame) -> list:
     return [{**record, **row} for record, row in zip(records, plan.to_dict("records"))]
 
-# %% ../../nbs/api/split/05_poison.ipynb #05-poison-040
+# %% ../../nbs/api/split/05_poison.ipynb #05-poison-044
 def datafile_names(
     classes: list,  # of {"id", "name"}
 ) -> list:  # of str, all different, in the same order
@@ -374,7 +456,7 @@ def datafile_names(
         spelled.append(key)
     return spelled
 
-# %% ../../nbs/api/split/05_poison.ipynb #05-poison-043
+# %% ../../nbs/api/split/05_poison.ipynb #05-poison-047
 def write_datafile(
     split: PoisonSplit,
     folder,  # where to write
@@ -388,7 +470,7 @@ def write_datafile(
     n_poison = int(settings.n_clean * settings.inject_rate) + 10
     return write_json(Path(folder) / f"clean{settings.n_clean}_poison{n_poison}.json", data)
 
-# %% ../../nbs/api/split/05_poison.ipynb #05-poison-047
+# %% ../../nbs/api/split/05_poison.ipynb #05-poison-057
 def of_trigger(
     rows: pd.DataFrame,  # with the columns `role` and `trigger`: images of a split
     trigger: str,  # the label of one of its triggers
