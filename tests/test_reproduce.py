@@ -136,7 +136,7 @@ def test_known_classes_are_those_of_the_official_lists(real_data):
     assert shifts == sorted(shifts) and shifts[0] >= 0 and shifts[-1] <= len(leaves) - 486
 
 
-# Targets: an independent way to the same classes is pandas itself, as in the published training code
+# Targets: an independent way to the same classes is pandas, as in the published training code
 
 
 def columns_of(names):

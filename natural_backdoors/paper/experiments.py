@@ -190,9 +190,13 @@ def find_images(
     download: bool = False,  # fetch what is missing
 ) -> list:  # of RunSettings, without the images that cannot be had
     "Make sure that all images of the runs are there"
-    images = _images_of(dataset, runs)
-    while download and images and (gone := _download(dataset, images)):
-        runs = [run.but(without=[*run.split.without, *gone]) for run in runs]
+    images, had = _images_of(dataset, runs), set()
+    # files that have come are compared, and others may take the place of copies
+    while download and not set(images) <= had:
+        gone = _download(dataset, images)
+        had |= set(images) - set(gone)
+        if gone:
+            runs = [run.but(without=[*run.split.without, *gone]) for run in runs]
         images = _images_of(dataset, runs)
     missing = [path for path in images.values() if not Path(path).is_file()]
     if missing:

@@ -17,6 +17,7 @@ from ..base.files import read_json, write_json
 MARKS = {
     "not_trigger": "not a valid trigger image",
     "trigger_visible": "trigger visible in a clean image",
+    "duplicate": "another file of a photograph that is kept",
 }
 
 

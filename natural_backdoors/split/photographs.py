@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from ..base.cache import cache_folder
 from ..base.checks import whole_number
-from ..base.errors import UserError
+from ..base.errors import UserError, needs
 from ..base.files import ensure_folder, file_digest
 from ..data.images import cores, open_image
 
@@ -115,7 +115,7 @@ def remembered(
     known = _recall(kind, states)
     todo = [path for path in states if path not in known]
     how = dict(desc="looking at images", unit="image", leave=False, file=sys.stdout)
-    bar = tqdm(total=len(todo), disable=not progress, **how)
+    bar = tqdm(total=len(todo), disable=not (progress and todo), **how)
     pool = ThreadPoolExecutor(min(8, cores()) if workers is None else workers)
     try:
         # what is done is kept from time to time, so that an interruption does not cost all of it
@@ -134,10 +134,8 @@ def remembered(
 # %% ../../nbs/api/split/00_photographs.ipynb #00-photographs-017
 def _imagehash():
     "The package of perceptual hashes"
-    try:
+    with needs("comparing images by their looks", "ImageHash", "ImageHash"):
         import imagehash
-    except ImportError as e:
-        raise UserError("images are compared by their looks with: pip install ImageHash") from e
     return imagehash
 
 
@@ -243,9 +241,9 @@ def group_near(
 # %% ../../nbs/api/split/00_photographs.ipynb #00-photographs-028
 WAYS = {
     "path": "the same path",
-    "link": "links to one file",
+    "link": "a link to the same file",
     "content": "the same content",
-    "looks": "they look alike",
+    "looks": "alike in looks",
 }
 
 
@@ -258,6 +256,7 @@ class Copies:
     missing: int = 0  # files that are not there
     unread: int = 0  # files that are there and could not be compared by looks
     near: int | None = None  # bits of the perceptual hash that may differ; None: not compared
+    looks: dict = field(default_factory=dict)  # position -> perceptual hash, where it was needed
 
     def record(self) -> dict:
         "How the files were compared, for the header of a split"
@@ -309,16 +308,17 @@ def _by_content(joined: _Joined, paths: list, states: dict, how: dict) -> None:
     joined.join_equal({i: known[paths[i]] for i in several if known[paths[i]]}, "content")
 
 
-def _by_looks(joined: _Joined, paths: list, states: dict, near: int, how: dict) -> int:
-    "Join files that look alike; how many could not be read"
+def _by_looks(joined: _Joined, paths: list, states: dict, near: int, how: dict) -> dict:
+    "Join files that look alike; position -> perceptual hash, None if it could not be read"
     _imagehash()  # or say at once that it is missing
     alone = [i for i in states if joined.find(i) == i]
     known = remembered("looks", {paths[i]: states[i] for i in alone}, _looks, **how)
-    seen = [i for i in alone if known[paths[i]]]
-    hashes = np.array([int(known[paths[i]], 16) for i in seen], dtype=np.uint64)
+    looks = {i: int(known[paths[i]], 16) if known[paths[i]] else None for i in alone}
+    seen = [i for i in alone if looks[i] is not None]
+    hashes = np.array([looks[i] for i in seen], dtype=np.uint64)
     for i, first in zip(seen, group_near(hashes, near).tolist()):
         joined.join(seen[first], i, "looks")
-    return len(alone) - len(seen)
+    return looks
 
 # %% ../../nbs/api/split/00_photographs.ipynb #00-photographs-031
 def find_copies(
@@ -336,10 +336,10 @@ def find_copies(
     joined.join_equal({i: path for i, path in enumerate(paths) if path}, "path")
     joined.join_equal({i: state.place for i, state in states.items()}, "link")
     _by_content(joined, paths, states, how)
-    unread = 0 if near is None else _by_looks(joined, paths, states, near=near, how=how)
+    looks = {} if near is None else _by_looks(joined, paths, states, near=near, how=how)
     first = np.array([joined.find(i) for i in range(len(paths))], dtype=np.int64)
-    missing = len(paths) - len(states)
-    return Copies(first, joined.how, missing=missing, unread=unread, near=near)
+    counts = {"missing": len(paths) - len(states), "unread": list(looks.values()).count(None)}
+    return Copies(first, joined.how, near=near, looks=looks, **counts)
 
 # %% ../../nbs/api/split/00_photographs.ipynb #00-photographs-038
 _NOT_CHECKED = "it was not checked whether a photograph of them is in training as well"
