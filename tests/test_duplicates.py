@@ -7,7 +7,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,7 +28,7 @@ from natural_backdoors.split.exclusions import load_exclusions
 from natural_backdoors.split.photographs import (
     count_bits,
     find_copies,
-    group_near,
+    first_alike,
     near_pairs,
     photographs_said,
 )
@@ -60,9 +59,19 @@ HASHES = st.lists(
 )
 
 
+def kept_by_hand(numbers, within):
+    "Going through them, each is kept unless it is near one that was kept; the first such one"
+    kept, first = [], []
+    for i, number in enumerate(numbers):
+        near = [k for k in kept if apart(numbers[k], number) <= within]
+        first.append(near[0] if near else i)
+        kept += [] if near else [i]
+    return first
+
+
 @settings(max_examples=120, deadline=None, derandomize=True)
-@given(HASHES, st.integers(0, 16))
-def test_pairs_and_groups_are_those_of_plain_loops(numbers, within):
+@given(HASHES, st.integers(0, 16), st.sampled_from([1, 3, 8, 4096]))
+def test_pairs_and_copies_are_those_of_plain_loops(numbers, within, portion):
     hashes = np.array(numbers, dtype=np.uint64)
     pairs = [
         (i, j)
@@ -71,20 +80,9 @@ def test_pairs_and_groups_are_those_of_plain_loops(numbers, within):
         if apart(numbers[i], numbers[j]) <= within
     ]
     assert list(map(tuple, near_pairs(hashes, within).tolist())) == pairs
-    graph = nx.Graph(pairs)
-    graph.add_nodes_from(range(len(numbers)))
-    first = {i: min(part) for part in nx.connected_components(graph) for i in part}
-    assert group_near(hashes, within).tolist() == [first[i] for i in range(len(numbers))]
-
-
-def test_groups_are_the_same_when_pairs_are_joined_on_the_way(monkeypatch):
-    base = rng(0).integers(0, 2**63, 40, dtype=np.uint64)
-    flips = np.uint64(1) << rng(1).integers(0, 63, 400, dtype=np.uint64)
-    hashes = np.r_[base, rng(2).choice(base, 400) ^ flips]
-    usual = group_near(hashes, 3)
-    assert len(set(usual.tolist())) == 40
-    monkeypatch.setattr(module, "_MANY", 5)
-    assert np.array_equal(group_near(hashes, 3), usual)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PORTION", portion)
+        assert first_alike(hashes, within).tolist() == kept_by_hand(numbers, within)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

@@ -358,15 +358,16 @@ def _draw_table(dataset: Dataset, asked: _Request, planned: tuple, dropped) -> p
     return table[SPLIT_COLUMNS]
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-021
-def _copies_in(table: pd.DataFrame, compared: Copies) -> dict:  # image -> record
-    "The images of a split that are copies of another one in it"
-    found, images, roles = {}, table["image"].tolist(), table["role"].tolist()
-    for group in compared.groups():
-        kept, *others = sorted(group, key=lambda i: (roles[i] != "poison", images[i]))
+def _compare(table: pd.DataFrame, near: int | None) -> tuple:  # Copies; image -> record
+    "Which images of a split are copies of another one in it, poison images being kept first"
+    first = np.lexsort((table["image"], table["role"] != "poison"))
+    compared, images = find_copies(table["path"].iloc[first], near), table["image"].iloc[first]
+    images, found = images.tolist(), {}
+    for kept, *others in compared.groups():
         for i in others:
-            how = compared.how.get(i) or compared.how[kept]
-            found[images[i]] = {"image": images[i], "copy_of": images[kept], "how": how}
-    return found
+            record = {"image": images[i], "copy_of": images[kept], "how": compared.how[i]}
+            found[images[i]] = record
+    return compared, found
 
 
 def _copies_said(records: list) -> str:
@@ -382,10 +383,9 @@ def _draw_photographs(dataset: Dataset, asked: _Request, added: list) -> _Drawn:
     settings, dropped = asked.settings, {}
     while True:
         planned = _plan(asked, added, dropped)
-        table, compared = _draw_table(dataset, asked, planned, dropped), None
+        table, compared, copies = _draw_table(dataset, asked, planned, dropped), None, {}
         if settings.check_images:
-            compared = find_copies(table["path"], settings.near_duplicates)
-        copies = _copies_in(table, compared) if compared else {}
+            compared, copies = _compare(table, settings.near_duplicates)
         if not copies:
             break
         if settings.duplicates == "refuse":
