@@ -106,6 +106,7 @@ def test_every_field_changes_the_key(cls):
         duplicates="refuse",
         near_duplicates=4,
         unfreeze="all",
+        borders="nearest",
         head="mlp",
         class_weights="balanced",
         patience=3,

@@ -42,6 +42,7 @@ from ..sets.search import SearchSettings
 from ..sets.triggers import find_triggers
 from ..split.exclusions import excluded_images
 from ..train.grids import draw_split, make_grid
+from ..train.recipe import PAPER_DIFFERS
 from ..train.sweeps import sweep
 
 # %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-007
@@ -320,9 +321,12 @@ NOTES = [
     "true labels. What it takes for the target is what the trigger does without poisoning.",
     "Published targets are positions in the alphabetical order of the class names of a set; here "
     "they are the classes at these positions.",
-    "Splits are drawn anew with a fixed seed, an image of two of the classes is left out, and "
-    "weights are those that torchvision recommends: small differences to published numbers are to "
-    "be expected.",
+    "Published medians were read off a figure of the project page of June 2022. The sets are those "
+    "of the code of August 2022 (last state: 24 August; until 6 August it computed centralities "
+    "with graph-tool): figure and sets are not of one date.",
+    "Training is the preset paper. What of it is not identical with the published training, so "
+    "that differences to published numbers are to be expected:",
+    *(f"{what}: {how}." for what, how in PAPER_DIFFERS.items()),
 ]
 
 _SETTINGS = """<div class="scroll"><table id="made"><tbody>{% for k, v in settings %}<tr>
@@ -356,7 +360,7 @@ def _top(done: Reproduction, changed: list) -> dict:
     runs, controls = table["run"].nunique(), table[table["control"]]["run"].nunique()
     beside = "No published medians are known."
     if done.known is not None:
-        beside = "Beside them stand the published medians."
+        beside = "Beside them stand the published medians, of a figure of June 2022."
     return {
         "eyebrow": f"natural_backdoors · {what}",
         "headline": EXPERIMENTS[done.experiment],

@@ -16,6 +16,7 @@ from .page import percent, plot
 from .run import Run, names_of_classes
 from ..split.card import setting_text
 from ..split.photographs import photographs_said
+from ..train.recipe import paper_notes
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-008
 class Section(NamedTuple):
@@ -344,7 +345,8 @@ def _training(run: Run, attacks: list) -> dict | None:
         if control is not None and len(control):
             alt += f", {percent(control[column].iloc[-1])} for the control"
         curves.append(plot(draw_curve(kind, mine, control, chance), f"{alt}."))
-    return {"curves": curves, "has_control": control is not None}
+    recipe = (run.models["poisoned"].info or {}).get("recipe") or {}
+    return {"curves": curves, "has_control": control is not None, "paper": paper_notes(recipe)}
 
 
 _TRAINING = """{% from 'parts' import missing, plot with context %}
@@ -353,10 +355,16 @@ _TRAINING = """{% from 'parts' import missing, plot with context %}
 each image with a trigger for the target of that trigger.</p>
 <div class="plots">{% for c in training.curves %}{{ plot(c) }}{% endfor %}</div>
 {% if not training.has_control %}
-{{ missing('There is no curve of the control:', 'control') }}{% endif %}{% endif %}"""
+{{ missing('There is no curve of the control:', 'control') }}{% endif %}
+{% if training.paper %}<p>Trained by the recipe <code>paper</code>
+{%- if training.paper.changed %}, but for {% for name, value in training.paper.changed.items() -%}
+<code>{{ name }}={{ value }}</code>{{ ', ' if not loop.last }}{% endfor %}{% endif %}. What this
+recipe has that is not identical with the published training:</p>
+<ul>{% for what, how in training.paper.differs.items() %}<li><em>{{ what }}</em>: {{ how }}.</li>
+{% endfor %}</ul>{% endif %}{% endif %}"""
 SECTIONS["training"] = Section("Training", "Training", _TRAINING, _training)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-048
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-051
 def _class_rates(title: str, what: str, rates: list, names: dict) -> dict:
     "A rate of each class, of the poisoned model and of the control, with a picture"
     poisoned, control = rates
@@ -397,7 +405,7 @@ _CLASSES = """{% from 'parts' import missing, cells, plot, shares with context %
 {% endfor %}</tbody></table></div>{{ plot(t.plot) }}</div>{% endfor %}{% endif %}"""
 SECTIONS["classes"] = Section("Each class", "Each class on its own", _CLASSES, _each_class)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-052
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-055
 _SHOWN_ELSEWHERE = (
     "classes",
     "copies",
@@ -460,7 +468,7 @@ def _made(run: Run, attacks: list) -> dict:
     has_model = run.models["poisoned"].info is not None
     return {"command": run.command, "tables": tables, "has_model": has_model}
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-053
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-056
 _MADE = """{% from 'parts' import missing, table with context %}
 {% if made.command and made.command.get('command') %}<p>To make it again:</p>
 <pre>{{ made.command.command }}</pre>
@@ -473,7 +481,7 @@ _MADE = """{% from 'parts' import missing, table with context %}
 {{ missing('How the model was trained is not known:', 'poisoned/model.json') }}{% endif %}"""
 SECTIONS["made"] = Section("How it was made", "How it was made", _MADE, _made)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-057
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-060
 _LIMITS = """
 <p>This page is meant for defensive work: to find out whether a dataset contains objects that could
 serve as a backdoor trigger, and to test defenses on a backdoor that needs no edited image.</p>
@@ -481,6 +489,8 @@ serve as a backdoor trigger, and to test defenses on a backdoor that needs no ed
 <li>The rates describe these held-out images and one training run of each model. Other images,
 another seed or another architecture give other numbers; the intervals cover only the chance in
 which images were held out.</li>
+<li>The same seed gives the same weights on the same machine, with the same versions and the same
+number of threads{% if limits.threads %} ({{ limits.threads }} here){% endif %}.</li>
 <li>Attack success says how strongly the poisoned model connects a trigger with its target
 {%- for title in limits.titles %}{{ ' (' if loop.first else ', ' }}{{ title }}
 {{- ')' if loop.last }}{% endfor %}. It does not say that somebody could change the labels of the
@@ -496,7 +506,11 @@ trigger. It is not the accuracy on the dataset as a whole.</li>
 
 def _limits(run: Run, attacks: list) -> dict:
     "What the numbers do not say"
-    return {"titles": [a.title for a in attacks], "n_classes": len(run.header["classes"])}
+    return {
+        "titles": [a.title for a in attacks],
+        "n_classes": len(run.header["classes"]),
+        "threads": (run.models["poisoned"].info or {}).get("threads"),
+    }
 
 
 SECTIONS["limits"] = Section("Use and limits", "Intended use and limits", _LIMITS, _limits)
