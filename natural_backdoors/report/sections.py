@@ -364,7 +364,7 @@ recipe has that is not identical with the published training:</p>
 {% endfor %}</ul>{% endif %}{% endif %}"""
 SECTIONS["training"] = Section("Training", "Training", _TRAINING, _training)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-051
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-048
 def _class_rates(title: str, what: str, rates: list, names: dict) -> dict:
     "A rate of each class, of the poisoned model and of the control, with a picture"
     poisoned, control = rates
@@ -405,7 +405,7 @@ _CLASSES = """{% from 'parts' import missing, cells, plot, shares with context %
 {% endfor %}</tbody></table></div>{{ plot(t.plot) }}</div>{% endfor %}{% endif %}"""
 SECTIONS["classes"] = Section("Each class", "Each class on its own", _CLASSES, _each_class)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-055
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-052
 _SHOWN_ELSEWHERE = (
     "classes",
     "copies",
@@ -468,7 +468,7 @@ def _made(run: Run, attacks: list) -> dict:
     has_model = run.models["poisoned"].info is not None
     return {"command": run.command, "tables": tables, "has_model": has_model}
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-056
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-053
 _MADE = """{% from 'parts' import missing, table with context %}
 {% if made.command and made.command.get('command') %}<p>To make it again:</p>
 <pre>{{ made.command.command }}</pre>
@@ -481,7 +481,7 @@ _MADE = """{% from 'parts' import missing, table with context %}
 {{ missing('How the model was trained is not known:', 'poisoned/model.json') }}{% endif %}"""
 SECTIONS["made"] = Section("How it was made", "How it was made", _MADE, _made)
 
-# %% ../../nbs/api/report/07_sections.ipynb #07-sections-060
+# %% ../../nbs/api/report/07_sections.ipynb #07-sections-057
 _LIMITS = """
 <p>This page is meant for defensive work: to find out whether a dataset contains objects that could
 serve as a backdoor trigger, and to test defenses on a backdoor that needs no edited image.</p>

@@ -93,13 +93,15 @@ def _recall(kind: str, states: dict) -> dict:  # path -> value
                     found[few[path]] = value
         return found
 
-    return _database(read) or {}
+    return (_database(read) or {}) if states else {}
 
 
 def _keep(kind: str, states: dict, values: dict) -> None:
     "Write down what was worked out; what could not be read is tried again next time"
     rows = [(kind, os.fsencode(p), states[p].mark, value) for p, value in values.items() if value]
-    _database(lambda db: db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows))
+    insert = "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)"
+    if rows:
+        _database(lambda database: database.executemany(insert, rows))
 
 # %% ../../nbs/api/split/00_photographs.ipynb #00-photographs-013
 def remembered(

@@ -230,6 +230,7 @@ def poison_split(
     pairs, classes, settings = _asked(trigger, classes, target, settings, given)
     labels = dataset.label_matrix(settings.split)
     labels, attacks, ids = check_attacks(labels, pairs, classes)
+    _warn_of_strangers(dataset, labels, settings.without)
     chosen = _chosen_to_poison(labels.classes, settings.poison_classes, ids, attacks)
     settings = _settle(settings, labels, chosen)
     asked = _Request(labels, attacks, ids, chosen, settings)
@@ -282,6 +283,21 @@ def _settle(settings: SplitSettings, labels: LabelMatrix, chosen: list) -> Split
     if poisoned is not None:
         poisoned = tuple(labels.classes.label.iloc[chosen])
     return replace(settings, split=labels.split, poison_classes=poisoned)
+
+
+def _warn_of_strangers(dataset: Dataset, labels: LabelMatrix, without: tuple) -> None:
+    "Name images that are to be left out and are none of the dataset's: that leaves nothing out"
+    strangers = set(without) - set(labels.images.astype(str)) if without else set()
+    for split in dataset.splits if strangers else ():
+        strangers -= set(dataset.label_matrix(split).images.astype(str))
+    if strangers:
+        shown = ", ".join(map(repr, sorted(strangers)[:3]))
+        warnings.warn(
+            f"{len(strangers):,} of the images in without are no images of {dataset.name!r}, and "
+            f"leave nothing out: {shown}{', ...' if len(strangers) > 3 else ''}; image ids are "
+            f"meant, such as {str(labels.images[0])!r}",
+            stacklevel=3,
+        )
 
 
 def _added_classes(asked: _Request, n_classes: int) -> list:  # ids

@@ -112,10 +112,7 @@ class Recipe(Settings):
     )
     optimizer: str = setting("adamw", "adamw or adam", text(), metavar="NAME")
     epsilon: float = setting(
-        1e-8,
-        "what keeps the optimizer from dividing by zero; 1e-8 as torch, 1e-7 as Keras",
-        a_number(0, above=True),
-        metavar="R",
+        1e-8, "of Adam: 1e-8 as torch, 1e-7 as Keras", a_number(0, above=True), metavar="R"
     )
     schedule: str = setting(
         "one_cycle", "how the learning rate goes: one_cycle or constant", text(), metavar="NAME"
@@ -131,8 +128,7 @@ class Recipe(Settings):
     )
     borders: str = setting(
         "mirror",
-        "what comes in from outside a turned or shifted image: mirror, its mirror image; nearest, "
-        "the pixels of its edge repeated, as Keras does",
+        "what a turned image gets from outside: its mirror image, or its nearest pixel (Keras)",
         one_of(BORDERS),
         metavar="NAME",
     )
