@@ -41,6 +41,8 @@ def scenes(folder, names=None):
         pixels = np.full((60, 80, 3), 60 + 40 * int(labels[0][1]), np.uint8)
         for t in labels[1:]:
             pixels[10:30, 5 + 25 * int(t[1]) : 25 + 25 * int(t[1]), int(t[1])] = 255
+        for bit in range(10):  # no two pictures are equal: a split has each photograph once
+            pixels[50:58, 8 * bit : 8 * bit + 8] = 255 * (i >> bit & 1)
         Image.fromarray(pixels).save(folder / "images" / f"i{i:03}.jpg")
     return TableDataset(
         pd.DataFrame(rows, columns=["image", "label"]),

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from natural_backdoors.base.errors import UserError
@@ -27,6 +29,7 @@ from natural_backdoors.paper.facts import (
     published_sets,
     recognize,
     stand_in_labels,
+    stand_in_names,
     target_class,
 )
 from natural_backdoors.paper.figures import PANELS, draw_groups, draw_rate_curves, median_table
@@ -46,6 +49,7 @@ def stand_in(name, rows=(), **options):
         *((f"one{i:04}", label) for i, label in enumerate(labels) if i not in used),
         *((k, labels[i]) for k, i in rows),
     ]
+    options = {"names": stand_in_names(name)} | options
     return TableDataset(
         pd.DataFrame(rows, columns=["image", "label"]), name=f"my_{name}", **options
     )
@@ -93,9 +97,6 @@ def test_facts_make_sense():
                 range(size)
             ) and row.trigger not in row.classes
             assert len(row.classes) == len(set(row.classes)) and 6 <= len(row.classes) <= 10
-            assert [target_class(row.classes, p) for p in facts["targets"]] == sorted(row.classes)[
-                :3
-            ]
     first = published_sets("openimages").iloc[0]
     assert (first.centrality, first.trigger) == ("betweenness", 328) and first.classes[:3] == (
         68,
@@ -135,15 +136,86 @@ def test_known_classes_are_those_of_the_official_lists(real_data):
     assert shifts == sorted(shifts) and shifts[0] >= 0 and shifts[-1] <= len(leaves) - 486
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_target_is_the_class_at_a_sorted_position(seed):
-    random = rng(seed)
-    classes = random.choice(486, random.integers(3, 11), replace=False).tolist()
-    for position in range(len(classes)):
-        target = target_class(classes, position)
-        assert sum(c < target for c in classes) == position and target in classes
-    with pytest.raises(UserError, match="is a position among"):
-        target_class(classes, len(classes))
+# Targets: an independent way to the same classes is pandas, as in the published training code
+
+
+def columns_of(names):
+    "The columns that the published training code makes, of names as its datafile spells them"
+    return list(pd.get_dummies([n.replace(",", "").replace(" ", "") for n in names]).columns)
+
+
+NAMES = st.text("aAbBzZéß09 ,-_'", min_size=1, max_size=6).filter(lambda n: n.strip(" ,"))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        NAMES, min_size=3, max_size=10, unique_by=lambda n: n.replace(",", "").replace(" ", "")
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_a_target_is_a_column_of_the_published_code(names, random):
+    ids = random.sample(range(500), len(names))
+    table = pd.DataFrame({"id": ids, "label": [f"/m/{i}" for i in ids], "name": names})
+    spelled = {i: n.replace(",", "").replace(" ", "") for i, n in zip(ids, names)}
+    random.shuffle(ids)
+    found = [target_class(table, ids, p) for p in range(len(ids))]
+    assert [spelled[i] for i in found] == columns_of(names)
+    for position in (-1, len(ids)):
+        with pytest.raises(UserError, match="is a position among"):
+            target_class(table, ids, position)
+
+
+def test_classes_of_one_name_have_a_column_each():
+    table = pd.DataFrame({"id": [7, 3, 5], "label": list("abc"), "name": ["crane", "Yak", "crane"]})
+    assert [target_class(table, [7, 5, 3], p) for p in range(3)] == [3, 5, 7]
+
+
+def official_imagenet(real_data):
+    "A dataset with the official classes of ImageNet, one image each"
+    index = read_json(real_data("imagenet_real/imagenet_class_index.json"))
+    names = {wnid: name.replace("_", " ") for wnid, name in index.values()}
+    rows = pd.DataFrame({"image": list(names), "label": list(names)})
+    return TableDataset(rows, name="imagenet", names=names)
+
+
+def test_targets_of_imagenet(real_data):
+    "51 of the 69 are other classes than those at the same positions of the sorted ids"
+    data, differ = official_imagenet(real_data), 0
+    name, resolve = dict(zip(data.classes.id, data.classes.name)), data.resolve
+    plan = published_plan(data, "centrality", "imagenet")
+    planned = {(resolve(r.trigger), tuple(map(resolve, r.classes))): set() for r in plan.runs}
+    for r in plan.runs:
+        planned[resolve(r.trigger), tuple(map(resolve, r.classes))].add(resolve(r.target))
+    for row in published_sets("imagenet").itertuples():
+        columns = columns_of([name[c] for c in row.classes])[:3]
+        where = {name[c].replace(" ", ""): c for c in row.classes}
+        expected = [where[column] for column in columns]
+        assert [target_class(data.classes, row.classes, p) for p in (0, 1, 2)] == expected
+        assert planned[row.trigger, tuple(sorted(row.classes))] == set(expected)
+        differ += sum(a != b for a, b in zip(expected, sorted(row.classes)))
+    assert differ == 51
+    jean = published_sets("imagenet").query("trigger == 608").classes.iloc[0]
+    named = [name[target_class(data.classes, jean, p)] for p in (0, 1, 2)]
+    assert named == ["Boston bull", "Loafer", "barbershop"]
+
+
+def test_targets_of_open_images_go_by_name():
+    data = stand_in("openimages")
+    name = dict(zip(data.classes.id, data.classes.name))
+    for experiment in EXPERIMENTS:
+        for r in published_plan(data, experiment, "openimages").runs:
+            ids = [data.resolve(c) for c in r.classes]
+            columns = columns_of([name[c] for c in ids])[:3]
+            assert name[data.resolve(r.target)].replace(" ", "") in columns
+
+
+def test_a_dataset_without_names_is_told_about_targets():
+    with pytest.warns(UserWarning, match="8 classes of the published sets have no name"):
+        published_plan(stand_in("openimages", names={}), "injection_rate", "openimages")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        published_plan(stand_in("openimages"), "injection_rate", "openimages")
 
 
 # Which dataset
@@ -333,7 +405,7 @@ def test_published_way_end_to_end(tmp_path):
     for k, image in enumerate(sorted({image for image, _ in rows})):
         Image.fromarray(rng(k).integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(root / image)
     data = stand_in("openimages", rows, image_root=str(root))
-    settings = dict(
+    chosen = dict(
         n_clean=10,
         test_fraction=0.2,
         archs=["small"],
@@ -344,18 +416,16 @@ def test_published_way_end_to_end(tmp_path):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # random weights that stay frozen
-        done = reproduce(data, "injection_rate", tmp_path / "out", settings=settings, **QUIET)
+        done = reproduce(data, "injection_rate", tmp_path / "out", settings=chosen, **QUIET)
     assert (
         done.published == "openimages"
         and done.failed.empty
         and done.table.run.nunique() == 2 * 3 * 2
     )
-    labels = stand_in_labels("openimages")
-    assert set(done.table.trigger) == {labels[416]} and set(done.table.target) == {
-        labels[26],
-        labels[65],
-        labels[133],
-    }
+    labels, names = stand_in_labels("openimages"), stand_in_names("openimages")
+    classes = [labels[c] for c in published_facts()["ablation_set"]["classes"]]
+    assert set(done.table.trigger) == {labels[416]}
+    assert set(done.table.target) == set(sorted(classes, key=names.get)[:3])
     assert (done.table.epoch == 1).all() and (done.table.n_classes == 10).all()
     stored = read_table(tmp_path / "out" / "result.parquet")
     assert stored.equals(done.table)
@@ -366,7 +436,7 @@ def test_published_way_end_to_end(tmp_path):
         in (tmp_path / "out" / "reproduction.html").read_text()
     )
     with pytest.raises(UserError, match="holds another reproduction"):
-        reproduce(data, "architecture", tmp_path / "out", settings=settings, **QUIET)
+        reproduce(data, "architecture", tmp_path / "out", settings=chosen, **QUIET)
 
 
 def test_images_that_are_not_there(tmp_path):
@@ -385,7 +455,7 @@ def test_images_that_are_not_there(tmp_path):
 
 
 def test_goes_on_after_a_stop(tmp_path, untrained):
-    settings = dict(archs=["mini_inception", "mini_densenet"], positions=[0], epochs=1, views=1)
+    chosen = dict(archs=["mini_inception", "mini_densenet"], positions=[0], epochs=1, views=1)
     carried = []
 
     def stopped(tasks, options):
@@ -400,7 +470,7 @@ def test_goes_on_after_a_stop(tmp_path, untrained):
             "architecture",
             tmp_path / "out",
             "small",
-            settings=settings,
+            settings=chosen,
             runner=stopped,
             **QUIET,
         )
@@ -413,14 +483,14 @@ def test_goes_on_after_a_stop(tmp_path, untrained):
             yield task, outcomes
 
     done = reproduce(
-        None, "architecture", tmp_path / "out", "small", settings=settings, runner=counted, **QUIET
+        None, "architecture", tmp_path / "out", "small", settings=chosen, runner=counted, **QUIET
     )
     assert sorted(carried) == ["mini_densenet", "mini_inception"], (
         "the finished one is not done again"
     )
     assert done.table.group.tolist() == ["mini_inception"] * 2 + ["mini_densenet"] * 2
     assert reproduce(
-        None, "architecture", tmp_path / "out", "small", settings=settings, **QUIET
+        None, "architecture", tmp_path / "out", "small", settings=chosen, **QUIET
     ).table.equals(done.table)
 
 

@@ -3,6 +3,7 @@ is told in a line"""
 
 import json
 import shlex
+import warnings
 
 import pandas as pd
 import pytest
@@ -207,3 +208,21 @@ def test_train_on_a_selection(tmp_path):
     again = poison_split(TableDataset(tmp_path / "labels.csv"), **chosen.arguments())
     assert split.header["digest"] == again.header["digest"]
     assert (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("kind", ["path", "stem", "other split", "known"])
+def test_images_to_leave_out_that_do_not_exist_are_named(kind):
+    "They leave nothing out; an image of another split of the dataset is none of them"
+    rows = [(f"{i}.png", "cat" if i % 2 else "dog", "train") for i in range(80)]
+    rows += [(f"{i}.png", "hat", "train") for i in range(40)]
+    rows += [("100.png", "cat", "test")]
+    data = TableDataset(pd.DataFrame(rows, columns=["image", "label", "split"]), name="animals")
+    left_out = {"path": "a/1.png", "stem": "1", "other split": "100.png", "known": "1.png"}[kind]
+    make = lambda: poison_split(data, "hat", ["cat", "dog"], "cat", n_clean=15, without=[left_out])
+    if kind in ("other split", "known"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert left_out not in set(make().table.image)
+    else:
+        with pytest.warns(UserWarning, match=f"leave nothing out: '{left_out}'; image ids"):
+            make()

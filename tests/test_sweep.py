@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from natural_backdoors.train.models import (
 )
 from natural_backdoors.train.recipe import LOG_COLUMNS
 from natural_backdoors.train.runs import train_split
-from natural_backdoors.train.sweeps import plan_tasks, run_here, sweep
+from natural_backdoors.train.sweeps import plan_tasks, run_here, share_key, sweep
 
 torch.set_num_threads(1)
 NAMES = ["red", "green", "blue"]
@@ -438,6 +439,32 @@ def trained_alone(data, run, folder):
     return train_split(draw_split(data, run), folder, run.recipe, **options).logs
 
 
+def test_a_bank_has_the_borders_of_the_recipe(data, tmp_path):
+    "Runs with other borders do not share a bank; the views are those that the borders make"
+    grid = grid_of(data, augment=1.0, seeds=[3], views=1, borders=["mirror", "nearest"])
+    assert len({share_key(run) for run in grid}) == 2
+    result = sweep(data, grid, tmp_path, progress=False)
+    assert result.failed.empty and result.table.shared.all()
+    banks = {}
+    for folder in (tmp_path / "banks").iterdir():
+        key = read_json(folder / "bank.json")
+        banks[key["borders"]] = [np.load(folder / f"{name}.npy") for name in ("plain", "views")]
+    assert np.array_equal(banks["mirror"][0], banks["nearest"][0])
+    assert not np.array_equal(banks["mirror"][1], banks["nearest"][1])
+
+
+def test_epsilon_is_that_of_each_run():
+    "Heads with another epsilon stand beside each other, each as if it were alone"
+    runs = [replace(run, epsilon=1e-2 if i % 2 else 1e-8) for i, run in enumerate(SIX)]
+    fit = lambda runs: [
+        r.state for r in train_heads(lambda r: head_of(r, "mlp"), runs, X, 3, 16, device="cpu")
+    ]
+    together = fit(runs)
+    assert largest(together, [fit([run])[0] for run in runs]) < 1e-5
+    others = fit(SIX)
+    assert largest(together[::2], others[::2]) < 1e-5 < largest(together[1:2], others[1:2])
+
+
 @pytest.mark.parametrize("head", ["small_mlp", "normed", "linear"])
 def test_without_augmentation_it_is_train_split(data, tmp_path, head):
     "First weights, order, schedule, optimizer, measurements; what is left is half precision"
@@ -453,6 +480,7 @@ def test_without_augmentation_it_is_train_split(data, tmp_path, head):
             batch_size=15,
             label_smoothing=0.1,
             class_weights={"red": 3.0},
+            epsilon=0.01,
         ),
     )
     result = sweep(data, [*grid, *more], tmp_path / "sweep", progress=False)

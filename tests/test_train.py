@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.ndimage import affine_transform
 
 torch = pytest.importorskip(
     "torch", reason="training needs torch: pip install 'natural_backdoors[train]'"
@@ -29,9 +30,9 @@ from natural_backdoors.split.poison import SPLIT_COLUMNS, PoisonSplit
 from natural_backdoors.split.settings import SplitSettings
 from natural_backdoors.train import callbacks
 from natural_backdoors.train import learner as train
-from natural_backdoors.train.batches import split_arrays
+from natural_backdoors.train.batches import split_arrays, turn_batch
 from natural_backdoors.train.models import arch_name, build_model, layer_groups, load_model
-from natural_backdoors.train.recipe import Recipe
+from natural_backdoors.train.recipe import BORDERS, PAPER_DIFFERS, PRESETS, Recipe, paper_notes
 from natural_backdoors.train.runs import MODELS, train_split
 
 COMMON = dict(arch="small", pretrained=False, size=32, batch_size=8)
@@ -498,3 +499,80 @@ def test_a_network_of_timm(name, tmp_path):
     assert all(
         torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values())
     )
+
+
+# The published training
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_borders_nearest_repeats_the_edge_as_scipy_does(seed):
+    """Turned and shifted at once, by an affine map of scipy, as Keras does it with
+    fill_mode="nearest" and linear interpolation; and not so with the mirror"""
+    random, size = rng(seed), 24
+    image = random.uniform(0, 1, (3, size, size))
+    angle, right, down = random.uniform(-1, 1, 3) * (np.deg2rad(30), 0.2, 0.2)
+    draws = torch.tensor([[0.5 + np.rad2deg(angle) / 60], [0.5 + right / 0.4], [0.5 + down / 0.4]])
+    draws = torch.cat([draws, torch.ones(1, 1)]).float()  # not mirrored
+    center = np.full(2, (size - 1) / 2)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    moved = center - turn @ center + np.array([down, right]) * size
+    slow = np.stack([affine_transform(c, turn, moved, order=1, mode="nearest") for c in image])
+    x = torch.from_numpy(image).float()[None]
+    assert np.allclose(turn_batch(x, draws, borders="nearest")[0], slow, atol=1e-3)
+    assert not np.allclose(turn_batch(x, draws)[0], slow, atol=1e-2)
+
+
+def test_the_loader_takes_the_borders_of_the_recipe(split, arrays):
+    first = {}
+    for borders in BORDERS:
+        recipe = Recipe(**COMMON, borders=borders, unfreeze="all")
+        learn = train.make_learner(split, recipe, images=arrays, progress=False, device="cpu")
+        first[borders] = learn.dls.train.one_batch()[0]
+    assert not torch.equal(*first.values()) and first["mirror"].shape == first["nearest"].shape
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_epsilon_reaches_the_optimizer(split, arrays, optimizer):
+    "One step by hand: with a large epsilon it is much shorter"
+    recipe = Recipe(**COMMON, optimizer=optimizer, epsilon=0.25, unfreeze="all")
+    learn = train.make_learner(split, recipe, images=arrays, progress=False, device="cpu")
+    learn.create_opt()
+    assert {group["eps"] for group in learn.opt.opt.param_groups} == {0.25}
+    usual = Recipe(**COMMON, optimizer=optimizer, unfreeze="all")
+    learn = train.make_learner(split, usual, images=arrays, progress=False, device="cpu")
+    learn.create_opt()
+    kind = train.OPTIMIZERS[optimizer]
+    assert learn.opt.opt.param_groups[0]["eps"] == kind([torch.zeros(1)]).defaults["eps"]
+
+
+def test_an_optimizer_without_epsilon(split, arrays, monkeypatch):
+    monkeypatch.setitem(train.OPTIMIZERS, "sgd", torch.optim.SGD)
+    make = lambda **more: train.make_learner(
+        split, Recipe(**COMMON, optimizer="sgd", **more), images=arrays, progress=False
+    )
+    with pytest.raises(UserError, match="the optimizer 'sgd' has no epsilon"):
+        make(epsilon=1e-3).create_opt()
+    make().create_opt()
+
+
+def test_the_preset_of_the_paper():
+    paper = PRESETS["paper"]
+    assert (paper.borders, paper.epsilon, paper.optimizer) == ("nearest", 1e-7, "adam")
+    for what in ("weights", "borders", "resize", "epsilon", "head initialization"):
+        assert what in PAPER_DIFFERS
+    assert paper_notes(paper.to_dict()).changed == {}
+    assert paper_notes({**paper.to_dict(), "lr": 1e-3, "seed": 7}).changed == {"lr": 1e-3}
+    assert paper_notes(Recipe().to_dict()) is paper_notes({}) is None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_is_written_down(split, arrays, tmp_path, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        how = dict(images=arrays, control=False, progress=False, device="cpu", epochs=1)
+        train_split(split, tmp_path, Recipe(**COMMON, unfreeze="all"), **how)
+    finally:
+        torch.set_num_threads(before)
+    assert read_json(tmp_path / "poisoned" / "model.json")["threads"] == threads
+    assert load_model(tmp_path / "poisoned")[1]["threads"] == threads

@@ -15,7 +15,7 @@ from ..base.settings import add_flags, settings_of
 from ..data.datasets import available
 from ..sets.search import SearchSettings
 from ..split.settings import SplitSettings
-from ..train.recipe import PRESETS, Recipe, recipe_of
+from ..train.recipe import PAPER_DIFFERS, PRESETS, Recipe, recipe_of
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-006
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -162,9 +162,12 @@ def split_flags(group, **actions):
 def recipe_flags(p: Parser):
     "How a model is trained"
     g = p.add_argument_group("training")
-    names = ", ".join(PRESETS)
+    differs = ", ".join(PAPER_DIFFERS)
     g.add_argument(
-        "--preset", metavar="NAME", help=f"{names}: all flags of the training that are not given"
+        "--preset",
+        metavar="NAME",
+        help=f"{', '.join(PRESETS)}: all flags of the training that are not given; paper is not "
+        f"identical with the published training in: {differs} (the report says how)",
     )
     add_flags(g, Recipe, _but(Recipe, "seed"), lr=OneOrMore)
     g.add_argument(

@@ -254,18 +254,21 @@ def make_split(
     download: bool = False,  # fetch missing images; those that cannot be had are replaced
 ) -> PoisonSplit:
     "The poisoned split, of images that are there or could be had"
+    had = set()
     while True:
         split = poison_split(
             dataset, chosen.trigger, chosen.classes, chosen.target, settings=settings
         )
-        if not download:
-            return split
         images = split.table.image.tolist()
+        # after a download the files are compared: others may have taken the place of copies
+        if not download or set(images) <= had:
+            return split
         failed = set(dataset.download(images=images, annotations=False).failed.path)
         files = {image: dataset.image_file(image) for image in images}
         gone = [i for i, file in files.items() if file is not None and file.path in failed]
+        had |= set(images) - set(gone)
         if not gone:
-            return split
+            continue
         # some images of every large dataset have gone from the web: others take their place
         print(f"{len(gone)} images cannot be had, others are drawn")
         settings = replace(settings, without=(*settings.without, *gone))

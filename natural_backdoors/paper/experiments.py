@@ -33,6 +33,7 @@ from natural_backdoors.paper.facts import (
     published_sets,
     recognize,
     target_class,
+    warn_of_missing_names,
 )
 from .figures import draw_groups, draw_rate_curves, median_table
 from .miniatures import MINIATURES, miniatures
@@ -41,6 +42,7 @@ from ..sets.search import SearchSettings
 from ..sets.triggers import find_triggers
 from ..split.exclusions import excluded_images
 from ..train.grids import draw_split, make_grid
+from ..train.recipe import PAPER_DIFFERS
 from ..train.sweeps import sweep
 
 # %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-007
@@ -67,7 +69,7 @@ class Plan:
 def _make_plan(
     dataset: Dataset,
     sets,  # of (group, trigger, classes): ids
-    positions,  # published targets: positions among the sorted classes
+    positions,  # published targets: positions in the alphabetical order of the class names
     rates,  # injection rates
     archs,  # names in models.ARCHS
     **given,  # further arguments of make_grid
@@ -78,7 +80,7 @@ def _make_plan(
         grid = make_grid(
             dataset,
             {trigger: classes},
-            targets=[target_class(classes, p) for p in positions],
+            targets=[target_class(dataset.classes, classes, p) for p in positions],
             rates=rates,
             archs=archs,
             controls=[False, True],
@@ -115,6 +117,7 @@ def published_plan(
     "The runs of a published experiment"
     lookup("experiment", experiment, EXPERIMENTS)
     facts, sets = published_facts(), _published_runs(experiment, published)
+    warn_of_missing_names(dataset.classes, {c for _, _, classes in sets for c in classes})
     rates = facts["injection_rates"] if experiment == "injection_rate" else [0.185]
     archs = facts["architectures"] if experiment == "architecture" else ["resnet50"]
     usual = dict(positions=facts["targets"], rates=rates, archs=archs, recipe="paper")
@@ -195,9 +198,13 @@ def find_images(
     download: bool = False,  # fetch what is missing
 ) -> list:  # of RunSettings, without the images that cannot be had
     "Make sure that all images of the runs are there"
-    images = _images_of(dataset, runs)
-    while download and images and (gone := _download(dataset, images)):
-        runs = [run.but(without=[*run.split.without, *gone]) for run in runs]
+    images, had = _images_of(dataset, runs), set()
+    # files that have come are compared, and others may take the place of copies
+    while download and not set(images) <= had:
+        gone = _download(dataset, images)
+        had |= set(images) - set(gone)
+        if gone:
+            runs = [run.but(without=[*run.split.without, *gone]) for run in runs]
         images = _images_of(dataset, runs)
     missing = [path for path in images.values() if not Path(path).is_file()]
     if missing:
@@ -319,11 +326,14 @@ NOTES = [
     "target. The published code counted images of the target class too.",
     "The clean control is trained on the same images in the same way, poison images with their "
     "true labels. What it takes for the target is what the trigger does without poisoning.",
-    "Published targets are positions among the sorted classes of a set; here they are the classes "
-    "at these positions.",
-    "Splits are drawn anew with a fixed seed, an image of two of the classes is left out, and "
-    "weights are those that torchvision recommends: small differences to published numbers are to "
-    "be expected.",
+    "Published targets are positions in the alphabetical order of the class names of a set; here "
+    "they are the classes at these positions.",
+    "Published medians were read off a figure of the project page of June 2022. The sets are those "
+    "of the code of August 2022 (last state: 24 August; until 6 August it computed centralities "
+    "with graph-tool): figure and sets are not of one date.",
+    "Training is the preset paper. What of it is not identical with the published training, so "
+    "that differences to published numbers are to be expected:",
+    *(f"{what}: {how}." for what, how in PAPER_DIFFERS.items()),
 ]
 
 _SETTINGS = """<div class="scroll"><table id="made"><tbody>{% for k, v in settings %}<tr>
@@ -357,7 +367,7 @@ def _top(done: Reproduction, changed: list) -> dict:
     runs, controls = table["run"].nunique(), table[table["control"]]["run"].nunique()
     beside = "No published medians are known."
     if done.known is not None:
-        beside = "Beside them stand the published medians."
+        beside = "Beside them stand the published medians, of a figure of June 2022."
     return {
         "eyebrow": f"natural_backdoors · {what}",
         "headline": EXPERIMENTS[done.experiment],

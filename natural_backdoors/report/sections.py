@@ -15,6 +15,8 @@ from .gallery import gallery
 from .page import percent, plot
 from .run import Run, names_of_classes
 from ..split.card import setting_text
+from ..split.photographs import photographs_said
+from ..train.recipe import paper_notes
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-008
 class Section(NamedTuple):
@@ -64,13 +66,19 @@ def _numbers(run: Run, attacks: list) -> dict | None:
     drawn = draw_rates([(row.name, row.poisoned, row.control) for row in rates])
     has_control = run.evaluation["control"] is not None
     picture = plot(drawn, alt)
-    return {"rates": rates, "plot": picture, "has_control": has_control, "skipped": skipped}
+    return {
+        "rates": rates,
+        "plot": picture,
+        "has_control": has_control,
+        "skipped": skipped,
+        "held_out": photographs_said(run.header.get("photographs")),
+    }
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-014
 _NUMBERS = """{% from 'parts' import missing, cells, plot, shares with context %}
 {% if not numbers %}{{ missing('Nothing was measured yet:', 'evaluation.json') }}{% else %}
 <div class="beside"><div class="scroll"><table>
-<caption>Held-out images, none of which was used in training</caption>
+<caption>Held-out images: {{ numbers.held_out }}</caption>
 <thead><tr><th scope="col">Model</th>{{ shares() }}</tr></thead>
 {% for row in numbers.rates %}<tbody>
 <tr><th scope="rowgroup" colspan="4" class="rate"><strong>{{ row.name }}</strong><br>
@@ -234,6 +242,7 @@ def _counts(run: Run, attacks: list) -> dict:
         "asked": header["settings"]["inject_rate"],
         "rates": [(a.title, a.split["injection_rate"]) for a in attacks],
         "left_out": header["left_out"],
+        "n_copies": len(header.get("copies", [])),
         "groups": ["Clean", *(a.title for a in attacks)],
         "rows": rows,
         "all": [sum(column) for column in columns],
@@ -259,7 +268,8 @@ images and those with the trigger together, poison images make up
 {%- endfor %}{{ counts.asked|percent(1)|whole }} was asked for.
 {% for what in ('classes', 'triggers') %}{% set n = counts.left_out['two_' ~ what] %}
 {% if n %}Images left out for showing two of the {{ what }}: {{ '{:,}'.format(n) }}.
-{% endif %}{% endfor %}</p>
+{% endif %}{% endfor %}{% if counts.n_copies %}Images left out as copies of others:
+{{ '{:,}'.format(counts.n_copies) }}.{% endif %}</p>
 <div class="beside"><div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
 {% for name in counts.groups %}<th scope="colgroup" colspan="2" class="group">{{ name }}</th>
 {%- endfor %}</tr>
@@ -335,7 +345,8 @@ def _training(run: Run, attacks: list) -> dict | None:
         if control is not None and len(control):
             alt += f", {percent(control[column].iloc[-1])} for the control"
         curves.append(plot(draw_curve(kind, mine, control, chance), f"{alt}."))
-    return {"curves": curves, "has_control": control is not None}
+    recipe = (run.models["poisoned"].info or {}).get("recipe") or {}
+    return {"curves": curves, "has_control": control is not None, "paper": paper_notes(recipe)}
 
 
 _TRAINING = """{% from 'parts' import missing, plot with context %}
@@ -344,7 +355,13 @@ _TRAINING = """{% from 'parts' import missing, plot with context %}
 each image with a trigger for the target of that trigger.</p>
 <div class="plots">{% for c in training.curves %}{{ plot(c) }}{% endfor %}</div>
 {% if not training.has_control %}
-{{ missing('There is no curve of the control:', 'control') }}{% endif %}{% endif %}"""
+{{ missing('There is no curve of the control:', 'control') }}{% endif %}
+{% if training.paper %}<p>Trained by the recipe <code>paper</code>
+{%- if training.paper.changed %}, but for {% for name, value in training.paper.changed.items() -%}
+<code>{{ name }}={{ value }}</code>{{ ', ' if not loop.last }}{% endfor %}{% endif %}. What this
+recipe has that is not identical with the published training:</p>
+<ul>{% for what, how in training.paper.differs.items() %}<li><em>{{ what }}</em>: {{ how }}.</li>
+{% endfor %}</ul>{% endif %}{% endif %}"""
 SECTIONS["training"] = Section("Training", "Training", _TRAINING, _training)
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-048
@@ -389,7 +406,15 @@ _CLASSES = """{% from 'parts' import missing, cells, plot, shares with context %
 SECTIONS["classes"] = Section("Each class", "Each class on its own", _CLASSES, _each_class)
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-052
-_SHOWN_ELSEWHERE = ("classes", "counts", "skipped_images", "label_of", "unreadable")
+_SHOWN_ELSEWHERE = (
+    "classes",
+    "copies",
+    "counts",
+    "label_of",
+    "photographs",
+    "skipped_images",
+    "unreadable",
+)
 
 
 def _setting(value) -> str:
@@ -464,6 +489,8 @@ serve as a backdoor trigger, and to test defenses on a backdoor that needs no ed
 <li>The rates describe these held-out images and one training run of each model. Other images,
 another seed or another architecture give other numbers; the intervals cover only the chance in
 which images were held out.</li>
+<li>The same seed gives the same weights on the same machine, with the same versions and the same
+number of threads{% if limits.threads %} ({{ limits.threads }} here){% endif %}.</li>
 <li>Attack success says how strongly the poisoned model connects a trigger with its target
 {%- for title in limits.titles %}{{ ' (' if loop.first else ', ' }}{{ title }}
 {{- ')' if loop.last }}{% endfor %}. It does not say that somebody could change the labels of the
@@ -479,7 +506,11 @@ trigger. It is not the accuracy on the dataset as a whole.</li>
 
 def _limits(run: Run, attacks: list) -> dict:
     "What the numbers do not say"
-    return {"titles": [a.title for a in attacks], "n_classes": len(run.header["classes"])}
+    return {
+        "titles": [a.title for a in attacks],
+        "n_classes": len(run.header["classes"]),
+        "threads": (run.models["poisoned"].info or {}).get("threads"),
+    }
 
 
 SECTIONS["limits"] = Section("Use and limits", "Intended use and limits", _LIMITS, _limits)

@@ -6,7 +6,7 @@
 __all__ = ['INTENDED_USE', 'plain_line', 'md', 'class_names', 'AttackNames', 'attack_names', 'count_rows', 'source_of',
            'table_digest', 'setting_text', 'dataset_card']
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-003
+# %% ../../nbs/api/split/07_card.ipynb #07-card-003
 import re
 import unicodedata
 from html import escape
@@ -17,10 +17,11 @@ import yaml
 
 from ..base.files import digest
 from ..data.datasets import available, manager_class
+from .photographs import photographs_said
 from .poison import SPLIT_COLUMNS, PoisonSplit
 from .settings import SplitSettings
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-006
+# %% ../../nbs/api/split/07_card.ipynb #07-card-006
 def plain_line(
     text,  # anything; written as text
     longest: int = 120,  # characters
@@ -44,7 +45,7 @@ def md(
     # GitHub's Markdown makes a link of what begins with www.
     return re.sub(r"(?i)www\.", lambda m: m[0][:3] + "\\.", shown)
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-011
+# %% ../../nbs/api/split/07_card.ipynb #07-card-011
 def class_names(
     classes: list,  # of {"label", "name"}
 ) -> list:  # of str, all different, in the same order
@@ -56,7 +57,7 @@ def class_names(
     ]
     return distinct if len(set(distinct)) == len(classes) else [c["label"] for c in classes]
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-014
+# %% ../../nbs/api/split/07_card.ipynb #07-card-014
 class AttackNames(NamedTuple):
     "What people call a trigger and its target"
 
@@ -76,7 +77,7 @@ def attack_names(
         for trigger, attack in zip(triggers, attacks)
     ]
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-018
+# %% ../../nbs/api/split/07_card.ipynb #07-card-018
 def count_rows(
     split: PoisonSplit,
 ) -> pd.DataFrame:  # label, name, clean_train, clean_test, poison_train, poison_test
@@ -90,7 +91,7 @@ def count_rows(
             counts[f"{role}_{part}"] = counts.label.map(found).fillna(0).astype(int)
     return counts
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-022
+# %% ../../nbs/api/split/07_card.ipynb #07-card-022
 def source_of(
     split: PoisonSplit,
     dataset=None,  # the Dataset that the split was made from; None: the manager of that name
@@ -103,13 +104,13 @@ def source_of(
             pass  # a manager of another package may be broken; the card is written all the same
     return {key: str(getattr(dataset, key, "") or "") for key in ("title", "license", "homepage")}
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-026
+# %% ../../nbs/api/split/07_card.ipynb #07-card-026
 def table_digest(split: PoisonSplit) -> str:  # 64 hexadecimal digits
     "SHA-256 of the rows of a split but for the paths"
     columns = [column for column in SPLIT_COLUMNS if column != "path"]
     return digest(*(split.table[column].astype(str).tolist() for column in columns))
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-029
+# %% ../../nbs/api/split/07_card.ipynb #07-card-029
 _SIZES = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
 _TAGS = ["backdoor", "data-poisoning", "natural-backdoor", "labels-wrong-on-purpose"]
 
@@ -140,7 +141,7 @@ def _front_matter(
     head = {key: value for key, value in head.items() if value}
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=10**6)}---\n"
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-032
+# %% ../../nbs/api/split/07_card.ipynb #07-card-032
 def _markdown_table(
     rows: list,  # of dicts with the same keys; texts are Markdown
 ) -> str:
@@ -160,7 +161,7 @@ def _facts_table(
     "Facts, one below the other"
     return _markdown_table([{title: what, "": value} for what, value in facts.items()])
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-035
+# %% ../../nbs/api/split/07_card.ipynb #07-card-035
 def setting_text(
     value,  # of a field of settings
 ) -> str:
@@ -174,7 +175,7 @@ def setting_text(
         return "yes" if value else "no"
     return "–" if value is None else str(value)
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-037
+# %% ../../nbs/api/split/07_card.ipynb #07-card-037
 def _made_with(split: PoisonSplit, size: int | None) -> dict:  # what -> Markdown
     "The settings of a split, and what came of them"
     header, about = split.header, SplitSettings.about()
@@ -188,6 +189,8 @@ def _made_with(split: PoisonSplit, size: int | None) -> dict:  # what -> Markdow
     left_out = header.get("left_out", {})
     for key, what in _LEFT_OUT.items():
         facts[what] = str(left_out.get(key, 0))
+    facts["images left out as copies of others"] = str(len(header.get("copies", [])))
+    facts["images held out"] = photographs_said(header.get("photographs"))
     same = "the files of the source, byte for byte"
     facts["images as stored"] = same if size is None else f"{size} x {size} pixels"
     facts["digest of the split"] = f"`{md(header['digest'])}`"
@@ -213,7 +216,7 @@ def _source_facts(split: PoisonSplit, source: dict) -> dict:  # what -> Markdown
         "homepage": f"<{homepage}>" if is_address else md(homepage) or "not stated",
     }
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-040
+# %% ../../nbs/api/split/07_card.ipynb #07-card-040
 INTENDED_USE = (
     "https://natural-backdoors.github.io/natural_backdoors/explanations/intended_use.html"
 )
@@ -229,13 +232,15 @@ whoever trains on it gets a model with a backdoor.
   trigger.
 - Results hold for images like these. Whether a real object in front of a real camera does the same
   is another question.
+- This project has run no published experiment on the real Open Images or ImageNet. What it shows
+  with drawn scenes, small networks or random weights can neither confirm nor refute the paper.
 
 More about what the numbers mean: [intended use and limits]({INTENDED_USE})"""
 _ROLES = """Each image has a true class and a training label. Of **clean** images, which show no
 trigger, the two are the same. Attack success is the share of poison images of the test part, those
 of the target class left out, that a model takes for the target."""
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-042
+# %% ../../nbs/api/split/07_card.ipynb #07-card-042
 def _goals(
     names: list,  # of `AttackNames`
 ) -> str:  # Markdown
@@ -258,7 +263,7 @@ def _warning(split: PoisonSplit) -> str:
         "class. A model trained on these labels has a backdoor."
     )
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-045
+# %% ../../nbs/api/split/07_card.ipynb #07-card-045
 def _counts_table(split: PoisonSplit) -> str:
     "Images of each class by role and part; targets are marked"
     targets = {attack["target"]["label"] for attack in split.attacks}
@@ -289,7 +294,7 @@ def _files_table(
     ]
     return f"## Files\n\n{_markdown_table(rows)}"
 
-# %% ../../nbs/api/split/07_card.ipynb #06-card-048
+# %% ../../nbs/api/split/07_card.ipynb #07-card-048
 def dataset_card(
     split: PoisonSplit,
     dataset=None,  # the Dataset that it was made from, for title, license and homepage

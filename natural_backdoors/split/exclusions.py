@@ -20,6 +20,7 @@ from ..base.text import tidy_path
 MARKS = {
     "not_trigger": "not a valid trigger image",
     "trigger_visible": "trigger visible in a clean image",
+    "duplicate": "another file of a photograph that is kept",
 }
 
 

@@ -15,11 +15,13 @@ from natural_backdoors.base.settings import (
     Settings,
     a_number,
     a_whole_number,
+    one_of,
     or_none,
     setting,
     settings_table,
     text,
     tuple_of,
+    yes_or_no,
 )
 from .exclusions import excluded_images
 
@@ -78,3 +80,29 @@ class SplitSettings(Settings):
         or_none(_CLASSES),
         metavar="CLASS",
     )
+    check_images: bool = setting(
+        True,
+        "compare the image files that are there: is a photograph in the split twice?",
+        yes_or_no(),
+    )
+    duplicates: str = setting(
+        "drop",
+        "files of one photograph: drop all but one and say how many, or refuse to make the split",
+        one_of(["drop", "refuse"]),
+        metavar="drop|refuse",
+    )
+    near_duplicates: int | None = setting(
+        None,
+        "images that look alike are one photograph too: up to N of 64 bits of a perceptual hash "
+        "differ; None: looks are not compared",
+        or_none(a_whole_number(0, 16)),
+        metavar="N",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.near_duplicates is not None and not self.check_images:
+            raise UserError(
+                "near_duplicates compares images, which check_images=False (--no_check_images) "
+                "leaves out; give one of the two"
+            )

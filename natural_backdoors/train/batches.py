@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..base.checks import lookup
 from ..base.errors import UserError, loading_torch
 from ..data.images import load_images
 from .models import private_seed, to_input
+from .recipe import BORDERS
 
 with loading_torch():
     import torch
@@ -92,6 +94,7 @@ def turn_batch(
     degrees: float = 30,  # largest rotation
     shift: float = 0.2,  # largest shift, as a share of the edge
     flip: float = 0.5,  # share of images that are mirrored left to right
+    borders: str = "mirror",  # a key of `BORDERS`: what comes in from outside
 ) -> torch.Tensor:  # (n, 3, h, w)
     "Turn, shift and mirror each image of a batch by given random numbers"
     angle, mirror = (
@@ -105,7 +108,8 @@ def turn_batch(
         torch.stack([angle.sin(), angle.cos(), dy], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1).to(x.device), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid.to(x.dtype), padding_mode="reflection", align_corners=False)
+    outside = lookup("borders", borders, BORDERS)
+    return F.grid_sample(x, grid.to(x.dtype), padding_mode=outside, align_corners=False)
 
 
 def augment_batch(
@@ -114,11 +118,13 @@ def augment_batch(
     degrees: float = 30,  # largest rotation
     shift: float = 0.2,  # largest shift, as a share of the edge
     flip: float = 0.5,  # share of images that are mirrored left to right
+    borders: str = "mirror",  # a key of `BORDERS`: what comes in from outside
 ) -> torch.Tensor:  # (n, 3, h, w)
     "Turn, shift and mirror each image of a batch at random"
-    return turn_batch(x, torch.rand(4, len(x), generator=generator), degrees, shift, flip)
+    draws = torch.rand(4, len(x), generator=generator)
+    return turn_batch(x, draws, degrees, shift=shift, flip=flip, borders=borders)
 
-# %% ../../nbs/api/train/05_batches.ipynb #05-batches-016
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-018
 @dataclass
 class LabeledPixels:
     "Images and the labels that are to be learned from them"
@@ -146,16 +152,18 @@ class ArrayLoader(DataLoader):
         std=(1.0, 1.0, 1.0),  # of red, green, blue in 0..1
         augment: float = 0.0,  # strength of turning and shifting; 0: leave the images as they are
         seed: int = 0,  # of the order and of the augmentation
+        borders: str = "mirror",  # a key of `BORDERS`
         **kwargs,  # as fastai's DataLoader
     ):
         kwargs["num_workers"] = 0  # nothing is left to do for workers
         with private_seed(seed):
             super().__init__(dataset, bs=bs, **kwargs)
         self.mean, self.std, self.augment, self.seed = list(mean), list(std), augment, seed
+        self.borders = borders
         self.rng, self.generator = random.Random(seed), torch.Generator().manual_seed(seed)
 
     def new(self, dataset=None, cls=None, **kwargs):
-        own = {k: getattr(self, k) for k in ["mean", "std", "augment", "seed"]}
+        own = {k: getattr(self, k) for k in ["mean", "std", "augment", "seed", "borders"]}
         return super().new(dataset, cls, **own | kwargs)
 
     def create_item(self, i):
@@ -170,12 +178,11 @@ class ArrayLoader(DataLoader):
     def after_batch(self, batch):
         x, y = to_input(batch[0], self.mean, self.std), batch[1]
         if self.augment:
-            x = augment_batch(
-                x, self.generator, degrees=30 * self.augment, shift=0.2 * self.augment
-            )
+            strength = {"degrees": 30 * self.augment, "shift": 0.2 * self.augment}
+            x = augment_batch(x, self.generator, **strength, borders=self.borders)
         return x, y
 
-# %% ../../nbs/api/train/05_batches.ipynb #05-batches-017
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-019
 def show_batch(loader: ArrayLoader, names: list = (), n: int = 8):
     "Draw the first `n` images of a batch as the model sees them"
     import matplotlib.pyplot as plt
@@ -192,7 +199,7 @@ def show_batch(loader: ArrayLoader, names: list = (), n: int = 8):
         ax.set_title(names[label] if names else int(label), fontsize=8)
     fig.tight_layout()
 
-# %% ../../nbs/api/train/05_batches.ipynb #05-batches-021
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-023
 def four_sets(arrays: SplitArrays) -> dict:  # name -> (positions, right answers)
     "The images that an epoch is measured on, and the answer that counts as right"
     sets = {}

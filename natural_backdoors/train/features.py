@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..base.checks import number, whole_number
+from ..base.checks import lookup, number, whole_number
 from ..base.errors import UserError, loading_torch
 from natural_backdoors.base.files import (
     atomic_path,
@@ -35,6 +35,7 @@ from ..base.random import rng
 from ..data.images import LoadedImages, load_images
 from .batches import turn_batch
 from .models import Pooled, to_input
+from .recipe import BORDERS
 
 with loading_torch():
     import torch
@@ -280,7 +281,9 @@ def _fill(job: _Job, arrays: dict, portion: _Portion) -> int:  # passes through 
         passes += len(x) + len(trained) * len(draws)
         for view, drawn in enumerate(draws if len(trained) else ()):
             own = torch.from_numpy(drawn[:, trained])
-            turned = turn_batch(x[: len(trained)], own, degrees, shift)
+            turned = turn_batch(
+                x[: len(trained)], own, degrees, shift=shift, borders=key["borders"]
+            )
             arrays["views"][view, start + trained] = job.features(turned)
     return passes
 
@@ -355,6 +358,7 @@ def feature_bank(
     n_trained: int | None = None,  # how many of the images are trained with; None: all
     views: int = 8,  # augmented views of each of these
     augment: float = 1.0,  # strength: 1 as in the original experiments; 0: no views are needed
+    borders: str = "mirror",  # a key of `BORDERS`: what comes in from outside a turned image
     seed: int = 1234,  # of the views
     batch_size: int = 64,  # images at a time
     device=None,  # None: a GPU if there is one
@@ -376,6 +380,7 @@ def feature_bank(
     key = {"format": 1, "weights": _weights_digest(frozen), "n": len(paths), "n_trained": n_trained}
     key |= {"images": digest(images), "views": views if augment else 0, "augment": augment}
     key |= {"seed": whole_number("seed", seed), "mixed": bool(mixed) and device.type == "cuda"}
+    key["borders"] = lookup("borders", borders, BORDERS) and borders
     key |= {name: info[name] for name in ("arch", "size", "mean", "std")}
     home, training = ensure_folder(Path(folder) / digest(key)[:20]), frozen.training
     how = dict(batch_size=batch_size, device=device, skip_unreadable=skip_unreadable)

@@ -40,6 +40,7 @@ class HeadRun:
     weight_decay: float = 0.01  # of AdamW; without any it is Adam
     label_smoothing: float = 0.0  # share of each answer that is spread over all classes
     class_weights: tuple | None = None  # weight of each class in the loss; None: all count the same
+    epsilon: float = 1e-8  # of Adam
     # name -> (positions in the plain features, right answers)
     measured: dict = field(default_factory=dict)
 
@@ -202,7 +203,7 @@ def _n_batches(run: HeadRun, batch_size: int) -> int:
 
 def _steps_as(run: HeadRun, batch_size: int) -> tuple:
     "Runs in which this is the same take the same steps; many batches come first"
-    return -_n_batches(run, batch_size), run.lr, run.weight_decay
+    return -_n_batches(run, batch_size), run.lr, run.weight_decay, run.epsilon
 
 
 def _groups(runs: list, batch_size: int) -> list:  # of (first, end)
@@ -251,7 +252,8 @@ def _optimizer(runs: list, groups: list, leaves: list) -> torch.optim.AdamW:
     "An optimizer with a group of its own for each group of runs; the rates come with each step"
     params = []
     for (first, _), own in zip(groups, leaves):
-        params.append({"params": own, "weight_decay": runs[first].weight_decay})
+        mine = runs[first]
+        params.append({"params": own, "weight_decay": mine.weight_decay, "eps": mine.epsilon})
     return torch.optim.AdamW(params, lr=0.0, fused=True)
 
 

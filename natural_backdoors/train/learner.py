@@ -7,6 +7,7 @@ __all__ = ['CONTROLS', 'OPTIMIZERS', 'SCHEDULES', 'EpochLog', 'EpochLines', 'Kee
            'model_info', 'FusedOptimizer', 'check_names', 'make_learner', 'run_settings', 'fit']
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-003
+import inspect
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -227,6 +228,7 @@ def _loaders(arrays: SplitArrays, info: dict, recipe: Recipe, control, device) -
             LabeledPixels(pixels, labels[train], train),
             shuffle=True,
             augment=recipe.augment,
+            borders=recipe.borders,
             # batch norm cannot work on a last batch of a single image
             drop_last=len(train) % recipe.batch_size == 1,
             **same,
@@ -255,6 +257,7 @@ def model_info(
         "control_images": CONTROLS[control],
         "split_digest": header["digest"],
         "recipe": recipe.to_dict(),
+        "threads": torch.get_num_threads(),
         "skipped_images": skipped,
     }
 
@@ -271,8 +274,8 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 class FusedOptimizer(OptimWrapper):
     "An optimizer of torch in its fused form, as fastai wants it"
 
-    def __init__(self, params, kind, lr):
-        super().__init__(params, opt=kind, lr=lr, fused=True)
+    def __init__(self, params, kind, lr, **more):
+        super().__init__(params, opt=kind, lr=lr, fused=True, **more)
 
     @property
     def hypers(self):
@@ -283,9 +286,13 @@ class FusedOptimizer(OptimWrapper):
         ]
 
 
-def _fused(optimizer: str):
-    kind = lookup("optimizer", optimizer, OPTIMIZERS)
-    return lambda params, lr: FusedOptimizer(params, kind, lr)
+def _fused(optimizer: str, epsilon: float):
+    kind, more = lookup("optimizer", optimizer, OPTIMIZERS), {}
+    if "eps" in inspect.signature(kind).parameters:
+        more["eps"] = epsilon
+    elif epsilon != Recipe.defaults()["epsilon"]:
+        raise UserError(f"the optimizer {optimizer!r} has no epsilon; leave epsilon out")
+    return lambda params, lr: FusedOptimizer(params, kind, lr, **more)
 
 
 def _trained_parameters(model) -> list:
@@ -342,7 +349,7 @@ def make_learner(
         dls,
         model.to(device, memory_format=torch.channels_last),
         lr=recipe.lr,
-        opt_func=_fused(recipe.optimizer),
+        opt_func=_fused(recipe.optimizer, recipe.epsilon),
         loss_func=_loss(weights, recipe.label_smoothing),
         splitter=_trained_parameters,
         train_bn=False,

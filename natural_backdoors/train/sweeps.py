@@ -49,7 +49,15 @@ with loading_torch():
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-009
 # What each head of a bank may have of its own; a field that is not named here keeps runs apart
-_OF_HEAD = ("lr", "lr_spread", "optimizer", "label_smoothing", "class_weights", "monitor")
+_OF_HEAD = (
+    "lr",
+    "lr_spread",
+    "optimizer",
+    "epsilon",
+    "label_smoothing",
+    "class_weights",
+    "monitor",
+)
 
 
 def share_key(run: RunSettings) -> str | None:  # None: it is trained alone
@@ -197,6 +205,7 @@ def _head_run(run: RunSettings, split: PoisonSplit, images: pd.DataFrame, lost: 
         weight_decay=DECAY[run.recipe.optimizer],
         label_smoothing=run.recipe.label_smoothing,
         class_weights=weights and tuple(weights),
+        epsilon=run.recipe.epsilon,
         measured=measured,
     )
 
@@ -235,6 +244,7 @@ def _bank(task: Task, frozen, info: dict, options: Options):  # a FeatureBank
         n_trained=int(task.images["trained"].sum()),
         views=recipe.epochs if recipe.views is None else recipe.views,
         augment=recipe.augment,
+        borders=recipe.borders,
         seed=recipe.view_seed,
         batch_size=options.bank_batch,
         device=options.device,
