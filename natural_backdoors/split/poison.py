@@ -23,7 +23,7 @@ from ..base.settings import settings_from, settings_of, takes
 from ..data.classes import class_record, resolve
 from ..data.datasets import Dataset
 from ..data.labels import LabelMatrix
-from .exclusions import excluded_images
+from .exclusions import excluded_images, known_images
 from .photographs import WAYS, Copies, find_copies
 from natural_backdoors.split.plan import (
     Supply,
@@ -230,7 +230,7 @@ def poison_split(
     pairs, classes, settings = _asked(trigger, classes, target, settings, given)
     labels = dataset.label_matrix(settings.split)
     labels, attacks, ids = check_attacks(labels, pairs, classes)
-    _warn_of_strangers(dataset, labels, settings.without)
+    settings = replace(settings, without=_left_out(dataset, labels, settings.without))
     chosen = _chosen_to_poison(labels.classes, settings.poison_classes, ids, attacks)
     settings = _settle(settings, labels, chosen)
     asked = _Request(labels, attacks, ids, chosen, settings)
@@ -285,19 +285,14 @@ def _settle(settings: SplitSettings, labels: LabelMatrix, chosen: list) -> Split
     return replace(settings, split=labels.split, poison_classes=poisoned)
 
 
-def _warn_of_strangers(dataset: Dataset, labels: LabelMatrix, without: tuple) -> None:
-    "Name images that are to be left out and are none of the dataset's: that leaves nothing out"
-    strangers = set(without) - set(labels.images.astype(str)) if without else set()
-    for split in dataset.splits if strangers else ():
-        strangers -= set(dataset.label_matrix(split).images.astype(str))
-    if strangers:
-        shown = ", ".join(map(repr, sorted(strangers)[:3]))
-        warnings.warn(
-            f"{len(strangers):,} of the images in without are no images of {dataset.name!r}, and "
-            f"leave nothing out: {shown}{', ...' if len(strangers) > 3 else ''}; image ids are "
-            f"meant, such as {str(labels.images[0])!r}",
-            stacklevel=3,
-        )
+def _left_out(dataset: Dataset, labels: LabelMatrix, without: tuple) -> tuple:  # image ids
+    "The images that are to be left out; one that the dataset does not have is an error"
+    without = excluded_images(without)
+    if set(without) <= set(labels.images.astype(str)):
+        return without
+    # a list may have been made for the dataset as a whole
+    every = [image for split in dataset.splits for image in dataset.label_matrix(split).images]
+    return known_images(without, every)
 
 
 def _added_classes(asked: _Request, n_classes: int) -> list:  # ids
