@@ -368,7 +368,14 @@ def _series_column(
 ):  # Categorical, or a ChunkedArray of lists
     "A column of a DataFrame, as those of a file are"
     present = np.flatnonzero(series.notna().to_numpy())
-    if len(present) and isinstance(series.iloc[present[0]], (list, tuple, np.ndarray)):
+    first = series.iloc[present[0]] if len(present) else None
+    if isinstance(first, dict):
+        raise UserError(
+            f"the table, row {present[0]} (the first is 0): {shown(first)} is a dict, and no label"
+        )
+    if isinstance(first, (set, frozenset)):
+        series = series.map(sorted, na_action="ignore")
+    if isinstance(first, (list, tuple, set, frozenset, np.ndarray)):
         cells = [None] * len(series)
         for i in present:
             if isinstance(cell := series.iloc[i], str):

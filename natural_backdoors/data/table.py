@@ -6,6 +6,7 @@
 __all__ = ['split_columns', 'find_split', 'CellLabels', 'split_cells', 'TableDataset']
 
 # %% ../../nbs/api/data/10_table.ipynb #10-table-003
+import re
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +16,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from fastcore.basics import patch
-from natural_backdoors.data.label_table import (
-    LabelTable,
-    arrow_categorical,
-    arrow_flatten,
-    categorical,
-    file_of_image,
-    folder_of_images,
-    given_names,
-    listed,
-    read_names,
-    shown,
-    words,
-)
 
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
@@ -43,6 +31,19 @@ from natural_backdoors.base.text import (
     unquoted,
 )
 from .datasets import Dataset
+from natural_backdoors.data.label_table import (
+    LabelTable,
+    arrow_categorical,
+    arrow_flatten,
+    categorical,
+    file_of_image,
+    folder_of_images,
+    given_names,
+    listed,
+    read_names,
+    shown,
+    words,
+)
 
 # %% ../../nbs/api/data/10_table.ipynb #10-table-006
 def split_columns(
@@ -105,6 +106,20 @@ class CellLabels(NamedTuple):
     within: np.ndarray | None = None  # its position in its cell
 
 
+_VECTOR = re.compile(r"[01](\.0?)?([\s,;|/]+[01](\.0?)?)+")
+
+
+def _is_vector(cell: str) -> bool:
+    "Whether a cell is made of 0 and 1 alone: 1 0 1, 1,0,1 or 0101"
+    return bool(_VECTOR.fullmatch(cell.strip()) or re.fullmatch(r"[01]{3,}", cell.strip()))
+
+
+def _bits_in(cell: str) -> list:  # of str
+    "The values in a cell that `_is_vector` knows"
+    text = cell.strip()
+    return list(text) if text.isdecimal() else re.split(r"[\s,;|/]+", text)
+
+
 def _of_cell(cell: str, sep: str | None, in_list: bool) -> list | None:  # None: no list of labels
     "The labels in one cell"
     if in_list:
@@ -127,8 +142,9 @@ def split_cells(
 ) -> CellLabels:
     "The labels in `cells`; a missing cell has none; KeyError: the code of a cell that is no list"
     in_list, number, flat, sizes = _are_lists(cells.categories), {}, [], []
+    vectors = len(cells.categories) > 0 and all(map(_is_vector, cells.categories))
     for code, cell in enumerate(cells.categories):
-        labels = _of_cell(cell, sep, in_list)
+        labels = _bits_in(cell) if vectors else _of_cell(cell, sep, in_list)
         if labels is None or (in_list and not in_brackets(cell)):
             raise KeyError(code)
         flat += [number.setdefault(label, len(number)) for label in labels]
@@ -234,7 +250,7 @@ def rows(self: TableDataset) -> pd.DataFrame:
         if column not in columns:
             raise UserError(
                 f"{self.origin} has no column {column!r}{did_you_mean(column, columns)} (columns: "
-                f"{listed(columns)}); name the right one with {role}='...'"
+                f"{listed(columns)}); {_remedy_for(columns, role)}"
             )
     splits = split_columns(self.table, self.split)
     read = self.table.read(list(dict.fromkeys([*self.by_role.values(), *splits])))
@@ -249,6 +265,15 @@ def rows(self: TableDataset) -> pd.DataFrame:
             columns[role] = self._for_each(column, role, found.row)
     columns["label"] = found.labels
     return pd.DataFrame(columns)
+
+
+def _remedy_for(columns: list, role: str) -> str:
+    "What can be done where a column is missing"
+    if len(columns) == 1 and len(str(columns[0]).split()) > 1:
+        return "columns are separated by commas, tabs or semicolons"
+    if any(re.search(r"\.(jpe?g|png|tiff?|bmp|webp|gif)$", str(c), re.I) for c in columns):
+        return "the first line names the columns; add one such as 'image,label'"
+    return f"name the right one with {role}='...'"
 
 
 @patch
