@@ -131,7 +131,7 @@ class SearchSettings(Settings):
     seed: int = setting(1234, "of everything that is drawn", a_whole_number(), metavar="N")
     split: str | None = setting(
         None,
-        "split of the dataset that is looked at; None: train, or its first",
+        "split of the dataset that is looked at; None: train, or the only one",
         or_none(text()),
         metavar="NAME",
     )
@@ -145,7 +145,7 @@ class SearchSettings(Settings):
 # %% ../../nbs/api/sets/03_search.ipynb #03-search-011
 def as_overlaps(
     dataset,  # a Dataset, a LabelMatrix or Overlaps
-    split: str | None = None,  # of a Dataset; default: train, or its first
+    split: str | None = None,  # of a Dataset; default: train, or the only one
 ) -> tuple:  # Overlaps, the dataset's name, the split
     "The overlaps of `dataset`, counted if need be"
     if isinstance(dataset, Overlaps):

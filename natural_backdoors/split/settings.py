@@ -66,7 +66,7 @@ class SplitSettings(Settings):
     seed: int = setting(1234, "of everything that is drawn", a_whole_number(), metavar="N")
     split: str | None = setting(
         None,
-        "split of the dataset that images are taken from; None: train, or its first",
+        "split of the dataset that images are taken from; None: train, or the only one",
         or_none(text()),
         metavar="NAME",
     )
