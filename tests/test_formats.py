@@ -1,4 +1,4 @@
-"""One truth in every format: whatever it is written in, and however it is spelled, it is read back equal
+"""One truth in every format: however it is written and spelled, it is read back equal
 
 The truth is a list of images with their split and their labels, images without any label among
 them. The writers spell it as tools and people do.
@@ -6,10 +6,11 @@ them. The writers spell it as tools and people do.
 
 import shutil
 import warnings
+from math import comb
 
 import pytest
 import writers_coco_hf_fo as others
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, find, given, settings
 from hypothesis import strategies as st
 from writers_tables import (
     multihot_styles,
@@ -21,6 +22,7 @@ from writers_tables import (
 )
 from writers_voc_yolo import truths, voc_styles, write_voc, write_yolo, yolo_styles
 
+from natural_backdoors import find_triggers
 from natural_backdoors.data.datasets import open_dataset
 from natural_backdoors.graph.overlaps import count_overlaps
 
@@ -116,3 +118,29 @@ def test_what_is_written_is_read_by_stem(tmp_path, kind, truth, data):
         assert others.read_back(dataset) == expected
         for split, images in expected.items():
             assert count_overlaps(dataset.label_matrix(split)).n_images == len(images)
+
+
+def plainest(styles):
+    "The plainest of the styles"
+    return find(styles, lambda style: True, settings=settings(database=None))
+
+
+@pytest.mark.parametrize("kind", ["table", "multihot", "voc", "yolo", *BY_STEM])
+def test_lift_counts_images_without_objects(tmp_path, kind):
+    "1,000 images: 30 with a cat, 30 with a hat, 10 with both, 930 with nothing"
+    if kind == "huggingface":
+        pytest.importorskip("datasets")
+    given = [{"cat"}] * 30 + [{"hat"}] * 30 + [{"cat", "hat"}] * 10 + [set()] * 930
+    truth = [(f"img{i:04}", "train", labels) for i, labels in enumerate(given)]
+    styles, write = FORMATS.get(kind) or BY_STEM[kind]
+    where, *_, options = write(tmp_path, truth, plainest(styles))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = open_dataset(kind, where, **options)
+        found = find_triggers(dataset, min_overlaps=5, min_clean=0, min_poison=0)
+    [scores] = found.scores("hat").itertuples()
+    assert found.overlaps.n_images == 1000
+    assert scores.lift == 1000 * 10 / (40 * 40) == 6.25
+    # the chance that of 40 images with a cat, drawn from 1,000, ten or more show one of 40 hats
+    ways = sum(comb(40, k) * comb(960, 40 - k) for k in range(10, 41))
+    assert scores.p_value == pytest.approx(ways / comb(1000, 40)) and scores.p_value < 2e-6
