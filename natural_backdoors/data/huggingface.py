@@ -23,14 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 from fastcore.basics import patch
-from natural_backdoors.data.label_table import (
-    arrow_categorical,
-    arrow_flatten,
-    categorical,
-    given_names,
-    listed,
-    shown,
-)
 
 from ..base.cache import cache_folder, stamp
 from ..base.checks import did_you_mean
@@ -47,6 +39,14 @@ from natural_backdoors.base.files import (
 from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset
 from .images import picture_suffix
+from natural_backdoors.data.label_table import (
+    arrow_categorical,
+    arrow_flatten,
+    categorical,
+    given_names,
+    listed,
+    shown,
+)
 
 # %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-006
 def _hugging_face():
@@ -397,7 +397,7 @@ def _labels(column: _Column, where: str) -> tuple:
 class HuggingFace(Dataset):
     "A dataset of the package `datasets`, with columns of labels"
 
-    title = "Hugging Face datasets, in memory, from save_to_disk or downloaded from the hub"
+    title = "Hugging Face: in memory, saved, or a folder of the hub"
     license = "that of the dataset; see its card"
     homepage = "https://huggingface.co/docs/datasets"
 

@@ -117,7 +117,7 @@ class Triggers:
         p = self.params
         how = ", ".join(
             f"{k}={p[k]}"
-            for k in ("centrality", "weighted", "subset", "min_overlaps", "engine")
+            for k in ("split", "centrality", "weighted", "subset", "min_overlaps", "engine")
             if k in p
         )
         proof = "all sets proven" if self.optimal else self.unproven or "no proof"
