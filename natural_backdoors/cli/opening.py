@@ -9,10 +9,9 @@ __all__ = ['SHARDED', 'options_of', 'Source', 'source_said', 'load_dataset', 'is
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data.label_table import read_names
-
 from ..base.errors import UserError
 from ..data.datasets import Dataset, open_dataset
+from ..data.label_table import read_names
 from ..graph.overlaps import Overlaps
 from ..split.selection import Selection
 

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import pandas as pd
 from fastcore.basics import patch
-from .label_table import given_names, listed, shown
 
 from ..base.checks import did_you_mean, is_number, is_whole
 from ..base.errors import UserError
 from ..base.files import COMPRESSED, IMAGE_ROOT, inside, inside_by_tail, read_text
 from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset, as_boxes, image_set
+from .label_table import given_names, listed, shown
 
 # %% ../../nbs/api/data/24_fiftyone.ipynb #24-fiftyone-006
 def _first_twice(values: list):

@@ -17,6 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+
+from ..base.checks import choice, did_you_mean
+from ..base.errors import UserError
+from ..base.files import read_text
+from ..base.text import tidy
+from .datasets import Dataset
 from natural_backdoors.data.label_table import (
     LabelTable,
     categorical,
@@ -32,12 +38,6 @@ from natural_backdoors.data.label_table import (
     whole_records,
     words,
 )
-
-from ..base.checks import choice, did_you_mean
-from ..base.errors import UserError
-from ..base.files import read_text
-from ..base.text import tidy
-from .datasets import Dataset
 from .table import find_split, split_columns
 
 # %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-006

@@ -313,8 +313,8 @@ def _box_files(root: Path, class_filter: bool) -> dict:  # folder of the images 
         find_file(root, "test")
     if "train" not in found:
         warnings.warn(
-            f"{root} has no boxes of train; those of {' and '.join(found)} are read, and the images "
-            "of validation stand for those of train",
+            f"{root} has no boxes of train; those of {' and '.join(found)} are read, and the "
+            "images of validation stand for those of train",
             stacklevel=2,
         )
     return found

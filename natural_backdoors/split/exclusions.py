@@ -94,7 +94,7 @@ def load_exclusions(
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-014
 def _listed_images(path: Path) -> tuple:  # image ids
-    "The images in a text file, one a line; blank lines and what follows a # at the start are left out"
+    "The images in a text file, one a line; blank lines, and those that begin with a #, are none"
     lines = [line.strip() for line in read_text(path).splitlines()]
     return tuple(line for line in lines if line and not line.startswith("#"))
 
