@@ -143,6 +143,8 @@ def split_cells(
     "The labels in `cells`; a missing cell has none; KeyError: the code of a cell that is no list"
     in_list, number, flat, sizes = _are_lists(cells.categories), {}, [], []
     vectors = len(cells.categories) > 0 and all(map(_is_vector, cells.categories))
+    if not (sep or in_list or vectors or any(unquoted(c) != c for c in cells.categories)):
+        return CellLabels(cells)  # a label a row, as most tables have it
     for code, cell in enumerate(cells.categories):
         labels = _bits_in(cell) if vectors else _of_cell(cell, sep, in_list)
         if labels is None or (in_list and not in_brackets(cell)):
