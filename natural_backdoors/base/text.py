@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BITS', 'SPLIT_WORDS', 'SPLIT_COLUMNS', 'SPLIT_FLAGS', 'tidy', 'in_brackets', 'listed_labels', 'unquoted', 'is_bit',
-           'tidy_path', 'split_name', 'is_split_word', 'splits_in', 'is_hidden']
+           'tidy_path', 'split_name', 'is_split_word', 'splits_in', 'is_hidden', 'printable', 'Printable']
 
 # %% ../../nbs/api/base/00_text.ipynb #00-text-003
 import posixpath
@@ -137,3 +137,48 @@ def is_hidden(
     "Whether a file is one that a system has left, and not one of the dataset"
     parts = str(path).replace("\\", "/").split("/")
     return parts[-1].startswith(".") or "__MACOSX" in parts
+
+# %% ../../nbs/api/base/00_text.ipynb #00-text-034
+# controls but tab and newline, ends of lines and directions of Unicode, halves of characters
+_OBEYED = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e"
+    "\\u2066-\\u2069\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e007f]"
+)
+
+
+def printable(
+    text,  # may hold anything
+) -> str:
+    "`text` with the characters that a terminal obeys written out; tabs and newlines stay"
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], str(text))
+
+# %% ../../nbs/api/base/00_text.ipynb #00-text-038
+_UP = re.compile(r"(\x1b\[A)+")
+
+
+class Printable:
+    "A text stream, such as `sys.stdout`, to which nothing is written that a terminal obeys"
+
+    def __init__(self, stream):
+        # whether the line is empty so far; whether it is that of a progress bar
+        self.stream, self._empty, self._bar = stream, True, False
+
+    def write(self, text: str) -> int:
+        "Write `text`; its length"
+        if self._bar and _UP.fullmatch(text):
+            self.stream.write(text)
+            return len(text)
+        begins = "\r" if text.startswith("\r") and (self._empty or self._bar) else ""
+        self.stream.write(begins + printable(text[len(begins) :]))
+        if text:
+            self._bar = bool(begins) or self._bar and not text.strip("\n")
+            self._empty = text.endswith("\n")
+        return len(text)
+
+    def writelines(self, lines):
+        "Write each of `lines`"
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)

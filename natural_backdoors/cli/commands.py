@@ -7,13 +7,16 @@ __all__ = ['DEMO', 'COMMANDS', 'datasets', 'duplicates_flags', 'duplicates', 're
            'export_flags', 'export', 'demo', 'make_parser', 'run', 'main']
 
 # %% ../../nbs/api/cli/06_commands.ipynb #06-commands-003
+import os
 import sys
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import ensure_folder
+from ..base.text import Printable
 from .analysis import analyze, analyze_flags
 from .flags import Parser, data_flags, place_flags, search_flags, underscored
 from .opening import load_dataset, options_of, source_said
@@ -30,8 +33,8 @@ def datasets(args) -> int:  # the exit code: 1 where a promise is broken
         columns = ["data", "title", "license", "homepage"]
         print(listing()[columns].to_string(index=False))
         print(
-            "\nfor others: --data path/to/manager.py:Class; `--dataset_root PATH` checks a manager "
-            "on a dataset"
+            "\nfor others: --data path/to/manager.py:Class, which runs that file; "
+            "`--dataset_root PATH` checks a manager on a dataset"
         )
         return 0
     dataset = load_dataset(source_said(args), args.download_dataset)
@@ -278,13 +281,24 @@ def run(argv: list) -> int:  # the exit code
 def main(argv: list | None = None) -> int:  # the exit code
     "The entry point of `natural-backdoors`"
 
+    # programs that libraries start, such as workers, import nothing from the working folder either
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    # names and messages of others may hold characters that a terminal obeys
+    with redirect_stdout(Printable(sys.stdout)), redirect_stderr(Printable(sys.stderr)):
+        return _answer(sys.argv[1:] if argv is None else argv)
+
+
+def _answer(argv: list) -> int:  # the exit code
+    "Run one command, and say in one line what is wrong"
+
     def one_line(message, *_):
-        print(f"natural-backdoors: warning: {message}", file=sys.stderr)
+        text = " ".join(str(message).split())
+        print(f"natural-backdoors: warning: {text}", file=sys.stderr)
 
     try:
         with warnings.catch_warnings():
             warnings.showwarning = one_line
-            return run(sys.argv[1:] if argv is None else argv)
+            return run(argv)
     except UserError as e:
         problem = " ".join(str(e).split())
     except OSError as e:

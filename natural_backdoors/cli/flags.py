@@ -111,7 +111,8 @@ def data_flags(p: Parser, required: bool = True, without: str = ""):
     g.add_argument(
         "--data",
         metavar="NAME",
-        help=f"the kind of dataset: {kinds}, or path/to/manager.py:Class (default: openimages)",
+        help=f"the kind of dataset: {kinds}, or path/to/manager.py:Class, which runs that file "
+        "(default: openimages)",
         **hidden,
     )
     g.add_argument(

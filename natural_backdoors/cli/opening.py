@@ -6,11 +6,12 @@
 __all__ = ['SHARDED', 'options_of', 'Source', 'source_said', 'load_dataset', 'is_sharded', 'count_shards']
 
 # %% ../../nbs/api/cli/02_opening.ipynb #02-opening-003
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..base.errors import UserError
-from ..data.datasets import Dataset, open_dataset
+from ..data.datasets import Dataset, available, may_be_named, open_dataset
 from ..data.label_table import read_names
 from ..graph.overlaps import Overlaps
 from ..split.selection import Selection
@@ -61,11 +62,12 @@ def source_said(
 
 def _refuse_code(known: dict) -> None:
     "A file may recommend a dataset manager that is code; only a person may run it"
-    data = str(known.get("data", ""))
-    if ".py" in data or ":" in data:
+    data = str(known.get("data", "coco"))
+    is_code = data in available() or ":" in data or ".py" in data.lower()
+    if is_code and not may_be_named(data):
         raise UserError(
             f"the selection was made with the dataset manager {data!r}, which is code that a file "
-            f"cannot start; if you trust it, add --data {data}"
+            f"cannot start; if you have read and trust it, add --data {shlex.quote(data)}"
         )
 
 

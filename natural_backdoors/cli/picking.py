@@ -35,8 +35,9 @@ def pick_flags(p: Parser):
 # %% ../../nbs/api/cli/04_picking.ipynb #04-picking-006
 def pick(args):
     "Look at triggers, classes and images in a browser, and save a selection"
-    from natural_backdoors.pick.app import serve
+    from natural_backdoors.pick.server import listen_on, serve
 
+    listen_on(args.port).close()  # what is wrong with it is told before the dataset is read
     taken_up = Path(args.selection).is_file()
     request = resume_request(args) if taken_up else new_request(args)
     serve(request, args.port, not args.no_browser, ready=_say)

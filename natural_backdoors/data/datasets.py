@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BOX_COLUMNS', 'RELATION_COLUMNS', 'RELATIONS', 'DOUBTFUL', 'DATASETS', 'Dataset', 'image_set', 'as_boxes',
-           'as_relations', 'available', 'listing', 'manager_class', 'open_dataset']
+           'as_relations', 'available', 'may_be_named', 'listing', 'manager_class', 'open_dataset']
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-003
 import importlib
@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import os
 import re
+import site
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -353,6 +354,23 @@ def available() -> dict:  # name -> "module:class"
     theirs = entry_points(group="natural_backdoors.data.datasets")
     return {entry.name: entry.value for entry in theirs} | DATASETS
 
+
+def _is_installed(entry) -> bool:
+    "Whether the package of an entry point lies where packages are installed"
+    places = [*site.getsitepackages(), site.getusersitepackages()]
+    here = entry.dist and Path(entry.dist.locate_file("")).resolve()
+    return here in [Path(place).resolve() for place in places]
+
+
+# A manager is code. A person may name any; a file of Python, or a package that merely lies in the
+# working folder, could come from the stranger who wrote the file that names it.
+def may_be_named(
+    data,  # what a file that was loaded says of the kind of its dataset
+) -> bool:
+    "Whether a file may ask for this kind of dataset: one of ours, or of an installed package"
+    theirs = list(entry_points(group="natural_backdoors.data.datasets", name=str(data)))
+    return str(data) in DATASETS or bool(theirs) and all(map(_is_installed, theirs))
+
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-051
 def listing() -> pd.DataFrame:  # columns data, title, license, homepage
     "All dataset managers that can be asked for by name, and what they read"
@@ -386,7 +404,7 @@ def _is_manager(value) -> bool:
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-053
 def manager_class(
-    data: str,  # a name from `available()`, or "path/to/file.py:Class"
+    data: str,  # a name from `available()`, or "path/to/file.py:Class", which is run
 ) -> type:
     "The manager class that `data` stands for"
     where, _, name = data.rpartition(":")
@@ -406,7 +424,7 @@ def manager_class(
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-054
 def open_dataset(
-    data: str,  # a name from `available()`, or "path/to/file.py:Class"
+    data: str,  # a name from `available()`, or "path/to/file.py:Class", which is run
     dataset_root,  # the dataset's folder, or for some the file itself
     **options,  # passed on to the manager
 ) -> Dataset:

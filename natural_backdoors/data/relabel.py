@@ -20,6 +20,7 @@ from collections import deque
 from contextlib import closing
 from functools import partial, reduce
 from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -313,16 +314,23 @@ def _serve():
 
 
 _COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "import sys; sys.path[:] = sys.argv[1:]; "
     "from natural_backdoors.data.relabel import _serve; _serve()"
 )
+
+
+def _module_path() -> list:  # of str
+    "Where a helping process finds modules: not in the working folder, which may be a download"
+    here, package = os.path.realpath(os.curdir), Path(str(files("natural_backdoors"))).parent
+    others = [p for p in sys.path if p and os.path.realpath(p) != here]
+    return [*others, str(package)]  # last: it may be the working folder
 
 # %% ../../nbs/api/data/16_relabel.ipynb #16-relabel-039
 def _help(todo: deque, done: list, options: tuple):
     "Have a helping process read folders from `todo`; (folder, arrays or an error) go to `done`"
     try:
         with subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, json.dumps(sys.path)],
+            [sys.executable, "-P", "-c", _COMMAND, *_module_path()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as process:

@@ -36,6 +36,30 @@ from ..base.text import is_hidden, is_split_word, split_name, tidy_path
 from .datasets import Dataset, as_boxes, image_set
 
 # %% ../../nbs/api/data/21_yolo.ipynb #21-yolo-006
+_YAML_BYTES, _YAML_DEPTH, _YAML_ALIASES = 10_000_000, 30, 100  # far more than anybody needs
+
+
+def _check_yaml(
+    path,
+    text: str,  # what is in it
+    loader,  # of PyYAML
+):
+    "Refuse a YAML file that is too deep, or repeats itself too often"
+    import yaml
+
+    depth = aliases = 0
+    # one event after the other: nothing is put into anything, so nothing can be too deep here
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > _YAML_DEPTH or aliases > _YAML_ALIASES:
+            what = "lists in each other" if depth > _YAML_DEPTH else "repeated parts (*name)"
+            most = _YAML_DEPTH if depth > _YAML_DEPTH else _YAML_ALIASES
+            place = f"{path}, line {event.start_mark.line + 1}"
+            raise UserError(f"{place}: more than {most} {what}; a data.yaml needs none of this")
+
+
 def _read_yaml(
     path,  # a YAML file that holds keys and values
 ) -> dict:  # every value a text, a list or a dict of such
@@ -47,8 +71,12 @@ def _read_yaml(
             f"reading {path} needs PyYAML: pip install pyyaml (or give the class names with "
             "classes_file='classes.txt')"
         ) from e
+    if (size := Path(path).stat().st_size if Path(path).is_file() else 0) > _YAML_BYTES:
+        raise UserError(f"{path} has {size:,} bytes; a data.yaml has at most {_YAML_BYTES:,}")
+    text, loader = read_text(path), getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        found = yaml.load(read_text(path), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        _check_yaml(path, text, loader)
+        found = yaml.load(text, Loader=loader)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 
 from ..base.files import digest
-from ..data.datasets import available, manager_class
+from ..data.datasets import manager_class, may_be_named
 from .photographs import photographs_said
 from .poison import SPLIT_COLUMNS, PoisonSplit
 from .settings import SplitSettings
@@ -97,7 +97,7 @@ def source_of(
     dataset=None,  # the Dataset that the split was made from; None: the manager of that name
 ) -> dict:  # title, license, homepage: "" for what is not known
     "What is known of the dataset that the images come from"
-    if dataset is None and split.header["dataset"] in available():
+    if dataset is None and may_be_named(split.header["dataset"]):
         try:
             dataset = manager_class(split.header["dataset"])
         except Exception:

@@ -1,0 +1,343 @@
+"""What a downloaded file may do is to be read: it starts no code, and configures nothing
+
+Each test plants files as a stranger would, and looks for the mark that they leave when they run."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+import warnings
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import natural_backdoors.data.relabel as relabel
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.text import Printable, printable
+from natural_backdoors.cli.commands import main
+from natural_backdoors.data.datasets import available, manager_class, may_be_named
+from natural_backdoors.data.relabel import ImageNetReLabel
+from natural_backdoors.data.scenes import scene_labels
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.data.torch_files import save_tensor
+from natural_backdoors.data.yolo import _read_yaml
+from natural_backdoors.sets.triggers import find_triggers
+from natural_backdoors.split.card import source_of
+from natural_backdoors.split.poison import poison_split
+from natural_backdoors.split.selection import Selection, select
+
+HELPER = """
+from pathlib import Path
+Path({mark!r}).write_text("ran")
+import pandas as pd
+from natural_backdoors import Dataset
+class D(Dataset):
+    def __init__(self, dataset_root): self.root = dataset_root
+    def rows(self): return pd.read_csv(self.root)[["image", "label"]]
+    def src_path(self, image): return image
+"""
+
+
+@pytest.fixture
+def mark(tmp_path):
+    "The file that planted code writes"
+    return tmp_path / "mark"
+
+
+@pytest.fixture
+def download(tmp_path, mark, monkeypatch):
+    "A folder with labels, and what a stranger added; it is the working folder"
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "download"
+    folder.mkdir()
+    rows = scene_labels(2000, seed=0)
+    rows.assign(label=rows["name"])[["image", "label"]].to_csv(folder / "labels.csv", index=False)
+    (folder / "helper.py").write_text(HELPER.format(mark=str(mark)))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def plant_package(folder):
+    "A package that is not installed: it merely lies there, and says that it has a dataset manager"
+    info = folder / "evil-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[natural_backdoors.data.datasets]\nevil = helper:D\n")
+
+
+def plant_selection(folder, data, file="selection.json"):
+    "A selection that says how its dataset is opened"
+    dataset = TableDataset(folder / "labels.csv")
+    dataset.name = "evil"
+    found = find_triggers(dataset, min_overlaps=4, min_clean=20)
+    source = {"data": data, "dataset_root": str(folder / "labels.csv"), "options": {}}
+    chosen = select(found, "Umbrella", n_clean=10, source=source | {"name": None})
+    chosen.save(folder / file)
+    return dataset, chosen
+
+
+# --- a selection names its dataset
+
+KINDS = ["helper.py:D", "HELPER", "./helper.py:D", "helper.py", "helper:D", "evil"]
+
+
+@pytest.mark.parametrize("data", KINDS)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["train", "--selection", "selection.json", "--epochs", "1"],
+        ["pick", "--no_browser"],
+        ["pick", "--no_browser", "--selection", "selection.json"],
+        ["pick", "--no_browser", "--dataset_root", "labels.csv"],
+    ],
+    ids=["train", "bare pick", "pick", "pick elsewhere"],
+)
+def test_a_selection_runs_nothing(download, mark, monkeypatch, capsys, argv, data):
+    plant_package(download)
+    monkeypatch.syspath_prepend(str(download))  # as `python -c` and notebooks do
+    data = data.replace("HELPER", str(download / "helper.py:D"))
+    plant_selection(download, data)
+    before = (download / "selection.json").read_bytes()
+    assert main(argv) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and data in told, told
+    if data != "helper.py":
+        assert f"add --data {data}" in told
+    assert not mark.exists() and (download / "selection.json").read_bytes() == before
+
+
+def test_what_a_person_names_is_run(download, mark, monkeypatch):
+    "The remedy that the message names works, and the planted file would have left its mark"
+    plant_selection(download, "helper.py:D")
+    asked = []
+    monkeypatch.setattr(
+        "natural_backdoors.pick.app.serve", lambda request, *_, **__: asked.append(request)
+    )
+    assert main(["pick", "--no_browser", "--data", "helper.py:D", "--name", "evil"]) == 0
+    assert mark.exists() and asked[0]["source"]["data"] == "helper.py:D"
+
+
+def test_a_selection_in_python_runs_nothing(download, mark):
+    "Loading one, going on with it and opening it are not the dataset's code"
+    from natural_backdoors.pick.state import PickerState
+
+    dataset, _ = plant_selection(download, "helper.py:D")
+    chosen = Selection.load("selection.json")
+    for selection in (chosen, "selection.json"):
+        state = PickerState.resume(dataset, selection)
+        state.begin()
+        assert state.selection.source["data"] == "helper.py:D"
+    assert "--data helper.py:D" in chosen.command  # to be read, and typed
+    assert not mark.exists()
+
+
+def test_a_split_and_its_files_run_nothing(download, mark, monkeypatch):
+    "The card asks the dataset's manager for its license: only one that is installed"
+    plant_package(download)
+    monkeypatch.syspath_prepend(str(download))
+    dataset, chosen = plant_selection(download, "evil")
+    split = poison_split(dataset, **chosen.arguments())
+    for name in ("evil", "helper.py:D"):
+        split.header["dataset"] = name
+        assert source_of(split) == {"title": "", "license": "", "homepage": ""}
+    assert not mark.exists()
+    assert "evil" in available() and not may_be_named("evil")
+    assert manager_class("evil").__name__ == "D" and mark.exists()  # by name, as a person does
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(st.text(), st.none(), st.integers(), st.lists(st.text(max_size=5), max_size=2)))
+def test_only_what_is_installed_may_be_named(data):
+    assert may_be_named(data) == (isinstance(data, str) and data in available())
+
+
+# --- helping processes
+
+BASIC = ("json", "numpy", "torch", "io", "os", "pickle", "multiprocessing", "natural_backdoors")
+
+
+def plant_modules(folder, mark, names=BASIC):
+    "Modules with the names of others, which leave a mark when they are imported"
+    for name in names:
+        text = f"open({str(mark)!r}, 'a').write({name!r} + chr(10))\nraise ImportError('planted')\n"
+        (folder / f"{name}.py").write_text(text)
+
+
+def label_maps(folder, n_folders=6):
+    "ReLabel's maps, and the index of classes that they need"
+    import numpy as np
+
+    wnids = [f"n{k:08d}" for k in range(1000)]
+    index = {str(k): [wnid, f"class {k}"] for k, wnid in enumerate(wnids)}
+    (folder / "imagenet_class_index.json").write_text(json.dumps(index))
+    draw = np.random.default_rng(0)
+    for wnid in wnids[:n_folders]:
+        (folder / "maps" / wnid).mkdir(parents=True)
+        scores = draw.normal(size=(1, 5, 15, 15)) * 9
+        ids = draw.integers(0, 1000, (1, 5, 15, 15))
+        values = np.stack([scores, ids], axis=1)[0].astype("float32")
+        save_tensor(folder / "maps" / wnid / f"{wnid}_1.pt", values)
+
+
+def test_helping_processes_import_nothing_from_the_working_folder(download, mark, monkeypatch):
+    "`analyze --data imagenet_relabel` inside a download: its folders are read by other processes"
+    label_maps(download)
+    plant_modules(download, mark)
+    asked, ask, read = [], relabel._ask, relabel.read_folder
+
+    def watch(process, job):
+        done = ask(process, job)
+        asked.append(job[0])
+        return done
+
+    def slowly(*args):  # leaves something to do for the others
+        time.sleep(0.5)
+        return read(*args)
+
+    monkeypatch.setattr(relabel, "_ask", watch)
+    monkeypatch.setattr(relabel, "_PATIENCE", 0)
+    monkeypatch.setattr(relabel, "read_folder", slowly)
+    monkeypatch.setattr(sys, "path", ["", *sys.path, str(download)])
+    data = ImageNetReLabel(download, progress=False, processes=2)
+    assert len(data.label_matrix().images) == 6
+    assert asked and not mark.exists()
+
+
+def test_a_command_gives_its_safe_path_on(download, mark, monkeypatch):
+    "Whatever a library starts later, such as workers, begins without the working folder too"
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    assert main(["datasets"]) == 0
+    plant_modules(download, mark)
+    code = "import json, multiprocessing, pickle, numpy"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert not mark.exists()
+
+
+# --- YAML
+
+
+@pytest.mark.parametrize(
+    "open_, close", [("[", ""), ("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", "")]
+)
+def test_deep_yaml_is_refused(tmp_path, open_, close):
+    "In another process, so that a crash is seen"
+    n = 100_000 // len(open_)
+    (tmp_path / "data.yaml").write_text("names: \n  " + open_ * n + "x" + close * n)
+    code = "import sys; from natural_backdoors.data.yolo import _read_yaml; _read_yaml(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path / "data.yaml")]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1 and "UserError" in run.stderr.splitlines()[-1]
+    assert "data.yaml, line " in run.stderr
+
+
+def test_large_and_multiplied_yaml_is_refused(tmp_path):
+    path = tmp_path / "data.yaml"
+    path.write_text("names: [cat]\n" + "#" * 10_000_000)
+    with pytest.raises(UserError, match="10,000,013 bytes"):
+        _read_yaml(path)
+    lines = ["a0: &a0 [x, x]"]
+    for i in range(1, 60):
+        lines.append(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]")
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"more than 100 repeated parts"):
+        _read_yaml(path)
+
+
+PLAIN = st.text("abc:*&-", min_size=1, max_size=6).map(lambda t: "w" + t.replace(":", "_"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3), max_leaves=12))
+def test_ordinary_yaml_is_read_as_before(tmp_path_factory, value):
+    import yaml
+
+    path = tmp_path_factory.mktemp("yaml") / "data.yaml"
+    path.write_text(yaml.safe_dump({"names": value, "train": "images"}))
+    assert _read_yaml(path) == {"names": value, "train": "images"}
+
+
+# --- what a terminal obeys
+
+ODD = "\x1b]0;mine\x07\x1b[2J\x9b1m\rcat\u202etac"
+
+
+DIRECTIONS = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+
+
+def obeyed(text):
+    "The characters of `text` that a terminal would obey; newlines and tabs are none"
+    import unicodedata
+
+    turns = "\u061c\u200e\u200f"
+    kinds = {c: unicodedata.category(c) for c in text if c not in "\n\t"}
+    return {
+        c
+        for c, kind in kinds.items()
+        if kind in ("Cc", "Cs", "Zl", "Zp")
+        or c in turns
+        or unicodedata.bidirectional(c)
+        in ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+    }
+
+
+@given(st.text(st.characters(), max_size=30))
+def test_printable_text_is_obeyed_by_nobody(text):
+    shown = printable(text)
+    assert not obeyed(shown)
+    if not obeyed(text) and not any("\ufff9" <= c <= "\ufffb" or c >= "\U000e0000" for c in text):
+        assert shown == text
+
+
+@given(st.lists(st.text("\r\x1b[A ab\n", max_size=6), max_size=6))
+def test_a_print_of_several_values_moves_nothing(values):
+    "However a text is cut into pieces, nothing in a line that has begun is written over"
+    shown = io.StringIO()
+    print("cat:", *values, file=Printable(shown))
+    assert obeyed(shown.getvalue()) <= {"\r"}
+    for line in shown.getvalue().split("\n"):
+        assert "\r" not in line[1:]
+    assert shown.getvalue().startswith("cat:") and "\r" not in shown.getvalue().split("\n")[0]
+
+
+def test_progress_bars_are_drawn_as_before():
+    from tqdm import tqdm
+
+    def drawn(stream):
+        with tqdm(range(2), file=stream, bar_format="{n}", position=0) as outer:
+            for _ in tqdm(range(2), file=stream, bar_format="{n}", position=1, mininterval=0):
+                outer.update()
+
+    plain, screen = io.StringIO(), io.StringIO()
+    drawn(plain)
+    drawn(Printable(screen))
+    assert screen.getvalue() == plain.getvalue() and "\x1b[A" in plain.getvalue()
+
+
+@pytest.mark.parametrize("odd", [ODD, "two\nlines", "\x7fa\u2028b"])
+def test_labels_files_and_errors_on_a_terminal(tmp_path, monkeypatch, capsys, odd):
+    "Tables, warnings and errors: what others wrote is shown, and not obeyed"
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rows = [(str(i), label) for i in range(60) for label in ("hat", odd, "cat")[: 2 + i % 2]]
+    dataset = TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="odd" + odd)
+    monkeypatch.setattr("natural_backdoors.cli.opening.open_dataset", lambda *_, **__: dataset)
+    table = ["analyze", "--data", "table", "--dataset_root", "x"]
+    less = ["--min_overlaps", "1", "--min_clean", "0", "--min_poison", "1", "--min_classes", "1"]
+    runs = [[*table, *less], ["datasets", *table[1:]], [*table, "--split", odd]]
+    runs += [["report", odd], ["analyze", "--data", odd, "--dataset_root", "x"], [odd]]
+    for argv in runs:
+        main(argv)
+        told = capsys.readouterr()
+        assert told.out + told.err and not obeyed(told.out + told.err), argv
+
+    def warns(*_, **__):
+        warnings.warn(f"a strange answer: {odd}", stacklevel=1)
+        raise UserError(f"HTTP 404 {odd}")
+
+    monkeypatch.setattr("natural_backdoors.cli.opening.open_dataset", warns)
+    assert main(table) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 2 and not obeyed(told) and "HTTP 404" in told
