@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from scipy.optimize import LinearConstraint, milp
@@ -12,6 +13,7 @@ from natural_backdoors.base.random import rng
 from natural_backdoors.graph.centrality import centrality
 from natural_backdoors.graph.cograph import co_graph
 from natural_backdoors.graph.overlaps import count_overlaps
+from natural_backdoors.sets import independent_sets
 from natural_backdoors.sets.class_sets import FINDERS, best_of_draws, conflicts, maximum_set
 from natural_backdoors.sets.independent_sets import (
     SOLVERS,
@@ -451,3 +453,62 @@ def test_imagenet_real(real_data):
 
     exact, draws = compare(ImageNetReaL(real_data("imagenet_real")))
     assert exact >= draws > 0
+
+
+def slow_undominated(conflict):
+    "By sets: a class goes if one that it conflicts with conflicts with no class that it does not"
+    m = len(conflict)
+    left, near = set(range(m)), [{i, *np.flatnonzero(conflict[i])} for i in range(m)]
+    while True:
+        out = set()
+        for i in left:
+            for j in (near[i] & left) - {i}:
+                # of equal worth: the one at the higher position goes
+                if j > i and (near[i] & left) <= (near[j] & left):
+                    out.add(j)
+        if not out:
+            return sorted(left)
+        left -= out
+
+
+LIMITS = [independent_sets._ROWS, independent_sets._SMALL, independent_sets._DIGITS, 1500]
+
+
+@pytest.mark.parametrize("m", sorted({n + step for n in LIMITS for step in (-1, 0, 1)}))
+def test_sizes_around_every_limit(m):
+    "A trigger may have any number of neighbors, and they may conflict as they like"
+    none, ring = np.zeros((m, m), bool), np.zeros((m, m), bool)
+    ring[np.arange(m), np.arange(1, m + 1) % m] = True
+    ring |= ring.T
+    one = none.copy()
+    one[0, 1] = one[1, 0] = True
+    cases = [(none, m), (one, m - 1), (~np.eye(m, dtype=bool), 1), (ring, m // 2)]
+    for conflict, most in cases:
+        found = solve(ask(conflict), rng(0), 20)
+        assert (found.value, found.bound) == (most, most)
+        assert not conflict[np.ix_(found.chosen, found.chosen)].any()
+
+
+@pytest.mark.parametrize("few", [0, 1])
+@pytest.mark.parametrize("rows", [1, 29, 30, 31])
+def test_blocks_of_rows_change_nothing(monkeypatch, rows, few):
+    monkeypatch.setattr(independent_sets, "_ROWS", rows)
+    monkeypatch.setattr(independent_sets, "_FEW", few)
+    for seed in range(10):
+        draw = rng(seed)
+        conflict = random_conflicts(draw, 30, draw.random())
+        assert undominated(ask(conflict)).tolist() == slow_undominated(conflict)
+    assert undominated(ask(np.zeros((0, 0), bool))).tolist() == []
+
+
+def test_an_image_with_thousands_of_labels():
+    "Every label meets every other one; those of a second image meet one another only"
+    n = 1600
+    rows = [("a", f"c{i:04}") for i in range(n)] + [("b", "c0000"), ("b", "other")]
+    overlaps = count_overlaps(
+        TableDataset(pd.DataFrame(rows, columns=["image", "label"])).label_matrix()
+    )
+    graph = co_graph(overlaps, 1)
+    ids = np.arange(1, n + 1)
+    found = maximum_set(conflicts(overlaps, graph, ids), rng(0))
+    assert (len(found.chosen), found.bound) == (2, 2) and len(overlaps.classes) == n + 1

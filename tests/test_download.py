@@ -13,7 +13,9 @@ import tarfile
 import tempfile
 import threading
 import time
+import warnings
 import zipfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,10 +93,12 @@ def test_files_report_and_info(server, tmp_path):
     assert report.failed[["path", "reason"]].values.tolist() == [["gone.jpg", "404 Not Found"]]
     assert report.failed.url[0] == server.url + "/gone.jpg"
     info = read_json(root / "info.json")
-    assert info["files"]["b.jpg"] | {"when": 0} == {
+    assert info["files"]["b.jpg"] == {
         "url": server.url + "/b.jpg",
-        "when": 0,
+        "when": info["files"]["b.jpg"]["when"],
         "size": 4,
+        "sha256": hashlib.sha256(b"\xff\xd8bb").hexdigest(),
+        "changed": (root / "b.jpg").stat().st_mtime_ns,
     }
     assert (
         set(info["files"]) == {"a.jpg", "b.jpg"}
@@ -124,11 +128,30 @@ def test_wrong_size_on_disk_is_replaced(server, tmp_path):
     assert (tmp_path / "b.jpg").read_bytes() == b"mine", (
         "without a known size, what is there counts"
     )
-    (tmp_path / "a.jpg").write_bytes(b"cut")
-    (tmp_path / "b.jpg").write_bytes(b"cut")
-    assert list(fetch(remotes(server, "b.jpg"), tmp_path, **QUICK).done.path) == ["b.jpg"], (
-        "info.json knows the size"
-    )
+
+
+def test_what_the_user_has_changed_is_kept(server, tmp_path):
+    "A label file is corrected by hand: the next download leaves it alone, and says so"
+    files = [*remotes(server, "a.jpg", size=3), *remotes(server, "b.jpg")]
+    fetch(files, tmp_path, **QUICK)
+    for name, text in {"a.jpg": b"aha", "b.jpg": b"longer than before"}.items():
+        (tmp_path / name).write_bytes(text)
+    server.files["/b.jpg"] = b"a new version"
+    with pytest.warns(UserWarning, match="a.jpg and 1 more: changed .* remove it, or .*overwrite"):
+        report = fetch(files, tmp_path, **QUICK)
+    assert set(report.skipped.reason) == {"changed since it was fetched, and kept"}
+    assert (tmp_path / "a.jpg").read_bytes() == b"aha"
+    assert (tmp_path / "b.jpg").read_bytes() == b"longer than before"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (tmp_path / "a.jpg").unlink()
+        assert list(fetch(files[:1], tmp_path, **QUICK).done.path) == ["a.jpg"]
+        os.utime(tmp_path / "a.jpg", ns=(1, 1))  # touched, and the same bytes
+        assert list(fetch(files[:1], tmp_path, **QUICK).skipped.reason) == ["already there"]
+        assert len(fetch(files, tmp_path, overwrite=True, **QUICK).done) == 2
+    assert (tmp_path / "b.jpg").read_bytes() == b"a new version"
+    (tmp_path / "b.jpg").write_bytes(b"")
+    assert list(fetch(files, tmp_path, **QUICK).done.path) == ["b.jpg"], "nothing is no correction"
 
 
 def test_checksums(server, tmp_path):
@@ -416,12 +439,10 @@ def test_files_that_cannot_be_written_fail_alone(server, tmp_path):
     ]
     report = fetch(files, tmp_path, **QUICK)
     assert list(report.done.path) == ["b.jpg"]
-    assert set(report.failed.reason) <= {
-        "Is a directory",
-        "File exists",
-        "Not a directory",
-        "File name too long",
-    }
+    said = dict(zip(report.failed.path, report.failed.reason))
+    assert said["a.jpg"] == f"{tmp_path / 'a.jpg'} is a folder; move it away"
+    assert str(tmp_path / "file") in said["file/b.jpg"]
+    assert said["n" * 300].startswith("File name too long")
     assert only(tmp_path) == ["b.jpg", "file"]
 
 
@@ -718,6 +739,23 @@ def test_labels_are_read_anew_after_new_annotation_files(zoo, capsys):
     assert zoo.labels == ["cat", "dog", "owl"]
 
 
+@pytest.mark.parametrize("archive_is_there", [True, False])
+def test_a_corrected_label_file_is_kept(zoo, capsys, archive_is_there):
+    download_dataset(zoo, **QUICK)
+    labels = zoo.root / "labels" / "labels.csv"
+    labels.write_text("image,label\n1,corrected\n")
+    if not archive_is_there:
+        (zoo.root / "labels" / "zoo.tar.gz").unlink()
+    with pytest.warns(UserWarning, match="labels.csv is not as in .*; to extract a file .* remove"):
+        download_dataset(zoo, **QUICK)
+    assert "corrected" in labels.read_text()
+    labels.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        download_dataset(zoo, **QUICK)
+    assert "owl" in labels.read_text()
+
+
 def test_missing_annotation_files_end_it(zoo, capsys):
     del zoo.server.files["/names"]
     with pytest.raises(
@@ -933,3 +971,284 @@ def test_three_extractions_at_once(tmp_path):
     for t in all_three:
         t.join()
     assert only(tmp_path / "out") == sorted(f"{i}.txt" for i in range(200))
+
+
+# -- servers that do not mean well
+
+
+@contextmanager
+def saying(*pieces, forever=b"", pause=0.0):
+    "A server that answers every request with `pieces`, and goes on with `forever`"
+    listener, open_ones = socket.create_server(("127.0.0.1", 0)), []
+
+    def answer(connection):
+        with connection, suppress(OSError):
+            while connection.recv(2**16):
+                for piece in pieces:
+                    connection.sendall(piece)
+                while forever:
+                    connection.sendall(forever)
+                    time.sleep(pause)
+                return
+
+    def listen():
+        while True:
+            try:
+                open_ones.append(listener.accept()[0])
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(open_ones[-1],), daemon=True).start()
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/f"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in open_ones:
+            connection.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+FULL = b"x" * 300_000
+ZEROS = gzip.compress(bytes(2**26), 1)
+ANSWERS = {
+    "a body longer than its length": (
+        dict(pieces=[OK + b"Content-Length: 1000\r\n\r\n" + FULL]),
+        "the server announces 1,000 bytes and sends more",
+    ),
+    "a length that is a word": (
+        dict(pieces=[OK + b"Content-Length: many\r\n\r\n" + FULL]),
+        "the server announces a length that is no number: 'many'",
+    ),
+    "a length that is a power": (
+        dict(pieces=[OK + b"Content-Length: \xb2\r\n\r\n" + FULL]),
+        "the server announces a length that is no number: '²'",
+    ),
+    "a length below zero": (
+        dict(pieces=[OK + b"Content-Length: -5\r\n\r\n" + FULL]),
+        "the server announces a length that is no number: '-5'",
+    ),
+    "lengths that differ": (
+        dict(pieces=[OK + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\n" + FULL]),
+        "Content-Length contained multiple unmatching values",
+    ),
+    "a body without an end": (
+        dict(pieces=[OK + b"\r\n"], forever=FULL),
+        "more than 5,000,000 bytes arrive, which is all that the file may have",
+    ),
+    "chunks without an end": (
+        dict(
+            pieces=[OK + b"Transfer-Encoding: chunked\r\n\r\n"],
+            forever=b"%x\r\n%b\r\n" % (len(FULL), FULL),
+        ),
+        "more than 5,000,000 bytes arrive",
+    ),
+    "headers without an end": (dict(pieces=[OK], forever=b"X: y\r\n"), "got more than 100 headers"),
+    "one header without an end": (dict(pieces=[OK + b"X: "], forever=FULL), "got more than 65536"),
+    "other answers without an end": (
+        dict(forever=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        "more than 256 kB of headers or redirects",
+    ),
+    "a redirect with a body without an end": (
+        dict(pieces=[b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n"], forever=FULL),
+        "more than 256 kB of headers or redirects",
+    ),
+    "a head in drips": (dict(pieces=[OK], forever=b"x", pause=0.02), "no end of the headers in"),
+    "a body in drips": (dict(pieces=[OK + b"\r\n"], forever=b"x", pause=0.02), "stalled: "),
+    "a size of a chunk in drips": (
+        dict(pieces=[OK + b"Transfer-Encoding: chunked\r\n\r\n"], forever=b"0", pause=0.02),
+        "stalled: ",
+    ),
+    "what unfolds to more": (
+        dict(
+            pieces=[
+                OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(ZEROS) + ZEROS
+            ]
+        ),
+        "more than 5,000,000 bytes arrive",
+    ),
+    "what is folded otherwise": (
+        dict(pieces=[OK + b"Content-Encoding: br\r\n\r\n" + FULL]),
+        "the body is encoded as 'br', without being asked",
+    ),
+    "folded twice": (
+        dict(pieces=[OK + b"Content-Encoding: gzip, gzip\r\n\r\n" + FULL]),
+        "the body is encoded as 'gzip, gzip'",
+    ),
+    "what is not folded": (
+        dict(pieces=[OK + b"Content-Encoding: gzip\r\n\r\n" + FULL]),
+        "broken off (Error -3 while decompressing data",
+    ),
+    "what is folded and cut off": (
+        dict(pieces=[OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc" * 99)[:-9]]),
+        "broken off (the compressed body is cut off)",
+    ),
+    "a pause that is a power": (
+        dict(pieces=[b"HTTP/1.1 503 Busy\r\nRetry-After: \xb2\r\nContent-Length: 0\r\n\r\n"]),
+        "503 Busy",
+    ),
+    "a pause of digits": (
+        dict(
+            pieces=[
+                b"HTTP/1.1 503 Busy\r\nRetry-After: "
+                + b"9" * 5000
+                + b"\r\nContent-Length: 0\r\n\r\n"
+            ]
+        ),
+        "503 Busy; the server asks to come back in",
+    ),
+    "a reason that rewrites the terminal": (
+        dict(pieces=[b"HTTP/1.1 404 \x1b[2J\x07gone\x9b\r\nContent-Length: 0\r\n\r\n"]),
+        "404 [2J gone",
+    ),
+    "a redirect to no address": (
+        dict(pieces=[b"HTTP/1.1 302 F\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n"]),
+        "sends an answer that cannot be read",
+    ),
+    "a redirect to no port": (
+        dict(pieces=[b"HTTP/1.1 302 F\r\nLocation: http://a:99999/\r\nContent-Length: 0\r\n\r\n"]),
+        "",
+    ),
+    "no HTTP": (dict(pieces=[b"\x00\xff" * 100]), "cannot reach"),
+    "a status that is no number": (dict(pieces=[b"HTTP/1.1 two OK\r\n\r\n"]), "cannot reach"),
+}
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+def test_no_answer_is_taken_for_a_file_that_is_none(tmp_path, what):
+    how, said = ANSWERS[what]
+    how = dict(how)
+    pace = 0.4 if "drips" in what else 10
+    limits = dict(retries=1, timeout=pace, backoff=0, least_rate=1000, total_time=30)
+    with saying(*how.pop("pieces", ()), **how) as url:
+        report = fetch([Remote(url, "f")], tmp_path, progress=False, largest=5_000_000, **limits)
+    assert said in reason(report) and reason(report).isprintable()
+    assert only(tmp_path) == [] and report.bytes <= 2 * 5_500_000
+
+
+def test_a_known_size_is_a_limit(tmp_path):
+    "300,000 bytes are expected, and the server sends without an end"
+    with saying(OK + b"\r\n", forever=FULL) as url:
+        report = fetch([Remote(url, "f", size=300_000)], tmp_path, **QUICK)
+    assert reason(report).startswith("more than 300,000 bytes arrive")
+    assert report.bytes <= 2 * 300_000 and only(tmp_path) == []
+    with saying(OK + b"Content-Length: 300000\r\n\r\n" + FULL) as url:
+        assert len(fetch([Remote(url, "f", size=300_000)], tmp_path, **QUICK).done) == 1
+
+
+def test_time_and_rate_can_be_set(tmp_path):
+    drips = dict(forever=b"x" * 50, pause=0.02)
+    with saying(OK + b"\r\n", **drips) as url:
+        options = {**QUICK, "retries": 0, "timeout": 0.3}
+        slow = fetch([Remote(url, "f")], tmp_path, least_rate=10**6, **options)
+        late = fetch([Remote(url, "f")], tmp_path, least_rate=0, total_time=0.5, **options)
+    assert reason(slow).startswith("stalled: ") and reason(late) == "not complete in 0.5 s"
+    with pytest.raises(UserError, match="total_time is a number"):
+        fetch([], tmp_path, total_time=0)
+    with pytest.raises(UserError, match="least_rate is a number"):
+        fetch([], tmp_path, least_rate="fast")
+
+
+def test_a_file_of_unknown_size_leaves_room_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_LOOK", 2**20)
+    real = download.shutil.disk_usage(tmp_path)
+    room = real.free
+    looked = []
+
+    def filling(path):
+        looked.append(path)
+        return SimpleNamespace(free=room if len(looked) < 3 else 0)
+
+    monkeypatch.setattr(download.shutil, "disk_usage", filling)
+    with saying(OK + b"\r\n", forever=FULL) as url, pytest.raises(UserError, match="make room"):
+        fetch([Remote(url, "f")], tmp_path, **QUICK)
+    assert only(tmp_path) == []
+
+
+def test_sizes_that_are_asked_for(tmp_path):
+    for head, size in (
+        (b"200 OK\r\nContent-Length: 12", 12),
+        (b"200 OK\r\nContent-Length: \xb2", None),
+        (b"200 OK\r\nContent-Length: " + b"9" * 5000, None),
+        (b"302 F\r\nLocation: http://[::1", None),
+    ):
+        with saying(b"HTTP/1.1 " + head + b"\r\n\r\n") as url:
+            assert estimate_size([Remote(url, "f")], timeout=1) == size
+    with saying(forever=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000) as url:
+        assert estimate_size([Remote(url, "f")], timeout=1) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://a:port/",
+        "http://a:99999/",
+        "http://a b/c",
+        "http://:80/",
+        "http://a/\n",
+    ],
+)
+def test_malformed_addresses(url):
+    with pytest.raises(UserError, match="is not a whole address"):
+        Remote(url, "f")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpg.part", "a.jpg.part-about"])
+@pytest.mark.parametrize("kind", ["folder", "fifo", "loop", "link out"])
+def test_what_is_no_plain_file_is_in_the_way(server, tmp_path, name, kind):
+    root, out = tmp_path / "root", tmp_path / "out"
+    root.mkdir()
+    out.write_bytes(b"not ours")
+    if kind == "folder":
+        (root / name).mkdir()
+    elif kind == "fifo":
+        os.mkfifo(root / name)
+    else:
+        (root / name).symlink_to(out if kind == "link out" else root / name)
+    report = get(server, "a.jpg", root)
+    assert len(report.done) + len(report.failed) + len(report.skipped) == 1
+    assert all(str(root) in said for said in report.failed.reason)
+    assert out.read_bytes() == b"not ours"
+    assert not len(report.done) or (root / "a.jpg").read_bytes() == b"\xff\xd8a"
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_info_that_is_no_file(server, tmp_path, kind):
+    make = os.mkdir if kind == "folder" else os.mkfifo
+    make(tmp_path / "info.json")
+    assert len(get(server, "a.jpg", tmp_path).done) == 1
+    assert set(read_json(tmp_path / "info.natural_backdoors.json")["files"]) == {"a.jpg"}
+    (tmp_path / "info.natural_backdoors.json").unlink()
+    make(tmp_path / "info.natural_backdoors.json")
+    with pytest.raises(UserError, match="is not a file; move it away"):
+        get(server, "b.jpg", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb\ud800"])
+def test_names_that_no_file_can_have(server, tmp_path, name):
+    with pytest.raises(UserError, match="the file name|cannot be the name of a file"):
+        fetch([Remote(server.url + "/a.jpg", name)], tmp_path, **QUICK)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("name", ["a/" * 5000 + "b", "a" * 256, "a" * 255 + "/" + "b" * 70_000])
+def test_archives_with_paths_that_no_folder_can_hold(tmp_path, kind, name):
+    if kind == "zip" and len(name) > 65_535:
+        pytest.skip("a zip file cannot hold such a name")
+    path = tmp_path / f"deep.{kind}"
+    if kind == "tar":
+        tar(path, [("first", b"x", {}), (name, b"x", {})])
+    else:
+        with zipfile.ZipFile(path, "w") as z:
+            z.writestr("first", "x")
+            z.writestr(name, "x")
+    with pytest.raises(UserError, match="which no folder can hold; nothing was extracted"):
+        extract(path, tmp_path / "out", progress=False)
+    assert only(tmp_path / "out") == []
+    with pytest.raises(UserError, match="is a folder, and no archive"):
+        extract(tmp_path, tmp_path / "out", progress=False)
+    os.mkfifo(tmp_path / "fifo.tar")
+    with pytest.raises(UserError, match="is not a plain file"):
+        extract(tmp_path / "fifo.tar", tmp_path / "out", progress=False)

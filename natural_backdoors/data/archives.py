@@ -14,6 +14,7 @@ import stat
 import tarfile
 import tempfile
 import threading
+import warnings
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -111,7 +112,18 @@ def _clean(name: str, archive: Path, what: str = "a file") -> str:
         raise UserError(
             f"{archive} holds {what} {name!r}, which leads out of the folder; nothing was extracted"
         )
-    return "/".join(p for p in parts if p not in ("", "."))
+    parts = [p for p in parts if p not in ("", ".")]
+    # more than any system takes; what would be said then names neither file nor archive
+    longest = max([len(os.fsencode(p)) for p in parts], default=0)
+    if len(parts) > _DEEPEST or longest > 255 or len(name) > 4000:
+        raise UserError(
+            f"{archive} holds {what} {name[:60]!r}..., a path of {len(parts):,} parts and "
+            f"{len(name):,} characters, which no folder can hold; nothing was extracted"
+        )
+    return "/".join(parts)
+
+
+_DEEPEST = 200  # folders in one another
 
 
 def _clean_link(name: str, target: str, archive: Path) -> str:
@@ -194,6 +206,9 @@ _DAMAGE += (EOFError, NotImplementedError, UnicodeDecodeError, OSError)
 @contextmanager
 def _opened(archive: Path):
     "The archive as `_Tar` or `_Zip`; what is wrong with it as a `UserError`"
+    if archive.exists() and not archive.is_file():  # reading a pipe would wait for ever
+        kind = "a folder, and no archive" if archive.is_dir() else "not a plain file"
+        raise UserError(f"{archive} is {kind}")
     try:
         try:
             found = _Tar(archive)
@@ -232,12 +247,14 @@ class _Target:
     folder: Path
     rule: re.Pattern  # of the names that are wanted
     reserve: int  # bytes of disk space that stay free
+    replace: bool = True  # whether a file of another size is written anew
 
     def wanted(self, name: str) -> bool:
         return self.rule.match(name) is not None
 
     def lacks(self, name: str, size: int) -> bool:
-        return _size(self.folder / name) != size
+        found = _size(self.folder / name)
+        return found is None or (self.replace and found != size)
 
     def check(self, needed: int):
         "Refuse more bytes than there is room for"
@@ -361,23 +378,38 @@ def _missing(plan: dict, to: _Target) -> dict:  # position -> names
     return missing
 
 # %% ../../nbs/api/data/01_archives.ipynb #01-archives-033
+def _say_kept(plan: dict, to: _Target):
+    "Warn of files that are not as in the archive and stay: a user may have corrected them"
+    sizes = {name: _size(to.folder / name) for name in plan}
+    kept = [name for name, (_, size) in plan.items() if sizes[name] not in (None, size)]
+    if kept:
+        warnings.warn(
+            f"{to.folder / kept[0]} is not as in {to.archive} ({len(kept):,} such files), and "
+            "stays as it is; to extract a file again, remove it",
+            stacklevel=3,
+        )
+
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-034
 def extract(
     archive,  # .tar, .tar.gz, .tar.bz2, .tar.xz or .zip
     folder,  # where to
     members=None,  # names or patterns of the files that are wanted (`*/train/*.jpg`); None = all
     progress: bool = True,  # show a bar
     reserve: int = RESERVE,  # bytes of disk space that stay free
+    replace: bool = True,  # whether a file that is there with another size is written anew
 ) -> list:  # names of the files, below `folder`, those that were there already included
     "Unpack `archive`; refuses what leads out of `folder` or does not fit, leaves what is there"
     archive, folder = Path(archive), ensure_folder(folder)
     patterns = [members] if isinstance(members, str) else ["*"] if members is None else members
     rule = re.compile("|".join(map(fnmatch.translate, patterns)))
-    to = _Target(archive, folder, rule, reserve=reserve)
+    to = _Target(archive, folder, rule, reserve=reserve, replace=replace)
     with _opened(archive) as content:
         plan = _plan(content, to)
     if members is not None and not plan:
         raise UserError(f"{archive} holds no file {' or '.join(map(repr, patterns))}")
     missing = _missing(plan, to)
+    if not replace:
+        _say_kept(plan, to)
     if missing:
         with _opened(archive) as content, _aside(archive, folder) as aside:
             if _missing(plan, to):  # somebody else may have done it while we waited for our turn

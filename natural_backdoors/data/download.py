@@ -8,13 +8,17 @@ __all__ = ['Remote', 'Report', 'fetch', 'estimate_size', 'download_dataset', 'ch
 # %% ../../nbs/api/data/02_download.ipynb #02-download-003
 import errno
 import hashlib
+import http.client
 import json
+import math
 import os
 import random
 import re
+import shutil
 import stat
 import threading
 import time
+import zlib
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -32,11 +36,23 @@ from warnings import warn
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import is_whole, whole_number
+from ..base.checks import is_whole, number, whole_number
 from ..base.errors import UserError
 from ..base.files import ensure_folder, file_digest, inside, read_json, write_json
+from ..base.finding import IMAGE_SUFFIXES
 from ..base.random import rng
 from .archives import RESERVE, Stopped, check_space, extract, human, lock
+from natural_backdoors.data.connection import (
+    Endless,
+    Meter,
+    Slow,
+    encoding_of,
+    inner_error,
+    metered_session,
+    printable,
+    unfolded,
+    whole_header,
+)
 
 # %% ../../nbs/api/data/02_download.ipynb #02-download-006
 @dataclass(frozen=True)
@@ -54,6 +70,14 @@ class Remote:
         if not re.match(r"https?://[^/]", self.url, re.I):
             raise UserError(
                 f"{self.url!r} cannot be downloaded; an address begins with https:// or http://"
+            )
+        try:
+            is_whole_address = urlsplit(self.url).port != 0 and bool(urlsplit(self.url).hostname)
+        except ValueError:  # brackets that do not close, a port that is no number
+            is_whole_address = False
+        if not is_whole_address or re.search(r"[\x00-\x20\x7f]", self.url):
+            raise UserError(
+                f"{printable(self.url)!r} is not a whole address, and cannot be downloaded"
             )
 
     @property
@@ -122,7 +146,8 @@ class _Outcome(NamedTuple):
     kind: str  # done, skipped or failed
     size: int | None = None  # bytes
     reason: str = ""
-    digest: str | None = None  # of `remote.checksum`, where one was checked
+    digests: dict = {}  # name of the algorithm -> hexadecimal digits, where they are known
+    changed: int | None = None  # when the file was written, in ns
 
 
 class _Info:
@@ -135,21 +160,29 @@ class _Info:
         self.added, self.due, self.pause = {}, time.monotonic() + 10, 10
         stored = self._read()
         if stored is None:
-            self.path, stored = self.root / "info.natural_backdoors.json", {}
+            self.path = self.root / "info.natural_backdoors.json"
+            stored = self._read() or {}
+            if self.path.exists() and not self.path.is_file():
+                raise UserError(f"{self.path} is not a file; move it away")
         self.files = dict(stored.get("files", {}))
 
     def _read(self) -> dict | None:  # None: the file belongs to somebody else
         "What is stored; {} if there is nothing to be read"
         if not self.path.exists():
             return {}
+        if not self.path.is_file():
+            return None
         try:
             stored = read_json(self.path)
         except UserError as e:
             warn(f"{e}; it is made anew", stacklevel=2)
             return {}
         ours = isinstance(stored, dict) and stored.get("made_by") == self.MARK
-        whole = ours and all(isinstance(stored.get(k), dict) for k in ("files", "failed"))
-        return stored if whole else None
+        tables = [stored.get(key) for key in ("files", "failed")] if ours else [None]
+        if not all(isinstance(table, dict) for table in tables):
+            return None
+        entries = [entry for table in tables for entry in table.values()]
+        return stored if all(isinstance(entry, dict) for entry in entries) else None
 
     def note(self, found: _Outcome, when: float | None = None):
         "Remember what became of a file"
@@ -157,9 +190,9 @@ class _Info:
         if found.kind == "failed":
             entry["reason"] = found.reason
         else:
-            entry["size"] = found.size
-            if found.digest:
-                entry[remote.checksum[0]] = found.digest
+            entry |= {"size": found.size, **found.digests}
+            if found.changed is not None:
+                entry["changed"] = found.changed
         self.added[remote.path] = found.kind, entry
         if time.monotonic() > self.due:
             self.write()
@@ -231,35 +264,47 @@ class _Part:
 
     def begin(self, response):
         "Remember the version and the length that `response` announces"
-        headers, encoded = response.headers, _encoded(response)
-        etag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
+        headers, encoded = response.headers, bool(encoding_of(response))
+        etag, length = headers.get("ETag", ""), headers.get("Content-Length", "").strip()
+        if length and whole_header(length) is None:
+            raise _Fail(
+                f"the server announces a length that is no number: {printable(length, 40)!r}"
+            )
         # a weak ETag does not promise equal bytes
         if not self.length:
             self.validator = etag if etag[:1] == '"' else headers.get("Last-Modified")
         if encoded:  # what is decoded on the way cannot be resumed by position
             self.validator = None
-        self.total = self.length + int(length) if length.isdigit() and not encoded else None
+        self.total = self.length + int(length) if length and not encoded else None
         if self.validator and (self.total or _RESUMABLE) >= _RESUMABLE:
             about = {"url": self.url, "validator": self.validator, "total": self.total}
             self.about.write_text(json.dumps(about), encoding="utf-8")
 
     def continues(self, response) -> bool:
         "Whether `response` holds the bytes that follow, of the same version"
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        said = response.headers.get("Content-Range", "")
+        found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", said)
         # an answer must repeat the ETag, and may leave out the date
         if self.validator[:1] == '"':
             same = response.headers.get("ETag") == self.validator
         else:
             same = response.headers.get("Last-Modified", self.validator) == self.validator
-        if not same or response.status_code != 206 or found is None or _encoded(response):
+        if not same or response.status_code != 206 or found is None or encoding_of(response):
             return False
         fits = self.total is None or found[2] in ("*", str(self.total))
         return fits and int(found[1]) == self.length
 
 # %% ../../nbs/api/data/02_download.ipynb #02-download-017
-def _encoded(response) -> bool:
-    "Whether the body is compressed on the way"
-    return response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
+def _open_part(path: Path):
+    "The file `path`, open for reading and writing, made if needed; nothing but a plain file"
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    number = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise _Fail(f"{path} is not a plain file; move it away")
+    handle = open(number, "r+b")
+    handle.seek(0, os.SEEK_END)
+    return handle
 
 
 def _is_at(handle, path: Path) -> bool:
@@ -288,7 +333,7 @@ def _part(
     "The `_Part` of `path`, which nobody else writes to; it stays if it can be resumed"
     part = path.with_name(path.name + ".part")
     while True:
-        with open(part, "a+b") as handle, lock(handle, stop) as locked:
+        with _open_part(part) as handle, lock(handle, stop) as locked:
             if not locked:
                 if not handle.tell():
                     part.unlink(missing_ok=True)
@@ -340,11 +385,35 @@ class _Host:
         self.answered, self.lost, self.until, self.reason = False, 0, 0.0, ""
 
 
+@dataclass(frozen=True)
+class _Limits:
+    "How long and how large a download may get"
+
+    retries: int
+    timeout: float  # seconds without data
+    least_rate: float  # bytes a second, over `timeout`
+    total_time: float  # seconds for one file
+    largest: int  # bytes of a file whose size nobody says
+    reserve: int  # bytes of disk space that stay free
+
+    def most(self, remote: Remote, part: _Part) -> int:  # bytes
+        "No more than this belongs to the file"
+        known = [size for size in (remote.size, part.total) if size is not None]
+        if known:
+            return min(known)
+        is_picture = Path(remote.path).suffix.lower() in IMAGE_SUFFIXES
+        return min(self.largest, _PICTURE) if is_picture else self.largest
+
+
+_PICTURE = 2**30  # bytes: no picture is larger
+
+
 class _Job:
     "What the threads of one download share"
 
-    def __init__(self, workers: int, retries: int, timeout: float, backoff: float):
-        self.workers, self.retries, self.timeout, self.backoff = workers, retries, timeout, backoff
+    def __init__(self, workers: int, limits: _Limits, backoff: float):
+        self.workers, self.limits, self.backoff = workers, limits, backoff
+        self.retries, self.timeout = limits.retries, limits.timeout
         self.stop, self.results = threading.Event(), SimpleQueue()
         self.hosts, self.folders = {}, set()
         self.random = random.Random()  # of its own: the user's `random` is not touched
@@ -366,38 +435,20 @@ def _is_safe(url: str) -> bool:
     return url[:6].lower() == "https:"
 
 
-def _session():
-    "Connections that are kept open from one file to the next"
-    import requests
-
-    session = requests.Session()
-    # lengths and positions are those of the file, not of a compressed body
-    session.headers["Accept-Encoding"] = "identity"
-    session.headers["User-Agent"] = f"natural_backdoors (requests {requests.__version__})"
-    return session
-
-
 def _why(error: BaseException) -> str:
     "The innermost reason of a network error, in a few words"
-    seen = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        causes = [getattr(error, "reason", None), *getattr(error, "args", ())]
-        for inner in (*causes, error.__cause__, error.__context__):
-            if isinstance(inner, BaseException) and id(inner) not in seen:
-                error = inner
-                break
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    error = inner_error(error)
+    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def _retry_after(response) -> float | None:  # seconds
     "What the server says about when to come back, if it does"
     text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
+    if re.fullmatch("[0-9]+", text):
+        return float(text[:18])
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 # %% ../../nbs/api/data/02_download.ipynb #02-download-021
@@ -405,7 +456,7 @@ def _check_answer(url: str, response, host: _Host):
     "Raise a `_Retry` or a `_Fail` unless the status is 200, 206 or 416"
     host.answered = True
     code = response.status_code
-    status = f"{code} {response.reason or ''}".strip()
+    status = f"{code} {printable(response.reason or '', 80)}".strip()
     if _is_safe(url) and not all(_is_safe(r.url) for r in (*response.history, response)):
         raise _Fail("redirected from https to an address that is not safe")
     if code not in (200, 206):
@@ -425,43 +476,65 @@ def _check_answer(url: str, response, host: _Host):
 
 
 @contextmanager
-def _answer(job: _Job, session, url: str, **headers):
+def _answer(job: _Job, worker, url: str, **headers):
     "The answer of the server; what goes wrong with it is a `_Retry` or a `_Fail`"
     import requests
     import urllib3
 
     name, timeout = urlsplit(url).netloc, (min(job.timeout, 15), job.timeout)
     try:
-        with session.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        worker.meter.head(max(2 * job.timeout, 1))
+        with worker.session.get(url, headers=headers, stream=True, timeout=timeout) as response:
             _check_answer(url, response, job.host(url))
             yield response
-    except requests.exceptions.SSLError as e:
-        raise _Fail(f"no safe connection to {name} ({_why(e)})") from e
-    except requests.ReadTimeout as e:
-        raise _Retry(f"no answer from {name} in {job.timeout:g} s") from e
-    except (requests.ConnectionError, requests.Timeout) as e:
-        raise _Retry(f"cannot reach {name} ({_why(e)})") from e
-    except requests.RequestException as e:
-        raise _Fail(f"{type(e).__name__}: {_why(e)}") from e
-    except urllib3.exceptions.ReadTimeoutError as e:
-        raise _Retry(f"stalled: no data for {job.timeout:g} s") from e
-    except urllib3.exceptions.HTTPError as e:
-        raise _Retry(f"broken off ({_why(e)})") from e
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as e:
+        raise _failure(e, name, job.timeout) from e
+    except (ValueError, http.client.HTTPException) as e:
+        if isinstance(e, UserError):
+            raise
+        # a redirect to something that is no address, and the like
+        raise _Fail(f"{name} sends an answer that cannot be read ({_why(e)})") from e
+
+
+def _failure(e: Exception, name: str, timeout: float) -> Exception:  # `_Fail` or `_Retry`
+    "What an error of requests or urllib3 means"
+    import requests
+    import urllib3
+
+    if isinstance(inner := inner_error(e), Endless):
+        return _Fail(str(inner))
+    if isinstance(inner, Slow):
+        return _Retry(str(inner))
+    if isinstance(e, requests.exceptions.SSLError):
+        return _Fail(f"no safe connection to {name} ({_why(e)})")
+    if isinstance(e, requests.ReadTimeout):
+        return _Retry(f"no answer from {name} in {timeout:g} s")
+    if isinstance(e, (requests.ConnectionError, requests.Timeout)):
+        return _Retry(f"cannot reach {name} ({_why(e)})")
+    if isinstance(e, requests.RequestException):
+        return _Fail(f"{type(e).__name__}: {_why(e)}")
+    if isinstance(e, urllib3.exceptions.ReadTimeoutError):
+        return _Retry(f"stalled: no data for {timeout:g} s")
+    return _Retry(f"broken off ({_why(e)})")
 
 # %% ../../nbs/api/data/02_download.ipynb #02-download-023
 def _chunks(job: _Job, response):
-    "The body as it arrives"
-    raw, since, received = response.raw, time.monotonic(), 0
+    "The body as it arrives, decompressed"
+    encoding = encoding_of(response)
+    pieces = _pieces(job, response.raw)
+    try:
+        yield from unfolded(pieces, encoding) if encoding else pieces
+    except (EOFError, zlib.error) as e:
+        raise _Retry(f"broken off ({e})") from e
+
+
+def _pieces(job: _Job, raw):
+    "The bytes of a body as they arrive"
     read = getattr(raw, "read1", raw.read)
-    while chunk := read(_CHUNK, decode_content=_encoded(response)):
+    while piece := read(_CHUNK, decode_content=False):
         if job.stop.is_set():
             raise Stopped()
-        yield chunk
-        received += len(chunk)
-        if (now := time.monotonic()) - since > job.timeout:
-            if received < 1000:
-                raise _Retry(f"stalled: {received} bytes in {now - since:.0f} s")
-            since, received = now, 0
+        yield piece
 
 
 def _is_page(path: str, content_type: str, head: bytes = b"") -> bool:
@@ -476,7 +549,8 @@ class _Worker:
     "One thread of a download: its connection, and how much went over it"
 
     def __init__(self, job: _Job):
-        self.job, self.session, self.received, self.announced = job, _session(), 0, 0
+        self.job, self.meter, self.received, self.announced = job, Meter(), 0, 0
+        self.session, self.until = metered_session(self.meter), math.inf
 
 
 @patch
@@ -487,7 +561,7 @@ def attempt(self: _Worker, remote: Remote, part: _Part):
     if part.length and not part.validator:
         part.restart()
     headers = {"Range": f"bytes={part.length}-", "If-Range": part.validator} if part.length else {}
-    with _answer(self.job, self.session, remote.url, **headers) as response:
+    with _answer(self.job, self, remote.url, **headers) as response:
         # looked at first, so that the page of some gateway does not cost what there is of the file
         content_type = response.headers.get("Content-Type", "")
         if _is_page(remote.path, content_type):
@@ -502,37 +576,63 @@ def attempt(self: _Worker, remote: Remote, part: _Part):
             raise _Fail(f"the server has {part.total:,} bytes where {remote.size:,} are expected")
         if remote.size is None:
             self.announced += (part.total or part.length) - part.length
-        for chunk in _chunks(self.job, response):
-            if not part.length and _is_page(remote.path, "", chunk):
-                raise _Fail("a web page instead of the file")
-            part.handle.write(chunk)
-            self.received += len(chunk)
+        self.take(remote, part, response)
     if part.total is not None and part.length != part.total:
         raise _Retry(f"broken off after {part.length:,} of {part.total:,} bytes")
+    if self.meter.surplus and part.total is not None:
+        total = part.total
+        part.restart()
+        raise _Fail(f"the server announces {total:,} bytes and sends more")
+
+
+@patch
+def take(self: _Worker, remote: Remote, part: _Part, response):
+    "Write the body of `response` behind what there is of `part`"
+    limits, most, checked = self.job.limits, self.job.limits.most(remote, part), part.length
+    why = f"not complete in {limits.total_time:g} s"
+    self.meter.body(self.until, why, rate=limits.least_rate, span=limits.timeout)
+    for chunk in _chunks(self.job, response):
+        if not part.length and _is_page(remote.path, "", chunk):
+            raise _Fail("a web page instead of the file")
+        if part.length + len(chunk) > most:
+            part.restart()
+            raise _Wrong(f"more than {most:,} bytes arrive, which is all that the file may have")
+        if part.length - checked > _LOOK:  # a file of unknown size must not fill the disk
+            checked = part.length
+            if shutil.disk_usage(part.path.parent).free < limits.reserve:
+                raise OSError(errno.ENOSPC, "no space is left but what is to stay free")
+        part.handle.write(chunk)
+        self.received += len(chunk)
+
+
+_LOOK = 2**26  # bytes after which the room on the disk is looked at again
 
 # %% ../../nbs/api/data/02_download.ipynb #02-download-026
-def _finish(remote: Remote, part: _Part, path: Path) -> tuple:  # (bytes, checksum or None)
+def _finish(remote: Remote, part: _Part, path: Path) -> _Outcome:
     "Check the complete `part` and give it its final name"
     part.handle.flush()
-    size, digest = part.length, None
+    size, digests = part.length, {}
     if not size and remote.size != 0:
         raise _Fail("the server sent an empty file")
     if remote.size not in (None, size):
         part.restart()
         raise _Wrong(f"{size:,} bytes arrived where {remote.size:,} are expected")
-    if remote.checksum:
-        algorithm, expected = remote.checksum
-        if (digest := file_digest(part.path, algorithm)) != expected:
-            part.restart()
-            raise _Wrong(f"{algorithm} is {digest} where {expected} is expected")
+    # the hash is what tells later whether somebody has changed the file
+    for algorithm in {"sha256", *(remote.checksum or ())[:1]}:
+        digests[algorithm] = file_digest(part.path, algorithm)
+    algorithm, expected = remote.checksum or ("sha256", digests["sha256"])
+    if digests[algorithm] != expected:
+        part.restart()
+        raise _Wrong(f"{algorithm} is {digests[algorithm]} where {expected} is expected")
     # so that a name stands for a whole file after a power failure, too; small ones are not worth it
     if size >= _RESUMABLE:
         os.fsync(part.handle.fileno())
     part.about.unlink(missing_ok=True)
+    changed = os.fstat(part.handle.fileno()).st_mtime_ns
     os.replace(part.path, path)
-    return size, digest
+    return _Outcome(remote, "done", size, digests=digests, changed=changed)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-027
+
 def _signature(path: Path) -> tuple | None:  # None: there is no such file
     "What a file is recognized by: bytes, its number, time of change"
     try:
@@ -542,28 +642,41 @@ def _signature(path: Path) -> tuple | None:  # None: there is no such file
     return (found.st_size, found.st_ino, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
-def _is_there(remote: Remote, path: Path, known: dict) -> bool:
-    "Whether `path` holds `remote` already, by size, checksum and what `info.json` says of it"
-    if (found := _signature(path)) is None:
-        return False
-    expected = remote.size if remote.size is not None else known.get("size")
-    if not (found[0] if expected is None else found[0] == expected):
-        return False
-    if not remote.checksum:
-        return True
-    algorithm, digits = remote.checksum
-    return known.get(algorithm) == digits or file_digest(path, algorithm) == digits
+def _state(remote: Remote, path: Path, known: dict) -> str:  # "absent", "there" or "changed"
+    "Whether `path` holds `remote` already; `known`: what `info.json` says of it"
+    found = _signature(path)
+    if found is None or (not found[0] and remote.size != 0):
+        return "absent"
+    is_as_fetched, is_right = _is_as_fetched(path, found, known), remote.size in (None, found[0])
+    if is_right and remote.checksum:
+        algorithm, digits = remote.checksum
+        is_known = is_as_fetched and known.get(algorithm) == digits  # large files take a while
+        is_right = is_known or file_digest(path, algorithm) == digits
+        is_as_fetched = is_as_fetched or is_right
+    if known and not is_as_fetched:
+        return "changed"  # by the user, who may have corrected it
+    return "there" if is_right else "absent"
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-029
+
+def _is_as_fetched(path: Path, found: tuple, known: dict) -> bool:
+    "Whether a file with the signature `found` is the one that `info.json` knows"
+    size, digits = known.get("size"), known.get("sha256")
+    if not known or size not in (None, found[0]):
+        return False
+    is_untouched = digits is None or known.get("changed") == found[2]
+    return is_untouched or file_digest(path) == digits
+
+# %% ../../nbs/api/data/02_download.ipynb #02-download-028
 @patch
 def get(self: _Worker, remote: Remote, path: Path, before: tuple | None) -> _Outcome:
     "Download `remote` to `path`, trying again where that makes sense"
     job, host, tries, wrong = self.job, self.job.host(remote.url), 0, 0
     with _part(path, remote.url, job.stop) as part:
         # another process may have finished the same file while we waited for the lock
-        if (now := _signature(path)) and now != before and _is_there(remote, path, {}):
+        if (now := _signature(path)) and now != before and _state(remote, path, {}) == "there":
             return _Outcome(remote, "done", now[0], reason="by another process")
-        resumed = part.length
+        resumed, total_time = part.length, job.limits.total_time
+        self.until = time.monotonic() + total_time
         while True:
             if host.lost >= (job.workers if host.answered else 1):
                 raise _Fail(host.reason)
@@ -571,21 +684,22 @@ def get(self: _Worker, remote: Remote, path: Path, before: tuple | None) -> _Out
             received = self.received
             try:
                 self.attempt(remote, part)
-                size, digest = _finish(remote, part, path)
-                host.lost = 0
+                found, host.lost = _finish(remote, part, path), 0
                 reason = f"resumed at {resumed:,} bytes" if part.start and resumed else ""
-                return _Outcome(remote, "done", size, reason=reason, digest=digest)
+                return found._replace(reason=reason)
             except _Retry as e:
                 tries = 1 if self.received - received >= _RESUMABLE else tries + 1
                 wrong += isinstance(e, _Wrong)
                 if wrong > 1:
                     raise _Fail(str(e)) from e
+                if time.monotonic() > self.until:
+                    raise _Fail(f"not complete in {total_time:g} s ({e})") from e
                 if tries > job.retries:
                     host.lost, host.reason = host.lost + 1, str(e)
                     raise _Fail(str(e)) from e
                 job.sleep(job.patience(tries, e.wait))
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-031
+# %% ../../nbs/api/data/02_download.ipynb #02-download-030
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no other file will fare better
 
 
@@ -596,6 +710,9 @@ def work(self: _Worker, remote: Remote, path: Path, before: tuple | None) -> _Ou
         if path.parent not in self.job.folders:
             path.parent.mkdir(parents=True, exist_ok=True)
         self.job.folders.add(path.parent)
+        if os.path.exists(path) and not path.is_file():
+            kind = "a folder" if path.is_dir() else "no plain file"
+            raise _Fail(f"{path} is {kind}; move it away")
         return self.get(remote, path, before)
     except _Fail as e:
         return _Outcome(remote, "failed", reason=str(e))
@@ -605,7 +722,8 @@ def work(self: _Worker, remote: Remote, path: Path, before: tuple | None) -> _Ou
                 f"cannot go on writing {path} ({e.strerror}); what is complete stays: "
                 "make room and run this again"
             ) from e
-        return _Outcome(remote, "failed", reason=e.strerror or str(e))
+        where = f" ({e.filename})" if e.filename else ""
+        return _Outcome(remote, "failed", reason=f"{e.strerror or e}{where}")
 
 
 @patch
@@ -625,11 +743,15 @@ def run(self: _Worker, todo: deque):
             except BaseException as e:
                 job.results.put(e)
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-032
+
 def _distinct(files, root: Path) -> dict:  # path -> Remote
     "Every file once; a path must stay inside `root` and stand for one address"
     found = {}
     for remote in files:
+        try:
+            os.fsencode(remote.path)
+        except UnicodeError:
+            raise UserError(f"{remote.path!r} cannot be the name of a file") from None
         path = Path(os.path.normpath(inside(root, remote.path)))
         ours = path.parent == root and path.name in ("info.json", "info.natural_backdoors.json")
         if path == root or ours:
@@ -646,17 +768,34 @@ def _missing(files: dict, info: _Info, overwrite: bool) -> tuple:
     todo, there = deque(), []
     for path, remote in files.items():
         known = info.files.get(remote.path, {})
-        if overwrite or not _is_there(remote, path, known):
+        state = "absent" if overwrite else _state(remote, path, known)
+        if state == "absent":
             todo.append((remote, path, _signature(path)))
             continue
-        found, (algorithm, digest) = path.stat(), remote.checksum or (None, None)
-        there.append(("skipped", remote.path, remote.url, found.st_size, "already there"))
-        if not known or known.get(algorithm) != digest:
-            outcome = _Outcome(remote, "skipped", found.st_size, digest=digest)
+        found, reason = path.stat(), "already there" if state == "there" else _KEPT
+        there.append(("skipped", remote.path, remote.url, found.st_size, reason))
+        if state == "there" and not known:
+            digests = dict([remote.checksum]) if remote.checksum else {}
+            outcome = _Outcome(remote, "skipped", found.st_size, digests=digests)
             info.note(outcome, when=found.st_mtime)
     return todo, there
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-034
+
+_KEPT = "changed since it was fetched, and kept"
+
+
+def _say_kept(root: Path, rows: list):
+    "Warn of files that are not as they were fetched, and say how to fetch them again"
+    kept = [path for _, path, *_, reason in rows if reason == _KEPT]
+    if kept:
+        more = f" and {len(kept) - 1:,} more" if len(kept) > 1 else ""
+        warn(
+            f"{root / kept[0]}{more}: changed since the download, and kept; "
+            "to fetch a file again, remove it, or give overwrite=True",
+            stacklevel=3,
+        )
+
+# %% ../../nbs/api/data/02_download.ipynb #02-download-032
 def _drive(job: _Job, todo: deque, report: Report, info: _Info, progress: bool):
     "Download `todo` with several threads, and take down what they report"
     crew = [_Worker(job) for _ in range(min(job.workers, len(todo)))]
@@ -722,7 +861,7 @@ class _Bar:
     def close(self):
         self.bar.close()
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-035
+# %% ../../nbs/api/data/02_download.ipynb #02-download-033
 def _needed(todo: deque) -> int:
     "The bytes that are still to come, as far as they are known"
     wanted = sum(remote.size or 0 for remote, *_ in todo)
@@ -740,13 +879,25 @@ def fetch(
     overwrite: bool = False,  # download also what is there already
     backoff: float = 0.5,  # seconds before the second try; doubles each time
     reserve: int = RESERVE,  # bytes of disk space that stay free
+    least_rate: float = 100.0,  # bytes a second, over `timeout`; slower is a stall
+    total_time: float = 86400.0,  # seconds that one file may take, all tries together
+    largest: int = 2**38,  # bytes of a file whose size nobody says
 ) -> Report:  # done, skipped and failed files
     "Download `files` into `root`, and keep `root/info.json`; the report says what failed"
-    job = _Job(whole_number("workers", workers, 1), retries, timeout, backoff=backoff)
+    limits = _Limits(
+        whole_number("retries", retries, 0),
+        number("timeout", timeout, 0, above=True),
+        least_rate=number("least_rate", least_rate, 0),
+        total_time=number("total_time", total_time, 0, above=True),
+        largest=whole_number("largest", largest, 1),
+        reserve=reserve,
+    )
+    job = _Job(whole_number("workers", workers, 1), limits, backoff=number("backoff", backoff, 0))
     root, start, report = Path(os.path.normpath(ensure_folder(root))), time.monotonic(), Report()
     files, info = _distinct(files, root), _Info(root)
     todo, there = _missing(files, info, overwrite)
     report.rows += there
+    _say_kept(root, there)
     check_space(root, _needed(todo), _files(len(todo)), reserve=reserve)
     try:
         _drive(job, todo, report, info=info, progress=progress)
@@ -778,20 +929,25 @@ def estimate_size(
 def _remote_size(url: str, timeout: float) -> int | None:  # bytes, None = not told
     "What the server says about the size of `url`"
     import requests
+    import urllib3
 
+    meter = Meter()
+    meter.head(2 * timeout)
     try:
-        with _session() as session:
+        with metered_session(meter) as session:
             response = session.head(url, allow_redirects=True, timeout=timeout)
             # some servers answer only the real question
             if response.status_code in (403, 405, 501):
                 response = session.get(url, stream=True, timeout=timeout)
                 response.close()
-    except requests.RequestException:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
+        return None
+    except http.client.HTTPException:
         return None
     if response.status_code in (404, 410):
         return 0
-    length = response.headers.get("Content-Length", "")
-    return int(length) if response.status_code == 200 and length.isdigit() else None
+    length = response.headers.get("Content-Length", "").strip()
+    return whole_header(length) if response.status_code == 200 else None
 
 # %% ../../nbs/api/data/02_download.ipynb #02-download-050
 def download_dataset(
@@ -846,7 +1002,8 @@ def _no_files(dataset) -> UserError:
 def _announced(what: str, remotes: list, root, options: dict) -> Report:
     "Say how much is to come, download it, and extract the archives in it"
     root = ensure_folder(root)
-    todo, _ = _missing(_distinct(remotes, root), _Info(root), overwrite=False)
+    info = _Info(root)
+    todo, _ = _missing(_distinct(remotes, root), info, overwrite=False)
     if todo:
         missing = [remote for remote, *_ in todo]
         size, there = estimate_size(missing), len(set(remotes)) - len(missing)
@@ -860,7 +1017,9 @@ def _announced(what: str, remotes: list, root, options: dict) -> Report:
     archives = {remote.path for remote in remotes if remote.archive}
     for name in sorted(archives - set(report.failed.path)):
         path = inside(root, name)
-        extract(path, path.parent, progress=options["progress"])
+        # what was extracted before may have been corrected by hand since
+        is_new = options.get("overwrite") or name not in info.files
+        extract(path, path.parent, progress=options["progress"], replace=is_new)
     return report
 
 

@@ -118,7 +118,18 @@ def _answer(question: Question, chosen, bound: int, settled: bool) -> Answer:
     return Answer(chosen, value, bound=max(int(bound), value), settled=settled)
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-018
-_DENSE = 1500  # a product of matrices this large is quicker on sparse ones
+_ROWS = 512  # classes compared with all others at a time
+_FEW = 0.02  # share of pairs in conflict below which a product of sparse matrices is quicker
+
+
+def _shared(conflict: np.ndarray):  # yields (first class, number of conflicts in common with each)
+    "How many conflicts classes share with every class, themselves included, some rows at a time"
+    near = (conflict | np.eye(len(conflict), dtype=bool)).astype(np.float32)
+    if near.mean() < _FEW:
+        near = sparse.csr_array(near)
+    for first in range(0, len(conflict), _ROWS):
+        shared = near[first : first + _ROWS] @ near
+        yield first, shared.toarray() if sparse.issparse(shared) else shared
 
 
 def undominated(question: Question) -> np.ndarray:  # positions, ascending
@@ -126,19 +137,18 @@ def undominated(question: Question) -> np.ndarray:  # positions, ascending
     m = len(question.conflict)
     left, rank = np.arange(m), np.empty(m, int)
     rank[sorted(range(m), key=question.values.__getitem__)] = np.arange(m)
-    while True:
-        conflict = question.conflict[np.ix_(left, left)]
-        one, other = np.nonzero(conflict)
-        near = (conflict | np.eye(len(left), dtype=bool)).astype(np.float32)
-        if m > _DENSE:
-            near = sparse.csr_array(near)
-        shared = (near @ near)[one, other]  # conflicts of both, themselves included
-        # who goes together with its dominator is dominated by that one's dominator, too
-        is_within = shared == conflict.sum(axis=1)[one] + 1
-        out = other[is_within & (rank[left[one]] > rank[left[other]])]
-        if not len(out):
-            return left
-        left = np.delete(left, np.unique(out))
+    while len(left):
+        conflict, order = question.conflict[np.ix_(left, left)], rank[left]
+        degree, out = conflict.sum(axis=1), np.zeros(len(left), bool)
+        for first, shared in _shared(conflict):
+            rows = slice(first, first + len(shared))
+            is_within = conflict[rows] & (shared == degree[rows, None] + 1)
+            # who goes together with its dominator is dominated by that one's dominator, too
+            out |= (is_within & (order[rows, None] > order)).any(axis=0)
+        if not out.any():
+            break
+        left = left[~out]
+    return left
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-021
 def components(
