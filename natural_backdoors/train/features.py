@@ -6,7 +6,6 @@
 __all__ = ['PORTION', 'frozen_part', 'FeatureBank', 'feature_bank']
 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-003
-import hashlib
 import math
 import os
 import shutil
@@ -34,6 +33,7 @@ from natural_backdoors.base.files import (
 from ..base.random import rng
 from ..data.images import LoadedImages, load_images
 from .batches import turn_batch
+from .callbacks import tensors_digest
 from .models import Pooled, to_input
 from .recipe import BORDERS
 
@@ -68,16 +68,6 @@ def _view_draws(
     return rng(seed, view, int(image[:16], 16)).random(4, dtype=np.float32)
 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-016
-def _weights_digest(module: nn.Module) -> str:
-    "Fingerprint of the weights and statistics of `module`"
-    hashed = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        hashed.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        hashed.update(values.reshape(-1).view(torch.uint8).numpy())
-    return hashed.hexdigest()
-
-
 _NO_FILE = "0" * 64
 
 
@@ -377,7 +367,12 @@ def feature_bank(
     )
     augment = number("augment", augment, 0, 1)
     images = _images(paths, info["size"], skip_unreadable)
-    key = {"format": 1, "weights": _weights_digest(frozen), "n": len(paths), "n_trained": n_trained}
+    key = {
+        "format": 1,
+        "weights": tensors_digest(frozen.state_dict()),
+        "n": len(paths),
+        "n_trained": n_trained,
+    }
     key |= {"images": digest(images), "views": views if augment else 0, "augment": augment}
     key |= {"seed": whole_number("seed", seed), "mixed": bool(mixed) and device.type == "cuda"}
     key["borders"] = lookup("borders", borders, BORDERS) and borders

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.files import atomic_path, ensure_folder
+from ..base.locks import hold
 from ..base.settings import takes
 from ..split.poison import PoisonSplit
 from .batches import SplitArrays
@@ -65,6 +66,11 @@ def _remove_checkpoints(folder: Path) -> None:
         shutil.rmtree(folder / name / "checkpoint", ignore_errors=True)
 
 
+def _begun(folder: Path) -> bool:
+    "Whether an interrupted run left a checkpoint"
+    return any((folder / name / "checkpoint" / "checkpoint.json").is_file() for name in MODELS)
+
+
 def _earlier(place: Path, settings: dict) -> tuple:  # "checkpoint", "model" or ""; epochs it knows
     "What an earlier run with the same settings left in the folder of a model"
     if found := read_checkpoint(place / "checkpoint"):
@@ -103,45 +109,50 @@ def train_split(
     progress: bool = True,  # show what is going on
     save_model: bool = True,  # write the weights; else only `.models` has them
     checkpoint: bool = True,  # write a checkpoint after each epoch
-    resume: bool = False,  # go on where an earlier run with the same settings was interrupted
+    # None: go on where an earlier run with the same settings was interrupted, and never remove the
+    # checkpoint of one with others; False: start anew; True: read complete models too
+    resume: bool | None = None,
     cbs=None,  # callbacks of fastai, or a function that makes them from "poisoned" or "control"
     **given,  # fields of `Recipe`, in place of `recipe` or beside it
 ) -> TrainRun:
     "Train the poisoned model and the clean control on `split`, and write the run folder"
     recipe = recipe_of(recipe, given, "train_split")
-    folder, arrays = ensure_folder(folder), images
-    done = TrainRun(folder, {}, {}, {})
-    for name in MODELS[: 1 + bool(control)]:
-        place = ensure_folder(folder / name)
-        learn = make_learner(
-            split,
-            recipe,
-            control=name == "control" and control,
-            images=arrays,
-            skip_unreadable=skip_unreadable,
-            device=device,
-            progress=progress,
-            log=place / "log.part.csv",
-            cbs=cbs(name) if callable(cbs) else cbs,
-        )
-        kind, epochs = _earlier(place, run_settings(learn.info)) if resume else ("", 0)
-        if not done.logs:
-            # everything that was asked for is in order: now the results of an earlier run may go
-            _clear(folder, resume)
-            split.save(folder)
-            arrays = learn.epoch_log.arrays
-            done.skipped = arrays.skipped
-        if kind == "model":
-            done.logs[name] = pd.read_csv(place / "log.csv")
-            done.models[name] = load_model(place, device or "cpu")
-            continue
-        if progress:
-            _say(name, learn, epochs)
-        log = fit(learn, checkpoint=place / "checkpoint" if checkpoint else None, resume=resume)
-        write_run(place, learn.model, learn.info, log=log, save_model=save_model)
-        learn.model.eval()
-        done.logs[name], done.models[name] = log, (learn.model, learn.info)
-    _remove_checkpoints(folder)
+    with hold(folder):
+        resume = _begun(Path(folder)) if resume is None else resume
+        done = TrainRun(Path(folder), {}, {}, {})
+        for name in MODELS[: 1 + bool(control)]:
+            place = ensure_folder(done.folder / name)
+            learn = make_learner(
+                split,
+                recipe,
+                control=name == "control" and control,
+                images=images,
+                skip_unreadable=skip_unreadable,
+                device=device,
+                progress=progress,
+                log=place / "log.part.csv",
+                cbs=cbs(name) if callable(cbs) else cbs,
+            )
+            kind, epochs = _earlier(place, run_settings(learn.info)) if resume else ("", 0)
+            if not done.logs:
+                # everything that was asked for is in order: now the results of an earlier run may go
+                _clear(done.folder, resume)
+                split.save(done.folder)
+                images = learn.epoch_log.arrays
+                done.skipped = images.skipped
+            if kind == "model":
+                done.logs[name] = pd.read_csv(place / "log.csv")
+                done.models[name] = load_model(place, device or "cpu")
+                if progress:
+                    print(f"the {name} model is there already, after {epochs} epochs", flush=True)
+                continue
+            if progress:
+                _say(name, learn, epochs)
+            log = fit(learn, checkpoint=place / "checkpoint" if checkpoint else None, resume=resume)
+            write_run(place, learn.model, learn.info, log=log, save_model=save_model)
+            learn.model.eval()
+            done.logs[name], done.models[name] = log, (learn.model, learn.info)
+        _remove_checkpoints(done.folder)
     return done
 
 

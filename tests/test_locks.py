@@ -1,0 +1,137 @@
+"""Folders that one process at a time writes into, and what killed processes leave behind"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import natural_backdoors
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.files import atomic_path, write_json
+from natural_backdoors.base.locks import LOCK, hold, holder_of, remove_left_overs
+
+pytest.importorskip("fcntl", reason="no locks of files on this system")
+HOME = Path(natural_backdoors.__file__).parents[1]
+
+
+def start(code, *words):
+    "A process that runs `code`, which can hold folders"
+    code = f"import os, signal, sys, time\nfrom natural_backdoors.base.locks import *\n{code}"
+    pipe = dict(stdout=subprocess.PIPE, text=True, cwd=HOME)
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], **pipe)
+
+
+COUNT = """
+folder = sys.argv[1]
+deadline = time.monotonic() + 60
+for _ in range(15):
+    while time.monotonic() < deadline:
+        try:
+            with hold(folder):
+                n = int(open(f"{folder}/n").read() or 0)
+                time.sleep(0.001)
+                open(f"{folder}/n", "w").write(str(n + 1))
+            break
+        except Exception as e:
+            assert "is being written by" in str(e), e
+"""
+
+
+def test_nothing_is_lost_between_processes(tmp_path):
+    "Three processes add one to a number again and again, each only while it holds the folder"
+    (tmp_path / "n").write_text("0")
+    processes = [start(COUNT, tmp_path) for _ in range(3)]
+    assert [p.wait() for p in processes] == [0, 0, 0]
+    assert (tmp_path / "n").read_text() == "45" and os.listdir(tmp_path) == ["n"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_lock_goes_with_its_process(tmp_path, how):
+    wait = 'with hold(sys.argv[1], "train it"):\n    print("held", flush=True)\n    time.sleep(600)'
+    process = start(wait, tmp_path / "new")
+    assert process.stdout.readline() == "held\n"
+    assert holder_of(tmp_path / "new").pid == process.pid
+    with pytest.raises(UserError, match=rf"process {process.pid} on .* since .* \(train it\)"):
+        hold(tmp_path / "new").__enter__()
+    process.send_signal(how)
+    process.wait()
+    assert holder_of(tmp_path / "new") is None
+    with hold(tmp_path / "new"):
+        assert holder_of(tmp_path / "new").pid == os.getpid()
+    assert os.listdir(tmp_path / "new") == []
+
+
+WRITE = """
+from natural_backdoors.base.files import atomic_path
+with atomic_path(sys.argv[1] + "/sub/model.json") as scratch:
+    scratch.write_text("half")
+    print(scratch, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_left_overs_go_and_what_is_being_written_stays(tmp_path):
+    process = start(WRITE, tmp_path)
+    scratch = Path(process.stdout.readline().strip())
+    with hold(tmp_path):
+        assert scratch.exists(), "its process lives"
+    process.kill()
+    process.wait()
+    assert scratch.exists()
+    with hold(tmp_path):
+        assert not scratch.exists()
+    assert not (tmp_path / "sub" / "model.json").exists()
+
+
+def test_only_the_folder_itself_is_locked(tmp_path):
+    "Another folder is free, the same folder by another spelling is not, and errors let go of it"
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), hold(tmp_path / "a"), hold(tmp_path / "b"):
+            code = "try:\n    hold(sys.argv[1]).__enter__()\nexcept Exception as e:\n    print(e)"
+            said = start(code, tmp_path / "link").communicate()[0]
+            assert f"process {os.getpid()} on" in said
+            1 / 0
+        assert not list(tmp_path.rglob(LOCK))
+
+
+def test_a_damaged_record_is_no_obstacle(tmp_path):
+    (tmp_path / LOCK).write_bytes(b"\x00\xff{")
+    with hold(tmp_path):
+        assert holder_of(tmp_path).pid == os.getpid()
+    assert os.listdir(tmp_path) == []
+
+
+NAMES = st.from_regex(r"[a-z.]{0,12}(\.part-)?[a-z0-9_.]{0,12}(\.json|\.csv|)", fullmatch=True)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(names=st.sets(NAMES.filter(lambda name: name.strip("."))))
+def test_names_that_people_give_stay(tmp_path_factory, names):
+    "Nothing goes but hidden files with eight letters and digits where a scratch name has them"
+    folder = tmp_path_factory.mktemp("names")
+    for name in names:
+        (folder / name).touch()
+    gone = {path.name for path in remove_left_overs(folder)}
+    for name in gone:
+        middle = [w.removeprefix("part-") for w in name.split(".")[2:]]
+        assert name[0] == "." and any(len(w) == 8 for w in middle)
+    assert {path.name for path in folder.iterdir()} == names - gone
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def test_a_file_is_written_as_before(tmp_path):
+    "Permissions of any new file, nothing left, and a failure leaves the old one"
+    file = write_json(tmp_path / "x.json", 1)
+    (tmp_path / "plain").touch()
+    assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with pytest.raises(ZeroDivisionError), atomic_path(file) as scratch:
+        scratch.write_text("2")
+        1 / 0
+    assert file.read_text() == "1\n" and sorted(os.listdir(tmp_path)) == ["plain", "x.json"]
