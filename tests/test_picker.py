@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,7 +31,7 @@ from natural_backdoors.cli.commands import main
 from natural_backdoors.data.openimages import OpenImages
 from natural_backdoors.data.scenes import make_scenes
 from natural_backdoors.pick import app as picker
-from natural_backdoors.pick.app import free_port
+from natural_backdoors.pick import server
 from natural_backdoors.pick.evidence import Evidence
 from natural_backdoors.sets.search import SearchSettings
 from natural_backdoors.sets.triggers import find_triggers
@@ -181,7 +182,7 @@ def test_choose_in_voila(scenes, page):
     "Filter, sort, pick, look, mark, change a threshold, save: what is saved is what the calls give"
     folder, dataset = scenes
     out = folder / "chosen" / "selection.json"
-    server = Served(
+    served = Served(
         folder,
         "--dataset_root",
         dataset.root,
@@ -193,7 +194,7 @@ def test_choose_in_voila(scenes, page):
         out,
     )
     try:
-        page.goto(server.address)
+        page.goto(served.address)
         page.wait_for_selector(READY)
         screenshot(page, "voila_open")
         search = page.get_by_placeholder("Search by name")
@@ -222,7 +223,7 @@ def test_choose_in_voila(scenes, page):
         screenshot(page, "voila_error")
         assert page.outside == [] and page.errors == []
     finally:
-        code, kernels, left = stop(server.process)
+        code, kernels, left = stop(served.process)
     assert code in (0, 130) and kernels >= 1 and left == []
 
     found = find_triggers(dataset, min_overlaps=5, seed=1234)
@@ -239,10 +240,10 @@ def test_go_on_in_voila(scenes, page):
     folder, dataset = scenes
     out = folder / "selection.json"  # the name that `pick` takes without a flag
     saved = saved_selection(dataset, out)
-    server = Served(folder)
+    served = Served(folder)
     page.emulate_media(color_scheme="dark")  # and Voila is light: no text is gray on white
     try:
-        page.goto(server.address)
+        page.goto(served.address)
         page.wait_for_selector(READY)
         page.wait_for_selector(".nbp[data-theme=light]")
         said(page, ".nbp-header", f"taken up from {out}")
@@ -264,8 +265,14 @@ def test_go_on_in_voila(scenes, page):
             and json.loads(out.read_text())["marks"] == json.loads(saved)["marks"]
         )
         assert page.outside == [] and page.errors == []
+        kernels = {c.pid for c in children(served.process)}
+        page.goto("about:blank")
+        until(
+            lambda: kernels - {c.pid for c in children(served.process)},
+            "the kernel of the page to end",
+        )
     finally:
-        stop(server.process)
+        stop(served.process)
 
 
 # --- a selection taken up, without a browser
@@ -299,7 +306,7 @@ def command(monkeypatch, capsys, tmp_path):
 
     def run(*argv):
         asked = []
-        monkeypatch.setattr(picker, "serve", lambda request, *_, **__: asked.append(request))
+        monkeypatch.setattr(server, "serve", lambda request, *_, **__: asked.append(request))
         code = main(["pick", *map(str, argv)])
         told = capsys.readouterr()
         if code:
@@ -409,7 +416,7 @@ def large_table(folder, n_images=64_000):
 def test_large_in_voila(tmp_path, page):
     "600 classes and about 8,000 edges: it works, and how long it takes is printed"
     table = large_table(tmp_path)
-    server = Served(
+    served = Served(
         tmp_path,
         "--data",
         "table",
@@ -421,9 +428,9 @@ def test_large_in_voila(tmp_path, page):
         3,
     )
     try:
-        server.preheated()
+        served.preheated()
         start = time.perf_counter()
-        page.goto(server.address)
+        page.goto(served.address)
         page.wait_for_selector(READY)
         page.wait_for_selector(".nbp table tbody tr")
         first = time.perf_counter() - start
@@ -461,7 +468,7 @@ def test_large_in_voila(tmp_path, page):
         )
         assert page.outside == [] and page.errors == []
     finally:
-        _, _, left = stop(server.process)
+        _, _, left = stop(served.process)
     assert left == []
 
 
@@ -501,7 +508,9 @@ def start_lab(folder):
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
-    port = free_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     flags = [
         "--no-browser",
         f"--port={port}",

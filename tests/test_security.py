@@ -2,12 +2,18 @@
 
 Each test plants files as a stranger would, and looks for the mark that they leave when they run."""
 
+import http.client
 import io
 import json
+import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
 import warnings
+from importlib.util import find_spec
 
 import pandas as pd
 import pytest
@@ -114,7 +120,7 @@ def test_what_a_person_names_is_run(download, mark, monkeypatch):
     plant_selection(download, "helper.py:D")
     asked = []
     monkeypatch.setattr(
-        "natural_backdoors.pick.app.serve", lambda request, *_, **__: asked.append(request)
+        "natural_backdoors.pick.server.serve", lambda request, *_, **__: asked.append(request)
     )
     assert main(["pick", "--no_browser", "--data", "helper.py:D", "--name", "evil"]) == 0
     assert mark.exists() and asked[0]["source"]["data"] == "helper.py:D"
@@ -341,3 +347,171 @@ def test_labels_files_and_errors_on_a_terminal(tmp_path, monkeypatch, capsys, od
     assert main(table) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 2 and not obeyed(told) and "HTTP 404" in told
+
+
+# --- the picker as a server
+
+needs_voila = pytest.mark.skipif(
+    not find_spec("voila"), reason="the picker needs Voila: pip install natural_backdoors[notebook]"
+)
+OPEN = {"Voila": {"ip": "0.0.0.0", "token": "", "port": 0}, "ServerApp": {"ip": "0.0.0.0"}}
+OPEN |= {"IdentityProvider": {"token": ""}, "VoilaConfiguration": {"file_allowlist": [".*"]}}
+
+
+def plant_settings(folder, mark):
+    "What Jupyter, Voila and IPython would read, and what would be run as a kernel"
+    text = f"open({str(mark)!r}, 'a').write(__file__ + chr(10))\n"
+    names = ["voila", "voila_config", "jupyter_config", "jupyter_server_config"]
+    names += ["jupyter_notebook_config", "ipython_config", "ipython_kernel_config"]
+    places = [folder, folder / ".jupyter", folder / "config", folder / "profile_default"]
+    places += [folder / ".ipython" / "profile_default", folder / "ipython" / "profile_default"]
+    for place in places:
+        (place / "startup").mkdir(parents=True, exist_ok=True)
+        (place / "startup" / "00.py").write_text(text)
+        for name in names:
+            (place / f"{name}.py").write_text(text)
+            (place / f"{name}.json").write_text(json.dumps(OPEN))
+    (folder / "startup.py").write_text(text)
+    kernel = folder / ".local" / "share" / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    argv = [sys.executable, str(folder / "startup.py")]
+    spec = {"argv": argv, "display_name": "python3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    shutil.copytree(kernel, folder / "data" / "kernels" / "python3")
+    return {
+        "HOME": str(folder),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "PYTHONSTARTUP": str(folder / "startup.py"),
+    }
+
+
+MAIN = "import sys; from natural_backdoors.cli.commands import main; sys.exit(main())"
+
+
+def start_picker(folder, env):
+    "`natural-backdoors pick` in a folder; the process and the address that it prints"
+    command = [sys.executable, "-P", "-c", MAIN, "pick", "--no_browser"]
+    command += ["--data", "table", "--dataset_root", "labels.csv", "--selection", "new.json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": (folder / "stderr.txt").open("w")}
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | env, text=True, **pipes)
+    for line in process.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)", line):
+            return process, int(found[1]), found[2]
+    raise AssertionError((folder / "stderr.txt").read_text())
+
+
+@pytest.fixture(scope="module")
+def picker(tmp_path_factory):
+    "A picker that was started inside a download: the folder, the process, its port and token"
+    folder = tmp_path_factory.mktemp("planted")
+    rows = scene_labels(2000, seed=0)
+    rows.assign(label=rows["name"])[["image", "label"]].to_csv(folder / "labels.csv", index=False)
+    env = plant_settings(folder, folder / "mark")
+    plant_modules(folder, folder / "mark", [*BASIC, "ipykernel_launcher", "tornado"])
+    env["NATURAL_BACKDOORS_CACHE"] = str(folder / "cache")
+    process, port, token = start_picker(folder, env)
+    yield folder, process, port, token
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (0, 130)
+
+
+def ask(port, path, method="GET", **headers):
+    "Status and text of an answer; the path is sent as it is, dots and all"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.putrequest(method, path, skip_host="Host" in headers)
+    for name, value in headers.items():
+        connection.putheader(name.replace("_", "-"), value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode("utf-8", "replace")
+
+
+@needs_voila
+def test_a_picker_reads_no_settings_but_ours(picker):
+    import psutil
+
+    folder, process, port, token = picker
+    status, page = ask(port, f"/?token={token}")
+    assert status == 200 and "vnd.jupyter.widget-view+json" in page
+    mark = folder / "mark"
+    assert not mark.exists(), mark.read_text()
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    assert len(family) > 1
+    listening = {
+        c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN"
+    }
+    assert listening == {"127.0.0.1"}
+
+
+PATHS = ["/", "/login", "/logout", "/voila/static/main.js", "/voila/files/labels.csv", "/x/y"]
+PATHS += ["/voila/files/..", "/voila/files/../../app.py", "/voila/files/%2e%2e/app.py"]
+PATHS += ["/voila/templates/lab/static/voila.js", "/voila/templates/../static/x", "/api/kernels"]
+PATHS += ["/voila/api/themes/x", "/voila/labextensions/x", "/voila/query/x", "//etc/passwd"]
+
+
+@needs_voila
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
+def test_without_the_token_there_is_nothing(picker, method):
+    _, _, port, token = picker
+    for path in PATHS:
+        for headers in ({}, {"Authorization": "token guess"}, {"Cookie": f"x={token}"}):
+            status, text = ask(port, path, method, **headers)
+            assert status in (403, 404) and len(text) < 200, (path, text)
+
+
+@needs_voila
+def test_with_the_token_from_elsewhere_there_is_nothing(picker):
+    "Another page, or a name of this machine that somebody else has made"
+    _, _, port, token = picker
+    key = {"Authorization": f"token {token}"}
+    here = f"http://127.0.0.1:{port}"
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "0.0.0.0", "["):
+        assert ask(port, f"/?token={token}", Host=host)[0] in (400, 403)
+        assert ask(port, "/", **key, Host=host)[0] in (400, 403)
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", ""):
+        for path in ("/", "/voila/query/00000000-0000-0000-0000-000000000000"):
+            assert ask(port, path, **key, Origin=origin)[0] == 403
+    assert ask(port, "/voila/files/x", **key, Origin=here)[0] == 403  # no file, whoever asks
+    for path in ("/voila/files/..", "/voila/files/app.ipynb", "/voila/files/%2e%2e/app.py"):
+        assert ask(port, path, **key)[0] in (403, 404)
+
+
+@needs_voila
+def test_nobody_listens_in(picker):
+    "Websockets, through which the page and its kernel speak, have the same door"
+    from tornado.httpclient import HTTPClientError, HTTPRequest
+    from tornado.ioloop import IOLoop
+    from tornado.websocket import websocket_connect
+
+    _, process, port, token = picker
+    # the number of a kernel is the name of its connection file
+    import psutil
+
+    lines = [p.cmdline() for p in psutil.Process(process.pid).children()]
+    kernel = next(re.search(r"kernel-([-\w]+)\.json", " ".join(line))[1] for line in lines)
+    evil = {"Origin": "http://evil.example", "Authorization": f"token {token}"}
+    for path in (f"/api/kernels/{kernel}/channels", f"/voila/query/{kernel}"):
+        for headers in ({}, evil, {"Authorization": "token guess"}):
+            asked = HTTPRequest(f"ws://127.0.0.1:{port}{path}", headers=headers)
+            with pytest.raises(HTTPClientError, match="403"):
+                IOLoop().run_sync(lambda asked=asked: websocket_connect(asked), timeout=60)
+        right = {"Authorization": f"token {token}", "Origin": f"http://127.0.0.1:{port}"}
+        asked = HTTPRequest(f"ws://127.0.0.1:{port}{path}", headers=right)
+        IOLoop().run_sync(lambda asked=asked: websocket_connect(asked), timeout=60).close()
+
+
+@needs_voila
+@pytest.mark.parametrize("port", ["taken", "80000", "-1", "65536"])
+def test_ports_that_cannot_be_had(download, capsys, port):
+    "One line, exit code 2, before anything is read or started"
+    from natural_backdoors.pick.server import listen_on, serve
+
+    with listen_on(0) as taken:
+        port = str(taken.getsockname()[1]) if port == "taken" else port
+        assert main(["pick", "--no_browser", "--port", port]) == 2
+        told = capsys.readouterr()
+        assert told.err.count("\n") == 1 and port in told.err and not told.out
+        with pytest.raises(UserError, match="port"):
+            serve({}, int(port), browser=False)

@@ -97,32 +97,47 @@ def _given_token(request, cookies: dict, door: _Door) -> str:
     return cookies[door.cookie].value if door.cookie in cookies else ""
 
 
+def _parts(address: str):
+    "The parts of an address; those of none if it is no address"
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
 def _wrong(request, cookies: dict, door: _Door) -> str:  # "" if nothing is
     "Why a request gets no answer"
-    if urlsplit(f"//{request.host}").hostname not in _HERE:
+    if _parts(f"//{request.host}").hostname not in _HERE:
         return "this machine is not called that"
-    origin = request.headers.get("Origin") or request.headers.get("Sec-WebSocket-Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        return "other pages get nothing from here"
+    for header in ("Origin", "Sec-WebSocket-Origin"):
+        origin = request.headers.get(header)
+        if origin is not None and _parts(origin).netloc != request.host:
+            return "other pages get nothing from here"
     token = _given_token(request, cookies, door)
     if not hmac.compare_digest(token.encode(), door.token.encode()):
         return "open the whole address that natural-backdoors pick has printed, with its token"
     return ""
 
 # %% ../../nbs/api/pick/06_server.ipynb #06-server-015
+async def _nothing():
+    pass
+
+
 def _guarded(handler: type, door: _Door) -> type:
     "A handler of Tornado's that looks at each request first"
 
     class Guarded(handler):
-        def prepare(self):
+        async def prepare(self):
             if reason := _wrong(self.request, self.cookies, door):
                 self.set_status(403)
                 self.set_header("Content-Type", "text/plain; charset=UTF-8")
                 self.finish(f"403: {reason}\n")
-                return None
+                return
             if door.cookie not in self.cookies:
                 self.set_cookie(door.cookie, door.token, httponly=True, samesite="Strict")
-            return super().prepare()
+            await (super().prepare() or _nothing())
+            if "_xsrf" not in self.cookies and not self._finished:
+                self.xsrf_token  # makes a cookie, which the page sends when it is closed
 
     return Guarded
 
