@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['closest', 'did_you_mean', 'lookup', 'choice', 'is_whole', 'is_real', 'is_number', 'span', 'whole_number', 'number',
-           'fraction']
+           'fraction', 'plain_file']
 
 # %% ../../nbs/api/base/02_checks.ipynb #02-checks-003
 import difflib
 import math
+import os
+import stat
 from numbers import Integral, Real
+from pathlib import Path
 
 from .errors import UserError
 
@@ -138,3 +141,22 @@ def fraction(
     if isinstance(value, str) and is_number(value):
         value = float(value)
     return number(option, value, 0, 1)
+
+# %% ../../nbs/api/base/02_checks.ipynb #02-checks-035
+def plain_file(
+    path,  # of a file that is to be read; one that is not there is left to whoever opens it
+) -> Path:
+    "`path`, unless it is a folder, a pipe or a device"
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return Path(path)
+    except ValueError as e:  # a name with a NUL, or with half a character
+        raise UserError(f"{str(path)!r:.200} cannot be the name of a file") from e
+    if stat.S_ISDIR(mode):
+        raise UserError(f"cannot read {path}: it is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise UserError(
+            f"cannot read {path}: it is a pipe or a device, not a plain file; save what it gives"
+        )
+    return Path(path)

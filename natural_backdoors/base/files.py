@@ -27,6 +27,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .checks import plain_file
 from .errors import UserError
 from .text import is_hidden, tidy_path
 
@@ -117,8 +118,39 @@ DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa
 def open_bytes(
     path,  # a file, which may be compressed: its suffix tells how (a key of `COMPRESSED`)
 ):  # a binary file, open for reading; errors as they are
-    "The bytes of `path`, decompressed as they are read"
-    return COMPRESSED.get(Path(path).suffix.lower(), open)(path, "rb")
+    "The bytes of `path`, decompressed as they are read; a pipe or a device is refused"
+    path = plain_file(path)
+    if (unpack := COMPRESSED.get(path.suffix.lower())) is None:
+        return open(path, "rb")
+    return io.BufferedReader(_Unfolded(unpack(path, "rb"), path), 1 << 18)
+
+
+_PLENTY = 2**30  # bytes that any compressed file may hold
+
+
+class _Unfolded(io.RawIOBase):
+    "What a compressed file holds; one that holds far more than it looks like is refused"
+
+    def __init__(self, file, path: Path):
+        # labels shrink to a tenth or a twentieth
+        self.file, self.path, self.left = file, path, max(_PLENTY, 100 * path.stat().st_size)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        size = self.file.readinto(buffer)
+        self.left -= size or 0
+        if self.left < 0:
+            raise UserError(
+                f"{self.path} holds more than a hundred times its size and more than 1 GB, as "
+                "files do that are made to fill the memory; if that is right, decompress it first"
+            )
+        return size
+
+    def close(self):
+        self.file.close()
+        super().close()
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-014
 def read_text(

@@ -45,6 +45,7 @@ def _cut_outlines(text: str) -> str:
 
 # %% ../../nbs/api/base/10_json_stream.ipynb #10-json-stream-008
 _DECODE = json.JSONDecoder().raw_decode
+_LARGEST = 2**28  # characters of one value
 
 
 class _Stream:
@@ -100,6 +101,8 @@ class _Stream:
             try:
                 value, end = _DECODE(self.text, self.pos)
             except ValueError as e:
+                if len(self.text) - self.pos > _LARGEST:
+                    self.fail(where, f"one value of more than {_LARGEST:,} characters")
                 # Either a mistake, or the value goes on in the next piece. Twice as much each
                 # time: at worst the file is gone through twice
                 if not self.more(len(self.text)):

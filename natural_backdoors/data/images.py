@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from ..base.checks import whole_number
+from ..base.checks import plain_file, whole_number
 from ..base.errors import UserError
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-006
@@ -60,21 +60,45 @@ def _upright(image: Image.Image) -> Image.Image:
     turned = image.getexif().get(0x0112, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-011
+# %% ../../nbs/api/data/05_images.ipynb #05-images-012
+_ROOM = 800_000_000  # bytes that the pixels of one image may take
+
+
+def _check_pixels(image: Image.Image):
+    "Refuse an image whose pixels fill the memory"
+    width, height = image.size
+    # what is made of a pixel on the way to RGB
+    each = 32 if image.mode == "F" or image.mode.startswith("I") else 8
+    each = 16 if each == 8 and image.has_transparency_data else each
+    if width * height * each > _ROOM:
+        raise UserError(
+            f"{width:,} x {height:,} pixels are more than the {_ROOM // each / 1e6:.0f} million "
+            "that are opened of such an image; make a smaller copy of it"
+        )
+
+
+def _plain(file):
+    "`file`, unless it is the path of a pipe or a device"
+    is_open = hasattr(file, "read")
+    # what a folder is, is said when it is opened
+    return file if is_open or os.path.isdir(file) else plain_file(file)
+
+# %% ../../nbs/api/data/05_images.ipynb #05-images-014
 def open_image(
     file,  # a path, or an open file
     at_least: int | None = None,  # the pixels a side that will do; None: all there are
 ) -> Image.Image:  # RGB, upright, without metadata
     "The image in `file`, in the way that people and networks get to see it"
-    with Image.open(file) as image:
+    with Image.open(_plain(file)) as image:
         if at_least is not None:  # a JPEG is decoded at a reduced scale, which is much faster
             image.draft("RGB", (at_least, at_least))
+        _check_pixels(image)
         image.load()
         image = _to_rgb(_upright(image))
     image.info = {}  # comments, places, color profiles
     return image
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-017
+# %% ../../nbs/api/data/05_images.ipynb #05-images-020
 def load_image(
     file,  # a path, or an open file
     size: int,  # edge of the result in pixels
@@ -83,7 +107,7 @@ def load_image(
     image = open_image(file, at_least=size)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-023
+# %% ../../nbs/api/data/05_images.ipynb #05-images-026
 class Thumbnail(NamedTuple):
     "A small copy of an image"
 
@@ -98,7 +122,7 @@ def _size_of(file) -> tuple:  # width, height
         on_its_side = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return image.size[::-1] if on_its_side else image.size
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-024
+# %% ../../nbs/api/data/05_images.ipynb #05-images-027
 def make_thumbnail(
     file,  # a path, or an open file
     edge: int = 176,  # longest side in pixels
@@ -106,7 +130,7 @@ def make_thumbnail(
 ) -> Thumbnail:
     "A small copy of the image in `file`"
     if not hasattr(file, "read"):
-        file = io.BytesIO(Path(file).read_bytes())
+        file = io.BytesIO(Path(_plain(file)).read_bytes())
     width, height = _size_of(file)
     file.seek(0)
     image = open_image(file, at_least=2 * edge)
@@ -114,7 +138,7 @@ def make_thumbnail(
     image.save(out := io.BytesIO(), format, quality=80, optimize=True)
     return Thumbnail(out.getvalue(), width, height)
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-030
+# %% ../../nbs/api/data/05_images.ipynb #05-images-033
 def picture_suffix(
     content: bytes,  # of an image file
 ) -> str:  # such as ".jpg"
@@ -124,7 +148,7 @@ def picture_suffix(
     usual = {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}
     return usual.get(kind, f".{kind}")
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-033
+# %% ../../nbs/api/data/05_images.ipynb #05-images-036
 @dataclass
 class LoadedImages:
     "Decoded images, which of the asked ones they are, and why the others are missing"
@@ -141,7 +165,7 @@ class LoadedImages:
         mb = self.pixels.nbytes / 1e6
         return f"{n} images of {size} x {size} pixels, {mb:.1f} MB; {len(self.skipped)} skipped"
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-035
+# %% ../../nbs/api/data/05_images.ipynb #05-images-038
 def why_unreadable(
     error: Exception,  # raised over an image file
 ) -> str:
@@ -153,7 +177,7 @@ def why_unreadable(
     said = getattr(error, "strerror", None) or error
     return " ".join(str(said).split())[:200] or type(error).__name__
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-036
+# %% ../../nbs/api/data/05_images.ipynb #05-images-039
 def try_image(
     path,  # an image file, or whatever a table of images holds in its place
     size: int,  # edge of the result in pixels
@@ -169,7 +193,7 @@ def try_image(
     except Exception as e:  # decoders raise SyntaxError and struct.error among others
         return None, why_unreadable(e)
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-040
+# %% ../../nbs/api/data/05_images.ipynb #05-images-043
 def unreadable_image(
     path,  # the first image that cannot be read
     reason: str,  # as `try_image` gives it
@@ -184,12 +208,12 @@ def unreadable_image(
         "repair it, or leave such images out with skip_unreadable=True (--skip_unreadable)"
     )
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-041
+# %% ../../nbs/api/data/05_images.ipynb #05-images-044
 def cores() -> int:
     "How many cores this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-042
+# %% ../../nbs/api/data/05_images.ipynb #05-images-045
 def _room(n: int, size: int) -> np.ndarray:
     "An array for `n` images of `size` x `size` pixels"
     try:
@@ -200,7 +224,7 @@ def _room(n: int, size: int) -> np.ndarray:
             "memory; ask for a smaller size or fewer images"
         ) from e
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-043
+# %% ../../nbs/api/data/05_images.ipynb #05-images-046
 def load_images(
     paths,  # image files, in the order of the result
     size: int,  # edge of the decoded images in pixels

@@ -9,7 +9,7 @@ __all__ = ['read_xml', 'read_boxes', 'filename_in']
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from ..base.checks import is_number
+from ..base.checks import is_number, plain_file
 from ..base.errors import UserError
 from ..base.finding import stem_of
 from ..base.text import tidy_path
@@ -25,9 +25,11 @@ def read_xml(
 def _annotation(path) -> ET.Element:
     "The <annotation> in the file `path`"
     try:
-        data = Path(path).read_bytes()
+        data = plain_file(path).read_bytes()
     except FileNotFoundError as e:
         raise UserError(f"no such file: {path}") from e
+    except OSError as e:
+        raise UserError(f"cannot read {path}: {e.strerror or e}") from e
     # "<!" and letters may be written with two or four bytes each
     if b"<!DOCTYPE" in data.replace(b"\0", b"") or b"<!ENTITY" in data.replace(b"\0", b""):
         raise UserError(

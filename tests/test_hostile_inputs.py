@@ -1,0 +1,229 @@
+"Files that are no files, files that fill the memory, folders that cannot be read: one line each"
+
+import gzip
+import os
+import resource
+import signal
+import warnings
+
+import pytest
+from PIL import Image
+
+from natural_backdoors import TableDataset, UserError
+from natural_backdoors.base import files
+from natural_backdoors.base.checks import plain_file
+from natural_backdoors.base.files import read_json, read_text
+from natural_backdoors.base.json_stream import stream_json
+from natural_backdoors.data import images, label_table
+from natural_backdoors.data.coco import Coco
+from natural_backdoors.data.fiftyone import FiftyOne
+from natural_backdoors.data.images import load_images, make_thumbnail, try_image
+from natural_backdoors.data.multihot import MultiHot
+from natural_backdoors.data.voc import PascalVOC
+from natural_backdoors.data.yolo import Yolo
+
+
+@pytest.fixture(autouse=True)
+def no_hang():
+    "Whoever waits for a pipe, or reads /dev/zero, fails here"
+
+    def late(*_):
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def odd(path, kind):
+    "What is no file, at `path`"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    return path
+
+
+KINDS = pytest.mark.parametrize("kind", ["fifo", "zero", "folder"])
+
+
+def said(read):
+    "The message of the error that `read` ends with: one line"
+    with pytest.raises(UserError) as caught, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read()
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 1000
+    return text
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.csv.zst", "x.csv.zip", "x.parquet", "x"])
+def test_tables_that_are_no_files(tmp_path, kind, name):
+    path = odd(tmp_path / name, kind)
+    assert str(path) in said(lambda: TableDataset(path).label_matrix())
+    assert str(path) in said(lambda: MultiHot(path).label_matrix())
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["x.json", "x.json.gz", "x.txt"])
+def test_texts_that_are_no_files(tmp_path, kind, name):
+    path = odd(tmp_path / name, kind)
+    assert str(path) in said(lambda: read_text(path))
+    assert str(path) in said(lambda: read_json(path))
+    assert str(path) in said(lambda: list(stream_json(path, ("images",))))
+    assert str(path) in said(lambda: Coco(path).label_matrix())
+    assert str(path) in said(lambda: FiftyOne(path).label_matrix())
+
+
+@KINDS
+def test_pictures_that_are_no_files(tmp_path, kind):
+    path = odd(tmp_path / "x.jpg", kind)
+    pixels, why = try_image(path, 16)
+    assert pixels is None and ("directory" in why or "not a plain file" in why)
+    assert str(path) in said(lambda: load_images([path], 16))
+    with pytest.raises((UserError, IsADirectoryError)):
+        make_thumbnail(path)
+
+
+@KINDS
+def test_label_files_that_are_no_files(tmp_path, kind):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    odd(tmp_path / "a.txt", kind)
+    if kind == "folder":
+        assert "no labels" in said(lambda: Yolo(tmp_path).label_matrix())
+    else:
+        assert "a.txt" in said(lambda: Yolo(tmp_path).label_matrix())
+
+
+@KINDS
+def test_annotations_that_are_no_files(tmp_path, kind):
+    write_voc(tmp_path, 3)
+    odd(tmp_path / "Annotations" / "x.xml", kind)
+    if kind == "folder":
+        assert PascalVOC(tmp_path).label_matrix().matrix.nnz == 3
+    else:
+        assert "x.xml" in said(lambda: PascalVOC(tmp_path).label_matrix())
+
+
+@pytest.mark.parametrize("name", ["a\0b", "half \ud800"])
+def test_names_that_no_file_can_have(name):
+    assert "cannot be the name of a file" in said(lambda: plain_file(name))
+    assert "cannot be the name of a file" in said(lambda: read_text(name))
+    assert "cannot be the name of a file" in said(lambda: load_images([name], 16))
+
+
+# -- what fills the memory
+
+
+@pytest.mark.parametrize("text", [b"x" * 2**20, b"image,label\n" + b"a,cat\n" * 2**18])
+def test_a_small_file_that_holds_much(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(files, "_PLENTY", 2**20)
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(text * 20))
+    assert "decompress it first" in said(lambda: TableDataset(tmp_path / "x.csv.gz").label_matrix())
+    (tmp_path / "x.csv").write_bytes(b"image,label\n" + b"a,cat\n" * 2**18)
+    assert TableDataset(tmp_path / "x.csv").labels == ["cat"]
+
+
+def test_a_line_that_fills_the_memory_is_not_kept(tmp_path):
+    with open(tmp_path / "x.csv", "wb") as file:
+        file.write(b"image,label\na,")
+        file.truncate(2**29)  # takes no room on the disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    text = said(lambda: TableDataset(tmp_path / "x.csv").label_matrix())
+    assert "line 2 has more than 16,777,216 bytes" in text
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18, "in kB: half of it"
+
+
+@pytest.mark.parametrize("step", [-1, 0, 1])
+def test_what_a_compressed_file_may_hold(tmp_path, step, monkeypatch):
+    "The limit itself is allowed, one byte more is not"
+    path = tmp_path / "x.txt.gz"
+    path.write_bytes(gzip.compress(bytes(2**20 + step)))
+    monkeypatch.setattr(files, "_PLENTY", 2**20)
+    wrapped = files._Unfolded(gzip.open(path), path)
+    assert wrapped.left == 2**20
+    if step == 1:
+        with pytest.raises(UserError, match="more than a hundred times its size"):
+            wrapped.read()
+    else:
+        assert len(wrapped.read()) == 2**20 + step
+
+
+@pytest.mark.parametrize("step", [-1, 0, 1])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_long_lines(tmp_path, step, quoted):
+    value = "x" * (label_table.LONGEST + step - len('a,""\n' if quoted else "a,\n"))
+    path = tmp_path / "x.csv"
+    path.write_text(f"image,label\nb,cat\na,{chr(34) * quoted}{value}{chr(34) * quoted}\n")
+    if step == 1:
+        assert "line 3 has more than 16,777,216 bytes" in said(
+            lambda: TableDataset(path).label_matrix()
+        )
+    else:
+        assert TableDataset(path).labels == ["cat", value]
+
+
+@pytest.mark.parametrize(
+    "mode, side", [("1", 13_300), ("P", 13_300), ("L", 10_001), ("I;16", 5001)]
+)
+def test_pictures_of_too_many_pixels(tmp_path, mode, side):
+    path = tmp_path / "flat.png"
+    Image.new(mode, (side, side)).save(path, compress_level=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        text = said(lambda: load_images([path], 32))
+        assert f"{side:,} x {side:,} pixels" in text and "make a smaller copy" in text
+        pixels, why = try_image(path, 32)
+        assert pixels is None and "make a smaller copy" in why
+        with pytest.raises(UserError, match="make a smaller copy"):
+            make_thumbnail(path)
+
+
+@pytest.mark.parametrize("mode, each", [("L", 8), ("RGBA", 16), ("I;16", 32), ("F", 32)])
+@pytest.mark.parametrize("step", [-1, 0, 1])
+def test_the_last_picture_that_is_opened(tmp_path, monkeypatch, mode, each, step):
+    monkeypatch.setattr(images, "_ROOM", 100 * each)
+    path = tmp_path / "x.tif"
+    Image.new(mode, (1, 100 + step)).save(path)
+    pixels, why = try_image(path, 4)
+    assert (pixels is None) == (step == 1), why
+
+
+def test_a_large_jpeg_is_opened_at_a_reduced_scale(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_ROOM", 8 * 100 * 100)
+    path = tmp_path / "x.jpg"
+    Image.new("RGB", (400, 400)).save(path)
+    assert try_image(path, 32)[0].shape == (32, 32, 3)
+    assert "make a smaller copy" in try_image(path, 300)[1]
+
+
+# -- nothing is left out in silence
+
+
+def write_voc(root, n):
+    "A Pascal VOC folder with a cat on each of `n` images"
+    (root / "Annotations").mkdir(parents=True, exist_ok=True)
+    (root / "JPEGImages").mkdir(exist_ok=True)
+    for i in range(n):
+        inner = f"<filename>{i}.jpg</filename><object><name>cat</name></object>"
+        text = f"<annotation>{inner}</annotation>"
+        (root / "Annotations" / f"{i}.xml").write_text(text)
+        Image.new("RGB", (8, 8)).save(root / "JPEGImages" / f"{i}.jpg")
+
+
+def write_yolo(root, n, kinds=("images", "labels")):
+    "A YOLO folder with a cat on each of `n` images"
+    (root / "data.yaml").write_text("names: [cat]\ntrain: images\n")
+    for kind in kinds:
+        (root / kind / "b").mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        inner = f"b/{i}" if i % 2 else f"{i}"
+        Image.new("RGB", (8, 8)).save(root / "images" / f"{inner}.jpg")
+        (root / "labels" / f"{inner}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
