@@ -14,6 +14,7 @@ import natural_backdoors
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import atomic_path, write_json
 from natural_backdoors.base.locks import LOCK, hold, holder_of, remove_left_overs
+from natural_backdoors.split.export import _scratch
 
 pytest.importorskip("fcntl", reason="no locks of files on this system")
 HOME = Path(natural_backdoors.__file__).parents[1]
@@ -135,3 +136,31 @@ def test_a_file_is_written_as_before(tmp_path):
         scratch.write_text("2")
         1 / 0
     assert file.read_text() == "1\n" and sorted(os.listdir(tmp_path)) == ["plain", "x.json"]
+
+
+UNFINISHED = """
+from pathlib import Path
+from natural_backdoors.split.export import _scratch
+with _scratch(Path(sys.argv[1]) / "out") as folder:
+    (folder / "images").mkdir()
+    (folder / "images" / "1.png").touch()
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_exports_that_were_killed(tmp_path):
+    "The next export to the same place takes them away, and none that goes on elsewhere or there"
+    killed, lives = start(UNFINISHED, tmp_path), start(UNFINISHED, tmp_path)
+    gone, stays = (Path(process.stdout.readline().strip()) for process in (killed, lives))
+    killed.kill()
+    killed.wait()
+    (tmp_path / ".other.abcdefgh.unfinished").mkdir()
+    with _scratch(tmp_path / "out") as mine:
+        assert not gone.exists() and stays.exists() and mine.exists()
+        with hold(tmp_path):
+            assert stays.exists() and mine.exists()
+    lives.kill()
+    lives.wait()
+    with hold(tmp_path):
+        assert os.listdir(tmp_path) == [LOCK]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import read_json
 from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
-from natural_backdoors.train import heads, learner
+from natural_backdoors.train import heads, learner, sweeps
 from natural_backdoors.train.features import feature_bank
 from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
@@ -565,12 +567,18 @@ def test_a_task_that_breaks_harms_nobody_else(data, tmp_path, monkeypatch):
     }
     assert result.table.arch.unique().tolist() == ["net"]
     assert len(json.loads((tmp_path / "sweep" / "failed.json").read_text())) == 2
-    seen = []
-    monkeypatch.setitem(ARCHS, "breaks", lambda pretrained=True: seen.append(1) or net())
-    assert len(sweep(data, grid, tmp_path / "sweep", progress=False).failed) == 2 and not seen, (
-        "not tried again"
-    )
-    assert sweep(data, grid, tmp_path / "sweep", progress=False, retry_failed=True).failed.empty
+    tried = []
+
+    def counting(tasks, options):
+        tried.extend(tasks)
+        yield from run_here(tasks, options)
+
+    again = dict(progress=False, runner=counting)
+    assert len(sweep(data, grid, tmp_path / "sweep", **again).failed) == 2 and not tried
+    assert len(sweep(data, grid, tmp_path / "sweep", **again, retry_failed=True).failed) == 2
+    assert len(tried) == 1, "one task of two runs"
+    monkeypatch.setitem(ARCHS, "breaks", lambda pretrained=True: net())
+    assert sweep(data, grid, tmp_path / "sweep", **again).failed.empty, "another network by now"
 
     def stopped(pretrained=True):
         raise KeyboardInterrupt
@@ -578,3 +586,126 @@ def test_a_task_that_breaks_harms_nobody_else(data, tmp_path, monkeypatch):
     monkeypatch.setitem(ARCHS, "breaks", stopped)
     with pytest.raises(KeyboardInterrupt):
         sweep(data, grid, tmp_path / "stopped", progress=False)
+
+
+def other_net(pretrained=True):
+    "The network with other weights"
+    body = net()
+    with torch.no_grad():
+        next(body.module.parameters()).mul_(1.5)
+    return body
+
+
+@pytest.fixture
+def own_data(tmp_path):
+    "A dataset whose pictures may be changed"
+    return make_dataset(tmp_path / "pictures")
+
+
+def another_picture(data, grid, monkeypatch):
+    path = Path(draw_split(data, grid[0]).table.path.iloc[0])
+    before = path.read_bytes(), path.stat()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(path)
+
+    def back():
+        path.write_bytes(before[0])
+        os.utime(path, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+
+    return data, grid, back
+
+
+def other_labels(data, grid, monkeypatch):
+    rows = [(f"{n}{i:02d}.png", n) for n in NAMES for i in range(80)]
+    rows += [(f"{n}{i:02d}.png", "bar") for n in NAMES for i in range(50, 78)]
+    root = str(data.src_path("red00.png").parent)
+    rows = pd.DataFrame(rows, columns=["image", "label"])
+    return TableDataset(rows, name="squares", image_root=root), grid, lambda: None
+
+
+def images_left_out(data, grid, monkeypatch):
+    without = draw_split(data, grid[0]).table.image.iloc[:4].tolist()
+    return data, [run.but(without=without) for run in grid], lambda: None
+
+
+def another_rate(data, grid, monkeypatch):
+    return data, [run.but(lr=0.02) for run in grid], lambda: None
+
+
+def other_weights(data, grid, monkeypatch):
+    ARCHS["net"] = other_net
+    return data, grid, lambda: ARCHS.update(net=net)
+
+
+def another_method(data, grid, monkeypatch):
+    monkeypatch.setattr(sweeps, "METHOD", 99)
+    return data, grid, lambda: monkeypatch.setattr(sweeps, "METHOD", learner.METHOD)
+
+
+CHANGES = [
+    another_picture,
+    other_labels,
+    images_left_out,
+    another_rate,
+    other_weights,
+    another_method,
+]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("change", CHANGES)
+def test_there_and_back(own_data, tmp_path, monkeypatch, change, together):
+    """A sweep of something else in the same folder is done anew and has the numbers of a folder of
+    its own; back again, the first numbers are there and nothing is trained"""
+    grid = grid_of(own_data, rates=[0.2], epochs=1)
+    if not together:
+        grid = [run.but(unfreeze="all") for run in grid]
+    tried = []
+
+    def runner(tasks, options):
+        tried.append(sum(len(task.runs) for task in tasks))
+        yield from run_here(tasks, options)
+
+    def table(data, grid, folder):
+        return sweep(data, grid, tmp_path / folder, progress=False, runner=runner).table
+
+    first = table(own_data, grid, "results")
+    data, changed, back = change(own_data, grid, monkeypatch)
+    try:
+        second, alone = table(data, changed, "results"), table(data, changed, "alone")
+    finally:
+        back()
+    pd.testing.assert_frame_equal(second, alone, check_exact=False, rtol=1e-4)
+    third = table(own_data, grid, "results")
+    assert third.equals(first) and tried == [2, 2, 2, 0]
+    if change is not another_method:
+        assert not np.allclose(first.test_clean_loss, second.test_clean_loss, atol=1e-7)
+    assert table(own_data, grid, "results").equals(first)
+    on_disk = pd.read_parquet(tmp_path / "results" / "results.parquet")
+    assert np.array_equal(on_disk.test_clean_loss, first.test_clean_loss)
+
+
+def test_fresh_does_everything_again(data, tmp_path):
+    grid, tried = grid_of(data, epochs=1), []
+
+    def runner(tasks, options):
+        tried.append(sum(len(task.runs) for task in tasks))
+        yield from run_here(tasks, options)
+
+    how = dict(progress=False, runner=runner)
+    tables = [sweep(data, grid, tmp_path, **how, fresh=fresh).table for fresh in (0, 0, 1)]
+    assert tried == [4, 0, 4] and tables[1].equals(tables[0])
+    pd.testing.assert_frame_equal(tables[2], tables[0], check_exact=False, rtol=1e-5)
+
+
+def test_two_sweeps_into_one_folder(data, tmp_path):
+    "The second is told who writes there, before it does anything"
+    images = data.src_path("red00.png").parent
+    process = start("sweep_some(sys.argv[1], sys.argv[2], 60)", images, tmp_path)
+    wait_for(lambda: list(tmp_path.glob("parts/*.json")), process)
+    with pytest.raises(UserError, match=f"is being written by process {process.pid} on"):
+        sweep(data, grid_of(data), tmp_path, progress=False)
+    process.kill()
+    process.wait()
+    (tmp_path / "parts" / ".x.part-abcdefgh.parquet").touch()
+    assert len(sweep(data, grid_of(data, epochs=1), tmp_path, progress=False).last) == 4
+    assert not list(tmp_path.rglob(".*"))

@@ -304,7 +304,9 @@ def _answer(argv: list) -> int:  # the exit code
     except OSError as e:
         problem = f"{e.filename or 'file'}: {e.strerror or e}"
     except KeyboardInterrupt:
-        print("natural-backdoors: interrupted; the same command starts again", file=sys.stderr)
+        print(
+            "natural-backdoors: interrupted; the same command goes on where it can", file=sys.stderr
+        )
         return 130
     print(f"natural-backdoors: {problem}", file=sys.stderr)
     return 2

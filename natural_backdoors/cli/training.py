@@ -9,11 +9,13 @@ __all__ = ['train_flags', 'Asked', 'asked', 'Chosen', 'choose', 'results_folder'
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-003
 import json
 import shlex
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import ensure_folder, read_json, write_json
+from ..base.locks import hold
 from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
@@ -96,7 +98,16 @@ def train_flags(p: Parser):
         "--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if there is one"
     )
     p.switch("--checkpoint", True, "write a checkpoint after each epoch")
-    p.switch("--resume", False, "go on where the same command was interrupted")
+    p.switch(
+        "--resume", True, "go on where the same command was interrupted, and read what is done"
+    )
+    g.add_argument(
+        "--fresh",
+        dest="resume",
+        action="store_false",
+        help="start anew: what the same command did before is replaced (the same as --no_resume)",
+    )
+    p.switch("--retry_failed", False, "try runs of a sweep again that failed before")
     p.switch("--save_model", True, "keep the weights")
     p.switch("--skip_unreadable", False, "leave out images that cannot be read, and count them")
     g.add_argument(
@@ -231,17 +242,31 @@ def _by_name(parameters: dict) -> dict:  # such as "recipe.lr" -> value
     return {f"{of}.{name}": v for of, values in read.items() for name, v in values.items()}
 
 
-def claim_folder(folder: Path, record: dict) -> Path:
-    "Make `folder` for this run; one that holds a finished run with other parameters is refused"
+def _holds(folder: Path) -> str:  # "": nothing that a later run could use
+    "What an earlier run left in a folder"
+    if (folder / "evaluation.json").is_file():
+        return "another run"
+    left = [*folder.glob("*/model.json"), *folder.glob("*/checkpoint/checkpoint.json")]
+    return "another run that was interrupted" if left else ""
+
+
+def claim_folder(
+    folder: Path,
+    record: dict,  # command and parameters, for run.json
+    fresh: bool = False,  # an interrupted run may go
+) -> Path:
+    "Make `folder` for this run; one that holds a run with other parameters is refused"
     ensure_folder(folder)
-    if (folder / "run.json").exists() and (folder / "evaluation.json").exists():
+    there = _holds(folder)
+    if there and (folder / "run.json").exists() and not (fresh and "interrupted" in there):
         old = _by_name(read_json(folder / "run.json")["parameters"])
         new = _by_name(record["parameters"])
         other = [f"{k}: {old.get(k)}" for k, v in new.items() if k not in old or old[k] != v]
         if other:
+            instead = "start anew with --fresh" if "interrupted" in there else "remove the folder"
             raise UserError(
-                f"{folder} holds another run ({', '.join(other)}); choose another --exp_name, or "
-                "remove the folder"
+                f"{folder} holds {there} ({', '.join(other)}); choose another --exp_name, or "
+                f"{instead}"
             )
     write_json(folder / "run.json", record)
     return folder
@@ -295,15 +320,26 @@ def train(args):
         return _train_grid(args, wanted, dataset, chosen=chosen, folder=folder)
     split = make_split(dataset, chosen, wanted.split, args.download_dataset)
     record = {"command": command_line(args), "parameters": _parameters(wanted, chosen)}
-    claim_folder(folder, record)
-    print(f"{split!r}\n{show(split.counts)}")
-    if found is not None:
-        save_analysis(found, args.data_root)
-        found.to_json(folder / "triggers.json")
-        write_json(folder / "neighborhood.json", found.neighborhood(chosen.trigger, chosen.classes))
-    split.save(folder)
-    write_datafile(split, folder)
-    _finish_run(args, wanted, split, folder=folder)
+    with _mine(args, folder):
+        claim_folder(folder, record, fresh=not args.resume)
+        print(f"{split!r}\n{show(split.counts)}")
+        if found is not None:
+            save_analysis(found, args.data_root)
+            found.to_json(folder / "triggers.json")
+            around = found.neighborhood(chosen.trigger, chosen.classes)
+            write_json(folder / "neighborhood.json", around)
+        _finish_run(args, wanted, split, folder=folder)
+
+
+@contextmanager
+def _mine(args, folder: Path):
+    "Hold a results folder; of what the messages advise, the flags"
+    try:
+        with hold(folder, command_line(args)):
+            yield
+    except UserError as e:
+        said = str(e).replace("choose another folder", "choose another --exp_name")
+        raise UserError(said.replace("with resume=False", "with --fresh")) from e
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-027
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
@@ -341,6 +377,7 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
         checkpoint=args.checkpoint,
         resume=args.resume,
     )
+    write_datafile(split, folder)
     evaluation = evaluate_run(
         folder, trained.models, args.device, skip_unreadable=args.skip_unreadable
     )
@@ -370,22 +407,24 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
     )
     if args.download_dataset or not args.skip_unreadable:
         grid = find_images(dataset, grid, args.download_dataset)
-    folder = ensure_folder(f"{folder}_sweep")
-    write_json(folder / "run.json", {"command": command_line(args)})
-    done = sweep(
-        dataset,
-        grid,
-        folder,
-        device=args.device,
-        skip_unreadable=args.skip_unreadable,
-        # models of a sweep are kept only if somebody asks for them
-        save_models="--save_model" in args.argv,
-        retry_failed=args.resume,
-    )
+    folder = Path(f"{folder}_sweep")
+    with _mine(args, folder):
+        write_json(folder / "run.json", {"command": command_line(args)})
+        done = sweep(
+            dataset,
+            grid,
+            folder,
+            device=args.device,
+            skip_unreadable=args.skip_unreadable,
+            # models of a sweep are kept only if somebody asks for them
+            save_models="--save_model" in args.argv,
+            retry_failed=args.retry_failed,
+            fresh=not args.resume,
+        )
     table = done.last[_SHOWN].round(4).to_string(index=False)
     print(f"\n{table}\n\nresults: {folder / 'results.parquet'}")
     if len(done.failed):
         raise UserError(
             f"{len(done.failed)} of {len(grid)} runs failed, the first: {done.failed.reason[0]}; "
-            "--resume tries them again"
+            "--retry_failed tries them again"
         )

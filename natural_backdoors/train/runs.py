@@ -135,7 +135,7 @@ def train_split(
             )
             kind, epochs = _earlier(place, run_settings(learn.info)) if resume else ("", 0)
             if not done.logs:
-                # everything that was asked for is in order: now the results of an earlier run may go
+                # everything that was asked for is in order: now earlier results may go
                 _clear(done.folder, resume)
                 split.save(done.folder)
                 images = learn.epoch_log.arrays

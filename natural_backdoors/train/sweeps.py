@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['DECAY', 'COLUMNS', 'share_key', 'Task', 'plan_tasks', 'Options', 'Outcome', 'train_together', 'run_folder',
-           'train_alone', 'run_task', 'write_part', 'Finished', 'read_parts', 'SweepResult', 'run_here', 'sweep']
+           'train_alone', 'run_task', 'made_from', 'write_part', 'Finished', 'read_parts', 'SweepResult', 'run_here',
+           'sweep']
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-003
 import json
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,20 +23,24 @@ from ..base.errors import UserError, loading_torch
 from natural_backdoors.base.files import (
     digest,
     ensure_folder,
+    file_digest,
     read_json,
     read_table,
     write_json,
     write_table,
 )
+from ..base.locks import hold
 from ..data.datasets import Dataset
 from ..split.poison import PoisonSplit
 from ..split.settings import SplitSettings
 from .batches import SplitArrays, four_sets
+from .callbacks import tensors_digest
 from .features import feature_bank, frozen_part
 from .grids import RunSettings, draw_split
 from .heads import HeadRun, bytes_of_head, runs_at_once, train_heads, why_not
 from natural_backdoors.train.learner import (
     CONTROLS,
+    METHOD,
     class_weights_of,
     fit,
     make_learner,
@@ -362,6 +368,49 @@ def run_task(task: Task, options: Options):  # yields lists of Outcome
         yield [Outcome(r, None, _reason(e)) for r in left.values()]
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-024
+def _contents(splits: dict) -> dict:  # path -> digest of the file; "" if it cannot be read
+    "What is in the image files of all splits"
+    paths = sorted({str(p) for split in splits.values() for p in split.table["path"]})
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(paths, pool.map(_content, paths)))
+
+
+def _content(path: str) -> str:
+    try:
+        return file_digest(path)
+    except (OSError, ValueError):
+        return ""
+
+
+def _first_weights(recipe: Recipe, n_classes: int, known: dict) -> str:
+    "The digest of the network that a recipe begins with; `known` holds what was asked before"
+    # the seed is in the settings: what it draws depends on nothing but the layers
+    plain = replace(recipe, seed=0)
+    key = (recipe.arch, recipe.pretrained, recipe.head, recipe.size, n_classes)
+    if key not in known:
+        try:
+            known[key] = tensors_digest(_network(plain, n_classes)[0].state_dict())
+        except Exception:  # the run will say why
+            known[key] = ""
+    return known[key]
+
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-025
+def made_from(
+    runs: list,  # of RunSettings
+    splits: dict,  # hash of a run -> PoisonSplit; runs without one are left out
+) -> dict:  # hash of a run -> 64 hexadecimal digits
+    "What the result of each run is filed under: a digest of everything that it depends on"
+    contents, known, found, pictures = _contents(splits), {}, {}, {}
+    for run in (run for run in runs if run.hash in splits):
+        split = splits[run.hash]
+        if id(split) not in pictures:
+            pictures[id(split)] = digest([contents[str(p)] for p in split.table["path"]])
+        weights = _first_weights(run.recipe, len(split.header["classes"]), known)
+        state = [split.header["digest"], pictures[id(split)], weights, METHOD]
+        found[run.hash] = digest(run.hash, state)
+    return found
+
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-028
 _SHOWN = ["trigger", "target", "inject_rate", "lr", "seed", "arch", "control"]
 _OF_SPLIT = [
     "run",
@@ -399,7 +448,7 @@ def _value(name: str, value):
         return value
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-025
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-029
 def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  # COLUMNS
     "The results of a run as rows of the table, one an epoch"
     run, header = outcome.run, split.header
@@ -422,48 +471,69 @@ def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  
     }
     return outcome.log.assign(**{k: v for k, v in values.items() if k not in _LONG})[COLUMNS]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-026
-def write_part(folder: Path, outcomes: list, splits: dict, together: bool) -> None:
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-030
+_PART = 3  # format of the JSON of a part
+
+
+def write_part(
+    folder: Path,  # of the sweep
+    outcomes: list,  # of some runs
+    splits: dict,  # hash of a run -> PoisonSplit
+    made: dict,  # hash of a run -> what its result is filed under
+    together: bool,  # on one frozen network
+) -> None:
     "Write what became of some runs"
-    digests = {o.run.hash: splits[o.run.hash].header["digest"] for o in outcomes}
-    stem = folder / "parts" / digest(sorted(digests.items()))[:20]
+    runs = {o.run.hash: {"made_from": made[o.run.hash], "failed": o.failed} for o in outcomes}
+    stem = folder / "parts" / digest(sorted(made[run] for run in runs))[:20]
     good = [_rows(o, splits[o.run.hash], together) for o in outcomes if not o.failed]
-    runs = {o.run.hash: {"split": digests[o.run.hash], "failed": o.failed} for o in outcomes}
     try:
         if good:
             write_table(f"{stem}.parquet", pd.concat(good, ignore_index=True))
-        write_json(f"{stem}.json", {"format": 2, "speed": outcomes[0].speed, "runs": runs})
+        write_json(f"{stem}.json", {"format": _PART, "speed": outcomes[0].speed, "runs": runs})
     except OSError as e:
         raise UserError(
             f"cannot write results into {str(folder)!r} ({e.strerror or e}); what was finished "
             "before is kept: make room and call the sweep again"
         ) from e
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-027
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-031
 class Finished(NamedTuple):
     "Everything that is finished in the folder of a sweep"
 
-    status: dict  # (run, split digest) -> "" or why it failed
-    table: pd.DataFrame  # COLUMNS
+    status: dict  # what a result is filed under -> "" or why there is none
+    table: pd.DataFrame  # COLUMNS, made_from
     speeds: list  # of each part
+
+
+def _read_part(file: Path) -> tuple:  # content of the JSON, table or None
+    "What is in a part; a `UserError` if it is of no use"
+    part = read_json(file)
+    if part.get("format") != _PART:
+        raise UserError("of another version of natural_backdoors")
+    made = {run: said["made_from"] for run, said in part["runs"].items()}
+    if all(said["failed"] for said in part["runs"].values()):
+        return part, None
+    table = read_table(file.with_suffix(".parquet"))[COLUMNS]
+    return part, table.assign(made_from=table["run"].map(made))
 
 
 def read_parts(folder: Path) -> Finished:
     "What is finished in `folder`"
-    status, tables, speeds = {}, [pd.DataFrame(columns=COLUMNS)], []
+    status, tables, speeds = {}, [pd.DataFrame(columns=[*COLUMNS, "made_from"])], []
+    # a result that was made twice is the newer one
     for file in sorted(Path(folder).glob("parts/*.json"), key=lambda f: f.stat().st_mtime_ns):
         try:
-            part = read_json(file)
-            if not all(run["failed"] for run in part["runs"].values()):
-                tables.append(read_table(file.with_suffix(".parquet"))[COLUMNS])
-        except (UserError, KeyError, TypeError) as e:
+            part, table = _read_part(file)
+            status |= {said["made_from"]: said["failed"] for said in part["runs"].values()}
+        except (UserError, KeyError, TypeError, AttributeError) as e:
             warnings.warn(f"{file} is damaged ({e}); its runs are done again", stacklevel=2)
             continue
-        status |= {(run, r["split"]): r["failed"] for run, r in part["runs"].items()}
+        if table is not None:
+            tables.append(table)
         speeds.append(part["speed"])
     return Finished(status, pd.concat(tables[1:] or tables, ignore_index=True), speeds)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-029
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-033
 @dataclass
 class SweepResult:
     "What a sweep gave"
@@ -497,7 +567,7 @@ def run_here(tasks: list, options: Options):  # yields (Task, list of Outcome) a
         for outcomes in run_task(task, options):
             yield task, outcomes
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-030
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-034
 def _draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit}, [Outcome]
     "The split of each run, drawn once where runs have the same, and the runs that have none"
     drawn, splits, failed = {}, {}, []
@@ -515,20 +585,18 @@ def _draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit},
     return splits, failed
 
 
-def _collect(folder: Path, runs: list, splits: dict, failed: list) -> SweepResult:
+def _collect(folder: Path, runs: list, made: dict, failed: list) -> SweepResult:
     "The table and the failures of `runs` from everything that is finished, both written too"
     done = read_parts(folder)
-    digests = {hash: split.header["digest"] for hash, split in splits.items()}
-    reasons = {h: done.status[h, d] for h, d in digests.items() if (h, d) in done.status}
+    reasons = {run: done.status[of] for run, of in made.items() if of in done.status}
     reasons |= {o.run.hash: o.failed for o in failed}
     runs = sorted(runs, key=_sorting)
-    good = {run.hash: i for i, run in enumerate(runs) if reasons.get(run.hash) == ""}
-    # of the splits that these runs have now, and of no others
-    table = done.table[done.table["run"].map(digests) == done.table["split_digest"]]
-    table = table[table["run"].isin(good)].drop_duplicates(["run", "epoch"], keep="last")
-    place = table["run"].map(good)
-    table = table.assign(place=place).sort_values(["place", "epoch"], ignore_index=True)
-    table = table.drop(columns="place")
+    good = {made[run.hash]: i for i, run in enumerate(runs) if reasons.get(run.hash) == ""}
+    # of what these runs are made from now, and of nothing else
+    place = done.table["made_from"].map(good)
+    table = done.table.assign(place=place).dropna(subset="place")
+    table = table.drop_duplicates(["made_from", "epoch"], keep="last")
+    table = table.sort_values(["place", "epoch"], ignore_index=True)[COLUMNS]
     rows = []
     for run in runs:
         if reasons.get(run.hash):
@@ -539,7 +607,7 @@ def _collect(folder: Path, runs: list, splits: dict, failed: list) -> SweepResul
     write_json(folder / "failed.json", rows)
     return SweepResult(table, failures, folder, done.speeds)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-031
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-035
 def sweep(
     dataset: Dataset,
     grid: list,  # of RunSettings, from make_grid
@@ -548,35 +616,38 @@ def sweep(
     device=None,  # None: a GPU if there is one
     skip_unreadable: bool = False,  # leave unreadable images out instead of failing
     retry_failed: bool = False,  # try runs again that failed before
+    fresh: bool = False,  # do all runs, also those that are finished
     save_models: bool = False,  # write a run folder for each run
     bank_batch: int = 64,  # images at a time while features are computed
     progress: bool = True,  # say what is going on
     runner=run_here,  # how tasks are carried out: (tasks, options) -> (task, outcomes) as they come
 ) -> SweepResult:
     "Train the runs of `grid` that are not finished in `folder`, and return the results of all"
-    folder, runs = ensure_folder(folder), list(grid)
+    folder, runs = Path(folder), list(grid)
     if not runs:
         raise UserError("the grid has no runs")
     if len({run.hash for run in runs}) < len(runs):
         raise UserError("a run is in the grid twice")
     options = Options(folder, memory, device, skip_unreadable, bank_batch, save_models, progress)
-    splits, failed = _draw_splits(dataset, runs)
-    finished = _finished(folder, splits, retry_failed)
-    tasks = plan_tasks(runs, splits, set(splits) - finished)
-    write_json(folder / "runs.json", {run.hash: run.flat() for run in runs})
     say = _Say(len(runs), progress)
-    say.begin(len(finished), tasks, len(failed))
-    for task, outcomes in runner(tasks, options):
-        write_part(folder, outcomes, splits, task.together)
-        say.done(task, outcomes)
-    return _collect(folder, runs, splits, failed)
+    with hold(folder):
+        splits, failed = _draw_splits(dataset, runs)
+        made = made_from(runs, splits)
+        finished = set() if fresh else _finished(folder, made, retry_failed)
+        tasks = plan_tasks(runs, splits, set(splits) - finished)
+        write_json(folder / "runs.json", {run.hash: run.flat() for run in runs})
+        say.begin(len(finished), tasks, len(failed))
+        for task, outcomes in runner(tasks, options):
+            write_part(folder, outcomes, splits, made=made, together=task.together)
+            say.done(task, outcomes)
+        return _collect(folder, runs, made, failed)
 
 
-def _finished(folder: Path, splits: dict, retry_failed: bool) -> set:  # of hashes
+def _finished(folder: Path, made: dict, retry_failed: bool) -> set:  # of hashes
     "The runs that need not be done again"
     status, finished = read_parts(folder).status, set()
-    for run, split in splits.items():
-        reason = status.get((run, split.header["digest"]))
+    for run, of in made.items():
+        reason = status.get(of)
         if reason is not None and not (reason and retry_failed):
             finished.add(run)
     return finished
