@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['export_split', 'load_export']
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-003
+# %% ../../nbs/api/split/10_export.ipynb #10-export-003
 import errno
 import inspect
 import json
@@ -19,21 +19,15 @@ from typing import NamedTuple
 
 from ..base.checks import did_you_mean, lookup, whole_number
 from ..base.errors import UserError
-from natural_backdoors.base.files import (
-    ensure_folder,
-    file_digest,
-    inside,
-    read_json,
-    read_table,
-    write_json,
-)
+from ..base.files import ensure_folder, file_digest, inside, read_json, write_json
+from ..base.schemas import ExportFile, ManifestTable, checked, read_checked_table
 from ..data.images import cores
 from .card import dataset_card
-from .formats import FORMATS, MANIFEST_COLUMNS, Format
-from .poison import SPLIT_COLUMNS, PoisonSplit
+from .formats import FORMATS, Format
+from .poison import SPLIT_COLUMNS, PoisonSplit, checked_header, checked_rows
 from .stream import Job, readable
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-010
+# %% ../../nbs/api/split/10_export.ipynb #10-export-010
 def _is_export(path: Path) -> bool:
     return (path / "export.json").is_file()
 
@@ -51,7 +45,7 @@ def _may_replace(path: Path, overwrite: bool) -> bool:
         )
     return True
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-011
+# %% ../../nbs/api/split/10_export.ipynb #10-export-011
 @contextmanager
 def _scratch(path: Path):
     "Yield a scratch folder beside `path`, which is removed in any case"
@@ -62,7 +56,7 @@ def _scratch(path: Path):
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-012
+# %% ../../nbs/api/split/10_export.ipynb #10-export-012
 @contextmanager
 def _new_folder(path: Path, overwrite: bool = False):
     "Yield a scratch folder beside `path`; rename it to `path` on success, remove it on failure"
@@ -74,7 +68,7 @@ def _new_folder(path: Path, overwrite: bool = False):
         scratch.chmod(0o777 & ~umask)  # mkdtemp makes private folders
         _put_in_place(scratch, path, there)
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-013
+# %% ../../nbs/api/split/10_export.ipynb #10-export-013
 def _put_in_place(scratch: Path, path: Path, there: bool):
     "Rename `scratch` to `path`; what is there goes away only when that has worked"
     old = scratch.with_suffix(".old")
@@ -90,7 +84,7 @@ def _put_in_place(scratch: Path, path: Path, there: bool):
         raise
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-016
+# %% ../../nbs/api/split/10_export.ipynb #10-export-016
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -112,7 +106,7 @@ def _plainly(to: Path):
             f"cannot write the export to {to} ({e.strerror or e}); choose another place"
         ) from e
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-019
+# %% ../../nbs/api/split/10_export.ipynb #10-export-019
 class _Request(NamedTuple):
     "What an export is to be"
 
@@ -121,7 +115,7 @@ class _Request(NamedTuple):
     chosen: Format
     one_file: bool  # a file instead of a folder
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-020
+# %% ../../nbs/api/split/10_export.ipynb #10-export-020
 def _asked(to, format: str | None, size, options: dict) -> _Request:
     "The format, by its name or the suffix of `to`, if all that was asked for fits together"
     to = Path(os.path.abspath(to))
@@ -138,7 +132,7 @@ def _asked(to, format: str | None, size, options: dict) -> _Request:
             raise UserError(f"the format {format!r} has no option {name!r}{near} (it has: {has})")
     return _Request(to, format, chosen, by_suffix == format and not to.is_dir())
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-021
+# %% ../../nbs/api/split/10_export.ipynb #10-export-021
 def _check_split(split: PoisonSplit):
     "A `UserError` if the table holds what it may not; its words become names of folders"
     labels = {c["label"] for c in split.header["classes"]}
@@ -153,7 +147,7 @@ def _check_split(split: PoisonSplit):
     if not len(split.table):
         raise UserError("the split has no images")
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-024
+# %% ../../nbs/api/split/10_export.ipynb #10-export-024
 def _listed(folder: Path, format: str) -> list:  # of dicts
     "Name, bytes and hash of the files; those of a folder of images are in its manifest"
     pattern = "manifest.*" if format == "folders" else "*"
@@ -174,7 +168,7 @@ def _configs(folder: Path) -> list | None:
     files = [{"split": p, "path": f"data/{p}-*.parquet"} for p in parts]
     return [{"config_name": "default", "data_files": files}] if files else None
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-025
+# %% ../../nbs/api/split/10_export.ipynb #10-export-025
 def _how_to_load(asked: _Request) -> str:
     "What the card says about reading it; a file by its own name"
     load = asked.chosen.load
@@ -183,7 +177,7 @@ def _how_to_load(asked: _Request) -> str:
             load = load.replace(f'"{name}"', json.dumps(asked.to.name))
     return f"```python\n{load}\n```"
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-026
+# %% ../../nbs/api/split/10_export.ipynb #10-export-026
 def _describe(job: Job, asked: _Request, dataset, left_out: dict):
     "Write the card, and `export.json` into a folder"
     files = _listed(job.folder, asked.format)
@@ -204,7 +198,7 @@ def _describe(job: Job, asked: _Request, dataset, left_out: dict):
     if not asked.one_file:
         write_json(job.folder / "export.json", about)
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-027
+# %% ../../nbs/api/split/10_export.ipynb #10-export-027
 def export_split(
     split: PoisonSplit,
     to,  # folder to make; or a file, "....h5" or "....parquet"
@@ -239,28 +233,29 @@ def export_split(
             os.replace(folder / asked.chosen.file, to)
     return to
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-033
+# %% ../../nbs/api/split/10_export.ipynb #10-export-033
+_AGAIN = "export the split again"
+
+
 def _read_export(path: Path) -> tuple:  # header, manifest
     "What an export of image folders says about itself, if it is complete"
     if not _is_export(path):
         raise UserError(f"{path} is no complete export (it has no export.json)")
-    about = read_json(path / "export.json")
-    if not isinstance(about, dict) or not isinstance(about.get("header"), dict):
-        raise UserError(f"{path / 'export.json'} does not describe an export")
-    if about.get("format") != "folders":
+    about = checked(read_json(path / "export.json"), ExportFile, path / "export.json", _AGAIN)
+    checked_header(about["header"], f"{path / 'export.json'}, header")
+    if about["format"] != "folders":
         raise UserError(
-            f"{path} is an export of the format {about.get('format')!r}, whose card says how to "
+            f"{path} is an export of the format {about['format']!r}, whose card says how to "
             "read it; a split is made from format='folders'"
         )
     file = path / "manifest.parquet"
-    manifest = read_table(file)
-    if missing := [c for c in MANIFEST_COLUMNS if c not in manifest]:
-        raise UserError(f"{file} has no column {missing[0]!r}; export the split again")
+    manifest = read_checked_table(file, ManifestTable, _AGAIN)
+    checked_rows(manifest.assign(path=manifest.file), about["header"], file)
     if about.get("images") != len(manifest):
         raise UserError(f"{file} has {len(manifest)} of {about.get('images')} images")
     return about["header"], manifest
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-034
+# %% ../../nbs/api/split/10_export.ipynb #10-export-034
 def load_export(
     path,  # folder made by `export_split` with format="folders"
     check: bool = False,  # compare the hash of every image
@@ -272,7 +267,7 @@ def load_export(
         _check_hashes(files, manifest.sha256.tolist())
     return PoisonSplit(manifest.assign(path=files)[SPLIT_COLUMNS], header)
 
-# %% ../../nbs/api/split/10_export.ipynb #09-export-035
+# %% ../../nbs/api/split/10_export.ipynb #10-export-035
 def _state_of(file: str) -> str:
     "The hash of a file, or why there is none"
     try:
