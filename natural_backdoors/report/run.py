@@ -110,6 +110,17 @@ def _read_split(folder: Path, header: dict) -> pd.DataFrame | None:
     return checked_rows(read_table(file), header, file) if file.is_file() else None
 
 
+def _check_rows(header: dict, rows: pd.DataFrame | None, path: Path) -> None:
+    "Refuse rows of classes that the split does not have"
+    labels = [c["label"] for c in header["classes"]]
+    for column in ("true_label", "predicted"):
+        other = [] if rows is None else rows[column][~rows[column].isin(labels)].tolist()
+        if other:
+            raise UserError(
+                f"{path}, {column}: the split has no class {other[0]!r:.100}; evaluate the run again"
+            )
+
+
 def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
     "Refuse numbers of classes that the split does not have"
     labels = {c["label"] for c in header["classes"]}
@@ -142,6 +153,7 @@ def read_run(
     for kind in MODELS:
         files = (get(f"{kind}/{name}") for name in ("model.json", "log.csv", "rows.parquet"))
         models[kind] = ModelFiles(*files)
+        _check_rows(header, models[kind].rows, folder / kind / "rows.parquet")
     evaluation = get("evaluation.json")
     _check_labels(header, evaluation, folder / "evaluation.json")
     return Run(
