@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import path_name, read_json, write_csv, write_json
 from natural_backdoors.base.schemas import STORED, checked, read_log
+from natural_backdoors.data.table import TableDataset
 from natural_backdoors.report import sections
 from natural_backdoors.report.example import example_run
 from natural_backdoors.report.run import attacks_of, read_run, warnings_of
@@ -24,7 +25,7 @@ from natural_backdoors.sets.search import SearchSettings
 from natural_backdoors.sets.triggers import load_triggers
 from natural_backdoors.split.exclusions import load_exclusions, save_exclusions
 from natural_backdoors.split.export import export_split, load_export
-from natural_backdoors.split.poison import PoisonSplit
+from natural_backdoors.split.poison import PoisonSplit, poison_split
 from natural_backdoors.split.selection import Selection
 from natural_backdoors.split.settings import SplitSettings
 
@@ -352,3 +353,23 @@ def test_hugging_face_twice_is_the_same_bytes(whole, tmp_path):
     data = datasets.load_from_disk(tmp_path / "one")
     assert data.num_rows == split.table.part.value_counts().to_dict()
     assert data["train"]._fingerprint != data["test"]._fingerprint
+
+
+@few(6)
+@given(st.integers(0, 10**6))
+def test_the_order_of_rows_changes_nothing_in_a_split(seed):
+    random = np.random.default_rng(seed)
+    rows = [(f"{i}.png", label) for i in range(400) for label in ("ant", "bee", "hat")]
+    rows = pd.DataFrame(rows, columns=["image", "label"])[random.random(len(rows)) < 0.5]
+    found = []
+    for table in (rows, rows.sample(frac=1, random_state=seed), rows.sort_values("label")):
+        split = poison_split(
+            TableDataset(table, name="pets"), "hat", ["ant", "bee"], "ant", n_clean=8
+        )
+        found.append(split)
+    for split in found[1:]:
+        assert split.header == found[0].header and split.table.equals(found[0].table)
+    # another label of one image is another dataset
+    other = TableDataset(pd.concat([rows, rows[:1].assign(label="cow")]), name="pets")
+    changed = poison_split(other, "hat", ["ant", "bee"], "ant", n_clean=8)
+    assert changed.header["digest"] != found[0].header["digest"]
