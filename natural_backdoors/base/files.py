@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['COMPRESSED', 'DAMAGED', 'IMAGE_ROOT', 'ensure_folder', 'lock_file', 'atomic_path', 'open_bytes', 'read_text',
-           'inside', 'leads_out', 'inside_by_tail', 'write_json', 'read_json', 'write_table', 'read_table', 'hash_of',
-           'digest', 'file_digest']
+           'inside', 'leads_out', 'inside_by_tail', 'safe_name', 'path_name', 'write_json', 'read_json', 'write_table',
+           'read_table', 'write_csv', 'hash_of', 'digest', 'file_digest']
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-003
 import bz2
+import csv
 import gzip
 import hashlib
 import io
@@ -17,6 +18,7 @@ import lzma
 import os
 import re
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -229,6 +231,42 @@ def inside_by_tail(
     )
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-025
+_PORTS = {f"{port}{i}" for port in ("com", "lpt") for i in range(10)}
+_RESERVED = {"con", "prn", "aux", "nul", *_PORTS}
+
+
+def safe_name(
+    text: str,  # any text
+    otherwise: str,  # for one of which nothing is left
+    longest: int = 60,  # characters
+) -> str:
+    "`text` as the name of a file on any file system, in plain letters; others are left out"
+    plain = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9-]+", "_", plain)[:longest].strip("_-") or otherwise
+    return f"{name}_" if name.lower() in _RESERVED else name
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-027
+def path_name(
+    text,  # a name: of a dataset, of an experiment
+    longest: int = 100,  # bytes
+) -> str:
+    "`text` as one part of a path: itself if it can be, else a safe name that no other text has"
+    text = str(text)
+    if _is_one_part(text) and len(text.encode("utf-8")) <= longest:
+        return text
+    said = safe_name(text, "unnamed", longest - 9)
+    return f"{said}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _is_one_part(text: str) -> bool:
+    "Whether `text` is the name of a visible file on any file system"
+    # "C" are control characters, marks of direction, and halves of characters
+    if not text or any(c in '<>:"/\\|?*' or unicodedata.category(c)[0] == "C" for c in text):
+        return False
+    edges = text[0] in ". " or text[-1] in ". "
+    return not edges and text.split(".")[0].strip().lower() not in _RESERVED
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-031
 def _plain(value):
     "What `json` does not know: numpy scalars and arrays, paths, sets"
     if isinstance(value, np.generic):
@@ -241,31 +279,61 @@ def _plain(value):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} does not go into JSON")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-026
+# %% ../../nbs/api/base/03_files.ipynb #03-files-032
 def write_json(
     path,  # file to write
     value,  # anything JSON has a word for, numpy values included
 ) -> Path:
     "Write `value` to `path` as JSON, all at once"
     text = json.dumps(value, indent=1, default=_plain, allow_nan=False, ensure_ascii=False)
+    _check_halves(text, path)
     with atomic_path(path) as scratch:
         scratch.write_text(text + "\n", encoding="utf-8")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-027
+
+def _check_halves(text: str, path) -> None:
+    "Refuse text with half a character (a lone surrogate), which no file in UTF-8 can hold"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as e:
+        near = text[max(e.start - 20, 0) : e.end + 20]
+        raise UserError(f"{path}: there is half a character in {near!r}; correct that text") from e
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-033
 def read_json(
     path,  # file to read
 ):
     "The value in the JSON file `path`"
     path = Path(path)
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        value = json.loads(text, parse_constant=_not_a_number, parse_float=_finite)
     except json.JSONDecodeError as e:
         raise UserError(
             f"{path} is not valid JSON (line {e.lineno}: {e.msg}); is it complete?"
         ) from e
+    except RecursionError as e:
+        raise UserError(f"{path} has lists in lists too deep to be read; write it again") from e
+    except UserError as e:
+        raise UserError(f"{path} holds {e}; write it again") from None
+    except ValueError as e:  # Python reads no whole number of more than 4,300 digits
+        raise UserError(f"{path} holds a whole number that is too long; write it again") from e
+    if "\\u" in text:
+        _check_halves(json.dumps(value, ensure_ascii=False), path)
+    return value
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-031
+
+def _finite(text: str) -> float:
+    "The number that `text` spells, if there is such a number"
+    value = float(text)
+    return value if abs(value) < float("inf") else _not_a_number(text)
+
+
+def _not_a_number(text: str):
+    raise UserError(f"{text:.20}, which JSON has no number for")
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-037
 def write_table(
     path,  # Parquet file to write
     table: pd.DataFrame,
@@ -275,7 +343,7 @@ def write_table(
         table.to_parquet(scratch, index=False, compression="zstd")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-032
+# %% ../../nbs/api/base/03_files.ipynb #03-files-038
 def read_table(
     path,  # Parquet file to read
 ) -> pd.DataFrame:
@@ -290,7 +358,29 @@ def read_table(
     except Exception as e:
         raise UserError(f"{path} is not a readable Parquet file ({e})") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-036
+# %% ../../nbs/api/base/03_files.ipynb #03-files-042
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # the wide ones too
+
+
+def _as_text(cell):
+    "A cell as a spreadsheet takes it for text; numbers stay numbers"
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def write_csv(
+    path,  # file to write
+    table: pd.DataFrame,
+) -> Path:
+    "Write `table` for a spreadsheet, without anything that one would run as a formula"
+    shown = table.rename(columns=_as_text)
+    for column, kind in zip(table.columns, table.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            shown[_as_text(column)] = [_as_text(cell) for cell in table[column]]
+    with atomic_path(path) as scratch:
+        shown.to_csv(scratch, index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    return Path(path)
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-046
 def hash_of(
     *parts,  # arrays, strings, or values JSON has a word for
     start=None,  # the hash of the parts that come before these
@@ -315,7 +405,7 @@ def digest(
     "SHA-256 of `parts`, the same on every machine"
     return hash_of(*parts).hexdigest()
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-039
+# %% ../../nbs/api/base/03_files.ipynb #03-files-049
 def file_digest(
     path,  # a file
     algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"

@@ -280,6 +280,9 @@ def settings_from(
     for name in known:
         if name not in data:
             raise UserError(f"{where} has no {name!r}; write it again with this version")
+        # a text would be read letter by letter, or as the name of a file
+        if known[name].rule.several and not isinstance(data[name], (list, tuple, type(None))):
+            raise UserError(f"{where}: {name} is a list, not {data[name]!r:.60}")
     try:
         return cls(**data)
     except UserError as e:

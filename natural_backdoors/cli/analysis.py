@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..base.errors import UserError
-from ..base.files import ensure_folder
+from ..base.files import ensure_folder, path_name
 from .flags import Parser, settings_said
 from .opening import count_shards, is_sharded, load_dataset, source_said
 from ..data.classes import JOIN, resolve
@@ -72,7 +72,7 @@ def save_analysis(
     data_root,  # folder for auxiliary files
 ) -> Path:  # the triggers file
     "Write triggers and overlaps to the auxiliary folder of the dataset"
-    folder = ensure_folder(Path(data_root) / found.dataset)
+    folder = ensure_folder(Path(data_root) / path_name(found.dataset))
     save_overlaps(found.overlaps, folder)
     return found.to_json(folder)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..base.checks import whole_number
 from ..base.errors import UserError
-from ..base.files import ensure_folder
+from ..base.files import ensure_folder, path_name, write_csv
 from ..base.text import Printable
 from .analysis import analyze, analyze_flags
 from .flags import Parser, data_flags, place_flags, search_flags, underscored
@@ -73,8 +73,8 @@ def duplicates(args):
     near = whole_number("--near", args.near, 0, 16) if args.looks else None
     how = {"near": near, "workers": args.workers, "progress": True}
     found = find_duplicates(dataset, getattr(args, "split", None), **how)
-    folder = ensure_folder(Path(args.results_root) / dataset.name / "duplicates")
-    found.table.to_csv(folder / "duplicates.csv", index=False)
+    folder = ensure_folder(Path(args.results_root) / path_name(dataset.name) / "duplicates")
+    write_csv(folder / "duplicates.csv", found.table)
     file, page = found.save(folder / "duplicates.json"), folder / "duplicates.html"
     write_duplicates(found, page, most=args.most)
     print(f"{found}\n\npage:    {page}\nwithout: train --exclusions {file}")
@@ -117,7 +117,7 @@ def reproduce(args):
 
     dataset = None if small else load_dataset(source, args.download_dataset)
     name = "scenes" if small else dataset.name
-    folder = Path(args.results_root) / "reproduce" / name / args.experiment
+    folder = Path(args.results_root) / "reproduce" / path_name(name) / args.experiment
     done = run_experiment(
         dataset,
         args.experiment,

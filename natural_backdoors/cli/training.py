@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import UserError
-from ..base.files import ensure_folder, read_json, write_json
+from ..base.files import ensure_folder, path_name, write_json
 from ..base.locks import hold
+from ..base.schemas import RunFile, read_checked
 from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
@@ -218,10 +219,10 @@ def results_folder(
     classes = "-".join(map(str, chosen.classes))
     return (
         Path(root)
-        / data
+        / path_name(data)
         / f"{centrality_code(search.to_dict())}_{search.subset}"
         / f"minOver{search.min_overlaps}_maxOver{search.max_overlaps_with_others}"
-        / f"{exp_name}_trig{trigger}_cl{classes}"
+        / path_name(f"{path_name(exp_name)}_trig{trigger}_cl{classes}", 200)
     )
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-020
@@ -259,7 +260,7 @@ def claim_folder(
     ensure_folder(folder)
     there = _holds(folder)
     if there and (folder / "run.json").exists() and not (fresh and "interrupted" in there):
-        old = _by_name(read_json(folder / "run.json")["parameters"])
+        old = _by_name(read_checked(folder / "run.json", RunFile).get("parameters") or {})
         new = _by_name(record["parameters"])
         other = [f"{k}: {old.get(k)}" for k, v in new.items() if k not in old or old[k] != v]
         if other:

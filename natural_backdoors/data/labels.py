@@ -39,8 +39,14 @@ class _ImageIds:
         return np.asarray(self.ids)
 
     @cached_property
+    def order(self) -> np.ndarray | None:  # None: they are sorted already
+        texts = self.texts.astype(object)
+        return None if (texts[:-1] <= texts[1:]).all() else np.argsort(texts, kind="stable")
+
+    @cached_property
     def hashed(self):
-        return hash_of(self.texts.tolist())
+        texts = self.texts if self.order is None else self.texts[self.order]
+        return hash_of(texts.tolist())
 
     # what was made can be made again, and a hash cannot be pickled
     def __getstate__(self):
@@ -96,18 +102,21 @@ class LabelMatrix:
         return of(self.matrix if usable is None else usable)
 
     def arrays(self) -> list:
-        "The codes of all four matrices, as far as they are there, for a digest"
-        found = []
+        "The codes of all four matrices, as far as they are there, by sorted image, for a digest"
+        found, order = [], self._ids.order
         for matrix in (self.matrix, self.as_class, self.as_trigger, self.absent):
-            if matrix is not None:
-                found += [matrix.indptr, matrix.indices]
+            if matrix is None:
+                continue
+            rows = matrix if order is None else matrix[order]
+            found.append(rows.indptr.astype(matrix.indptr.dtype))
+            found.append(rows.indices.astype(matrix.indices.dtype))
         return found
 
     def digest(
         self,
         *more,  # arrays, or values JSON has a word for
     ) -> str:  # 64 hexadecimal digits
-        "SHA-256 of the images, their labels, and `more`; see `files.digest`"
+        "SHA-256 of the images, their labels, and `more`, whatever the order of the rows was"
         labels = [self.classes.label.tolist(), *self.arrays()]
         return hash_of(*labels, *more, start=self._ids.hashed).hexdigest()
 

@@ -12,10 +12,22 @@ from pathlib import Path
 import pandas as pd
 
 from ..base.errors import UserError
-from ..base.files import read_json, read_table
+from ..base.files import read_table
+from natural_backdoors.base.schemas import (
+    CountedSplit,
+    ModelFile,
+    NeighborhoodFile,
+    RowsTable,
+    RunFile,
+    TriggersFile,
+    checked,
+    read_checked,
+    read_checked_table,
+    read_log,
+)
 from ..split.card import attack_names, class_names
-from ..split.poison import PoisonSplit, of_trigger
-from ..train.evaluation import MODELS
+from ..split.poison import checked_rows, of_trigger, read_header
+from ..train.evaluation import MODELS, read_evaluation
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-008
 MADE_BY = {
@@ -54,21 +66,31 @@ class Run:
     models: dict  # "poisoned", "control" -> ModelFiles
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-010
-def _read_log(path: Path) -> pd.DataFrame:
-    "A training log with the columns that are drawn"
-    try:
-        log = pd.read_csv(path)
-    except (OSError, ValueError) as e:
-        raise UserError(f"{path} is not a readable training log ({e})") from e
-    needed = [f"{part}_{kind}_acc" for part in ("train", "test") for kind in ("clean", "trig")]
-    lost = [column for column in ["epoch", *needed] if column not in log]
-    if lost:
-        known = ", ".join(needed)
-        raise UserError(f"{path} has no column {lost[0]!r}; it must have epoch, {known}")
-    return log
+_READ = {
+    "triggers.json": lambda path: read_checked(path, TriggersFile, "analyze the dataset again"),
+    "neighborhood.json": lambda path: _read_neighborhoods(path),
+    "evaluation.json": read_evaluation,
+    "run.json": lambda path: read_checked(path, RunFile),
+    "model.json": lambda path: read_checked(path, ModelFile, "train again"),
+    "log.csv": read_log,
+    "rows.parquet": lambda path: read_checked_table(path, RowsTable, "evaluate the run again"),
+}
 
 
-_READ = {".json": read_json, ".parquet": read_table, ".csv": _read_log}
+def _read_neighborhoods(path: Path) -> list:
+    "What is around each trigger, if the lines join classes that are there"
+    found = read_checked(path, NeighborhoodFile)
+    found = [found] if isinstance(found, dict) else found
+    for near in found:
+        ids = [node["id"] for node in near["nodes"]]
+        ends = [end for edge in near["edges"] for end in (edge["source"], edge["target"])]
+        for id in (near["trigger"], *ends):
+            if ids.count(id) != 1:
+                raise UserError(
+                    f"{path}, nodes: the id {id} is there {ids.count(id)} times, and once is "
+                    "needed; analyze the dataset again"
+                )
+    return found
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-011
 def _read_header(folder: Path) -> dict:
@@ -78,9 +100,42 @@ def _read_header(folder: Path) -> dict:
             f"{folder} has no split.json, so it is not a run folder; `{MADE_BY['split.json']}` "
             "makes one"
         )
-    if (folder / "split.parquet").is_file():
-        return PoisonSplit.load(folder).header
-    return read_json(folder / "split.json")
+    header = read_header(folder / "split.json")
+    return checked(header, CountedSplit, folder / "split.json", "write it again with poison_split")
+
+
+def _read_split(folder: Path, header: dict) -> pd.DataFrame | None:
+    "The table of the split, if it is there"
+    file = folder / "split.parquet"
+    return checked_rows(read_table(file), header, file) if file.is_file() else None
+
+
+def _check_rows(header: dict, rows: pd.DataFrame | None, path: Path) -> None:
+    "Refuse rows of classes that the split does not have"
+    labels = [c["label"] for c in header["classes"]]
+    for column in ("true_label", "predicted"):
+        other = [] if rows is None else rows[column][~rows[column].isin(labels)].tolist()
+        if other:
+            raise UserError(
+                f"{path}, {column}: the split has no class {other[0]!r:.100}; evaluate the run again"
+            )
+
+
+def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
+    "Refuse numbers of classes that the split does not have"
+    labels = {c["label"] for c in header["classes"]}
+    for kind in MODELS:
+        model = (evaluation or {}).get(kind) or {"per_class": [], "attacks": []}
+        rates = [("per_class", model["per_class"])]
+        for i, attack in enumerate(model["attacks"]):
+            key = "attack_success_per_class"
+            rates.append((f"attacks[{i}].{key}", attack[key]))
+        for where, each in rates:
+            for label in [rate["label"] for rate in each if rate["label"] not in labels]:
+                raise UserError(
+                    f"{path}, {kind}.{where}: the split has no class {label!r:.100}; evaluate the "
+                    "run again"
+                )
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-012
 def read_run(
@@ -92,20 +147,22 @@ def read_run(
 
     def get(name):
         path = folder / name
-        return _READ[path.suffix](path) if path.is_file() else None
+        return _READ[path.name](path) if path.is_file() else None
 
     models = {}
     for kind in MODELS:
         files = (get(f"{kind}/{name}") for name in ("model.json", "log.csv", "rows.parquet"))
         models[kind] = ModelFiles(*files)
-    near = get("neighborhood.json")
+        _check_rows(header, models[kind].rows, folder / kind / "rows.parquet")
+    evaluation = get("evaluation.json")
+    _check_labels(header, evaluation, folder / "evaluation.json")
     return Run(
         folder,
         header,
-        table=get("split.parquet"),
+        table=_read_split(folder, header),
         triggers=get("triggers.json"),
-        neighborhoods=[near] if isinstance(near, dict) else near,
-        evaluation=get("evaluation.json"),
+        neighborhoods=get("neighborhood.json"),
+        evaluation=evaluation,
         command=get("run.json"),
         models=models,
     )

@@ -421,7 +421,7 @@ def _setting(value) -> str:
     "A value of a JSON file; classes and attacks by their names"
     if isinstance(value, dict) and "trigger" in value and "target" in value:
         return f"{_setting(value['trigger'])} → {_setting(value['target'])}"
-    if isinstance(value, dict) and {"label", "name"} <= set(value):
+    if isinstance(value, dict) and {"id", "label", "name"} <= set(value):
         return f"{value['name']} ({value['label']}, id {value['id']})"
     if isinstance(value, list):
         return setting_text([_setting(v) for v in value])

@@ -16,7 +16,8 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..base.errors import UserError
-from ..base.files import read_json, write_json
+from ..base.files import path_name, write_json
+from ..base.schemas import TriggersFile, read_checked
 from ..base.settings import settings_of, takes
 from ..data.classes import JOIN, class_record, people_kinds, resolve
 from ..data.datasets import Dataset
@@ -379,7 +380,7 @@ def triggers_filename(
     data: str,  # the dataset's name
 ) -> str:
     "The published code's file name for these parameters"
-    return _NAME.format(**{**params, "centrality": centrality_code(params)}, data=data)
+    return _NAME.format(**{**params, "centrality": centrality_code(params)}, data=path_name(data))
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-044
 @patch
@@ -422,55 +423,43 @@ def _params_of_filename(path: Path) -> tuple:
     }, data
 
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-046
+def _numbered(records: list, path) -> tuple:  # ids; id -> the ids of several objects
+    "The ids of the triggers of a file; several objects together get a number of their own"
+    ids, members = [], {}
+    for k, record in enumerate(records):
+        id = record["trigger"]["id"]
+        if isinstance(id, list):
+            members[-1 - k] = tuple(id)
+            id = -1 - k
+        if id in ids:
+            raise UserError(f"{path}, [{k}].trigger: the id {id} is there twice")
+        ids.append(id)
+    return ids, members
+
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-047
 def load_triggers(
     path,  # a file written by `Triggers.to_json` or by the published code
 ) -> Triggers:  # without its graph
     "The triggers in a JSON file"
-    path, records = Path(path), read_json(path)
-    try:
-        # the members of several objects are a list; here each gets a number of its own
-        ids = [
-            -1 - k if isinstance(r["trigger"]["id"], list) else r["trigger"]["id"]
-            for k, r in enumerate(records)
-        ]
-        members = {
-            i: tuple(r["trigger"]["id"])
-            for i, r in zip(ids, records)
-            if isinstance(r["trigger"]["id"], list)
-        }
-        columns = ["id", "label", "name", "weight", "num_clean", "num_poison"]
-        sets = {
-            i: pd.DataFrame(r["classes"], columns=columns).set_axis(CLASS_COLUMNS, axis=1)
-            for i, r in zip(ids, records)
-        }
-        table = pd.DataFrame(
-            [
-                {
-                    **r["trigger"],
-                    "id": i,
-                    "centrality": r["centrality"],
-                    "n_classes": len(r["classes"]),
-                    "n_poison": int(sets[i].n_poison.sum()),
-                }
-                for i, r in zip(ids, records)
-            ],
-            columns=TRIGGER_COLUMNS[:6],
-        )
-        for column in ("bound", "gap"):
-            table[column] = pd.array(
-                [pd.NA] * len(table), "Int64"
-            )  # no place for them in the schema
-    except (TypeError, KeyError, AttributeError, ValueError) as e:
-        raise UserError(
-            f"{path} is not a list of triggers ({type(e).__name__}: {e}); expected entries with "
-            "'trigger', 'centrality' and 'classes'"
-        ) from e
+    path = Path(path)
+    records = read_checked(path, TriggersFile)
+    ids, members = _numbered(records, path)
+    columns = ["id", "label", "name", "weight", "num_clean", "num_poison"]
+    sets, rows = {}, []
+    for i, record in zip(ids, records):
+        of = pd.DataFrame(record["classes"], columns=columns).set_axis(CLASS_COLUMNS, axis=1)
+        sets[i] = of
+        row = {**record["trigger"], "id": i, "centrality": record["centrality"]}
+        rows.append(row | {"n_classes": len(of), "n_poison": int(of.n_poison.sum())})
+    table = pd.DataFrame(rows, columns=TRIGGER_COLUMNS[:6])
+    for column in ("bound", "gap"):  # the schema has no place for them
+        table[column] = pd.array([pd.NA] * len(table), "Int64")
     params, data = _params_of_filename(path)
     if members:
         params["members"] = members
     return Triggers(table, sets, data, params)
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-051
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-052
 @patch
 def neighborhood(
     self: Triggers,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.files import read_json, read_text, write_json
+from ..base.schemas import ExclusionsFile, checked
 from ..base.text import tidy_path
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-006
@@ -55,7 +56,7 @@ def read_marked(
         wanted = " or ".join(map(repr, kinds))
         raise UserError(f"{path} is not a file of the kind {wanted}; `save` writes such files")
     version = data.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if type(version) is not int or version > VERSION:
         raise UserError(
             f"{path} has version {version!r}, and this program reads up to {VERSION}; "
             "install a newer natural_backdoors"
@@ -89,7 +90,7 @@ def load_exclusions(
     path,  # a file written by `save_exclusions`, or a saved selection
 ) -> dict:  # image -> a key of `MARKS`
     "The marks in a JSON file"
-    data = read_marked(path, SELECTION, EXCLUSIONS)
+    data = checked(read_marked(path, SELECTION, EXCLUSIONS), ExclusionsFile, path)
     return checked_marks(data.get("marks") or {}, str(path))
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-014

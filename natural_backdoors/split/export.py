@@ -20,19 +20,13 @@ from typing import NamedTuple
 
 from ..base.checks import did_you_mean, lookup, whole_number
 from ..base.errors import UserError
-from natural_backdoors.base.files import (
-    ensure_folder,
-    file_digest,
-    inside,
-    read_json,
-    read_table,
-    write_json,
-)
+from ..base.files import ensure_folder, file_digest, inside, read_json, write_json
 from ..base.locks import being_written, remove_left_overs
+from ..base.schemas import ExportFile, ManifestTable, checked, read_checked_table
 from ..data.images import cores
 from .card import dataset_card
-from .formats import FORMATS, MANIFEST_COLUMNS, Format
-from .poison import SPLIT_COLUMNS, PoisonSplit
+from .formats import FORMATS, Format
+from .poison import SPLIT_COLUMNS, PoisonSplit, checked_header, checked_rows
 from .stream import Job, readable
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-010
@@ -245,22 +239,23 @@ def export_split(
     return to
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-033
+_AGAIN = "export the split again"
+
+
 def _read_export(path: Path) -> tuple:  # header, manifest
     "What an export of image folders says about itself, if it is complete"
     if not _is_export(path):
         raise UserError(f"{path} is no complete export (it has no export.json)")
-    about = read_json(path / "export.json")
-    if not isinstance(about, dict) or not isinstance(about.get("header"), dict):
-        raise UserError(f"{path / 'export.json'} does not describe an export")
-    if about.get("format") != "folders":
+    about = checked(read_json(path / "export.json"), ExportFile, path / "export.json", _AGAIN)
+    checked_header(about["header"], f"{path / 'export.json'}, header")
+    if about["format"] != "folders":
         raise UserError(
-            f"{path} is an export of the format {about.get('format')!r}, whose card says how to "
+            f"{path} is an export of the format {about['format']!r}, whose card says how to "
             "read it; a split is made from format='folders'"
         )
     file = path / "manifest.parquet"
-    manifest = read_table(file)
-    if missing := [c for c in MANIFEST_COLUMNS if c not in manifest]:
-        raise UserError(f"{file} has no column {missing[0]!r}; export the split again")
+    manifest = read_checked_table(file, ManifestTable, _AGAIN)
+    checked_rows(manifest.assign(path=manifest.file), about["header"], file)
     if about.get("images") != len(manifest):
         raise UserError(f"{file} has {len(manifest)} of {about.get('images')} images")
     return about["header"], manifest

@@ -6,8 +6,7 @@
 __all__ = ['MANIFEST_COLUMNS', 'PIECE', 'SHARD', 'FORMATS', 'write_folders', 'write_hdf5', 'row_schema', 'row_batches',
            'write_parquet', 'write_huggingface', 'Format']
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-003
-import csv
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-003
 import io
 import json
 import os
@@ -22,13 +21,20 @@ import pyarrow.parquet as pq
 
 from ..base.checks import choice
 from ..base.errors import UserError, needs
-from ..base.files import write_table
+from natural_backdoors.base.files import (
+    digest,
+    file_digest,
+    read_json,
+    write_csv,
+    write_json,
+    write_table,
+)
 from ..data.huggingface import _hugging_face
 from .card import class_names
 from .poison import SPLIT_COLUMNS, PoisonSplit
 from .stream import Job, file_names
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-008
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-008
 MANIFEST_COLUMNS = ["image", "file", "sha256", *SPLIT_COLUMNS[2:]]  # labels, role, part, trigger
 
 
@@ -39,7 +45,7 @@ def _link_or_write(path: Path, source: str, data: bytes):
     except OSError:
         path.write_bytes(data)
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-009
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-009
 def write_folders(
     job: Job,
     link: bool = False,  # hard links instead of copies
@@ -63,16 +69,15 @@ def write_folders(
             path.write_bytes(picture.data)
     manifest = table.assign(file=files, sha256=hashes)[MANIFEST_COLUMNS]
     write_table(job.folder / "manifest.parquet", manifest)
-    as_text = dict(index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    manifest.to_csv(job.folder / "manifest.csv", **as_text)
+    write_csv(job.folder / "manifest.csv", manifest)
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-014
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-014
 def _h5py():
     with needs("HDF5", "the package h5py", "'natural_backdoors[export]'"):
         import h5py
     return h5py
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-015
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-015
 class _Sink(io.FileIO):
     "A file that keeps its first error for `check`: the HDF5 library does not survive a full disk"
 
@@ -97,7 +102,7 @@ class _Sink(io.FileIO):
         if self.error is not None:
             raise self.error
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-016
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-016
 _ARRAYS = {
     "train": ("clean", "train"),
     "test": ("clean", "test"),
@@ -117,7 +122,7 @@ def _in_pieces(pictures, n: int):  # yields arrays of at most n images
     if piece:
         yield np.stack(piece)
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-017
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-017
 def _write_pixels(job: Job, x, rows: np.ndarray, n: int, sink: _Sink):
     "Write the images of `rows` into the array `x`, `n` at a time"
     at = 0
@@ -126,7 +131,7 @@ def _write_pixels(job: Job, x, rows: np.ndarray, n: int, sink: _Sink):
         at += len(piece)
         sink.check()
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-018
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-018
 def _write_arrays(job: Job, file, key: str, compression, sink: _Sink):
     "Pixels, labels, image ids and triggers of one role and part"
     (role, part), size, table = _ARRAYS[key], job.size, job.split.table
@@ -145,7 +150,7 @@ def _write_arrays(job: Job, file, key: str, compression, sink: _Sink):
         file.create_dataset(f"{column}_{key}", data=texts, dtype=_h5py().string_dtype())
     _write_pixels(job, x, rows, 16 * one_mb, sink)
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-019
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-019
 def write_hdf5(
     job: Job,
     compression: str | None = None,  # "gzip" (small, slow), "lzf" (a little smaller) or None
@@ -166,7 +171,7 @@ def write_hdf5(
         file.close()  # which writes what is left
         sink.check()
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-024
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-024
 PIECE = 32 << 20  # bytes of images that are in memory at once
 SHARD = 500 << 20  # bytes of images in a file
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -186,7 +191,7 @@ def row_schema(split: PoisonSplit) -> pa.Schema:
     columns = [(name, _KINDS.get(name, pa.string())) for name in features]
     return pa.schema(columns, metadata=about)
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-026
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-026
 def row_batches(job: Job, rows):  # yields `pa.RecordBatch`es
     "The images of `rows` with their labels, `PIECE` bytes of images at once"
     table, schema = job.split.table, row_schema(job.split)
@@ -215,7 +220,7 @@ def row_batches(job: Job, rows):  # yields `pa.RecordBatch`es
     if found:
         yield pa.RecordBatch.from_pylist(found, schema=schema)
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-027
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-027
 def _shards(job: Job) -> dict:  # file name -> rows
     "Which rows go into which file, in the layout of the Hugging Face hub"
     files, sizes = {}, job.bytes()
@@ -227,7 +232,7 @@ def _shards(job: Job) -> dict:  # file name -> rows
             files[f"data/{part}-{i:05d}-of-{len(numbers):05d}.parquet"] = rows[shard == n]
     return files
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-028
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-028
 def write_parquet(job: Job):
     "Parquet files in the layout of the Hugging Face hub, or one file"
     job.check_room(job.bytes().sum())
@@ -240,7 +245,7 @@ def write_parquet(job: Job):
             for batch in row_batches(job, rows):
                 writer.write_batch(batch, row_group_size=len(batch))
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-032
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-032
 def _write_rows(job: Job, scratch: Path, hf) -> dict:  # part -> Dataset
     "The rows of each part in a file of their own, as Hugging Face reads them"
     found = {}
@@ -253,7 +258,7 @@ def _write_rows(job: Job, scratch: Path, hf) -> dict:  # part -> Dataset
             found[part] = hf.Dataset.from_file(str(path), split=part)
     return found
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-033
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-033
 def write_huggingface(job: Job):
     "A `DatasetDict` as `save_to_disk` writes it"
     hf = _hugging_face()
@@ -267,10 +272,20 @@ def write_huggingface(job: Job):
     finally:
         if bars:
             hf.enable_progress_bars()
+    for part in found:
+        _settle_fingerprint(job.folder / part)
     del found  # which holds the files open
     shutil.rmtree(scratch)
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-037
+
+def _settle_fingerprint(folder: Path) -> None:
+    "Make the fingerprint of a saved part one of its content; that of `datasets` is of the moment"
+    files = sorted(folder.glob("data-*.arrow"))
+    state = read_json(folder / "state.json")
+    state["_fingerprint"] = digest([file_digest(file) for file in files])[:16]
+    write_json(folder / "state.json", state)
+
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-037
 @dataclass
 class Format:
     "One way of writing a split"
@@ -297,7 +312,7 @@ with h5py.File("dataset.h5") as f:
     y_poison = f["y_poison_train"][:]                    # ... labeled as the target
     names = json.loads(f.attrs["class_names"])"""
 
-# %% ../../nbs/api/split/09_formats.ipynb #08-formats-038
+# %% ../../nbs/api/split/09_formats.ipynb #09-formats-038
 _PARQUET = f"""from datasets import load_dataset
 data = load_dataset("this folder")  # one file: load_dataset("parquet", data_files="this file")
 {_LABELS}"""

@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
 from ..base.files import write_json
+from ..base.schemas import SelectionFile, checked
 from ..base.settings import as_flags, settings_from, settings_of, takes
 from ..data.classes import JOIN, class_record, resolve
 from ..sets.search import SearchSettings, class_counts
@@ -222,13 +223,7 @@ def load_selection(
     data = read_marked(path, SELECTION)
     known = [f.name for f in fields(Selection)]
     _check_entries(path, data, known)
-    for what in ("trigger", "target", "classes"):
-        for record in data[what] if what == "classes" else [data[what]]:
-            if not isinstance(record, dict) or not {"id", "label", "name"} <= set(record):
-                raise UserError(
-                    f"{path}: {what!r} holds {record!r:.60}, where a class with id, label and name "
-                    "is needed"
-                )
+    checked(data, SelectionFile, path)
     return Selection(
         **{name: data[name] for name in ("dataset", "trigger", "classes", "target", "source")},
         settings=settings_from(SplitSettings, data["settings"], f"{path}, settings"),
@@ -246,8 +241,6 @@ def _check_entries(path, data: dict, known: list) -> None:
         if name not in (*known, "format", "version"):
             near = did_you_mean(name, known)
             raise UserError(f"{path}: unknown entry {name!r}{near} (known: {', '.join(known)})")
-    if not isinstance(data["classes"], list) or not data["classes"]:
-        raise UserError(f"{path}: 'classes' is not a list of classes")
 
 
 Selection.load = staticmethod(load_selection)

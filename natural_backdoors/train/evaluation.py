@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'EVALUATION_FORMAT', 'wilson', 'clean_rates', 'attack_rates', 'summarize', 'predict_rows', 'evaluate_run',
-           'rate_text', 'comparison_table']
+           'read_evaluation', 'rate_text', 'comparison_table']
 
 # %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-003
 import math
@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.files import ensure_folder, write_json, write_table
+from ..base.schemas import EvaluationFile, read_checked
 from ..data.images import load_images
 from ..split.card import AttackNames, attack_names
 from ..split.poison import PoisonSplit, of_trigger
@@ -194,6 +195,40 @@ def evaluate_run(
     return result
 
 # %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-032
+def _check_rate(rate: dict, where: str) -> None:
+    "Refuse a rate that `wilson` does not give"
+    value, n, hits = rate["value"], rate["n"], rate["hits"]
+    share = hits / n if n else None
+    known = value is not None and share is not None
+    if hits > n or (value is None) != (share is None) or known and abs(value - share) > 1e-6:
+        raise UserError(f"{where}: the value is {value}, with {hits} of {n}; evaluate again")
+    if not rate["low"] <= (rate["low"] if value is None else value) <= rate["high"]:
+        interval = f"from {rate['low']} to {rate['high']}"
+        raise UserError(f"{where}: the value {value} is not {interval}; evaluate again")
+
+
+def _check_model_rates(model: dict, where: str) -> None:
+    _check_rate(model["clean_accuracy"], f"{where}.clean_accuracy")
+    for i, rate in enumerate(model["per_class"]):
+        _check_rate(rate, f"{where}.per_class[{i}]")
+    for i, attack in enumerate(model["attacks"]):
+        for key in ("attack_success", "target_without_trigger"):
+            _check_rate(attack[key], f"{where}.attacks[{i}].{key}")
+        for k, rate in enumerate(attack["attack_success_per_class"]):
+            _check_rate(rate, f"{where}.attacks[{i}].attack_success_per_class[{k}]")
+
+
+def read_evaluation(
+    path,  # evaluation.json
+) -> dict:
+    "What was measured in a run"
+    found = read_checked(path, EvaluationFile, "evaluate the run again")
+    for name in MODELS:
+        if found[name] is not None:
+            _check_model_rates(found[name], f"{path}, {name}")
+    return found
+
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-034
 def rate_text(
     rate: dict,  # from wilson
 ) -> str:
@@ -210,7 +245,7 @@ def _names_of(measured: dict) -> list:  # of `AttackNames`
         return [AttackNames("trigger", "target")]
     return attack_names(measured["attacks"], measured["per_class"])
 
-# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-033
+# %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-035
 def _rates_by_name(measured: dict) -> dict:  # row -> rate
     "The rates of a model, each with its name"
     named = list(zip(_names_of(measured), measured["attacks"]))

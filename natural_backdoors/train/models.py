@@ -24,13 +24,8 @@ import numpy as np
 
 from ..base.checks import did_you_mean, is_whole, lookup, whole_number
 from ..base.errors import UserError, loading_torch, needs
-from natural_backdoors.base.files import (
-    atomic_path,
-    ensure_folder,
-    file_digest,
-    read_json,
-    write_json,
-)
+from ..base.files import atomic_path, ensure_folder, file_digest, write_json
+from ..base.schemas import ModelFile, read_checked
 
 with loading_torch():
     import torch
@@ -444,9 +439,7 @@ def save_model(
 # %% ../../nbs/api/train/03_models.ipynb #03-models-055
 def _checked_info(path: Path) -> dict:
     "The content of a model.json that this version understands"
-    info = read_json(path)
-    if not isinstance(info, dict):
-        raise UserError(f"{path} does not describe a model")
+    info = read_checked(path, ModelFile, "train again")
     if info.get("format", 0) > _FORMAT:
         raise UserError(
             f"{path} was written by a newer version of natural_backdoors (format {info['format']}, "

@@ -15,6 +15,7 @@ import pandas as pd
 from ..base.errors import UserError
 from ..base.files import atomic_path, ensure_folder
 from ..base.locks import hold
+from ..base.schemas import read_log
 from ..base.settings import takes
 from ..split.poison import PoisonSplit
 from .batches import SplitArrays
@@ -79,7 +80,7 @@ def _earlier(place: Path, settings: dict) -> tuple:  # "checkpoint", "model" or 
     if not ((place / "model.json").is_file() and (place / "log.csv").is_file()):
         return "", 0
     check_settings(place, run_settings(load_model(place)[1]), settings)
-    return "model", len(pd.read_csv(place / "log.csv"))
+    return "model", len(read_log(place / "log.csv"))
 
 
 def write_run(
@@ -141,7 +142,7 @@ def train_split(
                 images = learn.epoch_log.arrays
                 done.skipped = images.skipped
             if kind == "model":
-                done.logs[name] = pd.read_csv(place / "log.csv")
+                done.logs[name] = read_log(place / "log.csv")
                 done.models[name] = load_model(place, device or "cpu")
                 if progress:
                     print(f"the {name} model is there already, after {epochs} epochs", flush=True)
