@@ -117,7 +117,8 @@ def _check_rows(header: dict, rows: pd.DataFrame | None, path: Path) -> None:
         other = [] if rows is None else rows[column][~rows[column].isin(labels)].tolist()
         if other:
             raise UserError(
-                f"{path}, {column}: the split has no class {other[0]!r:.100}; evaluate the run again"
+                f"{path}, {column}: the split has no class {other[0]!r:.100}; "
+                "evaluate the run again"
             )
 
 
