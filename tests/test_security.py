@@ -14,6 +14,8 @@ import sys
 import time
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -47,6 +49,10 @@ class D(Dataset):
 """
 
 
+ROWS = scene_labels(1000, seed=0)
+LABELS = ROWS.assign(label=ROWS["name"])[["image", "label"]].to_csv(index=False)
+
+
 @pytest.fixture
 def mark(tmp_path):
     "The file that planted code writes"
@@ -59,8 +65,7 @@ def download(tmp_path, mark, monkeypatch):
     monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "download"
     folder.mkdir()
-    rows = scene_labels(2000, seed=0)
-    rows.assign(label=rows["name"])[["image", "label"]].to_csv(folder / "labels.csv", index=False)
+    (folder / "labels.csv").write_text(LABELS)
     (folder / "helper.py").write_text(HELPER.format(mark=str(mark)))
     monkeypatch.chdir(folder)
     return folder
@@ -78,7 +83,7 @@ def plant_selection(folder, data, file="selection.json"):
     "A selection that says how its dataset is opened"
     dataset = TableDataset(folder / "labels.csv")
     dataset.name = "evil"
-    found = find_triggers(dataset, min_overlaps=4, min_clean=20)
+    found = find_triggers(dataset, min_overlaps=4, min_clean=5, min_poison=3)
     source = {"data": data, "dataset_root": str(folder / "labels.csv"), "options": {}}
     chosen = select(found, "Umbrella", n_clean=10, source=source | {"name": None})
     chosen.save(folder / file)
@@ -124,6 +129,35 @@ def test_what_a_person_names_is_run(download, mark, monkeypatch):
     )
     assert main(["pick", "--no_browser", "--data", "helper.py:D", "--name", "evil"]) == 0
     assert mark.exists() and asked[0]["source"]["data"] == "helper.py:D"
+
+
+@pytest.mark.parametrize(
+    "odd, word",
+    [
+        ({"name": "../../elsewhere"}, "--name"),
+        ({"name": "/elsewhere"}, "--name"),
+        ({"name": ".."}, "--name"),
+        ({"name": ["x"]}, "--name"),
+        ({"options": {"data": "helper.py:D"}}, "option 'data'"),
+        ({"options": {"dataset_root": "/"}}, "option 'dataset_root'"),
+        ({"options": ["helper.py:D"]}, "no settings"),
+        (["helper.py:D"], "no settings"),
+        ({"data": ["helper.py:D"]}, "--data"),
+        ({"data": {"helper.py:D": 1}}, "--data"),
+    ],
+)
+def test_what_a_selection_says_of_its_dataset_is_checked(download, mark, capsys, odd, word):
+    "Neither a folder outside the results, nor anything in place of settings"
+    plant_selection(download, "table")
+    content = json.loads(Path("selection.json").read_text())
+    content["source"] = content["source"] | odd if isinstance(odd, dict) else odd
+    Path("selection.json").write_text(json.dumps(content))
+    before = sorted(p.name for p in download.parent.rglob("*"))
+    for argv in (["train", "--selection", "selection.json"], ["pick", "--no_browser"]):
+        assert main(argv) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and word in told, told
+    assert not mark.exists() and sorted(p.name for p in download.parent.rglob("*")) == before
 
 
 def test_a_selection_in_python_runs_nothing(download, mark):
@@ -225,18 +259,32 @@ def test_a_command_gives_its_safe_path_on(download, mark, monkeypatch):
 # --- YAML
 
 
-@pytest.mark.parametrize(
-    "open_, close", [("[", ""), ("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", "")]
-)
-def test_deep_yaml_is_refused(tmp_path, open_, close):
+READ = """
+import sys
+from natural_backdoors.base.errors import UserError
+from natural_backdoors.data.yolo import _read_yaml
+for path in sys.argv[1:]:
+    try:
+        _read_yaml(path)
+    except UserError as e:
+        print(e, flush=True)
+"""
+
+
+def test_deep_yaml_is_refused(tmp_path):
     "In another process, so that a crash is seen"
-    n = 100_000 // len(open_)
-    (tmp_path / "data.yaml").write_text("names: \n  " + open_ * n + "x" + close * n)
-    code = "import sys; from natural_backdoors.data.yolo import _read_yaml; _read_yaml(sys.argv[1])"
-    command = [sys.executable, "-c", code, str(tmp_path / "data.yaml")]
+    paths = []
+    for i, part in enumerate([("[", ""), ("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", "")]):
+        n = 100_000 // len(part[0])
+        paths.append(tmp_path / f"{i}.yaml")
+        paths[-1].write_text("names: \n  " + part[0] * n + "x" + part[1] * n)
+    command = [sys.executable, "-c", READ, *map(str, paths)]
     run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 1 and "UserError" in run.stderr.splitlines()[-1]
-    assert "data.yaml, line " in run.stderr
+    assert run.returncode == 0, run.stderr
+    told = run.stdout.splitlines()
+    assert len(told) == len(paths)
+    for path, line in zip(paths, told):
+        assert line.startswith(f"{path}, line 2: "), line
 
 
 def test_large_and_multiplied_yaml_is_refused(tmp_path):
@@ -406,8 +454,7 @@ def start_picker(folder, env):
 def picker(tmp_path_factory):
     "A picker that was started inside a download: the folder, the process, its port and token"
     folder = tmp_path_factory.mktemp("planted")
-    rows = scene_labels(2000, seed=0)
-    rows.assign(label=rows["name"])[["image", "label"]].to_csv(folder / "labels.csv", index=False)
+    (folder / "labels.csv").write_text(LABELS)
     env = plant_settings(folder, folder / "mark")
     plant_modules(folder, folder / "mark", [*BASIC, "ipykernel_launcher", "tornado"])
     env["NATURAL_BACKDOORS_CACHE"] = str(folder / "cache")
@@ -439,6 +486,9 @@ def test_a_picker_reads_no_settings_but_ours(picker):
     assert not mark.exists(), mark.read_text()
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     assert len(family) > 1
+    for kernel in family[1:]:
+        if "ipykernel_launcher" in kernel.cmdline():
+            assert kernel.environ()["PYTHONSAFEPATH"] == "1" and kernel.cwd() != str(folder)
     listening = {
         c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN"
     }
@@ -500,6 +550,43 @@ def test_nobody_listens_in(picker):
         right = {"Authorization": f"token {token}", "Origin": f"http://127.0.0.1:{port}"}
         asked = HTTPRequest(f"ws://127.0.0.1:{port}{path}", headers=right)
         IOLoop().run_sync(lambda asked=asked: websocket_connect(asked), timeout=60).close()
+
+
+@needs_voila
+@pytest.mark.parametrize(
+    "what, changes",
+    [
+        ("address", {"ip": "0.0.0.0"}),
+        ("token", {"identity_provider": SimpleNamespace(token="")}),
+        ("token", {"identity_provider": SimpleNamespace(token="another" * 9)}),
+        ("origin", {"allow_origin": "*"}),
+        ("origin", {"allow_origin_pat": ".*"}),
+        ("host", {"allow_remote_access": True}),
+        ("host", {"disable_check_xsrf": True}),
+    ],
+)
+def test_a_server_that_is_set_otherwise_is_not_started(what, changes):
+    from natural_backdoors.pick.server import _check, _Door, listen_on
+
+    door = _Door("secret" * 9, "cookie")
+    usual = {"ip": "127.0.0.1", "identity_provider": SimpleNamespace(token=door.token)}
+    with listen_on(0) as taken:
+        _check(SimpleNamespace(**usual, app=SimpleNamespace(settings={})), taken, door)
+        odd = SimpleNamespace(**usual | changes, app=SimpleNamespace(settings=changes))
+        with pytest.raises(RuntimeError, match=f"its {what} is not"):
+            _check(odd, taken, door)
+
+
+def test_a_bug_is_told_without_what_a_terminal_obeys(tmp_path):
+    "A mistake of ours, whose traceback Python itself prints"
+    code = (
+        "import sys, natural_backdoors.cli.commands as c\n"
+        "def broken(argv): raise ValueError('cat' + chr(27) + '[2J')\n"
+        "c.run = broken\nsys.exit(c.main(['x']))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1 and "ValueError: cat\\x1b[2J" in run.stderr
+    assert not obeyed(run.stderr)
 
 
 @needs_voila

@@ -12,6 +12,7 @@ import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from traceback import print_exception
 
 from ..base.checks import whole_number
 from ..base.errors import UserError
@@ -284,6 +285,7 @@ def main(argv: list | None = None) -> int:  # the exit code
     # programs that libraries start, such as workers, import nothing from the working folder either
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     # names and messages of others may hold characters that a terminal obeys
+    sys.excepthook = lambda *error: print_exception(*error, file=Printable(sys.stderr))
     with redirect_stdout(Printable(sys.stdout)), redirect_stderr(Printable(sys.stderr)):
         return _answer(sys.argv[1:] if argv is None else argv)
 

@@ -48,7 +48,7 @@ def source_said(
     chosen: Selection | None = None,  # a selection that says it where the flags do not
 ) -> Source:
     "The dataset that flags, or a selection, name"
-    known = {k: v for k, v in ((chosen and chosen.source) or {}).items() if v is not None}
+    known = _known(chosen, named=hasattr(args, "name"))
     if not hasattr(args, "data"):
         _refuse_code(known)
     source = Source(**{k: v for k, v in known.items() if k in Source.__dataclass_fields__})
@@ -58,6 +58,24 @@ def source_said(
     if hasattr(args, "option"):
         source.options = source.options | options_of(args.option)
     return source
+
+
+def _known(
+    chosen: Selection | None,
+    named: bool,  # whether a flag gives the dataset another name
+) -> dict:
+    "What a selection says of its dataset, where it can be true"
+    said = (chosen and chosen.source) or {}
+    if not isinstance(said, dict) or not isinstance(said.get("options") or {}, dict):
+        raise UserError(f"the selection says {said!r:.60} of its dataset, which are no settings")
+    for option in said.get("options") or {}:
+        if option in ("data", "dataset_root"):
+            raise UserError(f"the selection has an option {option!r}, which is none of a dataset")
+    name = said.get("name") or ""
+    # results go to a folder of that name
+    if not named and (name != str(name) or {"/", "\\", "\0"} & set(name) or name in (".", "..")):
+        raise UserError(f"the selection calls its dataset {name!r:.60}; give it a name with --name")
+    return {k: v for k, v in said.items() if v is not None}
 
 
 def _refuse_code(known: dict) -> None:
