@@ -1,6 +1,7 @@
 "Files that are no files, files that fill the memory, folders that cannot be read: one line each"
 
 import gzip
+import json
 import os
 import resource
 import signal
@@ -13,6 +14,7 @@ from natural_backdoors import TableDataset, UserError
 from natural_backdoors.base import files
 from natural_backdoors.base.checks import plain_file
 from natural_backdoors.base.files import read_json, read_text
+from natural_backdoors.base.finding import files_below
 from natural_backdoors.base.json_stream import stream_json
 from natural_backdoors.data import images, label_table
 from natural_backdoors.data.coco import Coco
@@ -227,3 +229,114 @@ def write_yolo(root, n, kinds=("images", "labels")):
         inner = f"b/{i}" if i % 2 else f"{i}"
         Image.new("RGB", (8, 8)).save(root / "images" / f"{inner}.jpg")
         (root / "labels" / f"{inner}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+
+
+def unreadable(monkeypatch, *names):
+    "Folders called `names` may not be read; also for root, to whom permissions mean nothing"
+    real = os.scandir
+
+    def scan(path="."):
+        if os.path.basename(os.fspath(path)) in names:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+
+
+def quiet(read):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read()
+
+
+# folders are looked at in the order of their names: the real one comes first, or the link
+@pytest.mark.parametrize("name", ["a_texts", "z_texts"])
+@pytest.mark.parametrize("kind", ["labels", "images"])
+def test_folders_that_are_links_count(tmp_path, name, kind):
+    root = tmp_path / "root"
+    root.mkdir()
+    write_yolo(root, 6)
+    plain = quiet(lambda: Yolo(root).label_matrix())
+    (root / kind).rename(root / name)
+    (root / kind).symlink_to(root / name)
+    (root / name / "up").symlink_to(root)
+    linked = quiet(lambda: Yolo(root).label_matrix())
+    assert linked.matrix.sum() == plain.matrix.sum() == 6
+    assert list(linked.images) == list(plain.images)
+
+
+@pytest.mark.parametrize("name", ["a_texts", "z_texts"])
+def test_two_splits_may_share_a_folder_of_labels(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / "data.yaml").write_text("names: [cat]\ntrain: train/images\nval: val/images\n")
+    for split in ("train", "val"):
+        (tmp_path / split / "images").mkdir(parents=True)
+        (tmp_path / split / "labels").symlink_to(tmp_path / name)
+        for i in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / split / "images" / f"{split}{i}.jpg")
+            (tmp_path / name / f"{split}{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the label files of the other split
+        data = Yolo(tmp_path)
+        assert data.label_matrix("train").matrix.sum() == data.label_matrix("val").matrix.sum() == 3
+
+
+def test_links_in_all_directions_come_to_an_end(tmp_path):
+    for i in range(8):
+        (tmp_path / f"d{i}").mkdir()
+        (tmp_path / f"d{i}" / "x.txt").write_text("")
+        for j in range(8):
+            (tmp_path / f"d{i}" / f"to{j}").symlink_to(tmp_path / f"d{j}")
+    assert len(files_below(tmp_path, (".txt",))) == 8, "each folder once"
+    found = files_below(tmp_path, (".txt",), each_name=True)
+    assert {f"d{i}/x.txt" for i in range(8)} <= set(found) and len(found) <= 8 * 64
+
+
+@pytest.mark.parametrize("name", ["labels", "b"])
+def test_label_folders_that_cannot_be_read(tmp_path, monkeypatch, name):
+    write_yolo(tmp_path, 6)
+    unreadable(monkeypatch, name)
+    with pytest.warns(UserWarning, match=f"the folder .*{name} cannot be read .Permission denied"):
+        try:
+            assert Yolo(tmp_path).label_matrix().matrix.sum() == 3
+        except UserError:
+            assert name == "labels", "nothing is left"
+
+
+def test_annotation_folders_that_cannot_be_read(tmp_path, monkeypatch):
+    write_voc(tmp_path, 2)
+    (tmp_path / "Annotations" / "more").mkdir()
+    unreadable(monkeypatch, "more")
+    with pytest.warns(UserWarning, match="the folder .*more cannot be read .Permission denied"):
+        assert PascalVOC(tmp_path).label_matrix().matrix.sum() == 2
+    for read in (PascalVOC, Yolo, Coco, FiftyOne):
+        unreadable(monkeypatch, tmp_path.name)
+        assert str(tmp_path) in said(lambda: read(tmp_path).label_matrix())
+
+
+def test_a_link_to_a_folder_that_has_gone(tmp_path):
+    write_yolo(tmp_path, 4)
+    (tmp_path / "labels" / "more").symlink_to(tmp_path / "gone")
+    with pytest.warns(UserWarning, match="labels/more leads nowhere"):
+        assert Yolo(tmp_path).label_matrix().matrix.sum() == 4
+
+
+def test_folders_of_coco_that_cannot_be_read(tmp_path, monkeypatch):
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}],
+    }
+    for split in ("train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(content))
+    assert len(Coco(tmp_path).label_matrix("val").images) == 1
+    unreadable(monkeypatch, "valid")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            Coco(tmp_path).label_matrix()
+        except UserError as e:
+            assert "valid" in str(e)
+        else:
+            assert any("valid" in str(w.message) for w in caught)

@@ -9,7 +9,7 @@ __all__ = ['LISTS', 'FiftyOne']
 import json
 import warnings
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from ..base.checks import did_you_mean, is_number, is_whole
 from ..base.errors import UserError
 from ..base.files import COMPRESSED, IMAGE_ROOT, inside, inside_by_tail, read_text
+from ..base.finding import files_below
 from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset, as_boxes, image_set
 from .label_table import given_names, listed, shown
@@ -425,8 +426,7 @@ def _files_of(self: FiftyOne, image: str) -> list:
         if listing is not None:
             self._found = {tidy_path(k): [v] for k, v in _read_unique_json(listing).items()}
         else:
-            files = [p for p in data.rglob("*") if p.is_file() and not is_hidden(p.name)]
-            for p in sorted(p.relative_to(data) for p in files):
+            for p in map(PurePosixPath, files_below(data, ("",))):
                 # the key is the name without suffix, or in some versions with it
                 for key in (p.as_posix(), p.with_suffix("").as_posix()):
                     self._found.setdefault(key, []).append(f"data/{p}")

@@ -6,7 +6,6 @@
 __all__ = ['ANY_SPLIT', 'ANNOTATIONS', 'stem_of', 'is_json', 'Part', 'image_folders', 'part_of', 'find_parts']
 
 # %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-003
-import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import COMPRESSED
+from ..base.finding import listing
 from ..base.text import SPLIT_WORDS, is_hidden, is_split_word, split_name
 
 # %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-006
@@ -52,20 +52,22 @@ def _json_files(folder: Path) -> dict:  # stem -> file
     "The JSON files in `folder`; of a file and compressed copies of it, the file"
     found = {}
     if folder.is_dir():
-        files = [file for file in folder.iterdir() if is_json(file) and file.is_file()]
+        files = [Path(entry) for entry in listing(folder) if entry.is_file()]
+        files = [file for file in files if is_json(file)]
         for file in sorted(files, key=lambda file: (len(file.suffixes), file.name)):
             found.setdefault(stem_of(file), file)
     return dict(sorted(found.items()))
 
 
 def _subfolders(folder: Path) -> list:
-    "The folders in `folder`, as far as they may be read"
+    "The folders in `folder`"
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
-    except OSError:
+        found = listing(folder)
+    except UserError as e:
+        if folder.is_dir():
+            warnings.warn(f"{e}; it is left out", stacklevel=2)
         return []
-    return [folder / name for name in names]
+    return [folder / e.name for e in found if e.is_dir() and not is_hidden(e.name)]
 
 
 ANNOTATIONS = ("annotations", "annotation")

@@ -30,6 +30,7 @@ from natural_backdoors.base.finding import (
     child,
     files_below,
     find_lines,
+    listing,
     part_split,
     say_missing,
     split_said,
@@ -145,9 +146,9 @@ def _is_voc(folder: Path) -> bool:
 def _deeper(folder: Path, levels: int = 3) -> list:
     "The VOC folders below `folder`, none inside another"
     found = []
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        if levels and not is_hidden(name) and path.is_dir():
+    for entry in listing(folder):
+        path = folder / entry.name
+        if levels and not is_hidden(entry.name) and entry.is_dir():
             found += [path] if _is_voc(path) else _deeper(path, levels - 1)
     return found
 
@@ -180,9 +181,9 @@ def _list_files(root: Path) -> list:
         lists = sorted(path for path in root.glob("*.txt") if _list_split(path.stem))
         return [path for path in lists if not is_hidden(path.name)]
     # the lists of other tasks, such as Layout and Segmentation, name a part of the images
-    others = [path for path in sorted(sets.iterdir()) if path.is_dir()]
+    others = [path for path in map(Path, listing(sets)) if path.is_dir()]
     for where in (child(sets, "main"), sets, others[0] if len(others) == 1 else None):
-        files = sorted(where.iterdir()) if where else []
+        files = list(map(Path, listing(where))) if where else []
         files = [f for f in files if f.suffix.lower() == ".txt" and not is_hidden(f.name)]
         if files:
             return files

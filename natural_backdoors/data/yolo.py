@@ -28,6 +28,7 @@ from natural_backdoors.base.finding import (
     child,
     files_below,
     find_lines,
+    listing,
     say_missing,
     split_said,
     tails,
@@ -310,12 +311,17 @@ class _Tree:
     "The images and the text files of a dataset, as paths below its folder"
 
     root: Path
-    images: list
+    images: list  # each once
     labels: dict  # path without suffix -> path, of the text files
+    every: list  # the images again, by each name to which links lead
 
     @cached_property
     def finder(self) -> Finder:
         return Finder(self.images)
+
+    @cached_property
+    def names(self) -> set:  # of images
+        return set(self.every)
 
     @cached_property
     def label_folders(self) -> set:
@@ -334,8 +340,11 @@ def _tree(
     "What there is below `root`"
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
-    labels = {name[:-4]: name for name in files_below(root, (".txt",)) if name not in lists}
-    return _Tree(root, files_below(root, IMAGE_SUFFIXES), labels)
+    # a folder of labels may be a link to one that is there under another name, too
+    texts = files_below(root, (".txt",), each_name=True)
+    labels = {name[:-4]: name for name in texts if name not in lists}
+    every = files_below(root, IMAGE_SUFFIXES, each_name=True)
+    return _Tree(root, files_below(root, IMAGE_SUFFIXES), labels, every=every)
 
 # %% ../../nbs/api/data/21_yolo.ipynb #21-yolo-029
 def _is_below(path: str, folder: str) -> bool:
@@ -347,8 +356,10 @@ def _folder_images(
     images: str,  # a folder of images, "" for all
 ) -> list:  # of (image, label file or None)
     "The images of a folder"
-    found = [name for name in tree.images if _is_below(name, images)]
-    used = {tree.label_of(image) for image in tree.images}
+    found = [name for name in tree.images if not images]
+    if images:
+        found = [f"{images}/{name}" for name in files_below(tree.root / images, IMAGE_SUFFIXES)]
+    used = {tree.label_of(image) for image in tree.every}
     places = {place.rpartition("/")[0] for place in _label_places(f"{images}/x".lstrip("/"))}
     lonely = [
         path
@@ -388,7 +399,7 @@ def _listed_images(
 
     def find(name, where):
         there = _places(name, bases)
-        found = (p for p in there if p in tree.finder.names or tree.label_of(p))
+        found = (p for p in there if p in tree.names or tree.label_of(p))
         # without images, one without a label file is known by its folder alone
         return (
             next(found, None)
@@ -529,7 +540,7 @@ def _layout_parts(
 def _split_folders(where: Path, name: str) -> list:  # of (split, folder)
     "The folders in `where` whose names are those of splits"
     found = []
-    for path in sorted(path for path in where.iterdir() if path.is_dir()):
+    for path in (where / entry.name for entry in listing(where) if entry.is_dir()):
         cvat = re.fullmatch("obj_(.+)_data", path.name)
         if split := split_said(cvat[1] if cvat else path.name):
             inner = child(path, "images")
@@ -614,7 +625,7 @@ class Yolo(Dataset):
 # %% ../../nbs/api/data/21_yolo.ipynb #21-yolo-039
 def _description(folder: Path, has_names: bool) -> Path | None:
     "The file in `folder` that says where images are"
-    files = [f for f in sorted(folder.iterdir()) if f.is_file() and not is_hidden(f.name)]
+    files = [folder / e.name for e in listing(folder) if e.is_file() and not is_hidden(e.name)]
     for name in ("data.yaml", "data.yml", "dataset.yaml"):
         if found := next((f for f in files if f.name.lower() == name), None):
             return found
@@ -693,7 +704,14 @@ def _all_images(tree: _Tree, parts: list, told: bool) -> list:  # of (split, ima
 def _say_left_out(tree: _Tree, rows: list, told: bool):
     "Warn of images of no part, and of splits where most images have no label file"
     known = {image for _, image, _ in rows}
+    # an image may be known under another name
+    real = (
+        {os.path.realpath(tree.root / image) for image in known}
+        if tree.every != tree.images
+        else ()
+    )
     rest = [image for image in tree.images if image not in known]
+    rest = [image for image in rest if not real or os.path.realpath(tree.root / image) not in real]
     if rest and not told:
         warnings.warn(
             f"{tree.root}: {len(rest):,} images are in none of the lists or folders of a split and "
