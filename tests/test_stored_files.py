@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import path_name, read_json, write_csv, write_json
@@ -217,7 +218,7 @@ def replaced(name, *at):
         replaced("selection.json", "dataset", 3),
         replaced("selection.json", "marks", []),
         replaced("selection.json", "source", "options", "x"),
-        replaced("run.json", "parameters", "recipe", 3),
+        replaced("run.json", "parameters", 3),
         replaced("poisoned/model.json", "std", [0.2, 0, 0.2]),
         replaced("poisoned/model.json", "mean", [0.2, 0.2]),
         replaced("export/export.json", "images", "8"),
@@ -233,7 +234,7 @@ def test_the_message_names_file_and_field(run, name, at, value):
     with pytest.raises(UserError) as e:
         READERS[name](run)
     said = str(e.value)
-    field = [key for key in at if isinstance(key, str) and key != "recipe"]
+    field = [key for key in at if isinstance(key, str)]
     assert name.rpartition("/")[2] in said and "\n" not in said
     assert any(key in said for key in field[-2:]) or "nodes" in said, said
 
@@ -373,3 +374,39 @@ def test_the_order_of_rows_changes_nothing_in_a_split(seed):
     other = TableDataset(pd.concat([rows, rows[:1].assign(label="cow")]), name="pets")
     changed = poison_split(other, "hat", ["ant", "bee"], "ant", n_clean=8)
     assert changed.header["digest"] != found[0].header["digest"]
+
+
+def with_a_path(run, path, name="split.parquet"):
+    table = pd.read_parquet(run / name)
+    table.loc[0, "path"] = str(path)
+    table.to_parquet(run / name)
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "secret.png", "../secret.png"])
+def test_an_image_elsewhere_needs_a_flag(run, tmp_path, monkeypatch, place):
+    from natural_backdoors.cli.commands import make_parser
+
+    Image.new("RGB", (8, 8)).save(run.parent / "secret.png")
+    with_a_path(run, place if place.startswith(("/", "..")) else run.parent / place)
+    with pytest.raises(UserError, match="split.parquet, path: .*images_anywhere"):
+        PoisonSplit.load(run)
+    with pytest.raises(UserError, match="split.parquet, path: .*images_anywhere"):
+        read_run(run)
+    assert len(PoisonSplit.load(run, images_anywhere=True).table)
+    for command in (["report", str(run)], ["export", str(run), str(tmp_path / "out")]):
+        args = make_parser().parse_args(command)
+        with pytest.raises(UserError, match="--images_anywhere"):
+            args.run(args)
+        assert make_parser().parse_args([*command, "--images_anywhere"]).images_anywhere
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_made_by_hand_says_where_its_images_are(run, tmp_path):
+    split = PoisonSplit.load(run)
+    again = PoisonSplit.load(PoisonSplit(split.table, split.header).save(tmp_path / "again"))
+    assert again.header == split.header and again.image_roots == [str(run / "images")]
+    table = split.table.copy()
+    table.loc[0, "path"] = "/etc/passwd"
+    PoisonSplit(table, split.header).save(tmp_path / "other")
+    with pytest.raises(UserError, match="images_anywhere"):
+        PoisonSplit.load(tmp_path / "other")

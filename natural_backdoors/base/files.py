@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COMPRESSED', 'DAMAGED', 'IMAGE_ROOT', 'ensure_folder', 'lock_file', 'atomic_path', 'open_bytes', 'read_text',
-           'inside', 'leads_out', 'inside_by_tail', 'safe_name', 'path_name', 'write_json', 'read_json', 'write_table',
-           'read_table', 'write_csv', 'hash_of', 'digest', 'file_digest']
+           'inside', 'leads_out', 'inside_by_tail', 'common_folders', 'check_below', 'safe_name', 'path_name',
+           'write_json', 'read_json', 'write_table', 'read_table', 'write_csv', 'hash_of', 'digest', 'file_digest']
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-003
 import bz2
@@ -231,6 +231,55 @@ def inside_by_tail(
     )
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-025
+def common_folders(
+    paths,  # of files
+) -> list:  # of str; one, if there is a folder that holds all of them and is not a whole disk
+    "The folders that files are in, as few as possible"
+    folders = sorted({os.path.normpath(os.path.dirname(path) or ".") for path in paths if path})
+    groups = {}
+    for folder in folders:
+        whole = os.path.abspath(folder)
+        groups.setdefault(Path(whole).parts[:2], []).append(folder)
+    found = [common for group in groups.values() for common in _common(group)]
+    all_together = _common(found)
+    is_disk = len(all_together) == 1 and _is_disk(all_together[0])
+    return found if is_disk else all_together
+
+
+def _common(folders: list) -> list:
+    "The folder that holds `folders`, or these, where some are on another disk"
+    try:
+        return [os.path.commonpath(folders) or "."] if folders else []
+    except ValueError:
+        return folders
+
+
+def _is_disk(folder: str) -> bool:
+    return os.path.dirname(os.path.abspath(folder)) == os.path.abspath(folder)
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-026
+def check_below(
+    paths,  # of files
+    roots: list,  # folders
+    where: str,  # what says so, for messages
+    remedy: str,  # what the message advises
+) -> None:
+    "A `UserError` that names the first file that is there and in none of the folders"
+    whole = [Path(os.path.abspath(root)) for root in roots if not _is_disk(root)]
+    folder_of = lambda path: os.path.abspath(os.path.dirname(path) or ".")
+    folders = {folder_of(path) for path in paths if path}
+    out = {f for f in folders if not any(Path(f).is_relative_to(root) for root in whole)}
+    for path in paths if out else ():
+        if not path or folder_of(path) not in out:
+            continue
+        # a file that is not there shows nothing; other places are looked at for a relative path
+        if not os.path.isabs(path) or os.path.exists(path):
+            named = ", ".join(map(str, roots)) or "none is named"
+            raise UserError(
+                f"{where}: {path!r:.200} is outside of the folder of the images ({named}); {remedy}"
+            )
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-029
 _PORTS = {f"{port}{i}" for port in ("com", "lpt") for i in range(10)}
 _RESERVED = {"con", "prn", "aux", "nul", *_PORTS}
 
@@ -245,7 +294,7 @@ def safe_name(
     name = re.sub(r"[^A-Za-z0-9-]+", "_", plain)[:longest].strip("_-") or otherwise
     return f"{name}_" if name.lower() in _RESERVED else name
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-027
+# %% ../../nbs/api/base/03_files.ipynb #03-files-031
 def path_name(
     text,  # a name: of a dataset, of an experiment
     longest: int = 100,  # bytes
@@ -266,7 +315,7 @@ def _is_one_part(text: str) -> bool:
     edges = text[0] in ". " or text[-1] in ". "
     return not edges and text.split(".")[0].strip().lower() not in _RESERVED
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-031
+# %% ../../nbs/api/base/03_files.ipynb #03-files-035
 def _plain(value):
     "What `json` does not know: numpy scalars and arrays, paths, sets"
     if isinstance(value, np.generic):
@@ -279,7 +328,7 @@ def _plain(value):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} does not go into JSON")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-032
+# %% ../../nbs/api/base/03_files.ipynb #03-files-036
 def write_json(
     path,  # file to write
     value,  # anything JSON has a word for, numpy values included
@@ -300,7 +349,7 @@ def _check_halves(text: str, path) -> None:
         near = text[max(e.start - 20, 0) : e.end + 20]
         raise UserError(f"{path}: there is half a character in {near!r}; correct that text") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-033
+# %% ../../nbs/api/base/03_files.ipynb #03-files-037
 def read_json(
     path,  # file to read
 ):
@@ -333,7 +382,7 @@ def _finite(text: str) -> float:
 def _not_a_number(text: str):
     raise UserError(f"{text:.20}, which JSON has no number for")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-037
+# %% ../../nbs/api/base/03_files.ipynb #03-files-041
 def write_table(
     path,  # Parquet file to write
     table: pd.DataFrame,
@@ -343,7 +392,7 @@ def write_table(
         table.to_parquet(scratch, index=False, compression="zstd")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-038
+# %% ../../nbs/api/base/03_files.ipynb #03-files-042
 def read_table(
     path,  # Parquet file to read
 ) -> pd.DataFrame:
@@ -358,7 +407,7 @@ def read_table(
     except Exception as e:
         raise UserError(f"{path} is not a readable Parquet file ({e})") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-042
+# %% ../../nbs/api/base/03_files.ipynb #03-files-046
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # the wide ones too
 
 
@@ -380,7 +429,7 @@ def write_csv(
         shown.to_csv(scratch, index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-046
+# %% ../../nbs/api/base/03_files.ipynb #03-files-050
 def hash_of(
     *parts,  # arrays, strings, or values JSON has a word for
     start=None,  # the hash of the parts that come before these
@@ -405,7 +454,7 @@ def digest(
     "SHA-256 of `parts`, the same on every machine"
     return hash_of(*parts).hexdigest()
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-049
+# %% ../../nbs/api/base/03_files.ipynb #03-files-053
 def file_digest(
     path,  # a file
     algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'LongText', 'TriggersFile', 'NeighborhoodFile',
-           'STORED', 'checked', 'ClassRecord', 'Objects', 'Rate', 'ClassRate', 'ClassCounts', 'AttackFile', 'LeftOut',
-           'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable', 'NeighborClass', 'TriggerEntry',
-           'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile', 'ExclusionsFile', 'MeasuredFile',
-           'ModelRates', 'EvaluationFile', 'ModelFile', 'RunFile', 'LogTable', 'RowsTable', 'ExportedFile',
-           'ExportFile', 'ManifestTable', 'read_checked', 'checked_table', 'read_checked_table', 'read_log', 'Stored']
+           'Parameters', 'STORED', 'checked', 'ClassRecord', 'Objects', 'Rate', 'ClassRate', 'ClassCounts',
+           'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable',
+           'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
+           'ExclusionsFile', 'MeasuredFile', 'ModelRates', 'EvaluationFile', 'ModelFile', 'RunFile', 'LogTable',
+           'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'read_checked', 'checked_table',
+           'read_checked_table', 'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
 import csv
@@ -179,6 +180,7 @@ class SplitFile(TypedDict):
     photographs: NotRequired[Photographs | None]
     copies: NotRequired[list[CopyRecord]]
     added_classes: NotRequired[list[ClassRecord]]
+    image_roots: NotRequired[list[Text]]  # folders; only in the file
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-019
 class _PoisonCounts(TypedDict):
@@ -346,7 +348,10 @@ class RunFile(TypedDict):
     "run.json: the command that made a run"
 
     command: NotRequired[LongText | None]
-    parameters: NotRequired[dict[str, dict[str, Any]] | None]
+    parameters: NotRequired[dict[str, Any] | None]
+
+
+Parameters = dict[str, dict[str, Any]]  # of a run that is to be made again: set -> name -> value
 
 
 class LogTable(TypedDict):

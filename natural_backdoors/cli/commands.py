@@ -143,7 +143,7 @@ def report(args):
     folder = Path(args.folder)
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
-    print(f"report: {write_report(folder).resolve()}")
+    print(f"report: {write_report(folder, images_anywhere=args.images_anywhere).resolve()}")
 
 # %% ../../nbs/api/cli/06_commands.ipynb #06-commands-014
 def export_flags(p: Parser):
@@ -173,7 +173,7 @@ def export(args):
     from natural_backdoors import PoisonSplit, export_split
 
     done = export_split(
-        PoisonSplit.load(args.folder),
+        PoisonSplit.load(args.folder, args.images_anywhere),
         args.to,
         args.format,
         size=args.size,
@@ -231,6 +231,7 @@ def _train_flags(p: Parser):
 
 def _report_flags(p: Parser):
     p.add_argument("folder", help="a results folder")
+    p.switch("--images_anywhere", False, "take images outside of the folders that the split names")
 
 
 def _export_flags(p: Parser):

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..base.errors import UserError
 from ..base.files import ensure_folder, path_name, write_json
 from ..base.locks import hold
-from ..base.schemas import RunFile, read_checked
+from ..base.schemas import Parameters, RunFile, checked, read_checked
 from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
@@ -260,7 +260,9 @@ def claim_folder(
     ensure_folder(folder)
     there = _holds(folder)
     if there and (folder / "run.json").exists() and not (fresh and "interrupted" in there):
-        old = _by_name(read_checked(folder / "run.json", RunFile).get("parameters") or {})
+        file = folder / "run.json"
+        said = read_checked(file, RunFile).get("parameters") or {}
+        old = _by_name(checked(said, Parameters, f"{file}, parameters"))
         new = _by_name(record["parameters"])
         other = [f"{k}: {old.get(k)}" for k, v in new.items() if k not in old or old[k] != v]
         if other:

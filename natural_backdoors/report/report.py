@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..base.checks import whole_number
-from ..base.files import atomic_path, read_json
+from ..base.files import atomic_path
+from ..base.schemas import TriggersFile, checked, read_checked
 from .findings import finding
 from .page import render
 from .run import MADE_BY, Run, attacks_of, read_run, warnings_of
@@ -44,16 +45,18 @@ def write_report(
     triggers=None,  # ranked triggers if the folder has none: a list as in triggers.json, or a file
     n_gallery: int = 4,  # images a class in the gallery, of clean ones and with each trigger
     thumb: int = 176,  # longest side of a thumbnail in pixels
+    images_anywhere: bool = False,  # images outside of the folders that the split names, too
 ) -> Path:  # the page
     "Write one self-contained HTML page about the run in `folder`"
     shown = {
         "n": whole_number("n_gallery", n_gallery, 0),
         "thumb": whole_number("thumb", thumb, 16),
     }
-    run = read_run(folder)
+    run = read_run(folder, images_anywhere)
     if triggers is not None:
-        given = triggers if isinstance(triggers, list) else read_json(triggers)
-        run = replace(run, triggers=given)
+        is_list = isinstance(triggers, list)
+        given = checked(triggers, TriggersFile, "triggers") if is_list else None
+        run = replace(run, triggers=given if is_list else read_checked(triggers, TriggersFile))
     templates = {name: part.template for name, part in SECTIONS.items()}
     page = render(templates, _values(run, {"gallery": shown}))
     path = Path(path) if path is not None else Path(folder) / "report.html"

@@ -26,7 +26,7 @@ from natural_backdoors.base.schemas import (
     read_log,
 )
 from ..split.card import attack_names, class_names
-from ..split.poison import checked_rows, of_trigger, read_header
+from ..split.poison import check_images, checked_rows, of_trigger, read_header
 from ..train.evaluation import MODELS, read_evaluation
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-008
@@ -141,10 +141,14 @@ def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
 # %% ../../nbs/api/report/04_run.ipynb #04-run-012
 def read_run(
     folder,  # a run folder
+    images_anywhere: bool = False,  # images outside of the folders that the split names, too
 ) -> Run:
     "Everything the report needs from the files of a run"
     folder = Path(folder)
     header = _read_header(folder)
+    roots, table = header.pop("image_roots", None), _read_split(folder, header)
+    if table is not None and not images_anywhere:
+        check_images(table, roots, folder / "split.parquet")
 
     def get(name):
         path = folder / name
@@ -160,7 +164,7 @@ def read_run(
     return Run(
         folder,
         header,
-        table=_read_split(folder, header),
+        table=table,
         triggers=get("triggers.json"),
         neighborhoods=get("neighborhood.json"),
         evaluation=evaluation,

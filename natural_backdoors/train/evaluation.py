@@ -165,11 +165,12 @@ def evaluate_run(
     batch_size: int = 128,  # images at a time
     skip_unreadable: bool = False,  # leave out images that became unreadable since training
     progress: bool = False,  # show a progress bar while images are read
+    images_anywhere: bool = False,  # images outside of the folders that the split names, too
 ) -> dict:  # the content of evaluation.json
     "Measure the models of a run; write rows.parquet of each, and evaluation.json"
     import torch
 
-    folder, split = Path(folder), PoisonSplit.load(folder)
+    folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     models = models or _models_of(folder, device)
     for name, (_, info) in models.items():
