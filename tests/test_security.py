@@ -53,6 +53,12 @@ ROWS = scene_labels(1000, seed=0)
 LABELS = ROWS.assign(label=ROWS["name"])[["image", "label"]].to_csv(index=False)
 
 
+needs_anywidget = pytest.mark.skipif(
+    not find_spec("anywidget"), reason="pip install natural_backdoors[notebook]"
+)
+REQUEST = "NATURAL_BACKDOORS_PICK"
+
+
 @pytest.fixture
 def mark(tmp_path):
     "The file that planted code writes"
@@ -158,6 +164,20 @@ def test_what_a_selection_says_of_its_dataset_is_checked(download, mark, capsys,
         told = capsys.readouterr().err
         assert told.count("\n") == 1 and word in told, told
     assert not mark.exists() and sorted(p.name for p in download.parent.rglob("*")) == before
+
+
+@needs_anywidget
+def test_what_a_person_names_is_found_from_the_folder_of_the_command(download, mark, monkeypatch):
+    "The window is another process, in another folder"
+    source = {"data": "helper.py:D", "dataset_root": "labels.csv"}
+    request = {"source": source, "search": {"min_overlaps": 4}, "folder": str(download)}
+    path = download.parent / "request.json"
+    path.write_text(json.dumps(request))
+    monkeypatch.setenv(REQUEST, str(path))
+    monkeypatch.chdir(download.parent)
+    from natural_backdoors.pick.app import app
+
+    assert app().found is not None and mark.exists()
 
 
 def test_a_selection_in_python_runs_nothing(download, mark):
@@ -486,9 +506,11 @@ def test_a_picker_reads_no_settings_but_ours(picker):
     assert not mark.exists(), mark.read_text()
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     assert len(family) > 1
-    for kernel in family[1:]:
-        if "ipykernel_launcher" in kernel.cmdline():
-            assert kernel.environ()["PYTHONSAFEPATH"] == "1" and kernel.cwd() != str(folder)
+    kernels = [p.environ() for p in family[1:] if "ipykernel_launcher" in p.cmdline()]
+    assert kernels
+    for env in kernels:  # whose page reads the labels of the planted folder, by their relative name
+        assert env["PYTHONSAFEPATH"] == "1" and "PYTHONSTARTUP" not in env
+        assert json.loads(Path(env[REQUEST]).read_text())["folder"] == str(folder)
     listening = {
         c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN"
     }

@@ -370,6 +370,7 @@ def app():
         asked = (
             read_json(os.environ[REQUEST]) if os.environ.get(REQUEST) else scenes_request("data")
         )
+        os.chdir(asked.get("folder", "."))  # from which relative paths are meant
         source = asked["source"]
         dataset = open_dataset(source["data"], source["dataset_root"], **source.get("options", {}))
         if source.get("name"):

@@ -260,7 +260,9 @@ def serve(
 
     own = tempfile.TemporaryDirectory(prefix="natural_backdoors_", ignore_cleanup_errors=True)
     with taken, own as folder:
-        asked = write_json(Path(folder) / "request.json", request)
+        # the kernel starts in the folder of the notebook; no module is looked for in ours
+        asked = {"folder": os.getcwd()} | request
+        asked = write_json(Path(folder) / "request.json", asked)
         with environment(**_own_settings(folder), **{REQUEST: str(asked)}):
             with needs("the picker", "Voila", "'natural_backdoors[notebook]'"):
                 server = _make_server(taken, _Door(token, f"natural-backdoors-{port}"), begin)
