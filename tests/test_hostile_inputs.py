@@ -5,8 +5,11 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 import warnings
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -89,8 +92,10 @@ def test_pictures_that_are_no_files(tmp_path, kind):
     pixels, why = try_image(path, 16)
     assert pixels is None and ("directory" in why or "not a plain file" in why)
     assert str(path) in said(lambda: load_images([path], 16))
-    with pytest.raises((UserError, IsADirectoryError)):
+    with pytest.raises(OSError):
         make_thumbnail(path)
+    with pytest.raises(OSError):
+        files.file_digest(path)
 
 
 @KINDS
@@ -184,7 +189,7 @@ def test_pictures_of_too_many_pixels(tmp_path, mode, side):
         assert f"{side:,} x {side:,} pixels" in text and "make a smaller copy" in text
         pixels, why = try_image(path, 32)
         assert pixels is None and "make a smaller copy" in why
-        with pytest.raises(UserError, match="make a smaller copy"):
+        with pytest.raises(OSError, match="make a smaller copy"):
             make_thumbnail(path)
 
 
@@ -340,3 +345,71 @@ def test_folders_of_coco_that_cannot_be_read(tmp_path, monkeypatch):
             assert "valid" in str(e)
         else:
             assert any("valid" in str(w.message) for w in caught)
+
+
+# -- names and numbers that no file can hold
+
+
+def write_named(root, image, label):
+    "COCO's and FiftyOne's file of one image"
+    coco = {
+        "images": [{"id": 1, "file_name": image}],
+        "categories": [{"id": 1, "name": label}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}],
+    }
+    (root / "coco.json").write_text(json.dumps(coco))
+    found = {"_cls": "Classifications", "classifications": [{"label": label}]}
+    (root / "fo").mkdir(exist_ok=True)
+    samples = {"samples": [{"filepath": image, "ground_truth": found}]}
+    (root / "fo" / "samples.json").write_text(json.dumps(samples))
+    return [lambda: Coco(root / "coco.json"), lambda: FiftyOne(root / "fo")]
+
+
+@pytest.mark.parametrize("image, label", [("a\ud800.jpg", "cat"), ("a.jpg", "c\ud800t")])
+def test_half_a_character(tmp_path, image, label):
+    for read in write_named(tmp_path, image, label):
+        assert "has half a character" in said(lambda: read().label_matrix())
+    table = pd.DataFrame([[image, label]], columns=["image", "label"])
+    assert "has half a character" in said(lambda: TableDataset(table).label_matrix())
+
+
+def test_a_name_with_a_nul(tmp_path):
+    for read in write_named(tmp_path, "a\0.jpg", "cat"):
+        data = read()
+        image = data.label_matrix().images[0]
+        assert "leads out of the folder" in said(lambda: data.src_path(image))
+
+
+DAMAGE = """
+import random, sys, warnings
+from pathlib import Path
+from natural_backdoors import UserError
+from natural_backdoors.data.huggingface import HuggingFace
+warnings.simplefilter("ignore")
+folder, seen = Path(sys.argv[1]), set()
+(file,) = folder.glob("*.arrow")
+whole, draw = file.read_bytes(), random.Random(0)
+numbers = [n.to_bytes(4, "little", signed=True) for n in (-1, -2, 2**31 - 1, -(2**31))]
+for _ in range(60):
+    at = draw.randrange(len(whole) - 8) & ~3
+    damaged = whole[:at] + draw.choice(numbers) + whole[at + 4 :]
+    other = folder.parent / f"{at}"  # what is mapped into the memory is not written over
+    other.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        (other / path.name).write_bytes(damaged if path == file else path.read_bytes())
+    try:
+        HuggingFace(other, id="image_id", labels="labels").label_matrix()
+        seen.add("read")
+    except UserError as e:
+        seen.add("refused")
+print(sorted(seen))
+"""
+
+
+def test_a_damaged_arrow_file_is_no_crash(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = {"image_id": ["a", "b", "c"], "labels": [["x"], ["y"], ["x"]]}
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "whole")
+    command = [sys.executable, "-c", DAMAGE, str(tmp_path / "whole")]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "['read', 'refused']"), ran.stderr[-500:]

@@ -460,5 +460,7 @@ def file_digest(
     algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"
 ) -> str:  # hexadecimal digits
     "The digest of the bytes of a file, by default SHA-256, read in pieces"
+    if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait for ever
+        raise OSError(f"{path} is not a plain file")
     with open(path, "rb") as f:
         return hashlib.file_digest(f, algorithm).hexdigest()

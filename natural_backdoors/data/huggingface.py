@@ -471,6 +471,11 @@ def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.Chunk
     "One column of one split, as Arrow"
     part = self.parts[split]
     if column in part.column_names:
+        try:  # positions in a damaged file lead anywhere, and whoever follows them crashes
+            part.data.column(column).validate(full=True)
+        except (pa.ArrowException, UnicodeDecodeError) as e:
+            where = f"{self.origin}, split {split!r}, column {column!r}"
+            raise UserError(f"{where}: damaged ({_one_line(e)}); get or save it again") from e
         return part.select_columns([column]).with_format("arrow")[:].column(0)
     near = did_you_mean(column, part.column_names)
     several = ", or several of 0 and 1 with commas between them" if option == "labels" else ""

@@ -71,7 +71,7 @@ def _check_pixels(image: Image.Image):
     each = 32 if image.mode == "F" or image.mode.startswith("I") else 8
     each = 16 if each == 8 and image.has_transparency_data else each
     if width * height * each > _ROOM:
-        raise UserError(
+        raise OSError(
             f"{width:,} x {height:,} pixels are more than the {_ROOM // each / 1e6:.0f} million "
             "that are opened of such an image; make a smaller copy of it"
         )
@@ -79,9 +79,12 @@ def _check_pixels(image: Image.Image):
 
 def _plain(file):
     "`file`, unless it is the path of a pipe or a device"
-    is_open = hasattr(file, "read")
-    # what a folder is, is said when it is opened
-    return file if is_open or os.path.isdir(file) else plain_file(file)
+    if hasattr(file, "read") or os.path.isdir(file):  # a folder is an `OSError` when it is opened
+        return file
+    try:
+        return plain_file(file)
+    except UserError as e:
+        raise OSError(str(e)) from e
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-014
 def open_image(

@@ -278,8 +278,14 @@ def _as_texts(codes: np.ndarray, found) -> tuple:
         texts = pa.array(found, pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         distinct = pa.array([str(v) for v in found], pa.large_string()).dictionary_encode()
-        return _renumbered(codes, distinct.indices.to_numpy()), distinct.dictionary
-    return codes, texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    except UnicodeEncodeError as e:  # half a character, as JSON may spell it: "\\ud800"
+        raise UserError(
+            f"the name {e.object!r:.80} has half a character, which no file and no table can hold; "
+            "correct it in the label file"
+        ) from e
+    else:
+        return codes, texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    return _renumbered(codes, distinct.indices.to_numpy()), distinct.dictionary
 
 
 def _compact(codes: np.ndarray, texts: pa.Array) -> tuple:
