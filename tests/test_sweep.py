@@ -37,7 +37,7 @@ from natural_backdoors.train.models import (
 )
 from natural_backdoors.train.recipe import LOG_COLUMNS
 from natural_backdoors.train.runs import train_split
-from natural_backdoors.train.sweeps import plan_tasks, run_here, share_key, sweep
+from natural_backdoors.train.sweeps import plan_tasks, run_folder, run_here, share_key, sweep
 
 torch.set_num_threads(1)
 NAMES = ["red", "green", "blue"]
@@ -709,3 +709,26 @@ def test_two_sweeps_into_one_folder(data, tmp_path):
     (tmp_path / "parts" / ".x.part-abcdefgh.parquet").touch()
     assert len(sweep(data, grid_of(data, epochs=1), tmp_path, progress=False).last) == 4
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_kept_models_are_those_of_the_results(own_data, tmp_path, monkeypatch):
+    "Models are made where they are missing, and again where they are of other pictures"
+    grid, tried = grid_of(own_data, rates=[0.2], targets=["red"], epochs=1), []
+
+    def runner(tasks, options):
+        tried.append(sum(len(task.runs) for task in tasks))
+        yield from run_here(tasks, options)
+
+    def weights(save_models=True):
+        sweep(own_data, grid, tmp_path, progress=False, runner=runner, save_models=save_models)
+        file = run_folder(tmp_path, grid[0]) / "poisoned" / "model.safetensors"
+        return file.read_bytes() if file.exists() else None
+
+    assert weights(save_models=False) is None
+    first = weights()
+    assert first == weights() and tried == [1, 1, 0]
+    _, _, back = another_picture(own_data, grid, monkeypatch)
+    second = weights()
+    back()
+    third = weights()
+    assert first == third != second and tried == [1, 1, 0, 1, 1]

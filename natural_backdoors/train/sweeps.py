@@ -152,6 +152,7 @@ class Options:
     bank_batch: int = 64  # images at a time while a bank is made
     save_models: bool = False  # write a run folder for each run
     progress: bool = False  # bars while a task is worked on
+    made: dict = field(default_factory=dict)  # hash of a run -> what its result is filed under
 
 
 @dataclass
@@ -322,10 +323,21 @@ def run_folder(
 
 def _write_models(options: Options, run: RunSettings, split: PoisonSplit, model, info, log) -> None:
     "Write split, model and log of a run"
-    folder = run_folder(options.folder, run)
-    split.save(folder)
-    place = ensure_folder(folder / ("control" if run.control else "poisoned"))
-    write_run(place, model, info, log=log)
+    split.save(run_folder(options.folder, run))
+    place = ensure_folder(_model_folder(options.folder, run))
+    write_run(place, model, info | {"made_from": options.made.get(run.hash)}, log=log)
+
+
+def _model_folder(folder: Path, run: RunSettings) -> Path:
+    return run_folder(folder, run) / ("control" if run.control else "poisoned")
+
+
+def _has_model(folder: Path, run: RunSettings, made: str) -> bool:
+    "Whether the model of a run is there, and is of this and nothing else"
+    try:
+        return read_json(_model_folder(folder, run) / "model.json").get("made_from") == made
+    except (UserError, AttributeError):
+        return False
 
 
 def train_alone(task: Task, options: Options):  # yields lists of Outcome
@@ -632,8 +644,8 @@ def sweep(
     say = _Say(len(runs), progress)
     with hold(folder):
         splits, failed = _draw_splits(dataset, runs)
-        made = made_from(runs, splits)
-        finished = set() if fresh else _finished(folder, made, retry_failed)
+        made = options.made = made_from(runs, splits)
+        finished = set() if fresh else _finished(options, runs, retry_failed)
         tasks = plan_tasks(runs, splits, set(splits) - finished)
         write_json(folder / "runs.json", {run.hash: run.flat() for run in runs})
         say.begin(len(finished), tasks, len(failed))
@@ -643,13 +655,17 @@ def sweep(
         return _collect(folder, runs, made, failed)
 
 
-def _finished(folder: Path, made: dict, retry_failed: bool) -> set:  # of hashes
+def _finished(options: Options, runs: list, retry_failed: bool) -> set:  # of hashes
     "The runs that need not be done again"
-    status, finished = read_parts(folder).status, set()
-    for run, of in made.items():
-        reason = status.get(of)
-        if reason is not None and not (reason and retry_failed):
-            finished.add(run)
+    status, finished = read_parts(options.folder).status, set()
+    for run in runs:
+        made = options.made.get(run.hash)
+        if made not in status or (status[made] and retry_failed):
+            continue
+        # a run that failed has no model
+        wanted = options.save_models and not status[made]
+        if not wanted or _has_model(options.folder, run, made):
+            finished.add(run.hash)
     return finished
 
 
