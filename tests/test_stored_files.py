@@ -10,6 +10,8 @@ import unicodedata
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -374,6 +376,23 @@ def test_the_order_of_rows_changes_nothing_in_a_split(seed):
     other = TableDataset(pd.concat([rows, rows[:1].assign(label="cow")]), name="pets")
     changed = poison_split(other, "hat", ["ant", "bee"], "ant", n_clean=8)
     assert changed.header["digest"] != found[0].header["digest"]
+
+
+def test_neither_deep_nor_doubled(run, tmp_path):
+    command = json.dumps({"command": "x", "parameters": {"a": 0}})
+    deep = command.replace("0", "[" * 500 + "]" * 500)
+    (run / "run.json").write_text(deep)
+    with pytest.raises(UserError, match="run.json has lists in lists too deep"):
+        whole_report(run)
+    table = pd.read_parquet(run / "split.parquet")
+    doubled = pa.Table.from_pandas(table)
+    pq.write_table(doubled.append_column("role", doubled["role"]), run / "split.parquet")
+    with pytest.raises(UserError, match="split.parquet"):
+        PoisonSplit.load(run)
+    table["image"] = [[i] for i in table.image]
+    table.to_parquet(run / "split.parquet")
+    with pytest.raises(UserError, match="split.parquet, image"):
+        PoisonSplit.load(run)
 
 
 def with_a_path(run, path, name="split.parquet"):

@@ -368,9 +368,21 @@ def read_json(
         raise UserError(f"{path} holds {e}; write it again") from None
     except ValueError as e:  # Python reads no whole number of more than 4,300 digits
         raise UserError(f"{path} holds a whole number that is too long; write it again") from e
+    _check_depth(value, path)
     if "\\u" in text:
         _check_halves(json.dumps(value, ensure_ascii=False), path)
     return value
+
+
+def _check_depth(value, path, most: int = 100) -> None:
+    "Refuse what is so deep that a function which calls itself would not reach its end"
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(most):
+        inner = [v.values() if isinstance(v, dict) else v for v in level]
+        level = [v for values in inner for v in values if isinstance(v, (dict, list))]
+        if not level:
+            return
+    raise UserError(f"{path} has lists in lists too deep to be read; write it again")
 
 
 def _finite(text: str) -> float:
@@ -405,7 +417,8 @@ def read_table(
     try:
         return pq.ParquetFile(path).read(use_threads=False).to_pandas(use_threads=False)
     except Exception as e:
-        raise UserError(f"{path} is not a readable Parquet file ({e})") from e
+        said = " ".join(str(e).split())[:300]
+        raise UserError(f"{path} is not a readable Parquet file ({said})") from e
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-046
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # the wide ones too

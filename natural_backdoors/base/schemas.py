@@ -7,8 +7,8 @@ __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'Lon
            'Parameters', 'STORED', 'checked', 'ClassRecord', 'Objects', 'Rate', 'ClassRate', 'ClassCounts',
            'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable',
            'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
-           'ExclusionsFile', 'MeasuredFile', 'ModelRates', 'EvaluationFile', 'ModelFile', 'RunFile', 'LogTable',
-           'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'read_checked', 'checked_table',
+           'ExclusionsFile', 'MeasuredFile', 'ModelRates', 'EvaluationFile', 'ModelFile', 'LoadedModel', 'RunFile',
+           'LogTable', 'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'read_checked', 'checked_table',
            'read_checked_table', 'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
@@ -50,7 +50,7 @@ _EXPECTED = re.compile(r"Expected (.*), got (.*)")
 
 def _refusal(error: str, where: str, remedy: str) -> UserError:
     "What a person reads about an error of msgspec"
-    said, place = _SAID.fullmatch(error).groups()
+    said, place = _SAID.fullmatch(" ".join(error.split())).groups()
     place = (place or "").lstrip(".")
     end = f"; {remedy}" if remedy else ""
     if missing := _MISSING.fullmatch(said):
@@ -332,7 +332,7 @@ class ModelFile(TypedDict):
 
     arch: NotRequired[Name]
     head: NotRequired[Any]
-    size: NotRequired[Annotated[int, Meta(ge=1, le=100_000)]]
+    size: NotRequired[Annotated[int, Meta(ge=1, le=4096)]]
     classes: NotRequired[Annotated[list[ClassRecord], Meta(min_length=1)]]
     mean: NotRequired[Annotated[list[Finite], _Three]]
     std: NotRequired[Annotated[list[Positive], _Three]]
@@ -344,6 +344,14 @@ class ModelFile(TypedDict):
     threads: NotRequired[Count | None]
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-028
+class LoadedModel(TypedDict):
+    "What `load_model` needs of model.json beside the rest"
+
+    arch: Name
+    head: Name
+    weights_sha256: Name
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-029
 class RunFile(TypedDict):
     "run.json: the command that made a run"
 
@@ -376,7 +384,7 @@ class RowsTable(TypedDict):
     p_true: list[Annotated[float, Meta(ge=0, le=1.001)]]  # sums of rounded numbers
     p_target: list[Annotated[float, Meta(ge=0, le=1.001)]]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-029
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-030
 class ExportedFile(TypedDict):
     "A file of an export"
 
@@ -408,7 +416,7 @@ class ManifestTable(TypedDict):
     part: list[Literal["train", "test"]]
     trigger: list[Text]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-031
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-032
 def read_checked(
     path,  # a JSON file
     schema,  # what it is to say
@@ -426,7 +434,10 @@ def checked_table(
 ) -> pd.DataFrame:
     "`table`, if it has the columns of `schema` and they hold what it says"
     columns = [column for column in schema.__annotations__ if column in table]
-    values = {}
+    values, names = {}, table.columns.tolist()
+    for column in columns:
+        if names.count(column) > 1:
+            raise UserError(f"{where} has the column {column!r} twice")
     for column in columns:
         cells = table[column].tolist()
         empty = table[column].isna().tolist()
@@ -443,7 +454,7 @@ def read_checked_table(
     "The table in a Parquet file, if it is what `schema` says"
     return checked_table(read_table(path), schema, path, remedy)
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-034
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-035
 _LONGEST_LOG = 64 << 20  # bytes
 _LONGEST_CELL = 100  # characters
 _LOG_CELL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.I)
@@ -464,7 +475,7 @@ def _log_lines(path: Path) -> list:  # of lists of cells, the names of the colum
         raise UserError(f"{path} is not a readable training log ({e})") from e
     return [line for line in lines if line]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-035
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-036
 def _log_cell(cell: str):
     "The number in a cell, None if it is empty, or its text"
     text = cell.strip()
@@ -491,7 +502,7 @@ def read_log(
     checked(cells, LogTable, path, "train again")
     return pd.read_csv(io.StringIO(read_text(path)))
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-039
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
 class Stored(NamedTuple):
     "A file of this package"
 

@@ -101,7 +101,12 @@ def _read_header(folder: Path) -> dict:
             "makes one"
         )
     header = read_header(folder / "split.json")
-    return checked(header, CountedSplit, folder / "split.json", "write it again with poison_split")
+    remedy = "write it again with poison_split"
+    checked(header, CountedSplit, folder / "split.json", remedy)
+    for counts in (header["counts"], *(attack["counts"] for attack in header["attacks"])):
+        if not counts:
+            raise UserError(f"{folder / 'split.json'}: the counts of a class are missing; {remedy}")
+    return header
 
 
 def _read_split(folder: Path, header: dict) -> pd.DataFrame | None:

@@ -25,7 +25,7 @@ import numpy as np
 from ..base.checks import did_you_mean, is_whole, lookup, whole_number
 from ..base.errors import UserError, loading_torch, needs
 from ..base.files import atomic_path, ensure_folder, file_digest, write_json
-from ..base.schemas import ModelFile, read_checked
+from ..base.schemas import LoadedModel, ModelFile, checked, read_checked
 
 with loading_torch():
     import torch
@@ -448,7 +448,7 @@ def _checked_info(path: Path) -> dict:
     missing = [key for key in [*_NEEDED, "weights_sha256"] if key not in info]
     if missing:
         raise UserError(f"{path} does not describe a model: it lacks {', '.join(missing)}")
-    return info
+    return checked(info, LoadedModel, path, "train again")
 
 
 def _weights(file: Path, sha256: str) -> dict:  # name -> tensor
