@@ -143,13 +143,13 @@ def test_what_a_person_names_is_run(download, mark, monkeypatch):
         ({"name": "../../elsewhere"}, "--name"),
         ({"name": "/elsewhere"}, "--name"),
         ({"name": ".."}, "--name"),
-        ({"name": ["x"]}, "--name"),
+        ({"name": ["x"]}, "source.name: a text"),
         ({"options": {"data": "helper.py:D"}}, "option 'data'"),
         ({"options": {"dataset_root": "/"}}, "option 'dataset_root'"),
-        ({"options": ["helper.py:D"]}, "no settings"),
-        (["helper.py:D"], "no settings"),
-        ({"data": ["helper.py:D"]}, "--data"),
-        ({"data": {"helper.py:D": 1}}, "--data"),
+        ({"options": ["helper.py:D"]}, "source.options: a table"),
+        (["helper.py:D"], "source: a table"),
+        ({"data": ["helper.py:D"]}, "source.data: a text"),
+        ({"data": {"helper.py:D": 1}}, "source.data: a text"),
     ],
 )
 def test_what_a_selection_says_of_its_dataset_is_checked(download, mark, capsys, odd, word):
