@@ -429,7 +429,7 @@ def encode(
             continue
         keep = rows[use].to_numpy(dtype=bool)
         if not keep[labeled].all():
-            keep &= labeled
+            keep = keep & labeled
             matrices[use] = indicator(image_of[keep], class_of[keep], *shape)
     if absences is not None:
         matrices["absent"] = _absent(absences, ids, labels, present=matrices["present"])
