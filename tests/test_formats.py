@@ -95,6 +95,8 @@ def test_what_is_written_is_read(tmp_path, kind, truth, data):
         warnings.simplefilter("ignore")
         dataset = open_dataset(kind, where, **options)
         assert read_back(dataset) == expected
+        if style.get("images"):  # the writer made image files too
+            assert all(dataset.src_path(image).is_file() for image in ids.values())
         # and all of its images are counted, those without a label too
         for split, images in expected.items():
             assert count_overlaps(dataset.label_matrix(split)).n_images == len(images)

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from writers_voc_yolo import truths, voc_styles, write_voc
 
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.data.check import check_manager
@@ -226,22 +225,6 @@ def test_second_start_reads_the_cache(tmp_path, monkeypatch):
     (tmp_path / "Annotations" / "3.xml").write_text(xml_text([("cat", False, False)], ""))
     again = PascalVOC(tmp_path).label_matrix()
     assert again.shape == (4, 1) and again.matrix.sum() == 3, "a new file is seen"
-
-
-@settings(max_examples=150, deadline=None)
-@given(truths(), voc_styles())
-def test_what_is_written_is_read(tmp_path_factory, truth, style):
-    root = tmp_path_factory.mktemp("voc")
-    ids = write_voc(root, truth, style)
-    manager = PascalVOC(root, splits="official")
-    found = {}
-    for split in manager.splits:
-        m = manager.label_matrix(split)
-        for i, image in enumerate(m.images):
-            found[image] = (split, {l for j, l in enumerate(m.classes.label) if m.column(j)[i]})
-    assert found == {ids[name]: (split, labels) for name, split, labels in truth}
-    if style["images"]:
-        assert all(manager.src_path(image).is_file() for image in found)
 
 
 MAIN = "ImageSets/Main"

@@ -6,7 +6,6 @@ import warnings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from writers_voc_yolo import truths, write_yolo, yolo_styles
 
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.data.check import check_manager
@@ -218,23 +217,6 @@ def test_second_start_reads_the_cache(tmp_path, monkeypatch):
             [0, 1],
             [1, 0],
         ]
-
-
-@pytest.mark.filterwarnings("ignore:.* have no label file and count as images without objects")
-@pytest.mark.filterwarnings("ignore:.* are read as an outline")
-@settings(max_examples=150, deadline=None)
-@given(truths(), yolo_styles())
-def test_what_is_written_is_read(tmp_path_factory, truth, style):
-    root = tmp_path_factory.mktemp("yolo")
-    ids = write_yolo(root, truth, style)
-    manager, found = Yolo(root), {}
-    for split in manager.splits:
-        m = manager.label_matrix(split)
-        for i, image in enumerate(m.images):
-            found[image] = (split, {l for j, l in enumerate(m.classes.label) if m.column(j)[i]})
-    assert found == {ids[name]: (split, labels) for name, split, labels in truth}
-    if style["images"]:
-        assert all(manager.src_path(image).is_file() for image in found)
 
 
 BOX = "0 0.5 0.5 0.2 0.1\n1 0.5 0.5 0.1 0.1\n"

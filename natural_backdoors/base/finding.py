@@ -42,7 +42,7 @@ def files_below(
         warnings.warn(f"left out below {folder}: {lost[0]}{more}", stacklevel=2)
     return sorted(found)
 
-
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-007
 _NAMES = 64  # names under which one folder is listed, at most
 
 
@@ -83,7 +83,7 @@ def _leads_nowhere(where: str, name: str) -> bool:
     path = os.path.join(where, name)
     return os.path.islink(path) and not os.path.exists(path)
 
-
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-008
 def listing(
     folder,  # a folder
 ) -> list:  # of `os.DirEntry`, sorted by name
@@ -96,7 +96,7 @@ def listing(
             f"cannot read the folder {folder} ({e.strerror}); are its permissions right?"
         ) from e
 
-# %% ../../nbs/api/base/09_finding.ipynb #09-finding-010
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-012
 IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img", "jpegimage", "photos", "pictures")
 
 
@@ -129,7 +129,7 @@ def part_split(
     found = (split_said(part) for part in path.split("/")[:-1])
     return next((split for split in found if split), None)
 
-# %% ../../nbs/api/base/09_finding.ipynb #09-finding-014
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-016
 def without_suffix(
     name: str,  # of an image or of its annotations
 ) -> str:
@@ -162,7 +162,7 @@ def below_images(
             return "/".join(parts[n + 1 :])
     return path
 
-# %% ../../nbs/api/base/09_finding.ipynb #09-finding-017
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-019
 class Finder:
     "Names of files, found by what a list calls them"
 
@@ -212,7 +212,7 @@ class Finder:
                 return found
         return []
 
-# %% ../../nbs/api/base/09_finding.ipynb #09-finding-021
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-023
 class Line(NamedTuple):
     "A line of a list"
 
@@ -220,7 +220,7 @@ class Line(NamedTuple):
     text: str  # without blanks at its ends
     spellings: tuple  # names that the line may mean, as paths, the most likely first
 
-# %% ../../nbs/api/base/09_finding.ipynb #09-finding-022
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-024
 def find_lines(
     path,  # the list, for messages
     lines,  # its `Line`s
@@ -243,7 +243,7 @@ def find_lines(
             raise UserError(f"{where}: {line.text!r} and another line both mean {hit!r}")
     return found, missing
 
-# %% ../../nbs/api/base/09_finding.ipynb #09-finding-024
+# %% ../../nbs/api/base/09_finding.ipynb #09-finding-026
 def say_missing(
     path,  # the list
     missing: list,  # its lines that mean nothing

@@ -45,8 +45,8 @@ from natural_backdoors.data.layouts import (
     find_parts,
     image_folders,
     is_json,
+    json_stem,
     part_of,
-    stem_of,
 )
 
 # %% ../../nbs/api/data/18_coco.ipynb #18-coco-008
@@ -450,7 +450,9 @@ def _remote(self: Coco, image: str, where: str):  # `Remote`, or None if images 
 def image_file(self: Coco, image: str):  # `Remote`, or None for an image that is not COCO's
     "Where `image` can be downloaded from"
     image = tidy_path(image)
-    found = re.fullmatch(r"instances_((?:train|val|test)\d{4})", stem_of(self._part_of(image).path))
+    found = re.fullmatch(
+        r"instances_((?:train|val|test)\d{4})", json_stem(self._part_of(image).path)
+    )
     return self._remote(image, f"{found[1]}/{image}") if found else None
 
 # %% ../../nbs/api/data/18_coco.ipynb #18-coco-031

@@ -458,6 +458,16 @@ class LabelTable:
         found = _read_parquet_columns(self.path, [self._given[i] for i in at.values()])
         return {name: self._parquet_column(name, found[self._given[i]]) for name, i in at.items()}
 
+    def first_cell(self, name) -> str:
+        "The first cell of a column as text, of a text file without reading the rest"
+        if self.frame is not None or self.is_parquet:
+            cells = self.read([name])[name]
+            return str(cells[0]) if len(cells) else ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is left out is said when all is read
+            fields = next(whole_records(self.path, self.bad_rows), (0, None))[1]
+        return fields[self._columns.index(name)] if fields else ""
+
     def _parquet_column(self, name: str, column: pa.ChunkedArray):
         if pa.types.is_nested(column.type):
             return column
@@ -477,7 +487,7 @@ class LabelTable:
             line, _ = next(islice(whole_records(self.path, self.bad_rows), row, None))
         return f"{self.origin}, line {line}"
 
-# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-043
+# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-044
 def words(
     value,  # a list, text with commas between the words, or None
 ) -> list:

@@ -328,7 +328,7 @@ def in_one_spelling(
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-027
 def _say_changes(what: str, changed: dict, who: str):
-    "Warn of blanks that were left out, and of images that had several spellings"
+    "Warn of blanks that were left out"
     blank = next((was for was, text in changed.items() if was != was.strip()), None)
     if blank is not None:
         n = sum(was != was.strip() for was in changed)

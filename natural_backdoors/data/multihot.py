@@ -292,6 +292,9 @@ def _image_column(self: MultiHot, columns: list):
     if self._image is not None:
         return self._image
     first = columns[0]
+    # what is no value in the first row names images: the others need not be read for that
+    if tidy(self.table.first_cell(first)) not in _MEANING:
+        return first
     cells = self.table.read(columns[:2])
     if _is_index(first) and isinstance(cells[first], pd.Categorical) and _counts_rows(cells[first]):
         named = columns[1:2] and not _are_values(cells[columns[1]])
