@@ -66,14 +66,12 @@ def _known(
 ) -> dict:
     "What a selection says of its dataset, where it can be true"
     said = (chosen and chosen.source) or {}
-    if not isinstance(said, dict) or not isinstance(said.get("options") or {}, dict):
-        raise UserError(f"the selection says {said!r:.60} of its dataset, which are no settings")
     for option in said.get("options") or {}:
         if option in ("data", "dataset_root"):
             raise UserError(f"the selection has an option {option!r}, which is none of a dataset")
     name = said.get("name") or ""
     # results go to a folder of that name
-    if not named and (name != str(name) or {"/", "\\", "\0"} & set(name) or name in (".", "..")):
+    if not named and ({"/", "\\", "\0"} & set(name) or name in (".", "..")):
         raise UserError(f"the selection calls its dataset {name!r:.60}; give it a name with --name")
     return {k: v for k, v in said.items() if v is not None}
 

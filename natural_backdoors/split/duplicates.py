@@ -6,6 +6,7 @@
 __all__ = ['DUPLICATE_COLUMNS', 'Duplicates', 'find_duplicates']
 
 # %% ../../nbs/api/split/11_duplicates.ipynb #11-duplicates-003
+import warnings
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -120,6 +121,13 @@ def find_duplicates(
     "The images of a dataset that are one photograph, by path, link, content and looks"
     rows = _images_of(dataset, split)
     compared = find_copies(rows["path"], near=near, workers=workers, progress=progress)
+    if compared.missing:
+        lost = next(path for path in rows["path"] if not Path(path).is_file())
+        warnings.warn(
+            f"{compared.missing:,} of {len(rows):,} image files are not there, such as {lost}; of "
+            "those only the paths are compared",
+            stacklevel=2,
+        )
     table = _table_of(rows, compared)
     table["labels"] = _labels_of(dataset, table)
     return Duplicates(dataset.name, table[DUPLICATE_COLUMNS], compared)
