@@ -105,7 +105,7 @@ def _open_zstd(path, mode):
     "The decompressed bytes of `path`, by pyarrow: Python has no decompressor for it"
     return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
 
-
+# %% ../../nbs/api/base/03_files.ipynb #03-files-014
 COMPRESSED = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
@@ -126,7 +126,7 @@ def open_bytes(
         return open(path, "rb")
     return io.BufferedReader(_Unfolded(unpack(path, "rb"), path), 1 << 18)
 
-
+# %% ../../nbs/api/base/03_files.ipynb #03-files-015
 _PLENTY = 2**30  # bytes that any compressed file may hold
 
 
@@ -154,7 +154,7 @@ class _Unfolded(io.RawIOBase):
         self.file.close()
         super().close()
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-014
+# %% ../../nbs/api/base/03_files.ipynb #03-files-016
 def read_text(
     path,  # file to read, which may be compressed
 ) -> str:
@@ -173,7 +173,7 @@ def read_text(
     except DAMAGED as e:
         raise UserError(f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-017
+# %% ../../nbs/api/base/03_files.ipynb #03-files-019
 # what a message adds where the folder of the images can be named
 IMAGE_ROOT = "name the folder that holds the images with image_root='...'"
 
@@ -197,7 +197,7 @@ def inside(
 # a path of Windows is one on every system: nobody calls a folder "C:"
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\]|$)")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-020
+# %% ../../nbs/api/base/03_files.ipynb #03-files-022
 def leads_out(
     name,  # the name of a file, as some label file gives it
 ) -> bool:
@@ -230,7 +230,7 @@ def inside_by_tail(
         "end of that path"
     )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-025
+# %% ../../nbs/api/base/03_files.ipynb #03-files-027
 def common_folders(
     paths,  # of files
 ) -> list:  # of str; one, if there is a folder that holds all of them and is not a whole disk
@@ -257,7 +257,7 @@ def _common(folders: list) -> list:
 def _is_disk(folder: str) -> bool:
     return os.path.dirname(os.path.abspath(folder)) == os.path.abspath(folder)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-026
+# %% ../../nbs/api/base/03_files.ipynb #03-files-028
 def check_below(
     paths,  # of files
     roots: list,  # folders
@@ -279,7 +279,7 @@ def check_below(
                 f"{where}: {path!r:.200} is outside of the folder of the images ({named}); {remedy}"
             )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-029
+# %% ../../nbs/api/base/03_files.ipynb #03-files-031
 _PORTS = {f"{port}{i}" for port in ("com", "lpt") for i in range(10)}
 _RESERVED = {"con", "prn", "aux", "nul", *_PORTS}
 
@@ -294,7 +294,7 @@ def safe_name(
     name = re.sub(r"[^A-Za-z0-9-]+", "_", plain)[:longest].strip("_-") or otherwise
     return f"{name}_" if name.lower() in _RESERVED else name
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-031
+# %% ../../nbs/api/base/03_files.ipynb #03-files-033
 def path_name(
     text,  # a name: of a dataset, of an experiment
     longest: int = 100,  # bytes
@@ -315,7 +315,7 @@ def _is_one_part(text: str) -> bool:
     edges = text[0] in ". " or text[-1] in ". "
     return not edges and text.split(".")[0].strip().lower() not in _RESERVED
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-035
+# %% ../../nbs/api/base/03_files.ipynb #03-files-037
 def _plain(value):
     "What `json` does not know: numpy scalars and arrays, paths, sets"
     if isinstance(value, np.generic):
@@ -328,7 +328,7 @@ def _plain(value):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} does not go into JSON")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-036
+# %% ../../nbs/api/base/03_files.ipynb #03-files-038
 def write_json(
     path,  # file to write
     value,  # anything JSON has a word for, numpy values included
@@ -349,7 +349,7 @@ def _check_halves(text: str, path) -> None:
         near = text[max(e.start - 20, 0) : e.end + 20]
         raise UserError(f"{path}: there is half a character in {near!r}; correct that text") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-037
+# %% ../../nbs/api/base/03_files.ipynb #03-files-039
 def read_json(
     path,  # file to read
 ):
@@ -373,7 +373,7 @@ def read_json(
         _check_halves(json.dumps(value, ensure_ascii=False), path)
     return value
 
-
+# %% ../../nbs/api/base/03_files.ipynb #03-files-040
 def _check_depth(value, path, most: int = 100) -> None:
     "Refuse what is so deep that a function which calls itself would not reach its end"
     level = [value] if isinstance(value, (dict, list)) else []
@@ -394,7 +394,7 @@ def _finite(text: str) -> float:
 def _not_a_number(text: str):
     raise UserError(f"{text:.20}, which JSON has no number for")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-041
+# %% ../../nbs/api/base/03_files.ipynb #03-files-044
 def write_table(
     path,  # Parquet file to write
     table: pd.DataFrame,
@@ -404,7 +404,7 @@ def write_table(
         table.to_parquet(scratch, index=False, compression="zstd")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-042
+# %% ../../nbs/api/base/03_files.ipynb #03-files-045
 def read_table(
     path,  # Parquet file to read
 ) -> pd.DataFrame:
@@ -420,7 +420,7 @@ def read_table(
         said = " ".join(str(e).split())[:300]
         raise UserError(f"{path} is not a readable Parquet file ({said})") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-046
+# %% ../../nbs/api/base/03_files.ipynb #03-files-049
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # the wide ones too
 
 
@@ -442,7 +442,7 @@ def write_csv(
         shown.to_csv(scratch, index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-050
+# %% ../../nbs/api/base/03_files.ipynb #03-files-053
 def hash_of(
     *parts,  # arrays, strings, or values JSON has a word for
     start=None,  # the hash of the parts that come before these
@@ -467,7 +467,7 @@ def digest(
     "SHA-256 of `parts`, the same on every machine"
     return hash_of(*parts).hexdigest()
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-053
+# %% ../../nbs/api/base/03_files.ipynb #03-files-056
 def file_digest(
     path,  # a file
     algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"

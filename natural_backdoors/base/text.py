@@ -32,7 +32,7 @@ def in_brackets(
     # a name may be in round or curly brackets
     return text[0] == "[" or text[1:].lstrip()[:1] in ("'", '"')
 
-
+# %% ../../nbs/api/base/00_text.ipynb #00-text-011
 def listed_labels(
     text: str,  # in brackets
     sep: str | None = None,  # between labels that have no quotation marks; default: a comma
@@ -52,7 +52,7 @@ def listed_labels(
         at = match.end()
     return found
 
-
+# %% ../../nbs/api/base/00_text.ipynb #00-text-012
 def unquoted(
     text: str,  # a label
 ) -> str:
@@ -61,7 +61,7 @@ def unquoted(
     is_pair = inner and mark in ("'", '"') and tidy(text)[-1] == mark and mark not in inner
     return tidy(inner) if is_pair else text
 
-# %% ../../nbs/api/base/00_text.ipynb #00-text-014
+# %% ../../nbs/api/base/00_text.ipynb #00-text-016
 BITS = {
     **dict.fromkeys(["0", "0.0", "0.", "false"], False),
     **dict.fromkeys(["1", "1.0", "1.", "true"], True),
@@ -74,7 +74,7 @@ def is_bit(
     "Whether `text` is 0 or 1, False or True"
     return tidy(text).lower() in BITS
 
-# %% ../../nbs/api/base/00_text.ipynb #00-text-018
+# %% ../../nbs/api/base/00_text.ipynb #00-text-020
 def tidy_path(
     text,  # the name of an image, as a label file gives it
 ) -> str:  # with forward slashes, without "./", doubled slashes and detours
@@ -87,7 +87,7 @@ def tidy_path(
     path = posixpath.normpath(text if not text.startswith("//") else "/" + text.lstrip("/"))
     return "" if path == "." else path
 
-# %% ../../nbs/api/base/00_text.ipynb #00-text-022
+# %% ../../nbs/api/base/00_text.ipynb #00-text-024
 SPLIT_WORDS = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "dev"),
@@ -109,7 +109,7 @@ def is_split_word(
     "Whether `text` is one of the usual names of a split"
     return tidy(text).lower() in _SPLIT_OF
 
-# %% ../../nbs/api/base/00_text.ipynb #00-text-026
+# %% ../../nbs/api/base/00_text.ipynb #00-text-028
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage")
 SPLIT_FLAGS = {  # name of the column -> split of the images with no, with yes
     **dict.fromkeys(["is_valid", "is_val", "is_validation", "is_dev"], ("train", "val")),
@@ -130,7 +130,7 @@ def splits_in(
         return {value: split_name(value) for value in values}
     return None
 
-# %% ../../nbs/api/base/00_text.ipynb #00-text-030
+# %% ../../nbs/api/base/00_text.ipynb #00-text-032
 def is_hidden(
     path,  # a path below the folder of a dataset
 ) -> bool:
@@ -138,7 +138,7 @@ def is_hidden(
     parts = str(path).replace("\\", "/").split("/")
     return parts[-1].startswith(".") or "__MACOSX" in parts
 
-# %% ../../nbs/api/base/00_text.ipynb #00-text-034
+# %% ../../nbs/api/base/00_text.ipynb #00-text-036
 # controls but tab and newline, ends of lines and directions of Unicode, halves of characters
 _OBEYED = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e"
@@ -152,7 +152,7 @@ def printable(
     "`text` with the characters that a terminal obeys written out; tabs and newlines stay"
     return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], str(text))
 
-# %% ../../nbs/api/base/00_text.ipynb #00-text-038
+# %% ../../nbs/api/base/00_text.ipynb #00-text-040
 _UP = re.compile(r"(\x1b\[A)+")
 
 

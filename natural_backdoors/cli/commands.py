@@ -106,7 +106,7 @@ def reproduce_flags(p: Parser):
     p.switch("--skip_unreadable", False, "leave out images that are missing or cannot be read")
     p.switch("--retry_failed", False, "try runs again that failed before")
 
-
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-011
 def reproduce(args):
     "Run a published experiment with clean controls, and draw it beside the published medians"
     small, source = args.scale == "small", source_said(args)
@@ -135,7 +135,7 @@ def reproduce(args):
     table = done.medians.round(3).to_string(index=False)
     print(f"\n{table}\n\nresults: {folder}\npage:    {page}")
 
-# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-012
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-013
 def report(args):
     "Write the page of a results folder again"
     from natural_backdoors import write_report
@@ -145,7 +145,7 @@ def report(args):
         raise UserError(f"no such folder: {folder}")
     print(f"report: {write_report(folder, images_anywhere=args.images_anywhere).resolve()}")
 
-# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-014
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-015
 def export_flags(p: Parser):
     "Where to, and in which form"
     p.add_argument("to", help="folder to make, or a file ....h5 or ....parquet")
@@ -184,7 +184,7 @@ def export(args):
     )
     print(f"export: {done}")
 
-# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-016
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-017
 DEMO = (
     "--data openimages --name scenes --exp_name demo --num_classes 5 --sample_size 170 "
     "--teacher small --no_pretrained --method all --dimension 64 --lr 0.01 --epochs 30"
@@ -201,7 +201,7 @@ def demo(args):
     places = ["--data_root", args.data_root, "--results_root", args.results_root]
     run(["train", *DEMO, "--dataset_root", str(root), *places])
 
-# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-018
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-019
 def _demo_flags(p: Parser):
     place_flags(p)
 
@@ -228,7 +228,7 @@ def _train_flags(p: Parser):
     search_flags(p)
     train_flags(p)
 
-
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-020
 def _report_flags(p: Parser):
     p.add_argument("folder", help="a results folder")
     p.switch("--images_anywhere", False, "take images outside of the folders that the split names")
@@ -252,7 +252,7 @@ COMMANDS = {
     export: _export_flags,
 }
 
-# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-019
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-021
 def make_parser() -> Parser:
     "The parser of `natural-backdoors`"
     parser = Parser(
@@ -279,7 +279,7 @@ def run(argv: list) -> int:  # the exit code
     args.argv = argv
     return args.run(args) or 0
 
-# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-020
+# %% ../../nbs/api/cli/06_commands.ipynb #06-commands-022
 def main(argv: list | None = None) -> int:  # the exit code
     "The entry point of `natural-backdoors`"
 

@@ -25,7 +25,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         nothing = action.default in (None, False, argparse.SUPPRESS) or action.default == []
         return action.help if nothing else super()._get_help_string(action)
 
-
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-007
 class Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line"
 
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         off = {"action": "store_false", "default": argparse.SUPPRESS}
         self.add_argument(f"--no_{name}", dest=name, help=f"the opposite of {flag}", **off)
 
-
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-008
 class OneOrMore(argparse.Action):
     "A flag that takes several values: a list of them, or the only one as it is"
 
@@ -60,7 +60,7 @@ class OneOrMore(argparse.Action):
             raise UserError(f"{option_string}: {twice[0]} is given twice")
         setattr(namespace, self.dest, values if len(values) > 1 else values[0])
 
-# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-008
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-010
 def underscored(argument: str) -> str:
     "`--a-b=c-d` as `--a_b=c-d`; what is no flag stays as it is"
     flag, equals, value = argument.partition("=")
@@ -68,7 +68,7 @@ def underscored(argument: str) -> str:
         return argument
     return flag[:2] + flag[2:].replace("-", "_") + equals + value
 
-# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-012
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-014
 def said(
     args,  # what a parser gave
     cls,  # a class of settings
@@ -96,14 +96,14 @@ def _with_flags(message: str, cls) -> str:
             return f"--{about.flag}{message.removeprefix(name)}"
     return message
 
-# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-016
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-018
 def place_flags(p: Parser):
     "Where files go"
     g = p.add_argument_group("files")
     g.add_argument("--data_root", default="data", metavar="PATH", help="folder for auxiliary files")
     g.add_argument("--results_root", default="results", metavar="PATH", help="folder for results")
 
-
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-019
 def data_flags(p: Parser, required: bool = True, without: str = ""):
     "Where the dataset is and where files go"
     kinds, hidden = ", ".join(available()), {"default": argparse.SUPPRESS}
@@ -144,7 +144,7 @@ def data_flags(p: Parser, required: bool = True, without: str = ""):
     )
     place_flags(p)
 
-# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-018
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-021
 def _but(cls, *names: str) -> list:
     return [name for name in cls.about() if name not in names]
 
@@ -159,7 +159,7 @@ def split_flags(group, **actions):
     "How the poisoned split is made"
     add_flags(group, SplitSettings, _but(SplitSettings, "seed", "split"), **actions)
 
-
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-022
 def recipe_flags(p: Parser):
     "How a model is trained"
     g = p.add_argument_group("training")
@@ -185,7 +185,7 @@ def recipe_flags(p: Parser):
         help="layer groups trained with --method some (default: 1)",
     )
 
-
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-023
 def recipe_said(args) -> Recipe:
     "The recipe that the flags ask for"
     given = said(args, Recipe)

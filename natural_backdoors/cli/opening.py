@@ -42,7 +42,7 @@ class Source:
         root = str(Path(self.dataset_root).resolve())
         return {"data": self.data, "dataset_root": root, "options": self.options, "name": self.name}
 
-
+# %% ../../nbs/api/cli/02_opening.ipynb #02-opening-011
 def source_said(
     args,  # what a parser gave
     chosen: Selection | None = None,  # a selection that says it where the flags do not
@@ -59,7 +59,7 @@ def source_said(
         source.options = source.options | options_of(args.option)
     return source
 
-
+# %% ../../nbs/api/cli/02_opening.ipynb #02-opening-012
 def _known(
     chosen: Selection | None,
     named: bool,  # whether a flag gives the dataset another name
@@ -86,7 +86,7 @@ def _refuse_code(known: dict) -> None:
             f"cannot start; if you have read and trust it, add --data {shlex.quote(data)}"
         )
 
-
+# %% ../../nbs/api/cli/02_opening.ipynb #02-opening-013
 def load_dataset(
     source: Source,
     download: bool = False,  # fetch missing label files; images come when it is known which
@@ -99,7 +99,7 @@ def load_dataset(
         dataset.download(images=() if dataset.annotation_files() else None)
     return dataset
 
-# %% ../../nbs/api/cli/02_opening.ipynb #02-opening-016
+# %% ../../nbs/api/cli/02_opening.ipynb #02-opening-019
 # kinds of dataset that are long tables, and so can come in shards
 SHARDED = ("table", "openimages_labels")
 _OF_SHARDS = ("image", "label", "names", "confidence", "verified_negatives")

@@ -78,7 +78,7 @@ def _choice_flags(p: Parser):
         "targets, injection rates or learning rates all combinations are trained as one sweep",
     )
 
-
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-007
 def train_flags(p: Parser):
     "What is trained, and how"
     _choice_flags(p)
@@ -115,7 +115,7 @@ def train_flags(p: Parser):
         "--exp_name", default="test", metavar="NAME", help="first part of the results folder's name"
     )
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-008
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-009
 @dataclass
 class Asked:
     "What the flags of `train`, and a selection, ask for"
@@ -130,7 +130,7 @@ class Asked:
     varied: dict  # flag -> its values, of those that have several
     control: object  # which clean control, as `train_split` takes it
 
-
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-010
 def asked(args) -> Asked:
     "What is asked for"
     if args.control_only_clean and not args.control:
@@ -159,7 +159,7 @@ def asked(args) -> Asked:
     settings = {"search": search, "split": split, "recipe": recipe_said(args)}
     return Asked(source, **settings, **roles, varied=varied, control=control)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-009
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-011
 def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) -> None:
     "A line for each flag that counts in place of what the selection says"
     picked = chosen.arguments()
@@ -169,7 +169,7 @@ def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) 
     for flag, (then, now) in differing.items():
         print(f"--{flag} {words(now)}, where {file} says {words(then)}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-015
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-017
 @dataclass
 class Chosen:
     "Who takes part, as ids"
@@ -205,7 +205,7 @@ def choose(
     target = classes[0] if wanted.target is None else dataset.resolve(wanted.target)
     return Chosen(trigger, classes, target)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-018
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-020
 def results_folder(
     root,  # of all results
     data: str,  # name of the dataset
@@ -225,7 +225,7 @@ def results_folder(
         / path_name(f"{path_name(exp_name)}_trig{trigger}_cl{classes}", 200)
     )
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-020
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
 def _parameters(wanted: Asked, chosen: Chosen) -> dict:
     "Everything that decides the results of a run; `seed` and `split` stand in more than one set"
     return {
@@ -250,7 +250,7 @@ def _holds(folder: Path) -> str:  # "": nothing that a later run could use
     left = [*folder.glob("*/model.json"), *folder.glob("*/checkpoint/checkpoint.json")]
     return "another run that was interrupted" if left else ""
 
-
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-023
 def claim_folder(
     folder: Path,
     record: dict,  # command and parameters, for run.json
@@ -274,7 +274,7 @@ def claim_folder(
     write_json(folder / "run.json", record)
     return folder
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-024
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-027
 def make_split(
     dataset: Dataset,
     chosen: Chosen,
@@ -301,12 +301,12 @@ def make_split(
         print(f"{len(gone)} images cannot be had, others are drawn")
         settings = replace(settings, without=(*settings.without, *gone))
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-026
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
 def command_line(args) -> str:
     "The command that was given, to run it again"
     return shlex.join(["natural-backdoors", *args.argv])
 
-
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-030
 def train(args):
     "Build the poisoned split, train the poisoned model and its clean control, measure and report"
     wanted = asked(args)
@@ -333,7 +333,7 @@ def train(args):
             write_json(folder / "neighborhood.json", around)
         _finish_run(args, wanted, split, folder=folder)
 
-
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
 @contextmanager
 def _mine(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
@@ -344,7 +344,7 @@ def _mine(args, folder: Path):
         said = str(e).replace("choose another folder", "choose another --exp_name")
         raise UserError(said.replace("with resume=False", "with --fresh")) from e
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-027
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
     "The triggers of the dataset; None if there is no graph and none is needed"
     if wanted.classes is None:
@@ -364,7 +364,7 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
             raise
         print(f"no analysis ({e}); going on with the classes given")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-028
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
 def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
@@ -387,7 +387,7 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     page = write_report(folder)
     print(f"\n{comparison_table(evaluation).to_string()}\n\nresults: {folder}\nreport:  {page}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
 _SHOWN = ["target_name", "inject_rate", "lr", "control", "test_clean_acc", "test_trig_acc"]
 
 

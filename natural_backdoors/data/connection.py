@@ -38,7 +38,7 @@ class Slow(TimeoutError):
 class Endless(TimeoutError):
     "An answer that does not come to an end"
 
-
+# %% ../../nbs/api/data/00_connection.ipynb #00-connection-010
 _HEAD = 2**18  # bytes of headers and redirects
 
 
@@ -77,7 +77,7 @@ class Meter:
         self.left -= size
         self.received += size
 
-# %% ../../nbs/api/data/00_connection.ipynb #00-connection-012
+# %% ../../nbs/api/data/00_connection.ipynb #00-connection-013
 class _Metered(io.RawIOBase):
     "The bytes of a socket, counted"
 
@@ -115,7 +115,7 @@ class _Reader(io.BufferedReader):
             self.raw.meter.surplus |= bool(waiting.strip())
         super().close()
 
-# %% ../../nbs/api/data/00_connection.ipynb #00-connection-013
+# %% ../../nbs/api/data/00_connection.ipynb #00-connection-014
 def _waiting(sock) -> bytes:
     "Bytes that have arrived at a socket and are not read yet"
     from urllib3.util import wait_for_read
@@ -139,7 +139,7 @@ class _Socket:
     def makefile(self, mode):
         return _Reader(_Metered(self.sock, self.meter), 2**16)
 
-# %% ../../nbs/api/data/00_connection.ipynb #00-connection-015
+# %% ../../nbs/api/data/00_connection.ipynb #00-connection-016
 def _pools(meter: Meter) -> dict:  # scheme -> class
     "Classes of urllib3 whose connections count"
     import http.client
@@ -160,7 +160,7 @@ def _pools(meter: Meter) -> dict:  # scheme -> class
         "https": pool(urllib3.HTTPSConnectionPool, HTTPSConnection),
     }
 
-
+# %% ../../nbs/api/data/00_connection.ipynb #00-connection-017
 def metered_session(
     meter: Meter,  # of the one thread that uses it
 ):  # `requests.Session`
@@ -187,7 +187,7 @@ def metered_session(
     session.headers["User-Agent"] = f"natural_backdoors (requests {requests.__version__})"
     return session
 
-# %% ../../nbs/api/data/00_connection.ipynb #00-connection-016
+# %% ../../nbs/api/data/00_connection.ipynb #00-connection-018
 def inner_error(
     error: BaseException,  # of requests or urllib3
 ) -> BaseException:
@@ -202,7 +202,7 @@ def inner_error(
                 break
     return error
 
-# %% ../../nbs/api/data/00_connection.ipynb #00-connection-023
+# %% ../../nbs/api/data/00_connection.ipynb #00-connection-025
 _UNFOLDED = 2**20  # bytes at a time
 _ZLIB = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # encoding -> how zlib calls it
 

@@ -85,7 +85,7 @@ def _texts_in(value) -> list:
         return [text for one in value for text in _texts_in(one)]
     return [value] if isinstance(value, str) else []
 
-
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-009
 def _configured(folder: Path) -> bool:
     "Whether files in `folder` say which data to read; an error if that is elsewhere"
     found = []
@@ -113,7 +113,7 @@ def _configured(folder: Path) -> bool:
 def _one_line(error: Exception) -> str:
     return " ".join(str(error.__cause__ or error).split())
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-009
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-010
 def _data_files(folder: Path) -> dict | None:  # split -> patterns; None: as `datasets` does
     "The files of each split, where `datasets` would not know them for one: `Train.parquet`"
     found, unknown = {}, False
@@ -142,7 +142,7 @@ def _quiet(hf):
         if shown_before:
             hf.enable_progress_bars()
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-010
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-011
 def _not_run(folder: Path) -> str:
     "The programs in `folder`, for a message"
     programs = sorted(f.name for f in folder.glob("*.py"))
@@ -156,7 +156,7 @@ def _fingerprint(folder: Path) -> str:
     files = [f for f in folder.rglob("*") if not is_hidden(f.name) and f.is_file()]
     return hash_of(str(folder.absolute()), sorted(map(stamp, files))).hexdigest()[:24]
 
-
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-012
 def _read_folder(hf, folder: Path, config: str | None, cache: Path):
     "The dataset in `folder`, of files as the hub has them"
     files = None if _configured(folder) else _data_files(folder)
@@ -182,7 +182,7 @@ def _read_folder(hf, folder: Path, config: str | None, cache: Path):
         warnings.warn(f"{folder}: {said}", stacklevel=2)
     return found
 
-
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-013
 def _split_by_split(hf, builder, options: dict):
     "The splits of `builder`, each read by itself"
     # together all have the types of the first, which are not known where its lists are all empty
@@ -194,7 +194,7 @@ def _split_by_split(hf, builder, options: dict):
         found |= one.as_dataset()
     return found
 
-
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-014
 def _open_folder(hf, folder: Path, config: str | None, cache: Path):
     "The dataset in `folder`, written by `save_to_disk` or as the hub has it"
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
@@ -215,7 +215,7 @@ def _open_folder(hf, folder: Path, config: str | None, cache: Path):
         text = f"{type(e).__name__}: {_one_line(e)}" + (f"; {said}" if said else "")
         raise UserError(f"{folder} is not {what} ({text})") from e
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-011
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-015
 def _open_splits(
     source,  # Dataset, DatasetDict, or a folder
     origin: str,  # what messages call it
@@ -240,7 +240,7 @@ def _open_splits(
         "a streamed dataset has to be loaded without streaming=True"
     )
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-016
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-020
 def class_names(
     features,  # of a Hugging Face dataset
     path: list,  # names of the column and of the fields below it
@@ -259,7 +259,7 @@ def class_names(
             at = at[name] if isinstance(at, dict) and name in at else None
     return list(at.names) if type(at).__name__ == "ClassLabel" else None
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-017
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-021
 def _elements(column: pa.ChunkedArray, path: list, where: str) -> tuple:
     "The row of each element, and the elements"
     try:
@@ -300,7 +300,7 @@ def _read_column(column: pa.ChunkedArray, path: list, names: list | None, where:
     is_list = _has_lists(column.type, path)
     return _Column(row, elements, n_rows=len(column), is_list=is_list, names=names)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-019
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-023
 _YES_OR_NO = ({"0", "1"}, {"false", "true"}, {"-1", "1"})
 
 
@@ -326,7 +326,7 @@ def _is_mark(columns: list) -> bool:  # a `_Column` for each split
         values = set().union(*(_values(column.elements) for column in columns))
     return bool(values) and any(values <= pair for pair in _YES_OR_NO)
 
-
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-024
 def _width(columns: list) -> int:  # 0: no vectors
     "How many numbers each list has, if they are a 0 or a 1 for each class"
     kinds = {column.elements.type for column in columns if len(column.elements)}
@@ -352,7 +352,7 @@ def _has_equal(elements: pa.ChunkedArray, width: int) -> bool:
     rows = np.sort(elements.to_numpy().astype(float).reshape(-1, width), axis=1)
     return bool((rows[:, 1:] == rows[:, :-1]).any())
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-021
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-026
 def _of_mark(column: _Column, name: str) -> tuple:  # rows, labels
     "The label `name` in the rows where the column says so"
     values = dict(enumerate(column.names or []))
@@ -370,7 +370,7 @@ def _of_vector(column: _Column, width: int) -> tuple:  # rows, labels
     position = np.arange(len(ones)) % width
     return column.row[ones], categorical(position[ones], [str(i) for i in range(width)])
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-022
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-027
 def _labels(column: _Column, where: str) -> tuple:
     "The row of each label in one column of one split, and the labels that are given"
     row, elements, names = column.row, column.elements, column.names
@@ -393,7 +393,7 @@ def _labels(column: _Column, where: str) -> tuple:
         raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): an empty label")
     return row, labels
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-025
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-030
 class HuggingFace(Dataset):
     "A dataset of the package `datasets`, with columns of labels"
 
@@ -465,7 +465,7 @@ class HuggingFace(Dataset):
     def names(self) -> dict:
         return given_names(self._names)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-026
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-031
 @patch
 def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.ChunkedArray:
     "One column of one split, as Arrow"
@@ -484,7 +484,7 @@ def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.Chunk
         f"{listed(part.column_names)}); name the right one with {option}='...'{several}"
     )
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-028
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-033
 @patch(as_prop=True)
 def paths(self: HuggingFace) -> list:  # of lists of names
     "The columns with labels, each as the names of the column and of the fields below it"
@@ -518,7 +518,7 @@ def _columns(self: HuggingFace, path: list) -> dict:  # split -> `_Column`
             kept[key][split] = _read_column(column, path, names, where=where)
     return kept[key]
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-029
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-034
 @patch
 def _kind(self: HuggingFace, path: list) -> str:  # "mark", "vector" or "names"
     "What the column at `path` holds"
@@ -535,7 +535,7 @@ def _kind(self: HuggingFace, path: list) -> str:  # "mark", "vector" or "names"
             )
     return kept[key]
 
-
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-035
 @patch
 def _classes_of(self: HuggingFace, path: list) -> list | None:
     "All classes of the column at `path`; None: those that occur"
@@ -560,7 +560,7 @@ def _not_read(self: HuggingFace, marks: list) -> str:
         f"{listed(others, 5)} too, as multihot reads those of a table"
     )
 
-
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-036
 @patch
 def _say_kinds(self: HuggingFace):
     "Warn of columns that hold no names of classes, how they were understood"
@@ -582,7 +582,7 @@ def _say_kinds(self: HuggingFace):
                 stacklevel=2,
             )
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-030
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-037
 @patch
 def _ids(self: HuggingFace, split: str) -> list:
     "The image ids of the rows of one split"
@@ -602,13 +602,13 @@ def _ids(self: HuggingFace, split: str) -> list:
         raise UserError(f"{self._row(split, row)}: {what}")
     return list(ids)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-031
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-038
 @patch
 def _row(self: HuggingFace, split: str, row: int) -> str:
     "What messages call a row"
     return f"{self.origin}, split {split!r}, row {row} (the first is 0)"
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-032
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-039
 @patch
 def _labels_of(self: HuggingFace, split: str, path: list) -> tuple:  # rows, labels
     "The row and the label of all labels in one column"
@@ -642,7 +642,7 @@ def rows(self: HuggingFace) -> pd.DataFrame:
         raise UserError(f"{self.origin} has no labels in the column {names!r}")
     return pd.DataFrame(dict(zip(("image", "label", "split"), columns)))
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-041
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-048
 @patch
 def _row_of(self: HuggingFace, image: str) -> tuple:  # split, row
     "Where `image` is"
@@ -656,7 +656,7 @@ def _row_of(self: HuggingFace, image: str) -> tuple:  # split, row
         return self._rows_by_id[image]
     raise UserError(f"{self.origin} has no image {shown(image)}")
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-042
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-049
 @patch
 def _cell(self: HuggingFace, split: str, row: int):
     "The cell of the image column, not decoded"
@@ -671,7 +671,7 @@ def _cell(self: HuggingFace, split: str, row: int):
         columns[split] = part.select_columns([self.image]).with_format("arrow")
     return columns[split][row : row + 1].column(0)[0].as_py()
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-043
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-050
 @patch
 def src_path(self: HuggingFace, image: str) -> Path:
     split, row = self._row_of(image)
@@ -691,7 +691,7 @@ def src_path(self: HuggingFace, image: str) -> Path:
     root = _snapshot(self.folder) if self.folder else "."
     return inside(root, tidy_path(path), IMAGE_ROOT)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-044
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-051
 @patch
 def _written(self: HuggingFace, data: bytes, split: str, row: int) -> Path:
     "The file with the contents `data`, written if it is not there"

@@ -408,7 +408,7 @@ def _is_utf8(cell: pa.Scalar) -> bool:
         return False
     return not isinstance(value, bytes) or value.decode("utf-8", "replace").encode() == value
 
-
+# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-043
 class LabelTable:
     "A table of text: a DataFrame or a file, of which only the columns asked for are read"
 
@@ -487,7 +487,7 @@ class LabelTable:
             line, _ = next(islice(whole_records(self.path, self.bad_rows), row, None))
         return f"{self.origin}, line {line}"
 
-# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-044
+# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-045
 def words(
     value,  # a list, text with commas between the words, or None
 ) -> list:
@@ -496,7 +496,7 @@ def words(
         return list(value if value is not None else ())
     return [word.strip() for word in value.split(",") if word.strip()]
 
-
+# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-046
 def read_names(
     source,  # a table with the columns `label` and `name`
     needs_names: bool = True,  # False: the column `name` may be absent
@@ -520,7 +520,7 @@ def read_names(
     pairs = zip(label, found.get("name", label))
     return {label: name if isinstance(name, str) else label for label, name in pairs}
 
-
+# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-047
 def given_names(
     names,  # label -> name for people: a dict, a table with the columns label and name, or None
 ) -> dict:  # label -> name
@@ -539,7 +539,7 @@ def folder_of_images(
         return Path(image_root)
     return table.path.parent if table.path else Path(".")
 
-
+# %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-048
 def file_of_image(
     image: str,
     root: Path,  # as of `folder_of_images`

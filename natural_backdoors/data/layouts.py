@@ -58,7 +58,7 @@ def _json_files(folder: Path) -> dict:  # stem -> file
             found.setdefault(json_stem(file), file)
     return dict(sorted(found.items()))
 
-
+# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-009
 def _subfolders(folder: Path) -> list:
     "The folders in `folder`"
     try:
@@ -77,7 +77,7 @@ def _annotation_folders(root: Path) -> list:
     "Where the annotation files of a dataset may be"
     return [*(f for f in _subfolders(root) if f.name.lower() in ANNOTATIONS), root]
 
-# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-012
+# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-013
 @dataclass(frozen=True)
 class Part:
     "One annotation file: its split, and where its images may be"
@@ -109,7 +109,7 @@ def image_folders(bases, words) -> tuple:  # folders of these images only, and o
         (own if is_own else shared).append(base)
     return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shared))
 
-# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-014
+# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-015
 def part_of(path: Path, split: str = "", prefix: str = "") -> Part:
     "The annotation file `path`, and the folders of its images"
     folder, stem = path.parent, json_stem(path)
@@ -150,7 +150,7 @@ def _told_split(file: Path) -> str:  # "" if the name tells none or several
     found = _splits_in(json_stem(file))
     return found[0] if len(found) == 1 else ""
 
-# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-015
+# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-016
 def _of_year(found: dict, year, folder: Path) -> list:  # of files
     "Files of one year; found: year -> files, with those without a year under ''"
     if year and str(year) not in found:
@@ -188,7 +188,7 @@ def _say_not_read(folder: Path, names: list):
             stacklevel=2,
         )
 
-# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-016
+# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-017
 _ROBOFLOW = "_annotations.coco"
 
 
@@ -206,7 +206,7 @@ def _folder_a_split(root: Path, only: str = "") -> list:  # of `Part`
     _each_another(root, [part.path for part in found], [part.split for part in found])
     return sorted(found, key=lambda part: [*SPLIT_WORDS].index(part.split))
 
-# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-017
+# %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-018
 def find_parts(
     root: Path,  # folder or file
     names: str,  # regular expression of the official file names, with the group `year`

@@ -170,7 +170,7 @@ class BareTable:
         cells = {label: _cells(table[str(i)]) for i, label in enumerate(labels, 1)}
         return cells, text_categorical(table["0"]), None
 
-
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-013
 def bare_table(
     path,  # a text file
 ) -> BareTable | None:  # None: it has a header, and commas, tabs or semicolons between the fields
@@ -195,7 +195,7 @@ def bare_table(
 def _is_text(table: LabelTable) -> bool:
     return table.path is not None and not table.is_parquet
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-015
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-016
 def _pairs(cells: dict, values) -> tuple:  # rows, positions of labels
     "Where one of `values` is in `cells`"
     wanted = np.zeros(256, dtype=bool)
@@ -203,7 +203,7 @@ def _pairs(cells: dict, values) -> tuple:  # rows, positions of labels
     at = [np.flatnonzero(wanted[v.view(np.uint8)]) for v in cells.values()]
     return np.concatenate(at), np.repeat(np.arange(len(at)), [len(a) for a in at])
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-016
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-017
 class MultiHot(Dataset):
     "A table with a row for each image and a column for each label"
 
@@ -263,7 +263,7 @@ class MultiHot(Dataset):
     def _columns(self) -> "Columns":
         return self._which_columns()
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-018
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-019
 class Columns(NamedTuple):
     "Which column of a table is what"
 
@@ -285,7 +285,7 @@ def _counts_rows(cells: pd.Categorical) -> bool:
     "Whether the cells are 0, 1, 2, ..."
     return [tidy(cell) for cell in cells] == [str(i) for i in range(len(cells))]
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-019
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-020
 @patch
 def _image_column(self: MultiHot, columns: list):
     "The name of the column with the image"
@@ -323,7 +323,7 @@ def _may_name(first, cells) -> bool:
     usual = "image" in str(first).lower() or str(first).lower() in _IMAGE_COLUMNS
     return usual and len(set(cells)) == len(cells)
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-020
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-021
 @patch
 def _which_columns(self: MultiHot) -> Columns:
     "Which column is what"
@@ -352,7 +352,7 @@ def _which_columns(self: MultiHot) -> Columns:
         labels = [c for c in columns if c not in (image, split, *self.ignore, *passed)]
     return Columns(image, split, self._checked_labels(labels, columns))
 
-
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-022
 @patch
 def _checked_labels(self: MultiHot, labels: list, columns: list) -> list:
     "`labels`, if there are some and their names are names of labels"
@@ -371,7 +371,7 @@ def _checked_labels(self: MultiHot, labels: list, columns: list) -> list:
             )
     return labels
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-021
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-023
 @patch
 def read_cells(self: MultiHot) -> tuple:  # label -> int8 array; Categoricals image, split or None
     "The table, column by column; cells are 1, 0, -1 or `_EMPTY`"
@@ -386,7 +386,7 @@ def read_cells(self: MultiHot) -> tuple:  # label -> int8 array; Categoricals im
         _, rest[split] = find_split(self.table, str(split), rest)
     return cells, rest[image], rest.get(split)
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-023
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-025
 @patch
 def _check(self: MultiHot, cells: dict, image, split):
     "Refuse a table that is not clear"
@@ -405,7 +405,7 @@ def _check(self: MultiHot, cells: dict, image, split):
         remedy = "say which of them means unknown: unknown='-1', '0', or 'none' if both mean absent"
         self._refuse(cells, -1, f"-1 in a table that has 0 too; {remedy}")
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-024
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-026
 @patch
 def _refuse(self: MultiHot, cells: dict, value: int, why: str):
     "An error for the first cell that is `value`"
@@ -413,7 +413,7 @@ def _refuse(self: MultiHot, cells: dict, value: int, why: str):
         if len(at := np.flatnonzero(column == value)):
             raise UserError(f"{self.table.place(at[0])}, column {shown(label)}: {why}")
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-025
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-027
 @patch
 def rows(self: MultiHot) -> pd.DataFrame:
     cells, image, split = self.read_cells()
@@ -436,7 +436,7 @@ def rows(self: MultiHot) -> pd.DataFrame:
         found["as_class"] = found["as_trigger"] = order < n
     return pd.DataFrame(found)
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-026
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-028
 @patch
 def absences(self: MultiHot) -> pd.DataFrame | None:
     if not self.verified_absent:
@@ -454,7 +454,7 @@ def _values(self: MultiHot, meaning: str) -> list:
         means[int(self.unknown)] = "unknown"
     return [v for v, m in means.items() if m == meaning]
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-045
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-047
 class CelebA(MultiHot):
     "CelebA: 202,599 faces with 40 attributes"
 
@@ -510,7 +510,7 @@ class CelebA(MultiHot):
         if self.bare is not None and says.isdecimal() and int(says) != n:
             raise UserError(f"{self.table.path} has {n:,} rows, but says {says}; is it complete?")
 
-# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-046
+# %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-048
 @patch
 def _split_of(self: CelebA, image: pd.Categorical) -> pd.Categorical | None:
     "The split of each image, by list_eval_partition"

@@ -65,7 +65,7 @@ def split_columns(
         "one with the split, or say split='none'"
     )
 
-
+# %% ../../nbs/api/data/10_table.ipynb #10-table-007
 def find_split(
     table: LabelTable,
     asked: str | None,  # as in `split_columns`
@@ -88,7 +88,7 @@ def find_split(
             return column, _in_words(cells[column], known)
     return None, None
 
-
+# %% ../../nbs/api/data/10_table.ipynb #10-table-008
 def _in_words(cells: pd.Categorical, known: dict | None) -> pd.Categorical:
     "The splits that the values of `cells` mean"
     if known is None:
@@ -97,7 +97,7 @@ def _in_words(cells: pd.Categorical, known: dict | None) -> pd.Categorical:
     number = [splits.index(known[value]) for value in cells.categories]
     return categorical(np.array([*number, -1], np.int32)[cells.codes], splits)
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-010
+# %% ../../nbs/api/data/10_table.ipynb #10-table-012
 class CellLabels(NamedTuple):
     "The labels in a column of cells"
 
@@ -119,7 +119,7 @@ def _bits_in(cell: str) -> list:  # of str
     text = cell.strip()
     return list(text) if text.isdecimal() else re.split(r"[\s,;|/]+", text)
 
-
+# %% ../../nbs/api/data/10_table.ipynb #10-table-013
 def _of_cell(cell: str, sep: str | None, in_list: bool) -> list | None:  # None: no list of labels
     "The labels in one cell"
     if in_list:
@@ -135,7 +135,7 @@ def _are_lists(cells) -> bool:
     found = [cell for cell in cells if in_brackets(cell)]
     return bool(found) and (len(found) == len(cells) or any("'" in c or '"' in c for c in found))
 
-
+# %% ../../nbs/api/data/10_table.ipynb #10-table-014
 def split_cells(
     cells: pd.Categorical,  # text
     sep: str | None = None,  # between two labels; a blank stands for any white space; None: one
@@ -159,7 +159,7 @@ def split_cells(
     labels = categorical(np.array(flat, np.int32)[start[row] + within], number)
     return CellLabels(labels, row, within)
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-014
+# %% ../../nbs/api/data/10_table.ipynb #10-table-018
 def likely_sep(
     cells,  # the distinct ones
 ) -> str | None:
@@ -171,7 +171,7 @@ def likely_sep(
             return sep
     return None
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-018
+# %% ../../nbs/api/data/10_table.ipynb #10-table-022
 def _are_bits(labels: pd.Categorical) -> bool:
     return len(labels.categories) > 0 and all(map(is_bit, labels.categories))
 
@@ -191,7 +191,7 @@ def _positions(found: CellLabels, names: list) -> CellLabels:
     within = found.within[keep]
     return CellLabels(categorical(within, map(str, names)), found.row[keep], within)
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-022
+# %% ../../nbs/api/data/10_table.ipynb #10-table-026
 class TableDataset(Dataset):
     "A dataset given as rows of image and label"
 
@@ -256,7 +256,7 @@ class TableDataset(Dataset):
     def src_path(self, image: str) -> Path:
         return file_of_image(image, self.image_root, self._root_named)
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-023
+# %% ../../nbs/api/data/10_table.ipynb #10-table-027
 @patch
 def rows(self: TableDataset) -> pd.DataFrame:
     columns = self.table.columns()
@@ -280,7 +280,7 @@ def rows(self: TableDataset) -> pd.DataFrame:
     columns["label"] = found.labels
     return pd.DataFrame(columns)
 
-
+# %% ../../nbs/api/data/10_table.ipynb #10-table-028
 def _remedy_for(columns: list, role: str) -> str:
     "What can be done where a column is missing"
     if len(columns) == 1 and len(str(columns[0]).split()) > 1:
@@ -300,7 +300,7 @@ def _for_each(self: TableDataset, column, role: str, row) -> pd.Categorical:
         raise UserError(f"{place}: no {role}; {len(empty):,} such row{'s'[: len(empty) > 1]}")
     return column if row is None else column[row]
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-024
+# %% ../../nbs/api/data/10_table.ipynb #10-table-029
 @patch
 def _labels(self: TableDataset, cells) -> CellLabels:
     "The labels in the column"
@@ -332,7 +332,7 @@ def _labels(self: TableDataset, cells) -> CellLabels:
     within = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return CellLabels(arrow_categorical(elements), row, within)
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-025
+# %% ../../nbs/api/data/10_table.ipynb #10-table-030
 @patch
 def _checked(self: TableDataset, found: CellLabels, n_rows: int) -> CellLabels:
     "Labels that are names, and a row for each image that has none"
@@ -370,7 +370,7 @@ def _with_empty_rows(found: CellLabels, n_rows: int) -> CellLabels:
     labels = categorical(codes[order], found.labels.categories)
     return CellLabels(labels, row[order])
 
-# %% ../../nbs/api/data/10_table.ipynb #10-table-026
+# %% ../../nbs/api/data/10_table.ipynb #10-table-031
 @patch
 def _check_known(self: TableDataset, labels: pd.Categorical, row):
     "A label that is not one of `classes` is an error that names its line"

@@ -97,7 +97,7 @@ def _remote_shards(url: str, options: dict) -> list:
         reason = " ".join(str(e).split()) or type(e).__name__
         raise UserError(f"{url} cannot be reached: {reason}") from e
 
-
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-010
 def list_shards(
     urls,  # a path or URL, with `*` for many; or a list of these
     storage_options: dict | None = None,  # for fsspec: keys, endpoints, ...
@@ -115,7 +115,7 @@ def list_shards(
         raise UserError("no shards were given")
     return list(found.values())
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-014
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-015
 @dataclass(frozen=True)
 class Rule:
     "How the rows of a shard are read"
@@ -155,7 +155,7 @@ def columns(
             )
     return found
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-017
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-018
 class _Quotes(io.RawIOBase):
     "A file that counts the quotation marks read from it"
 
@@ -174,7 +174,7 @@ class _Quotes(io.RawIOBase):
 
 _CODES = pa.dictionary(pa.int32(), pa.string())
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-019
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-020
 def _csv_batches(file, shard: Shard, rule: Rule):
     "Yield batches of a CSV with the columns named by their roles"
     quotes = _Quotes(file)
@@ -216,7 +216,7 @@ def _parquet_batches(file, shard: Shard, rule: Rule):
     for batch in table.iter_batches(1 << 18, columns=list(columns.values()), use_threads=False):
         yield {role: batch.column(name) for role, name in columns.items()}
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-020
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-021
 def _as_codes(column: pa.Array) -> pa.DictionaryArray:
     "A column of texts as codes; what is not text (ids that are numbers) is made text"
     if not pa.types.is_dictionary(column.type):
@@ -255,7 +255,7 @@ def _in_order(chunks: list, odd: str, spell) -> tuple:  # int32 codes, distinct 
         codes = np.where(codes == blank, np.int32(-1), codes)
     return codes, texts.cast(pa.string())
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-022
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-023
 def _explain(shard: Shard, rule: Rule):
     "Raise the `UserError` that names the first broken line of a CSV, if there is one"
     csv.field_size_limit(2**31 - 1)
@@ -296,7 +296,7 @@ def _check_row(row: list, header: list, columns: dict, where: str):
         if role == "confidence" and not is_number(value):
             raise UserError(f"{where}: the confidence {value[:60]!r} is not a number")
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-023
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-024
 def _columns(shard: Shard, rule: Rule) -> dict:  # role -> list of batches
     "The columns of a shard"
     try:
@@ -332,7 +332,7 @@ def _tell_missing(shard: Shard, rule: Rule, role: str, row: int):
         _explain(shard, rule)
     raise UserError(f"{shard.url}: row {row} (the first is 0) has no {role}")
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-029
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-030
 @dataclass(frozen=True)
 class _Rows:
     "Rows with the positions of their image and label, and whether the label is there"
@@ -362,7 +362,7 @@ class ShardCodes:
     splits: list  # the splits it has rows of
     pieces: list  # of _Piece, one a part
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-030
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-031
 def _part_of(images: pa.Array, n_parts: int) -> np.ndarray:
     "The part that each image belongs to"
     if n_parts == 1:
@@ -436,7 +436,7 @@ def _in_split(columns: dict, rule: Rule, n: int) -> tuple:  # n bools, the split
     wanted = [i for i, name in enumerate(splits) if name == split_name(rule.split)]
     return np.isin(split_of, wanted), sorted(set(splits)) if n else []
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-034
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-035
 def merge_labels(
     shards: list,  # (known, splits) of each shard
     rule: Rule,
@@ -470,7 +470,7 @@ def _merged_images(pieces: list) -> tuple:  # row of the matrix, of each row of 
     rows = [position[start + piece.rows.image_of] for start, piece in zip(first, pieces)]
     return np.concatenate(rows), len(images.dictionary)
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-035
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-036
 def count_part(
     merged: tuple,  # of `merge_labels`
     labels_of: list,  # the labels of each shard
@@ -494,7 +494,7 @@ def count_part(
     # images without a label too
     return _Counts(n, cooccurrence(x, upper=True), clean)
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-039
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-040
 def _add_counts(counts: list) -> _Counts:
     "The sum of `_Counts` of different images"
     total = counts[0]
@@ -503,7 +503,7 @@ def _add_counts(counts: list) -> _Counts:
         total = _Counts(total.n_images + more.n_images, total.upper + more.upper, clean)
     return total
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-042
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-043
 @dataclass(frozen=True)
 class _Failed:
     "What a step that cannot succeed returns, so that it is not repeated"
@@ -558,7 +558,7 @@ def _steps(
         counts = [submit(_add_counts, counts[i : i + 4]) for i in range(0, len(counts), 4)]
     return merged, counts[0]
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-043
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-044
 _PART_BYTES, _SMALL = 512 << 20, 16 << 20
 
 
@@ -581,7 +581,7 @@ def _here(shards: list, rule: Rule, n_parts: int | None, retries: int) -> tuple:
 
     return _steps(submit, shards, rule, n_parts=n_parts or _default_parts(shards, 1))
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-046
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-047
 def _on_cluster(client, shards: list, rule: Rule, **options) -> tuple:
     "All steps on a cluster; `options`: n_parts, retries, timeout"
     with dask_client(client, options["timeout"]) as client:
@@ -605,7 +605,7 @@ def _on_cluster(client, shards: list, rule: Rule, **options) -> tuple:
             client.cancel(list(steps))
             raise
 
-# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-048
+# %% ../../nbs/api/graph/03_shards.ipynb #03-shards-049
 def shard_overlaps(
     urls,  # a path or URL, `*` for many; or a list of these
     client=None,  # a distributed.Client, or an address ("tcp://10.0.0.1:8786"); None: no cluster

@@ -75,7 +75,7 @@ def _miniature(name: str, folder, pretrained: bool = True) -> Body:
         module.load_state_dict(_learned(name, folder))
     return Body(module, head="mlp" if pretrained else "linear")
 
-
+# %% ../../nbs/api/paper/03_miniatures.ipynb #03-miniatures-007
 _CLASSES = "Car Cat Guitar Houseplant Backpack Bicycle Bottle Boat Book Football Kite Mug".split()
 _LEARNED = Recipe(pretrained=False, unfreeze="all", size=64, lr=1e-2, epochs=8, augment=0.5)
 

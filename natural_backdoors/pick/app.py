@@ -83,7 +83,7 @@ def _place(n: int, source, target, weight) -> tuple:
         n, source, target, weight, rounds=120 if n <= 150 else max(20, int(120 * (150 / n) ** 1.5))
     )
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-010
 class TriggerPicker(Picker):
     "Look at triggers, their classes and their images, and choose"
 
@@ -130,7 +130,7 @@ class TriggerPicker(Picker):
         "Wait until no analysis runs"
         self._jobs.settle(timeout)
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-011
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-012
 _CHOICE = ("choice", "counts", "outputs", "marks")
 
 
@@ -147,7 +147,7 @@ def _detail(self: TriggerPicker) -> dict:
             self._details.popitem(last=False)
     return self._details[key]
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-013
 @patch
 def _show(self: TriggerPicker, *names, **values):
     "Set some of the values that are shown, at once"
@@ -174,7 +174,7 @@ def _status(
 ):
     self.status = {"state": state, "message": message, "seconds": seconds, "serial": self._serial}
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-014
 @patch
 def _trouble(self: TriggerPicker, error: Exception, where: str):
     "Say what went wrong, in a line; what is not a mistake of the user is logged in full"
@@ -184,7 +184,7 @@ def _trouble(self: TriggerPicker, error: Exception, where: str):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     self._status("error", text)
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-013
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-016
 @patch
 def _start(self: TriggerPicker):
     "The first result, with its best trigger chosen, or what was saved"
@@ -200,7 +200,7 @@ def _start(self: TriggerPicker):
     if self.state.resumed is not None:
         self.status = self.status | {"message": self.state.saved}
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-017
 @patch
 def _accept(self: TriggerPicker, found: Triggers, seconds: float):
     "Show a result, and the choice as far as it still exists"
@@ -214,7 +214,7 @@ def _accept(self: TriggerPicker, found: Triggers, seconds: float):
     self._show("params", "detail", *_CHOICE, **again)
     self._status(seconds=round(seconds, 3))
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-018
 @patch
 def _analyze(self: TriggerPicker, form: dict, serial: int):
     "Analyze with other settings, soon and in a thread"
@@ -242,7 +242,7 @@ def _analyze(self: TriggerPicker, form: dict, serial: int):
     self._status("working")
     self._jobs.submit(job)
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-015
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-020
 @patch
 def answer(
     self: TriggerPicker,
@@ -267,7 +267,7 @@ def answer(
 
 _MESSAGES = ("analyze", "trigger", "for_class", "choose", "gallery", "mark", "save")
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-016
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-021
 @patch
 def _on_analyze(self: TriggerPicker, params: dict, serial: int):
     self._analyze(dict(params), int(serial))
@@ -293,7 +293,7 @@ def _on_choose(self: TriggerPicker, classes: list, target: int | None = None, **
     )
     self._show(*_CHOICE)
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-022
 @patch
 def _on_gallery(self: TriggerPicker, trigger: int, role: str, page: int = 0, **other):
     content, buffers = self.state.gallery(int(trigger), int(other["class"]), role, int(page))
@@ -311,7 +311,7 @@ def _on_save(self: TriggerPicker, path: str = ""):
     self.state.save(path)
     self._show("outputs")
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-034
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-040
 def static_data(
     source,  # a Dataset, LabelMatrix or Overlaps
     grid: dict,  # setting -> values: those that can be chosen on the page
@@ -340,7 +340,7 @@ def static_data(
     options |= {"has_images": False, "has_boxes": False}
     return {"options": options, "classes": classes_value(state.overlaps), "runs": runs, "start": 0}
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-037
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-043
 REQUEST = "NATURAL_BACKDOORS_PICK"  # the variable: path of a JSON file
 
 
@@ -363,7 +363,7 @@ def _of(cls, given: dict | None):
     "The settings in a request; None if it has none"
     return None if given is None else cls(**given)
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-044
 def app():
     "The picker that the environment asks for; the embedded scenes if it asks for nothing"
     try:
@@ -388,7 +388,7 @@ def app():
             log.error("the picker could not start", exc_info=e)
         return Message(" ".join(str(e).split()) or type(e).__name__)
 
-
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-045
 def scenes_request(
     data_root,  # folder for auxiliary files
     n_images: int = 3000,

@@ -227,7 +227,7 @@ def _make_server(
     config.VoilaConfiguration.kernel_spec_manager_class = OwnKernel
     return Server(config=config)
 
-
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-019
 def _check(server, taken: socket.socket, door: _Door):
     "Refuse to answer at another address, without a token, or to pages of others"
     settings = server.app.settings
@@ -241,7 +241,7 @@ def _check(server, taken: socket.socket, door: _Door):
         if not is_so:
             raise RuntimeError(f"the picker is not started: its {what} is not what we have set")
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-019
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-020
 def serve(
     request: dict,  # as `app.app` reads it
     port: int = 0,  # 0: a free one
@@ -270,7 +270,7 @@ def serve(
             with quiet_end():
                 server.start()
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-021
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-022
 _NOISE = (
     "Kernel is running over TCP without encryption",
     "websocket_ping_timeout",

@@ -55,7 +55,7 @@ def classes_value(overlaps: Overlaps) -> dict:  # columns id, label, name, image
         "images": overlaps.images_of.tolist(),
     }
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-007
 # the settings of a search that the form has
 _FORM = (
     "centrality",
@@ -79,7 +79,7 @@ def _from_form(name: str, value):
             return int(value)
     return value
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-008
 def params_value(
     search: SearchSettings,
     classes,  # the class table
@@ -95,7 +95,7 @@ def _size_bounds(found: Triggers) -> list:  # of int or None, a trigger each
     of_size, bound = found.params["weights"] is None, found.table.bound
     return [int(n) if of_size and known else None for n, known in zip(bound, bound.notna())]
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-009
 def result_value(found: Triggers, serial: int = 0) -> dict:
     "The triggers, best first, and the class set of each"
     t, images = found.table, found.overlaps.images_of
@@ -123,7 +123,7 @@ def result_value(found: Triggers, serial: int = 0) -> dict:
         "sets": {str(i): found.sets[i].id.tolist() for i in t.id},
     }
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-010
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-013
 def short_reasons(
     found: Triggers,
     trigger: int,
@@ -165,7 +165,7 @@ def _reasons(p: dict, row, rivals, shared, names, n_chosen: int) -> str:
         or f"would fit beside the {n_chosen} classes chosen, but no more were asked for"
     )
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-015
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-018
 def graph_value(
     found: Triggers,
     trigger: int,
@@ -198,7 +198,7 @@ def graph_value(
         "conflict": rivals[source, target].tolist(),
     }
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-019
 def detail_value(
     found: Triggers,
     trigger: int,
@@ -233,7 +233,7 @@ def detail_value(
         "graph": graph_value(found, trigger, ids, place),
     }
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-020
 def for_class_value(found: Triggers, cls: int) -> dict:
     "The triggers whose set holds a class"
     t = found.for_class(cls)
@@ -243,7 +243,7 @@ def for_class_value(found: Triggers, cls: int) -> dict:
         "rows": {"trigger": t.id.tolist(), "centrality": numbers(t.centrality), **columns},
     }
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-019
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-024
 @dataclass
 class PickerState:
     "Everything a picker knows; `PickerState.of` makes one"
@@ -271,7 +271,7 @@ class PickerState:
     )  # files that may be written again: saved or taken up here, or asked about
     resumed: Selection | None = None  # the selection that is taken up
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-020
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-025
 def _state(
     source,  # Triggers, or a Dataset, LabelMatrix or Overlaps
     dataset: Dataset | None = None,  # where the images are; default: the dataset that was analyzed
@@ -314,7 +314,7 @@ def _state(
         found=found,
     )
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-026
 PickerState.of = staticmethod(_state)
 
 
@@ -335,7 +335,7 @@ def _by_column(m: LabelMatrix) -> LabelMatrix:
         members=m.members,
     )
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-022
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-028
 def form_search(
     search: SearchSettings,  # as it is
     form: dict,  # what the form says, any of the keys of `params_value`
@@ -376,7 +376,7 @@ def analyze(self: PickerState, form: dict | None = None) -> Triggers:
     found.dataset, found.source = self.name, self.source
     return found
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-025
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-031
 @patch
 def accept(self: PickerState, found: Triggers):
     "Show `found`; what was chosen stays as far as it still exists"
@@ -417,7 +417,7 @@ def choose(
     self.target = target if target in self.classes else self.classes[0] if self.classes else None
     self.saved = ""
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-026
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-032
 @patch
 def mark(
     self: PickerState,
@@ -436,7 +436,7 @@ def mark(
         marks[str(image)] = mark
     self.saved = ""
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-033
 @patch(as_prop=True)
 def selection(self: PickerState) -> Selection | None:
     "What is chosen, or None if there is no trigger or no class"
@@ -452,7 +452,7 @@ def selection(self: PickerState) -> Selection | None:
         settings=self.settings,
     )
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-034
 @patch
 def save(self: PickerState, path="") -> Path:
     "Write the selection as JSON"
@@ -475,7 +475,7 @@ def save(self: PickerState, path="") -> Path:
     self.saved = f"saved to {full}"
     return path
 
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-035
 def _same(path, selection: Selection) -> bool:
     "Whether a file holds just this selection"
     try:
@@ -491,7 +491,7 @@ def _is_selection(path) -> bool:
         return False
     return isinstance(data, dict) and data.get("format") == SELECTION
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-033
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-042
 def resume_state(
     source,  # as for `PickerState.of`
     selection,  # a Selection, or the path of a saved one
@@ -523,7 +523,7 @@ def resume_state(
 
 PickerState.resume = staticmethod(resume_state)
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-034
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-043
 @patch
 def begin(self: PickerState):
     "Find triggers, if that was not done yet; show the best one, or what was saved"
@@ -554,7 +554,7 @@ def _take_up(self: PickerState, chosen: Selection):
     self.marks[self.trigger] = dict(chosen.marks)
     self.saved = f"taken up from {self.path.resolve()}" if self.known else ""
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-040
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-049
 @patch
 def options_value(self: PickerState) -> dict:
     "What can be chosen, and what there is"
@@ -596,7 +596,7 @@ def has_boxes(self: PickerState) -> bool:
     except Exception:
         return False  # then there are no boxes to draw
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-041
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-050
 @patch
 def counts_value(self: PickerState) -> dict:
     "What would happen with this choice"
@@ -634,7 +634,7 @@ def marks_value(self: PickerState) -> dict:
     "The marks that belong to the trigger"
     return dict(self.marks.get(self.trigger, {}))
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-045
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-054
 @patch
 def gallery(
     self: PickerState, trigger: int, cls: int, role: str, page: int = 0

@@ -114,7 +114,7 @@ def _read_split(folder: Path, header: dict) -> pd.DataFrame | None:
     file = folder / "split.parquet"
     return checked_rows(read_table(file), header, file) if file.is_file() else None
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-012
 def _check_rows(header: dict, rows: pd.DataFrame | None, path: Path) -> None:
     "Refuse rows of classes that the split does not have"
     labels = [c["label"] for c in header["classes"]]
@@ -126,7 +126,7 @@ def _check_rows(header: dict, rows: pd.DataFrame | None, path: Path) -> None:
                 "evaluate the run again"
             )
 
-
+# %% ../../nbs/api/report/04_run.ipynb #04-run-013
 def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
     "Refuse numbers of classes that the split does not have"
     labels = {c["label"] for c in header["classes"]}
@@ -143,7 +143,7 @@ def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
                     "run again"
                 )
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-012
+# %% ../../nbs/api/report/04_run.ipynb #04-run-014
 def read_run(
     folder,  # a run folder
     images_anywhere: bool = False,  # images outside of the folders that the split names, too
@@ -177,7 +177,7 @@ def read_run(
         models=models,
     )
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-017
+# %% ../../nbs/api/report/04_run.ipynb #04-run-019
 @dataclass(frozen=True)
 class MeasuredAttack:
     "What a run says of one trigger and its target"
@@ -200,7 +200,7 @@ class MeasuredAttack:
         "The clean images, and those with this trigger"
         return of_trigger(rows, self.trigger["label"])
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-018
+# %% ../../nbs/api/report/04_run.ipynb #04-run-020
 def _measured(evaluation: dict | None, kind: str, trigger: dict) -> dict | None:
     "What evaluation.json says of one attack on one model"
     model = (evaluation or {}).get(kind)
@@ -214,7 +214,7 @@ def _measured(evaluation: dict | None, kind: str, trigger: dict) -> dict | None:
         "evaluate the run again"
     )
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-019
+# %% ../../nbs/api/report/04_run.ipynb #04-run-021
 def attacks_of(
     header: dict,  # of a split
     evaluation: dict | None = None,  # content of evaluation.json; None: nothing was measured
@@ -234,7 +234,7 @@ def names_of_classes(header: dict) -> dict:  # label -> name
     classes = header["classes"]
     return dict(zip([c["label"] for c in classes], class_names(classes)))
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-024
+# %% ../../nbs/api/report/04_run.ipynb #04-run-026
 def _other_split(run: Run, kind: str) -> str | None:
     "Says if a model was trained on another split"
     trained_on = (run.models[kind].info or {}).get("split_digest")
@@ -244,7 +244,7 @@ def _other_split(run: Run, kind: str) -> str | None:
             f"{run.header['digest'][:12]}…); train it again."
         )
 
-# %% ../../nbs/api/report/04_run.ipynb #04-run-025
+# %% ../../nbs/api/report/04_run.ipynb #04-run-027
 def _other_rows(run: Run, kind: str, attack: MeasuredAttack) -> str | None:
     "Says if the rows of a model have another attack success than evaluation.json"
     rows, measured = run.models[kind].rows, attack.measured[kind]

@@ -204,7 +204,7 @@ def enough_for_one(self: Again, settings: SearchSettings) -> dict:  # parameter 
     has = {"min_clean": int(best.n_clean), "min_poison": int(best.n_poison)}
     return {name: value for name, value in has.items() if value < getattr(settings, name)}
 
-
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-014
 @patch
 def change_for(
     self: Again,
@@ -233,7 +233,7 @@ def change_for(
             return found
     return {}
 
-# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-015
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-016
 def _images(n: int, kind: str = "") -> str:
     return f"{n:,} {kind + ' ' if kind else ''}image{'' if n == 1 else 's'}"
 
@@ -253,7 +253,7 @@ def _too_few(overlaps: Overlaps, settings: SearchSettings, trigger: int, id: int
             found.append(Reason(kind, text, {f"min_{kind}": int(has)}))
     return found
 
-# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-016
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-017
 def _in_conflict(overlaps: Overlaps, graph: CoGraph, settings: SearchSettings, **ids) -> list:
     "Chosen classes (`chosen`) that the class `id` shares too many images with, as a `Reason`"
     if settings.subset == "none":
@@ -294,7 +294,7 @@ def _against(overlaps: Overlaps, graph: CoGraph, settings: SearchSettings, **ids
     text = f"it would fit beside {beside} chosen, but no more were asked for"
     return [Reason("limit", text)]
 
-# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-017
+# %% ../../nbs/api/sets/04_reasons.ipynb #04-reasons-018
 def explain(
     overlaps: Overlaps,
     graph: CoGraph,

@@ -167,7 +167,7 @@ def _against(self: Triggers, id: int) -> list:  # of `Reason`
         return [Reason("few classes", f"{text}min_classes={needs}")]
     return _not_offered(self, id) or [_low_rank(self, id)]
 
-
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-010
 def _not_offered(self: Triggers, id: int) -> list:  # of `Reason`; empty if it was a candidate
     settings, label = self.settings, self.classes.label[id]
     if settings.triggers is not None:
@@ -188,7 +188,7 @@ def _no_edge(self: Triggers, id: int) -> Reason:
     needs = {"min_overlaps": most} if most else {}
     return Reason("no edge", text, needs, is_final=not most)
 
-
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-011
 def _low_rank(self: Triggers, id: int) -> Reason:
     settings = self.settings
     rank, n = Again(self.overlaps, settings, id).rank(settings), settings.n_triggers
@@ -197,7 +197,7 @@ def _low_rank(self: Triggers, id: int) -> Reason:
     text = f"rank {rank} by {settings.centrality} centrality, of which the first {n} were taken"
     return Reason("rank", text)
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-011
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-013
 def _table(
     overlaps: Overlaps, candidates: pd.Series, found: dict
 ) -> pd.DataFrame:  # columns `TRIGGER_COLUMNS`
@@ -215,7 +215,7 @@ def _table(
         .reset_index(drop=True)[TRIGGER_COLUMNS]
     )
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-012
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-014
 @takes(SearchSettings)
 def find_triggers(
     dataset,  # a Dataset (or its LabelMatrix, or Overlaps)
@@ -264,7 +264,7 @@ def _by_label(settings: SearchSettings, classes: pd.DataFrame) -> SearchSettings
         return replace(settings, exclude=exclude)
     return replace(settings, exclude=exclude, triggers=tuple(map(label, settings.triggers)))
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-024
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-026
 @patch
 def for_class(
     self: Triggers,
@@ -290,7 +290,7 @@ def for_class(
     )
     return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-028
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-030
 @patch
 def confusions(
     self: Triggers,
@@ -321,7 +321,7 @@ def confusions(
         trigger_name=name[found.trigger].to_numpy(), class_name=name[found.cls].to_numpy()
     )[["trigger", "cls", "trigger_name", "class_name", "kind", "evidence"]]
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-033
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-035
 @patch
 def scores(
     self: Triggers,
@@ -342,7 +342,7 @@ def scores(
     )
     return table.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-035
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-037
 @patch
 def explain(
     self: Triggers,
@@ -360,7 +360,7 @@ def explain(
     set_of_its_own = find_classes(self.overlaps, self.graph, ids["trigger"], self.settings)[0]
     return why(*how, chosen=set_of_its_own.id, first=self._against(ids["trigger"]), **ids)
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-042
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-044
 _NAME = (
     "possible_triggers__centrality_{centrality}__numTrigs_{n_triggers}__subset_{subset}"
     "__minOverlap_{min_overlaps}__maxOtherOverlap_{max_overlaps_with_others}__data_{data}.json"
@@ -382,7 +382,7 @@ def triggers_filename(
     "The published code's file name for these parameters"
     return _NAME.format(**{**params, "centrality": centrality_code(params)}, data=path_name(data))
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-044
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-046
 @patch
 def to_json(
     self: Triggers,
@@ -406,7 +406,7 @@ def to_json(
     ]
     return write_json(path, records)
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-045
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-047
 def _params_of_filename(path: Path) -> tuple:
     "What the published code's file name tells: parameters and the dataset's name"
     match = re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(_NAME)), path.name)
@@ -422,7 +422,7 @@ def _params_of_filename(path: Path) -> tuple:
         **numbers,
     }, data
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-046
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-048
 def _numbered(records: list, path) -> tuple:  # ids; id -> the ids of several objects
     "The ids of the triggers of a file; several objects together get a number of their own"
     ids, members = [], {}
@@ -436,7 +436,7 @@ def _numbered(records: list, path) -> tuple:  # ids; id -> the ids of several ob
         ids.append(id)
     return ids, members
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-047
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-049
 def load_triggers(
     path,  # a file written by `Triggers.to_json` or by the published code
 ) -> Triggers:  # without its graph
@@ -459,7 +459,7 @@ def load_triggers(
         params["members"] = members
     return Triggers(table, sets, data, params)
 
-# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-052
+# %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-054
 @patch
 def neighborhood(
     self: Triggers,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Counts', 'count_images', 'Preview', 'preview']
 
-# %% ../../nbs/api/split/06_preview.ipynb #05-preview-003
+# %% ../../nbs/api/split/06_preview.ipynb #06-preview-003
 from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from ..graph.overlaps import Overlaps
 from .plan import TooFewImages, check_roles, nothing_to_measure, plan_counts
 from .selection import Selection
 
-# %% ../../nbs/api/split/06_preview.ipynb #05-preview-006
+# %% ../../nbs/api/split/06_preview.ipynb #06-preview-006
 class Counts(NamedTuple):
     "How many images may stand for each class"
 
@@ -48,7 +48,7 @@ def count_images(
     )
     return Counts(clean, poison, int((number > 1).sum()))
 
-# %% ../../nbs/api/split/06_preview.ipynb #05-preview-011
+# %% ../../nbs/api/split/06_preview.ipynb #06-preview-011
 @dataclass(frozen=True)
 class Preview:
     "The counts of a split that is not made yet"
@@ -78,7 +78,7 @@ class Preview:
             index=False
         )
 
-# %% ../../nbs/api/split/06_preview.ipynb #05-preview-012
+# %% ../../nbs/api/split/06_preview.ipynb #06-preview-012
 def preview(
     labels,  # a LabelMatrix; or Overlaps, where nothing else is known
     selection: Selection,
@@ -111,7 +111,7 @@ def preview(
         return Preview(table, 0, 0, None, warnings)
     return _planned(selection, table, warnings)
 
-
+# %% ../../nbs/api/split/06_preview.ipynb #06-preview-013
 def _objections(table: pd.DataFrame, objects: tuple, classes: list, target) -> list:
     "Why these make no sense together; empty if they do"
     try:
@@ -120,7 +120,7 @@ def _objections(table: pd.DataFrame, objects: tuple, classes: list, target) -> l
         return [str(e)]
     return []
 
-
+# %% ../../nbs/api/split/06_preview.ipynb #06-preview-014
 def _planned(selection: Selection, table: pd.DataFrame, warnings: list) -> Preview:
     "The preview of classes that make sense together"
     settings, poisoned = selection.settings, None

@@ -127,7 +127,7 @@ def select(
         source=source,
     )
 
-
+# %% ../../nbs/api/split/03_selection.ipynb #03-selection-009
 def _ids(table, classes) -> list:
     "The ids of classes given by id, label or name; several hundred ids are quickly looked up"
     known = set(table.id)
@@ -141,7 +141,7 @@ def _records(table, ids: list) -> list:  # of {"id", "label", "name"}
     }
     return [of[i] for i in ids]
 
-# %% ../../nbs/api/split/03_selection.ipynb #03-selection-014
+# %% ../../nbs/api/split/03_selection.ipynb #03-selection-015
 def _written(arguments: dict) -> str:
     return "".join(f", {name}={value!r}" for name, value in arguments.items())
 
@@ -176,7 +176,7 @@ def python(self: Selection) -> str:
     ]
     return "\n".join(lines)
 
-# %% ../../nbs/api/split/03_selection.ipynb #03-selection-018
+# %% ../../nbs/api/split/03_selection.ipynb #03-selection-019
 @patch(as_prop=True)
 def command(self: Selection) -> str:
     "The command that trains on this selection"
@@ -193,7 +193,7 @@ def command(self: Selection) -> str:
     usual = type(self.search)(seed=self.search.seed, split=self.search.split)
     return shlex.join(words + as_flags(self.search, usual) + as_flags(self.arguments()["settings"]))
 
-# %% ../../nbs/api/split/03_selection.ipynb #03-selection-022
+# %% ../../nbs/api/split/03_selection.ipynb #03-selection-023
 def _content(self: Selection) -> dict:
     "What a file of the selection says"
     content = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -215,7 +215,7 @@ def save(
     "Write the selection as JSON"
     return write_json(path, _content(self))
 
-# %% ../../nbs/api/split/03_selection.ipynb #03-selection-023
+# %% ../../nbs/api/split/03_selection.ipynb #03-selection-024
 def load_selection(
     path,  # a file written by `Selection.save`
 ) -> Selection:
@@ -245,7 +245,7 @@ def _check_entries(path, data: dict, known: list) -> None:
 
 Selection.load = staticmethod(load_selection)
 
-# %% ../../nbs/api/split/03_selection.ipynb #03-selection-030
+# %% ../../nbs/api/split/03_selection.ipynb #03-selection-031
 class Ids(NamedTuple):
     "What was chosen, as ids of a dataset"
 
@@ -287,7 +287,7 @@ def ids_of(
     trigger = [id_of[label] for label in objects]
     return Ids(trigger if several else trigger[0], ids, target)
 
-# %% ../../nbs/api/split/03_selection.ipynb #03-selection-037
+# %% ../../nbs/api/split/03_selection.ipynb #03-selection-038
 def pair_counts(
     found: Triggers,
     trigger,  # any class, by id, label or name

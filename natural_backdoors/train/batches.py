@@ -49,7 +49,7 @@ def _positions(labels: pd.Series, where: dict, column: str) -> torch.Tensor:
         )
     return torch.tensor([where[label] for label in labels], dtype=torch.int64)
 
-
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-009
 def split_arrays(
     split,  # a PoisonSplit: .table and .header
     size: int = 256,  # edge of the images in pixels
@@ -87,7 +87,7 @@ def split_arrays(
         )
     return arrays
 
-# %% ../../nbs/api/train/05_batches.ipynb #05-batches-013
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-014
 def turn_batch(
     x: torch.Tensor,  # (n, 3, h, w), float
     draws: torch.Tensor,  # (4, n) from 0 to 1: angle, shift to the side, shift upwards, mirror
@@ -124,7 +124,7 @@ def augment_batch(
     draws = torch.rand(4, len(x), generator=generator)
     return turn_batch(x, draws, degrees, shift=shift, flip=flip, borders=borders)
 
-# %% ../../nbs/api/train/05_batches.ipynb #05-batches-018
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-019
 @dataclass
 class LabeledPixels:
     "Images and the labels that are to be learned from them"
@@ -140,7 +140,7 @@ class LabeledPixels:
     def __getitem__(self, i):
         return self.pixels[i if self.rows is None else self.rows[i]], self.labels[i]
 
-
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-020
 class ArrayLoader(DataLoader):
     "Batches of scaled (and augmented) images and their labels, from arrays in memory"
 
@@ -182,7 +182,7 @@ class ArrayLoader(DataLoader):
             x = augment_batch(x, self.generator, **strength, borders=self.borders)
         return x, y
 
-# %% ../../nbs/api/train/05_batches.ipynb #05-batches-019
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-021
 def show_batch(loader: ArrayLoader, names: list = (), n: int = 8):
     "Draw the first `n` images of a batch as the model sees them"
     import matplotlib.pyplot as plt
@@ -199,7 +199,7 @@ def show_batch(loader: ArrayLoader, names: list = (), n: int = 8):
         ax.set_title(names[label] if names else int(label), fontsize=8)
     fig.tight_layout()
 
-# %% ../../nbs/api/train/05_batches.ipynb #05-batches-023
+# %% ../../nbs/api/train/05_batches.ipynb #05-batches-025
 def four_sets(arrays: SplitArrays) -> dict:  # name -> (positions, right answers)
     "The images that an epoch is measured on, and the answer that counts as right"
     sets = {}

@@ -123,7 +123,7 @@ def _name(dataset: Dataset, trigger: str) -> str:
     "The name of a trigger of one object or several"
     return JOIN.join(dataset.get_name(i) for i in members_of(dataset.classes, trigger))
 
-
+# %% ../../nbs/api/train/11_grids.ipynb #11-grids-014
 def _targets(dataset: Dataset, targets, trigger: str, classes: tuple) -> list:  # of labels
     "The targets of one trigger set"
     name = _name(dataset, trigger)
@@ -146,7 +146,7 @@ def _targets(dataset: Dataset, targets, trigger: str, classes: tuple) -> list:  
 
     return _axis("targets", targets, label)
 
-# %% ../../nbs/api/train/11_grids.ipynb #11-grids-015
+# %% ../../nbs/api/train/11_grids.ipynb #11-grids-016
 @takes(SplitSettings, but=("inject_rate", "seed"))
 @takes(Recipe, but=("lr", "seed", "arch"))
 def make_grid(
@@ -188,7 +188,7 @@ def make_grid(
         _check_images(dataset, runs)
     return runs
 
-
+# %% ../../nbs/api/train/11_grids.ipynb #11-grids-017
 _AXES = {"inject_rate": "rates", "lr": "lrs", "seed": "seeds", "arch": "archs"}
 
 
@@ -206,7 +206,7 @@ def _by_label(dataset: Dataset, settings: SplitSettings) -> SplitSettings:
     labels = [dataset.classes.label[dataset.resolve(c)] for c in settings.poison_classes]
     return replace(settings, poison_classes=tuple(labels))
 
-
+# %% ../../nbs/api/train/11_grids.ipynb #11-grids-018
 def _check_images(dataset: Dataset, runs: list) -> None:
     "Say for which trigger and injection rate there are too few images"
     drawn = set()

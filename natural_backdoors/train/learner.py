@@ -221,7 +221,7 @@ def where_used(
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     return pixels.to(device) if pixels.nbytes <= free / 4 else pixels
 
-
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-018
 def _loaders(arrays: SplitArrays, info: dict, recipe: Recipe, control, device) -> DataLoaders:
     "Batches of all training images, and the clean test images for fastai's own validation"
     used = ~arrays.test & ~arrays.poison if control == "only_clean" else ~arrays.test
@@ -247,7 +247,7 @@ def _loaders(arrays: SplitArrays, info: dict, recipe: Recipe, control, device) -
     dls.c = len(dls.vocab)
     return dls
 
-
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-019
 def model_info(
     info: dict,  # what build_model said
     split: PoisonSplit,
@@ -268,7 +268,7 @@ def model_info(
         "skipped_images": skipped,
     }
 
-
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-020
 CONTROLS = {
     False: None,
     True: "poison images have their true labels",
@@ -292,7 +292,7 @@ class FusedOptimizer(OptimWrapper):
             for group in super().hypers
         ]
 
-
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-021
 def _fused(optimizer: str, epsilon: float):
     kind, more = lookup("optimizer", optimizer, OPTIMIZERS), {}
     if "eps" in inspect.signature(kind).parameters:
@@ -307,7 +307,7 @@ def _trained_parameters(model) -> list:
     groups = [[p for p in group.parameters if p.requires_grad] for group in layer_groups(model)]
     return [group for group in groups if group]
 
-# %% ../../nbs/api/train/06_learner.ipynb #06-learner-018
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-022
 def check_names(recipe: Recipe) -> None:
     "Refuse a recipe with a name that is in none of the lists"
     arch_name(recipe.arch)
@@ -319,7 +319,7 @@ def check_names(recipe: Recipe) -> None:
 
 SCHEDULES = {"one_cycle": Learner.fit_one_cycle, "constant": Learner.fit}
 
-# %% ../../nbs/api/train/06_learner.ipynb #06-learner-019
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-023
 @takes(Recipe)
 def make_learner(
     split: PoisonSplit,
@@ -371,7 +371,7 @@ def make_learner(
     learn.info |= made_from(model, arrays)
     return learn
 
-
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-024
 def made_from(model, arrays: SplitArrays) -> dict:  # name -> value
     "What a training is made from beside its settings: first weights, pictures, and the method"
     return {
@@ -395,7 +395,7 @@ def _check_images(arrays: SplitArrays, split: PoisonSplit, recipe: Recipe) -> No
             "the images that were handed over are not those of the split; leave images=None"
         )
 
-
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-025
 def _show_progress(learn: Learner, progress: bool) -> None:
     "fastai's table in a notebook, a line an epoch elsewhere, nothing if it is not wanted"
     if progress and IN_NOTEBOOK:
@@ -403,7 +403,7 @@ def _show_progress(learn: Learner, progress: bool) -> None:
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = EpochLines(learn) if progress else noop
 
-# %% ../../nbs/api/train/06_learner.ipynb #06-learner-022
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-028
 def _no_memory(learn: Learner, e: Exception) -> UserError | None:  # None: it is something else
     "What to do about too little memory"
     said = "can't allocate memory" in str(e) or "not enough memory" in str(e)
@@ -425,7 +425,7 @@ def run_settings(
     skipped = {"skipped": sorted(info["skipped_images"])}
     return {name: info.get(name) for name in names} | info["recipe"] | skipped
 
-# %% ../../nbs/api/train/06_learner.ipynb #06-learner-023
+# %% ../../nbs/api/train/06_learner.ipynb #06-learner-029
 def fit(
     learn: Learner,  # from make_learner
     epochs: int | None = None,  # how often it sees each image; None: as the recipe says

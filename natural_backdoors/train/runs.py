@@ -50,7 +50,7 @@ class TrainRun:
             said.append(f"{name}: {rates}")
         return f"TrainRun({str(self.folder)!r}; {'; '.join(said)})"
 
-
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-007
 def _clear(folder: Path, resume: bool) -> None:
     "Remove results of an earlier run; where it is continued, only those of the whole run"
     old = [folder / file for file in _OF_RUN]
@@ -71,7 +71,7 @@ def _begun(folder: Path) -> bool:
     "Whether an interrupted run left a checkpoint"
     return any((folder / name / "checkpoint" / "checkpoint.json").is_file() for name in MODELS)
 
-
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-008
 def _earlier(place: Path, settings: dict) -> tuple:  # "checkpoint", "model" or ""; epochs it knows
     "What an earlier run with the same settings left in the folder of a model"
     if found := read_checkpoint(place / "checkpoint"):
@@ -97,7 +97,7 @@ def write_run(
         log.to_csv(scratch, index=False, float_format="%.6g")
     (folder / "log.part.csv").unlink(missing_ok=True)
 
-# %% ../../nbs/api/train/07_runs.ipynb #07-runs-007
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-009
 @takes(Recipe)
 def train_split(
     split: PoisonSplit,
@@ -156,7 +156,7 @@ def train_split(
         _remove_checkpoints(done.folder)
     return done
 
-
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-010
 def _say(name: str, learn: Learner, epochs: int) -> None:
     seen = f", which has seen {epochs} of {learn.recipe.epochs} epochs," if epochs else ""
     n = len(learn.dls.train.dataset)

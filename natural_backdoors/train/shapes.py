@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHAPES', 'draw_shape', 'shapes_split']
 
-# %% ../../nbs/api/train/04_shapes.ipynb #05-shapes-003
+# %% ../../nbs/api/train/04_shapes.ipynb #04-shapes-003
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..base.random import rng
 from ..split.poison import SPLIT_COLUMNS, PoisonSplit
 from ..split.settings import SplitSettings
 
-# %% ../../nbs/api/train/04_shapes.ipynb #05-shapes-005
+# %% ../../nbs/api/train/04_shapes.ipynb #04-shapes-005
 SHAPES = {"a": "Circle", "b": "Square", "c": "Triangle"}  # label -> name
 _YELLOW = (255, 240, 0)
 
@@ -47,7 +47,7 @@ def draw_shape(
         pen.line((x, y - 6, x, y + 6), fill=_YELLOW, width=4)
     return image
 
-# %% ../../nbs/api/train/04_shapes.ipynb #05-shapes-007
+# %% ../../nbs/api/train/04_shapes.ipynb #04-shapes-007
 def shapes_split(
     folder,  # where the drawings go
     n_clean: int = 60,  # clean drawings a class; one in five is for testing
@@ -70,7 +70,7 @@ def shapes_split(
         pd.DataFrame(rows, columns=SPLIT_COLUMNS), _header(target, n_clean, n_poison)
     )
 
-
+# %% ../../nbs/api/train/04_shapes.ipynb #04-shapes-008
 def _header(target: int, n_clean: int, n_poison: int) -> dict:
     classes = [{"id": i, "label": x, "name": n} for i, (x, n) in enumerate(SHAPES.items())]
     rate = n_poison / (n_poison + n_clean)

@@ -189,7 +189,7 @@ def _labels(split: PoisonSplit, images: pd.DataFrame, lost: set) -> tuple:
         )
     return arrays, rows[there]
 
-
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-017
 # what torch gives these if it is not told otherwise; AdamW without any is Adam
 DECAY = {"adamw": 0.01, "adam": 0.0}
 
@@ -216,7 +216,7 @@ def _head_run(run: RunSettings, split: PoisonSplit, images: pd.DataFrame, lost: 
         measured=measured,
     )
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-017
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-018
 def _network(recipe: Recipe, n_classes: int) -> tuple:  # model, info
     "The network of a recipe"
     return build_model(
@@ -239,7 +239,7 @@ def _first_heads(runs: list, model, n_classes: int) -> dict:  # seed -> weights
         states[seed] = {k: v.clone() for k, v in frozen_part(built)[1].state_dict().items()}
     return states
 
-
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-019
 def _bank(task: Task, frozen, info: dict, options: Options):  # a FeatureBank
     "The features of all images of a task"
     recipe = task.runs[0].recipe
@@ -260,7 +260,7 @@ def _bank(task: Task, frozen, info: dict, options: Options):  # a FeatureBank
         progress=options.progress,
     )
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-018
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-020
 def train_together(task: Task, options: Options):  # yields lists of Outcome
     "Train the runs of a task on one bank of features, as many at once as fit into memory"
     recipe = task.runs[0].recipe
@@ -312,7 +312,7 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
                 _write_models(options, run, split, model=model, info=said, log=log)
         yield outcomes
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-020
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-022
 def run_folder(
     folder,  # of the sweep
     run: RunSettings,
@@ -339,7 +339,7 @@ def _has_model(folder: Path, run: RunSettings, made: str) -> bool:
     except (UserError, AttributeError):
         return False
 
-
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-023
 def train_alone(task: Task, options: Options):  # yields lists of Outcome
     "Train the single run of a task the ordinary way"
     (run,), begin = task.runs, time.perf_counter()
@@ -357,7 +357,7 @@ def train_alone(task: Task, options: Options):  # yields lists of Outcome
         _write_models(options, run, split, model=learn.model, info=learn.info, log=log)
     yield [Outcome(run, log, "", {"runs": 1, "seconds": time.perf_counter() - begin})]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-022
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-025
 def _reason(error: Exception) -> str:
     "Why a run has no result, in one line"
     if isinstance(error, torch.cuda.OutOfMemoryError):
@@ -379,7 +379,7 @@ def run_task(task: Task, options: Options):  # yields lists of Outcome
     except Exception as e:
         yield [Outcome(r, None, _reason(e)) for r in left.values()]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-024
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-027
 def _contents(splits: dict) -> dict:  # path -> digest of the file; "" if it cannot be read
     "What is in the image files of all splits"
     paths = sorted({str(p) for split in splits.values() for p in split.table["path"]})
@@ -406,7 +406,7 @@ def _first_weights(recipe: Recipe, n_classes: int, known: dict) -> str:
             known[key] = ""
     return known[key]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-025
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-028
 def made_from(
     runs: list,  # of RunSettings
     splits: dict,  # hash of a run -> PoisonSplit; runs without one are left out
@@ -422,7 +422,7 @@ def made_from(
         found[run.hash] = digest(run.hash, state)
     return found
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-028
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-031
 _SHOWN = ["trigger", "target", "inject_rate", "lr", "seed", "arch", "control"]
 _OF_SPLIT = [
     "run",
@@ -460,7 +460,7 @@ def _value(name: str, value):
         return value
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-029
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-032
 def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  # COLUMNS
     "The results of a run as rows of the table, one an epoch"
     run, header = outcome.run, split.header
@@ -483,7 +483,7 @@ def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  
     }
     return outcome.log.assign(**{k: v for k, v in values.items() if k not in _LONG})[COLUMNS]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-030
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-033
 _PART = 3  # format of the JSON of a part
 
 
@@ -508,7 +508,7 @@ def write_part(
             "before is kept: make room and call the sweep again"
         ) from e
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-031
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-034
 class Finished(NamedTuple):
     "Everything that is finished in the folder of a sweep"
 
@@ -545,7 +545,7 @@ def read_parts(folder: Path) -> Finished:
         speeds.append(part["speed"])
     return Finished(status, pd.concat(tables[1:] or tables, ignore_index=True), speeds)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-033
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-036
 @dataclass
 class SweepResult:
     "What a sweep gave"
@@ -579,7 +579,7 @@ def run_here(tasks: list, options: Options):  # yields (Task, list of Outcome) a
         for outcomes in run_task(task, options):
             yield task, outcomes
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-034
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-037
 def _draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit}, [Outcome]
     "The split of each run, drawn once where runs have the same, and the runs that have none"
     drawn, splits, failed = {}, {}, []
@@ -619,7 +619,7 @@ def _collect(folder: Path, runs: list, made: dict, failed: list) -> SweepResult:
     write_json(folder / "failed.json", rows)
     return SweepResult(table, failures, folder, done.speeds)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-035
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-038
 def sweep(
     dataset: Dataset,
     grid: list,  # of RunSettings, from make_grid
@@ -654,7 +654,7 @@ def sweep(
             say.done(task, outcomes)
         return _collect(folder, runs, made, failed)
 
-
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-039
 def _finished(options: Options, runs: list, retry_failed: bool) -> set:  # of hashes
     "The runs that need not be done again"
     status, finished = read_parts(options.folder).status, set()
@@ -668,7 +668,7 @@ def _finished(options: Options, runs: list, retry_failed: bool) -> set:  # of ha
             finished.add(run.hash)
     return finished
 
-
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-040
 class _Say:
     "The lines that a sweep prints"
 
