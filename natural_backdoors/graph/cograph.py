@@ -61,17 +61,17 @@ def co_graph(
     if not len(graph.edges):
         raise EmptyGraph(
             f"the graph has no edges: no two classes share {min_overlaps} images or more "
-            f"({_largest(overlaps)}); lower min_overlaps"
+            f"({_largest(overlaps)})"
         )
     return graph
 
 
 def _largest(overlaps: Overlaps) -> str:
-    "The largest overlap in words"
+    "The largest overlap in words, and what can be done"
     pairs = overlaps.pairs()
     if not len(pairs):
-        return "no image carries two classes"
-    return f"the largest overlap is {pairs.overlaps.max()}"
+        return "no image carries two classes: is this the right split, and are all labels read?"
+    return f"the largest overlap is {pairs.overlaps.max()}; lower min_overlaps"
 
 # %% ../../nbs/api/graph/04_cograph.ipynb #04-cograph-015
 @patch(as_prop=True)
