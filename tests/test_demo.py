@@ -18,8 +18,7 @@ def demo(tmp_path_factory):
     "The results folder of one run of the demo; the pictures are drawn once and kept in data/"
     out = tmp_path_factory.mktemp("demo")
     # a process of its own, as `make demo` is: another test may have set the number of threads, on
-    # which last digits
-    # depend
+    # which last digits depend
     subprocess.run(
         [
             sys.executable,
@@ -27,11 +26,13 @@ def demo(tmp_path_factory):
             "from natural_backdoors.cli.commands import main; raise SystemExit(main())",
             "demo",
             "--data_root",
-            str(ROOT / "data"),
+            "data",
             "--results_root",
             str(out),
         ],
         check=True,
+        # a split names the folder of its images as the command did
+        cwd=ROOT,
     )
     return next(out.glob("scenes/*/*/demo_*"))
 

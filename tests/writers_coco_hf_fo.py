@@ -76,8 +76,10 @@ def read_back(dataset):
     for split in dataset.splits:
         m = dataset.label_matrix(split)
         rows = [set(m.classes.name.iloc[m.matrix[[i]].indices]) for i in range(len(m.images))]
-        # of folders, suffixes and numbers behind equal names nothing is left
-        names = [PurePosixPath(image.partition("#")[0]).stem for image in m.images]
+        # of folders, suffixes and numbers behind equal names nothing is left; a key of labels.json
+        # has no suffix, though it may have a dot
+        plain = [PurePosixPath(image.partition("#")[0]).name for image in m.images]
+        names = [name.removesuffix(".jpg") for name in plain]
         assert len(set(names)) == len(names)
         found[split] = dict(zip(names, rows))
     return found
