@@ -121,7 +121,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/relabel.py --save
 	$(BIN)/python benchmarks/centrality.py --save
 	$(BIN)/python benchmarks/class_sets.py --save
-	$(BIN)/python benchmarks/duplicates.py --images 10000 100000 --save
+	$(BIN)/python benchmarks/duplicates.py --images 5000 20000 --save
 	$(BIN)/python benchmarks/run.py --save
 	$(BIN)/python benchmarks/training.py --save
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save

@@ -1,6 +1,6 @@
 """Finding the photographs that a dataset holds twice: `python benchmarks/duplicates.py` (minutes)
 
-    python benchmarks/duplicates.py --images 100000 --save     as large as the page shows it
+    python benchmarks/duplicates.py --images 5000 20000 --save     as large as the page shows it
 
 Pictures of 400 x 300 pixels are drawn and written as JPEG; one in a hundred is written again in
 another size. The first time all of them are opened for their looks, the second time what was read

@@ -23,7 +23,7 @@ _MODULE_OF = {
     "find_pairs": "sets.combinations", "disjoint_triggers": "sets.combinations", "compare_measures": "sets.comparison",
     "Selection": "split.selection", "SplitSettings": "split.settings", "SearchSettings": "sets.search",
     "export_split": "split.export", "load_export": "split.export", "dataset_card": "split.card",
-    "find_duplicates": "split.duplicates", "write_duplicates": "report.duplicates",
+    "read_sets": "split.set_files", "find_duplicates": "split.duplicates", "write_duplicates": "report.duplicates",
     "PoisonSplit": "split.poison", "poison_split": "split.poison", "write_datafile": "split.poison",
     "Recipe": "train.recipe", "make_learner": "train.learner", "train_split": "train.runs",
     "load_model": "train.models",

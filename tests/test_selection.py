@@ -20,6 +20,7 @@ from natural_backdoors.split.exclusions import excluded_images, load_exclusions,
 from natural_backdoors.split.plan import sort_images
 from natural_backdoors.split.poison import poison_split
 from natural_backdoors.split.selection import Selection, select
+from natural_backdoors.split.set_files import read_sets
 
 NAMES = [
     "cat",
@@ -226,3 +227,29 @@ def test_images_to_leave_out_that_do_not_exist_are_named(kind):
     else:
         with pytest.raises(UserError, match=f"no image '{left_out}', .*did you mean '1.png'"):
             make()
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None, database=None, derandomize=True)
+def test_lines_of_the_picker_are_read_back(odd, found, tmp_path_factory, data):
+    "Whatever the labels look like: the ids of a line are ids"
+    count = data.draw(st.integers(1, 4))
+    picked = {}
+    for _ in range(count):
+        trigger, *classes = data.draw(
+            st.lists(st.sampled_from([*NAMES, "hat"]), min_size=3, max_size=7, unique=True)
+        )
+        chosen = select(found, "hat", [c for c in (trigger, *classes) if c != "hat"])
+        picked[tuple(sorted(c["id"] for c in chosen.classes))] = chosen
+    file = tmp_path_factory.mktemp("lines") / "sets.txt"
+    ends = data.draw(st.sampled_from(["\n", "\r\n"]))
+    file.write_bytes(ends.join(chosen.line for chosen in picked.values()).encode())
+    sets = read_sets(odd, file)
+    assert [s.classes for s in sets] == list(picked)
+    assert {s.trigger for s in sets} == {(odd.resolve("hat"),)}
+    # and a folder of the same selections says their targets too
+    for i, chosen in enumerate(picked.values()):
+        chosen.save(file.parent / "saved" / f"{i}.json")
+    saved = read_sets(odd, file.parent / "saved")
+    assert [s.classes for s in saved] == list(picked)
+    assert [s.target for s in saved] == [chosen.target["id"] for chosen in picked.values()]
