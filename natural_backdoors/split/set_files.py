@@ -68,8 +68,8 @@ def _read_line(dataset: Dataset, line: str, where: str) -> TriggerSet:
     classes, arrow, target = rest.partition("->")
     if not colon:
         raise UserError(
-            f"{where}: a line is `trigger: class class ...` or `trigger: class class ... -> target`, "
-            f"not {line.strip()!r:.60}"
+            f"{where}: a line is `trigger: class class ...`, and `-> target` may follow, not "
+            f"{line.strip()!r:.60}"
         )
     try:
         objects = [
