@@ -176,8 +176,8 @@ def _how_few(e: Exposure) -> str:
     first = e.attacks[0]
     return (
         f"An attack with {first.trigger_name} on {first.attacked_name} would have to relabel "
-        f"{first.needed:,} images ({percent_text(first.share)} of the dataset; {first.available:,} show "
-        f"both), if an attack takes {e.n_clean:,} clean images of each of two classes and an "
+        f"{first.needed:,} images ({percent_text(first.share)} of the dataset; {first.available:,} "
+        f"show both), if an attack takes {e.n_clean:,} clean images of each of two classes and an "
         f"injection rate of {e.inject_rate:g}, which is an assumption."
     )
 
