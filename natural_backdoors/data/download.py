@@ -893,6 +893,7 @@ def fetch(
         reserve=reserve,
     )
     job = _Job(whole_number("workers", workers, 1), limits, backoff=number("backoff", backoff, 0))
+    # the folder is not held: processes may share the work, each file and the list have a lock
     root, start, report = Path(os.path.normpath(ensure_folder(root))), time.monotonic(), Report()
     files, info = _distinct(files, root), _Info(root)
     todo, there = _missing(files, info, overwrite)
