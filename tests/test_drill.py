@@ -18,11 +18,11 @@ PLAN = [
     (["naive"], ["kill"], 12),
     (["analyze", "download", "export_file", "export_over", "save"], ["kill"], 2),
     (["download", "export_file", "report"], ["full"], 1),
-    (["duplicates", "save"], ["limit"], 1),
+    (["save"], ["limit"], 1),
     (["export", "scenes"], ["clock"], 1),
     (["analyze", "export"], ["read_only", "no_home"], 1),
-    (["duplicates", "download"], ["a_file", "no_tmp"], 1),
-    (["save", "export_file"], ["eight"], 1),
+    (["download", "export"], ["a_file", "no_tmp"], 1),
+    (["export_file"], ["eight"], 1),
 ]
 TRIALS = [(job, fault) for jobs, faults, _ in PLAN for job in jobs for fault in faults]
 
