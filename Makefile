@@ -19,7 +19,7 @@ export PYTHONUNBUFFERED := 1
 # kernels and console scripts of the environment come first, wherever they are looked up by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test setup graph-tool lint js check-js style export check-export check-clean notebooks pytest fuzz docs readme build \
+.PHONY: help demo test setup graph-tool lint js check-js style export check-export check-clean notebooks pytest fuzz drill docs readme build \
         core constraints benchmarks benchmarks-full benchmarks-gpu clean distclean
 
 help: ## list the targets
@@ -88,6 +88,9 @@ pytest: setup ## run tests/
 fuzz: setup ## run the properties of tests/test_stored_files.py with other seeds for longer (FUZZ=500: examples of each)
 	NB_FUZZ=$(or $(FUZZ),500) $(BIN)/python -m pytest tests/test_stored_files.py -q --timeout 0 \
 	  -k "changed or part_of or different or formulas"
+
+drill: setup ## kill, starve and crowd every job that writes files (SEED=0 ROUNDS=10: trials of each kind)
+	$(BIN)/python -W ignore tests/drill.py --seed $(or $(SEED),0) --rounds $(or $(ROUNDS),10)
 
 readme: setup ## run nbs/index.ipynb and write README.md from it
 	$(BIN)/python scripts/outputs.py --write --flags slow nbs/index.ipynb

@@ -18,6 +18,8 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("fcntl", reason="no locks of files on this system")
 
+from drill import SWEEP, WORDS, make_pictures
+
 import natural_backdoors
 from natural_backdoors.base.files import read_json, read_table
 from natural_backdoors.base.locks import hold
@@ -26,9 +28,6 @@ from natural_backdoors.cli.commands import main
 from natural_backdoors.train.models import load_model
 
 HOME = Path(natural_backdoors.__file__).parents[1]
-WORDS = "-t flag -c ant bee --sample_size 12 --teacher small --no_pretrained --method all"
-WORDS = f"{WORDS} --dimension 32 --epochs 3 --batch_size 8 --device cpu".split()
-SWEEP = ["--target", "ant", "bee", "--no_control"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,19 +40,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory):
-    "Pictures of two colors, some with a white bar"
-    folder, rows = tmp_path_factory.mktemp("pictures"), []
-    for c, name in enumerate(("ant", "bee")):
-        for i in range(22):
-            pixels = rng(c, i).integers(0, 90, (32, 32, 3), dtype=np.uint8)
-            pixels[..., c] += 90
-            rows.append((f"{name}{i}.png", name))
-            if i >= 14:
-                pixels[12:20] = 255
-                rows.append((f"{name}{i}.png", "flag"))
-            Image.fromarray(pixels).save(folder / f"{name}{i}.png")
-    pd.DataFrame(rows, columns=["image", "label"]).to_csv(folder / "labels.csv", index=False)
-    return folder / "labels.csv"
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def command(labels, out, *more):

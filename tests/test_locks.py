@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,14 @@ from hypothesis import strategies as st
 import natural_backdoors
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import atomic_path, write_json
-from natural_backdoors.base.locks import LOCK, hold, holder_of, remove_left_overs
-from natural_backdoors.split.export import _scratch
+from natural_backdoors.base.locks import (
+    LOCK,
+    hold,
+    hold_place,
+    holder_of,
+    remove_left_overs,
+    scratch_folder,
+)
 
 pytest.importorskip("fcntl", reason="no locks of files on this system")
 HOME = Path(natural_backdoors.__file__).parents[1]
@@ -140,8 +148,7 @@ def test_a_file_is_written_as_before(tmp_path):
 
 UNFINISHED = """
 from pathlib import Path
-from natural_backdoors.split.export import _scratch
-with _scratch(Path(sys.argv[1]) / "out") as folder:
+with scratch_folder(Path(sys.argv[1]) / "out") as folder:
     (folder / "images").mkdir()
     (folder / "images" / "1.png").touch()
     print(folder, flush=True)
@@ -156,7 +163,7 @@ def test_exports_that_were_killed(tmp_path):
     killed.kill()
     killed.wait()
     (tmp_path / ".other.abcdefgh.unfinished").mkdir()
-    with _scratch(tmp_path / "out") as mine:
+    with scratch_folder(tmp_path / "out") as mine:
         assert not gone.exists() and stays.exists() and mine.exists()
         with hold(tmp_path):
             assert stays.exists() and mine.exists()
@@ -164,3 +171,67 @@ def test_exports_that_were_killed(tmp_path):
     lives.wait()
     with hold(tmp_path):
         assert os.listdir(tmp_path) == [LOCK]
+
+
+RACE = """
+from pathlib import Path
+from natural_backdoors.base import files
+folder = Path(sys.argv[1])
+for i in range(60):
+    files._due.clear()  # as if each file were the first one that this process writes here
+    with files.atomic_path(folder / f"{i % 3}.txt") as scratch:
+        scratch.write_text(sys.argv[2] * 100)
+    with scratch_folder(folder / "out") as unfinished:
+        (unfinished / "1.txt").write_text(sys.argv[2])
+        os.rename(unfinished, folder / f"{sys.argv[2]}{i}")
+"""
+
+
+def test_who_looks_after_a_folder_takes_nothing_from_others(tmp_path):
+    "Four processes write and clean up as fast as they can; each file and each folder arrives"
+    processes = [start(RACE, tmp_path, letter) for letter in "abcd"]
+    assert [p.wait() for p in processes] == [0] * 4
+    whole = {letter * 100 for letter in "abcd"}
+    assert {(tmp_path / f"{i}.txt").read_text() in whole for i in range(3)} == {True}
+    made = [tmp_path / f"{letter}{i}" / "1.txt" for letter in "abcd" for i in range(60)]
+    assert [path.read_text() for path in made] == [path.parent.name[0] for path in made]
+    assert not [name for name in os.listdir(tmp_path) if name[0] == "."]
+
+
+def test_a_file_takes_left_overs_away(tmp_path):
+    "Also where nobody holds the folder, and the lock of a process that was killed"
+    process = start(WRITE, tmp_path)
+    scratch = Path(process.stdout.readline().strip())
+    wait = "with hold_place(sys.argv[1]):\n    print(1, flush=True)\n    time.sleep(600)"
+    holder = start(wait, scratch.parent / "x")
+    assert holder.stdout.readline() == "1\n"
+    (scratch.parent / ".mine.lock").write_text("of another program")
+    write_json(scratch.parent / "a.json", 1)
+    assert scratch.exists() and (scratch.parent / ".x.lock").exists()
+    with pytest.raises(UserError, match=rf"x is being written by process {holder.pid} on"):
+        hold_place(scratch.parent / "x").__enter__()
+    for p in (process, holder):
+        p.kill()
+        p.wait()
+    remove_left_overs(tmp_path)
+    assert sorted(os.listdir(scratch.parent)) == [".mine.lock", "a.json"]
+
+
+def test_a_thread_that_waits_keeps_no_other_from_letting_go(tmp_path):
+    held, got = threading.Event(), []
+
+    def wait():
+        held.wait(60)
+        with hold(tmp_path, wait=60):
+            got.append(holder_of(tmp_path))
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    with hold(tmp_path):
+        held.set()
+        time.sleep(0.2)
+        assert not got
+        with hold(tmp_path / "other"):
+            pass
+    waiter.join(60)
+    assert len(got) == 1

@@ -22,7 +22,13 @@ def cache_folder() -> Path | None:  # None: caching is turned off
     chosen = os.environ.get("NATURAL_BACKDOORS_CACHE")
     if chosen:
         return None if chosen == "off" else Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "natural_backdoors"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a user without a home, as in containers
+        advice = "NATURAL_BACKDOORS_CACHE names a folder, or says off"
+        warnings.warn(f"nothing is cached: this user has no home folder; {advice}", stacklevel=3)
+        return None
+    return Path(home) / "natural_backdoors"
 
 # %% ../../nbs/api/base/06_cache.ipynb #06-cache-009
 def stamp(
@@ -67,6 +73,7 @@ def cached(
         warnings.warn(f"the cache {path} {why}; it is made again", stacklevel=2)
     arrays = build()
     try:
+        # no lock: two processes that build the same one write the same, each all at once
         with atomic_path(path) as scratch:
             np.savez(scratch, __stamps__=np.array(json.dumps(stamps)), **arrays)
     except (UserError, OSError) as e:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..base.errors import UserError
-from ..base.files import ensure_folder, path_name
-from .flags import Parser, settings_said
+from ..base.files import path_name
+from ..base.locks import SOON, hold
+from .flags import Parser, in_flags, settings_said
 from .opening import count_shards, is_sharded, load_dataset, source_said
 from ..data.classes import JOIN, resolve
 from ..graph.overlaps import save_overlaps
@@ -72,9 +73,10 @@ def save_analysis(
     data_root,  # folder for auxiliary files
 ) -> Path:  # the triggers file
     "Write triggers and overlaps to the auxiliary folder of the dataset"
-    folder = ensure_folder(Path(data_root) / path_name(found.dataset))
-    save_overlaps(found.overlaps, folder)
-    return found.to_json(folder)
+    folder = Path(data_root) / path_name(found.dataset)
+    with in_flags("--data_root"), hold(folder, wait=SOON, below=False):
+        save_overlaps(found.overlaps, folder)
+        return found.to_json(folder)
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-009
 def what_differs(

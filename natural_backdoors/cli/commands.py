@@ -16,13 +16,21 @@ from traceback import print_exception
 
 from ..base.checks import whole_number
 from ..base.errors import UserError
-from ..base.files import ensure_folder, path_name, write_csv
+from ..base.files import path_name, write_csv
+from ..base.locks import hold
 from ..base.text import Printable
 from .analysis import analyze, analyze_flags
-from .flags import Parser, data_flags, place_flags, search_flags, underscored
+from natural_backdoors.cli.flags import (
+    Parser,
+    data_flags,
+    in_flags,
+    place_flags,
+    search_flags,
+    underscored,
+)
 from .opening import load_dataset, options_of, source_said
 from .picking import pick, pick_flags
-from .training import train, train_flags
+from .training import command_line, train, train_flags
 from ..data.check import check_manager
 from ..data.datasets import listing
 from ..split.exclusions import excluded_images
@@ -73,11 +81,12 @@ def duplicates(args):
     dataset = load_dataset(source_said(args), args.download_dataset)
     near = whole_number("--near", args.near, 0, 16) if args.looks else None
     how = {"near": near, "workers": args.workers, "progress": True}
-    found = find_duplicates(dataset, getattr(args, "split", None), **how)
-    folder = ensure_folder(Path(args.results_root) / path_name(dataset.name) / "duplicates")
-    write_csv(folder / "duplicates.csv", found.table)
-    file, page = found.save(folder / "duplicates.json"), folder / "duplicates.html"
-    write_duplicates(found, page, most=args.most)
+    folder = Path(args.results_root) / path_name(dataset.name) / "duplicates"
+    with in_flags("--results_root"), hold(folder, command_line(args)):
+        found = find_duplicates(dataset, getattr(args, "split", None), **how)
+        write_csv(folder / "duplicates.csv", found.table)
+        file, page = found.save(folder / "duplicates.json"), folder / "duplicates.html"
+        write_duplicates(found, page, most=args.most)
     print(f"{found}\n\npage:    {page}\nwithout: train --exclusions {file}")
 
 # %% ../../nbs/api/cli/06_commands.ipynb #06-commands-010
@@ -119,18 +128,19 @@ def reproduce(args):
     dataset = None if small else load_dataset(source, args.download_dataset)
     name = "scenes" if small else dataset.name
     folder = Path(args.results_root) / "reproduce" / path_name(name) / args.experiment
-    done = run_experiment(
-        dataset,
-        args.experiment,
-        folder,
-        scale=args.scale,
-        download=args.download_dataset,
-        without=excluded_images(args.without),
-        split=getattr(args, "split", None),
-        retry_failed=args.retry_failed,
-        skip_unreadable=args.skip_unreadable,
-        **({"device": args.device} if args.device else {}),
-    )
+    with in_flags("--results_root"):
+        done = run_experiment(
+            dataset,
+            args.experiment,
+            folder,
+            scale=args.scale,
+            download=args.download_dataset,
+            without=excluded_images(args.without),
+            split=getattr(args, "split", None),
+            retry_failed=args.retry_failed,
+            skip_unreadable=args.skip_unreadable,
+            **({"device": args.device} if args.device else {}),
+        )
     page = folder / "reproduction.html"
     table = done.medians.round(3).to_string(index=False)
     print(f"\n{table}\n\nresults: {folder}\npage:    {page}")

@@ -21,6 +21,7 @@ from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
     Parser,
+    in_flags,
     recipe_flags,
     recipe_said,
     settings_said,
@@ -337,12 +338,8 @@ def train(args):
 @contextmanager
 def _mine(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
-    try:
-        with hold(folder, command_line(args)):
-            yield
-    except UserError as e:
-        said = str(e).replace("choose another folder", "choose another --exp_name")
-        raise UserError(said.replace("with resume=False", "with --fresh")) from e
+    with in_flags("--exp_name"), hold(folder, command_line(args)):
+        yield
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:

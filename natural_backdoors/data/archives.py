@@ -344,13 +344,18 @@ def _move(missing: dict, aside: Path, folder: Path):
         os.replace(aside / f"{i}", folder / names[0])
 
 # %% ../../nbs/api/data/01_archives.ipynb #01-archives-031
+def _place_of(archive: Path, folder: Path) -> Path:
+    "Where the unfinished files of an archive, as it is now, are kept"
+    now = archive.stat()
+    return folder / f".{archive.name}.{now.st_size:x}-{now.st_mtime_ns:x}.extracting"
+
+
 @contextmanager
 def _aside(archive: Path, folder: Path):
     "A folder for the unfinished files of `archive` alone; it stays after an interruption"
-    now = archive.stat()
     with open(archive, "rb") as handle, lock(handle) as locked:
         if locked:
-            aside = folder / f".{archive.name}.{now.st_size:x}-{now.st_mtime_ns:x}.extracting"
+            aside = _place_of(archive, folder)
         else:
             aside = Path(tempfile.mkdtemp(dir=folder, prefix=".extracting-"))
         for other in folder.glob(f".{escape(archive.name)}.*.extracting") if locked else ():
@@ -410,9 +415,12 @@ def extract(
     missing = _missing(plan, to)
     if not replace:
         _say_kept(plan, to)
-    if missing:
+    # with nothing missing, a process was killed after the last file, and its folder is taken away
+    if missing or _place_of(archive, folder).exists():
         with _opened(archive) as content, _aside(archive, folder) as aside:
-            if _missing(plan, to):  # somebody else may have done it while we waited for our turn
+            if missing := _missing(
+                plan, to
+            ):  # somebody else may have done it while we waited for our turn
                 _write_aside(content, missing, aside, progress=progress)
                 _move(missing, aside, folder)
     return list(plan)

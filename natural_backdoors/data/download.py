@@ -150,6 +150,12 @@ class _Outcome(NamedTuple):
     changed: int | None = None  # when the file was written, in ns
 
 
+def _more_telling(old: dict, new: dict) -> dict:
+    "What to keep of a file: only the process that fetched it knows its digest and its time"
+    is_same = all(old.get(key) == new.get(key) for key in ("url", "size"))
+    return old if is_same and "sha256" in old and "sha256" not in new else new
+
+
 class _Info:
     "What `info.json` of the folder `root` says, and what this run adds to it"
 
@@ -164,7 +170,9 @@ class _Info:
             stored = self._read() or {}
             if self.path.exists() and not self.path.is_file():
                 raise UserError(f"{self.path} is not a file; move it away")
-        self.files = dict(stored.get("files", {}))
+        self.files, since = dict(stored.get("files", {})), stored.get("since")
+        # time in ns from which on files were fetched that are not in the list: its run was killed
+        self.since, self.begun = since if isinstance(since, int) else math.inf, False
 
     def _read(self) -> dict | None:  # None: the file belongs to somebody else
         "What is stored; {} if there is nothing to be read"
@@ -197,9 +205,15 @@ class _Info:
         if time.monotonic() > self.due:
             self.write()
 
-    def write(self):
-        "Merge what this run added into the file"
-        if not self.added:
+    def begin(self):
+        "Say that from now on files come which are not in the list"
+        self.begun = True
+        with suppress(OSError, UserError):  # a full disk is told of where files are written
+            self.write()
+
+    def write(self, last: bool = False):
+        "Merge what this run added into the file; with the `last` call the list is complete"
+        if not (self.added or self.begun):
             return
         start, folder = time.monotonic(), os.open(self.root, os.O_RDONLY)
         try:
@@ -209,12 +223,15 @@ class _Info:
                 for path, (kind, entry) in self.added.items():
                     failed.pop(path, None)
                     if kind != "failed":
-                        files[path] = entry
+                        files[path] = _more_telling(files.get(path, {}), entry)
                     else:
                         failed[path] = entry
                         if not os.path.exists(self.root / path):
                             files.pop(path, None)
-                write_json(self.path, {"made_by": self.MARK, "files": files, "failed": failed})
+                said = {"made_by": self.MARK, "files": files, "failed": failed}
+                if not last:
+                    said["since"] = stored.get("since", time.time_ns())
+                write_json(self.path, said)
         finally:
             os.close(folder)
         self.added = {}
@@ -776,7 +793,10 @@ def _missing(files: dict, info: _Info, overwrite: bool) -> tuple:
         there.append(("skipped", remote.path, remote.url, found.st_size, reason))
         if state == "there" and not known:
             digests = dict([remote.checksum]) if remote.checksum else {}
-            outcome = _Outcome(remote, "skipped", found.st_size, digests=digests)
+            changed = None
+            if found.st_mtime_ns >= info.since:  # of a run that had no time to write it down
+                digests, changed = {"sha256": file_digest(path)} | digests, found.st_mtime_ns
+            outcome = _Outcome(remote, "skipped", found.st_size, digests=digests, changed=changed)
             info.note(outcome, when=found.st_mtime)
     return todo, there
 
@@ -893,16 +913,19 @@ def fetch(
         reserve=reserve,
     )
     job = _Job(whole_number("workers", workers, 1), limits, backoff=number("backoff", backoff, 0))
+    # the folder is not held: processes may share the work, each file and the list have a lock
     root, start, report = Path(os.path.normpath(ensure_folder(root))), time.monotonic(), Report()
     files, info = _distinct(files, root), _Info(root)
     todo, there = _missing(files, info, overwrite)
     report.rows += there
     _say_kept(root, there)
     check_space(root, _needed(todo), _files(len(todo)), reserve=reserve)
+    if todo:
+        info.begin()
     try:
         _drive(job, todo, report, info=info, progress=progress)
     finally:
-        info.write()
+        info.write(last=True)
         report.seconds = time.monotonic() - start
     return report
 

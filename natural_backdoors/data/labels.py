@@ -21,6 +21,7 @@ from scipy import sparse
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
 from ..base.files import ensure_folder, hash_of, read_table, write_table
+from ..base.locks import SOON, hold
 from ..base.text import split_name, tidy, tidy_path
 from .classes import JOIN, class_table, resolve
 
@@ -137,8 +138,11 @@ def save_label_matrix(
     for part, m in zip(_PARTS, (labels.matrix, labels.as_class, labels.as_trigger, labels.absent)):
         if m is not None:
             table[part] = [m.indices[a:b] for a, b in zip(m.indptr, m.indptr[1:])]
-    write_table(folder / "images.parquet", pd.DataFrame(table, index=range(len(labels.images))))
-    write_table(folder / "classes.parquet", labels.classes)
+    with hold(folder, wait=SOON, below=False):
+        # away first, and written last: images are never read with the classes of others
+        (folder / "classes.parquet").unlink(missing_ok=True)
+        write_table(folder / "images.parquet", pd.DataFrame(table, index=range(len(labels.images))))
+        write_table(folder / "classes.parquet", labels.classes)
     return folder
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-009

@@ -25,7 +25,8 @@ from PIL import Image
 
 from ..base.checks import whole_number
 from ..base.errors import UserError
-from ..base.files import digest, ensure_folder, read_json, write_json
+from ..base.files import digest, read_json, write_json
+from ..base.locks import scratch_folder
 from ..base.random import rng
 from .images import cores
 from .painting import PLACES, develop, paint, plate, pose
@@ -509,19 +510,18 @@ def make_scenes(
     info |= {"n_images": n_images, "size": size, "seed": seed}
     if _is_made(root, info):
         return root
-    scratch = Path(tempfile.mkdtemp(dir=ensure_folder(root.parent), prefix=f".{root.name}."))
     try:
-        _write_classes(scratch)
-        _write_scenes(scratch, n_images, size, seed=seed, progress=progress)
-        write_json(scratch / "info.json", info)
-        scratch.chmod(root.parent.stat().st_mode & 0o777)
-        if root.exists():
-            root.rmdir()  # empty, or _is_made would have said so
-        os.replace(scratch, root)
+        # no lock: two processes draw the same bytes, and each folder gets its name all at once
+        with scratch_folder(root) as scratch:
+            _write_classes(scratch)
+            _write_scenes(scratch, n_images, size, seed=seed, progress=progress)
+            write_json(scratch / "info.json", info)
+            scratch.chmod(root.parent.stat().st_mode & 0o777)
+            if root.exists():
+                root.rmdir()  # empty, or _is_made would have said so
+            os.replace(scratch, root)
     except OSError as e:
         if root.exists() and _is_made(root, info):
             return root  # somebody else was faster
         raise UserError(f"cannot write the scenes to {str(root)!r} ({e.strerror or e})") from e
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return root

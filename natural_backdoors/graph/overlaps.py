@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from scipy import sparse
 
 from ..base.files import ensure_folder, read_table, write_table
+from ..base.locks import SOON, hold
 from ..data.labels import LabelMatrix
 from .cooccurrence import cooccurrence
 
@@ -155,11 +156,14 @@ def save_overlaps(
         entries = (sparse.triu(matrix) if kind == "overlaps" else matrix).tocoo()
         columns = {"kind": kind, "a": entries.row, "b": entries.col, "overlaps": entries.data}
         parts.append(pd.DataFrame(columns | {"n_images": overlaps.n_images}))
-    write_table(folder / "overlaps.parquet", pd.concat(parts, ignore_index=True))
     classes = overlaps.classes
     if overlaps.members:  # beside the names
         classes = classes.assign(members=[list(overlaps.members.get(i, ())) for i in classes.id])
-    write_table(folder / "classes.parquet", classes)
+    with hold(folder, wait=SOON, below=False):
+        # away first, and written last: counts are never read with the classes of others
+        (folder / "classes.parquet").unlink(missing_ok=True)
+        write_table(folder / "overlaps.parquet", pd.concat(parts, ignore_index=True))
+        write_table(folder / "classes.parquet", classes)
     return folder
 
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-032

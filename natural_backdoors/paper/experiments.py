@@ -22,6 +22,7 @@ from natural_backdoors.base.files import (
     write_json,
     write_table,
 )
+from ..base.locks import hold
 from ..base.style import png, svg
 from ..data.datasets import Dataset
 from ..data.openimages import OpenImages
@@ -489,8 +490,6 @@ def _with_images(
 def _small(asked: _Asked, settings: dict, options: dict) -> Reproduction:
     "An experiment at the small scale"
     folder = asked.folder
-    if asked.dataset is not None:
-        raise UserError("scale='small' runs on the embedded scenes; leave the dataset out (None)")
     record = {"experiment": asked.experiment, "scale": "small", "dataset": "scenes"}
     _gone_before(folder, record)
     _claim(folder, record | {"without": []})
@@ -527,7 +526,12 @@ def reproduce(
     settings = (settings or {}) | {"split": split, "without": excluded_images(without)}
     options |= dict(skip_unreadable=skip_unreadable, progress=progress)
     if scale == "small":
-        return _small(asked, settings, options)
+        if dataset is not None:
+            raise UserError(
+                "scale='small' runs on the embedded scenes; leave the dataset out (None)"
+            )
+        with hold(folder):
+            return _small(asked, settings, options)
     if dataset is None:
         raise UserError(
             "the published experiments need their dataset; scale='small' runs on the embedded "
@@ -536,5 +540,6 @@ def reproduce(
     published = recognize(dataset) if published is None else published
     lookup("published dataset", published, published_facts()["datasets"])
     look = None if skip_unreadable and not download else download
-    plan = _with_images(asked, published, settings, download=look)
-    return _finish(asked.carry_out(plan, published, options), plan, changed)
+    with hold(folder):
+        plan = _with_images(asked, published, settings, download=look)
+        return _finish(asked.carry_out(plan, published, options), plan, changed)

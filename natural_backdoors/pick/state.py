@@ -18,7 +18,8 @@ from fastcore.basics import patch
 
 from ..base.checks import is_whole
 from ..base.errors import UserError
-from ..base.files import read_json
+from ..base.files import file_digest, read_json
+from ..base.locks import hold
 from ..base.settings import settings_of
 from ..data.classes import resolve
 from ..data.datasets import Dataset
@@ -266,9 +267,8 @@ class PickerState:
     target: int | None = None
     marks: dict = field(default_factory=dict)  # trigger -> {image -> mark}
     saved: str = ""  # what became of the last "save"
-    known: set = field(
-        default_factory=set
-    )  # files that may be written again: saved or taken up here, or asked about
+    # file -> digest of what may be replaced: saved or taken up here, or asked about
+    known: dict = field(default_factory=dict)
     resumed: Selection | None = None  # the selection that is taken up
 
 # %% ../../nbs/api/pick/03_state.ipynb #03-state-025
@@ -464,14 +464,16 @@ def save(self: PickerState, path="") -> Path:
     if path.exists() and not _is_selection(path):
         raise UserError(f"{path} is there and is not a selection; choose another name")
     full = path.resolve()
-    if path.exists() and full not in self.known and not _same(path, selection):
-        self.known.add(full)
-        raise UserError(
-            f"{path} is there and holds another selection; save once more to replace it, or "
-            "choose another name"
-        )
-    self.path = selection.save(path)
-    self.known.add(full)
+    with hold(full.parent, below=False):  # of two pickers, the second sees what the first wrote
+        now = file_digest(path) if path.exists() else None
+        if now is not None and self.known.get(full) != now and not _same(path, selection):
+            self.known[full] = now
+            raise UserError(
+                f"{path} is there and holds another selection; save once more to replace it, or "
+                "choose another name"
+            )
+        self.path = selection.save(path)
+        self.known[full] = file_digest(path)
     self.saved = f"saved to {full}"
     return path
 
@@ -517,7 +519,7 @@ def resume_state(
     state.opened = (was | now if now.get("data") in (None, was.get("data")) else now) or None
     state.resumed = chosen
     if file is not None and state.path == file:
-        state.known.add(file.resolve())
+        state.known[file.resolve()] = file_digest(file)
     return state
 
 

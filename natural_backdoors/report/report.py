@@ -6,11 +6,13 @@
 __all__ = ['write_report']
 
 # %% ../../nbs/api/report/08_report.ipynb #08-report-003
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ..base.checks import whole_number
 from ..base.files import atomic_path
+from ..base.locks import check_free, hold
 from ..base.schemas import TriggersFile, checked, read_checked
 from .findings import finding
 from .page import render
@@ -38,7 +40,18 @@ def _values(
         values[name] = part.values(run, attacks, **options.get(name, {}))
     return values
 
-# %% ../../nbs/api/report/08_report.ipynb #08-report-008
+# %% ../../nbs/api/report/08_report.ipynb #08-report-009
+@contextmanager
+def _at_rest(folder: Path, page: Path):
+    "No other process writes into the folder of a run meanwhile"
+    if folder.is_dir() and page.parent.resolve() == folder.resolve():
+        with hold(folder):
+            yield
+    else:  # a page elsewhere is a single file, and the folder may be one that cannot be written
+        check_free(folder)
+        yield
+
+# %% ../../nbs/api/report/08_report.ipynb #08-report-010
 def write_report(
     folder,  # a run folder
     path=None,  # the page to write; None: report.html in the folder
@@ -52,15 +65,16 @@ def write_report(
         "n": whole_number("n_gallery", n_gallery, 0),
         "thumb": whole_number("thumb", thumb, 16),
     }
-    run = read_run(folder, images_anywhere)
-    if triggers is not None:
-        is_list = isinstance(triggers, list)
-        given = checked(triggers, TriggersFile, "triggers") if is_list else None
-        run = replace(run, triggers=given if is_list else read_checked(triggers, TriggersFile))
-    templates = {name: part.template for name, part in SECTIONS.items()}
-    page = render(templates, _values(run, {"gallery": shown}))
     path = Path(path) if path is not None else Path(folder) / "report.html"
-    # names from data may hold lone surrogates, which UTF-8 has no code for
-    with atomic_path(path) as scratch:
-        scratch.write_text(page, encoding="utf-8", errors="replace")
+    with _at_rest(Path(folder), path):
+        run = read_run(folder, images_anywhere)
+        if triggers is not None:
+            is_list = isinstance(triggers, list)
+            given = checked(triggers, TriggersFile, "triggers") if is_list else None
+            run = replace(run, triggers=given if is_list else read_checked(triggers, TriggersFile))
+        templates = {name: part.template for name, part in SECTIONS.items()}
+        page = render(templates, _values(run, {"gallery": shown}))
+        # names from data may hold lone surrogates, which UTF-8 has no code for
+        with atomic_path(path) as scratch:
+            scratch.write_text(page, encoding="utf-8", errors="replace")
     return path

@@ -12,7 +12,6 @@ import inspect
 import json
 import os
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +19,18 @@ from typing import NamedTuple
 
 from ..base.checks import did_you_mean, lookup, whole_number
 from ..base.errors import UserError
-from ..base.files import ensure_folder, file_digest, inside, read_json, write_json
-from ..base.locks import being_written, remove_left_overs
+from natural_backdoors.base.files import (
+    file_digest,
+    inside,
+    path_name,
+    read_json,
+    read_text,
+    write_json,
+)
+from ..base.locks import hold_place, scratch_folder
 from ..base.schemas import ExportFile, ManifestTable, checked, read_checked_table
 from ..data.images import cores
-from .card import dataset_card
+from .card import INTENDED_USE, dataset_card
 from .formats import FORMATS, Format
 from .poison import SPLIT_COLUMNS, PoisonSplit, checked_header, checked_rows
 from .stream import Job, readable
@@ -49,47 +55,42 @@ def _may_replace(path: Path, overwrite: bool) -> bool:
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-011
 @contextmanager
-def _scratch(path: Path):
-    "Yield a scratch folder beside `path`, which is removed in any case"
-    parent, prefix = ensure_folder(path.parent), f".{path.name[:40]}."
-    # of exports to this place that were killed
-    remove_left_overs(parent, f"{glob.escape(prefix)}*", below=False)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix, suffix=".unfinished"))
-    try:
-        with being_written(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-# %% ../../nbs/api/split/10_export.ipynb #10-export-012
-@contextmanager
 def _new_folder(path: Path, overwrite: bool = False):
     "Yield a scratch folder beside `path`; rename it to `path` on success, remove it on failure"
+    _put_back(path)
     there = _may_replace(path, overwrite)
-    with _scratch(path) as scratch:
+    with scratch_folder(path) as scratch:
         yield scratch
         umask = os.umask(0)
         os.umask(umask)
         scratch.chmod(0o777 & ~umask)  # mkdtemp makes private folders
         _put_in_place(scratch, path, there)
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-013
+# %% ../../nbs/api/split/10_export.ipynb #10-export-012
 def _put_in_place(scratch: Path, path: Path, there: bool):
     "Rename `scratch` to `path`; what is there goes away only when that has worked"
     old = scratch.with_suffix(".old")
-    if there:
-        os.rename(path, old)
-    elif path.exists():
+    if not there and path.exists():
         path.rmdir()
     try:
-        os.rename(scratch, path)
-    except OSError:
         if there:
+            os.rename(path, old)
+        os.rename(scratch, path)
+    except BaseException:
+        if old.exists() and not path.exists():
             os.rename(old, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if there:
+        os.rename(old, scratch)  # which is removed, also if this process is killed now
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-016
+
+def _put_back(path: Path):
+    "The export that a killed process was about to replace gets its name again"
+    name = glob.escape(path_name(path.name, 200))
+    for old in path.parent.glob(f".{name}.????????.old"):
+        os.rename(old, old.with_suffix(".unfinished") if path.exists() else path)
+
+# %% ../../nbs/api/split/10_export.ipynb #10-export-015
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -111,7 +112,7 @@ def _plainly(to: Path):
             f"cannot write the export to {to} ({e.strerror or e}); choose another place"
         ) from e
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-019
+# %% ../../nbs/api/split/10_export.ipynb #10-export-018
 class _Request(NamedTuple):
     "What an export is to be"
 
@@ -120,7 +121,7 @@ class _Request(NamedTuple):
     chosen: Format
     one_file: bool  # a file instead of a folder
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-020
+# %% ../../nbs/api/split/10_export.ipynb #10-export-019
 def _asked(to, format: str | None, size, options: dict) -> _Request:
     "The format, by its name or the suffix of `to`, if all that was asked for fits together"
     to = Path(os.path.abspath(to))
@@ -137,7 +138,7 @@ def _asked(to, format: str | None, size, options: dict) -> _Request:
             raise UserError(f"the format {format!r} has no option {name!r}{near} (it has: {has})")
     return _Request(to, format, chosen, by_suffix == format and not to.is_dir())
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-021
+# %% ../../nbs/api/split/10_export.ipynb #10-export-020
 def _check_split(split: PoisonSplit):
     "A `UserError` if the table holds what it may not; its words become names of folders"
     labels = {c["label"] for c in split.header["classes"]}
@@ -152,7 +153,7 @@ def _check_split(split: PoisonSplit):
     if not len(split.table):
         raise UserError("the split has no images")
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-024
+# %% ../../nbs/api/split/10_export.ipynb #10-export-023
 def _listed(folder: Path, format: str) -> list:  # of dicts
     "Name, bytes and hash of the files; those of a folder of images are in its manifest"
     pattern = "manifest.*" if format == "folders" else "*"
@@ -173,7 +174,7 @@ def _configs(folder: Path) -> list | None:
     files = [{"split": p, "path": f"data/{p}-*.parquet"} for p in parts]
     return [{"config_name": "default", "data_files": files}] if files else None
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-025
+# %% ../../nbs/api/split/10_export.ipynb #10-export-024
 def _how_to_load(asked: _Request) -> str:
     "What the card says about reading it; a file by its own name"
     load = asked.chosen.load
@@ -182,7 +183,7 @@ def _how_to_load(asked: _Request) -> str:
             load = load.replace(f'"{name}"', json.dumps(asked.to.name))
     return f"```python\n{load}\n```"
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-026
+# %% ../../nbs/api/split/10_export.ipynb #10-export-025
 def _describe(job: Job, asked: _Request, dataset, left_out: dict):
     "Write the card, and `export.json` into a folder"
     files = _listed(job.folder, asked.format)
@@ -203,6 +204,28 @@ def _describe(job: Job, asked: _Request, dataset, left_out: dict):
     if not asked.one_file:
         write_json(job.folder / "export.json", about)
 
+# %% ../../nbs/api/split/10_export.ipynb #10-export-026
+def _check_file(to: Path, card: Path):
+    "Refuse to replace a file, or a card of something else"
+    # a card alone is what an export left that was stopped between the two
+    of_nothing = not to.exists() and card.is_file() and INTENDED_USE in read_text(card)
+    for path in (to,) if of_nothing else (to, card):
+        if path.exists():
+            raise UserError(f"{path} is there already; choose another name, or say overwrite=True")
+
+
+@contextmanager
+def _place(asked: _Request, overwrite: bool):
+    "Yield a folder for the files of an export, which get their names on success"
+    if not asked.one_file:
+        with _new_folder(asked.to, overwrite) as folder:
+            yield folder
+        return
+    with scratch_folder(asked.to) as folder:
+        yield folder
+        os.replace(folder / "README.md", asked.to.with_name(f"{asked.to.name}.md"))
+        os.replace(folder / asked.chosen.file, asked.to)
+
 # %% ../../nbs/api/split/10_export.ipynb #10-export-027
 def export_split(
     split: PoisonSplit,
@@ -218,25 +241,17 @@ def export_split(
 ) -> Path:  # `to`
     "Write the images and labels of `split` for other programs, with a card"
     asked = _asked(to, format, size, options)
-    to, card = asked.to, asked.to.with_name(f"{asked.to.name}.md")
     _check_split(split)
-    if asked.one_file and not overwrite:
-        for path in (to, card):
-            if path.exists():
-                raise UserError(
-                    f"{path} is there already; choose another name, or say overwrite=True"
-                )
-    split, left_out = readable(split, skip_unreadable, workers)
-    new = _scratch(to) if asked.one_file else _new_folder(to, overwrite)
-    with _plainly(to), new as folder:
-        size = size or asked.chosen.size
-        job = Job(split, folder, size, workers, progress=progress, one_file=asked.one_file)
-        asked.chosen.write(job, **options)
-        _describe(job, asked, dataset, left_out)
-        if asked.one_file:
-            os.replace(folder / "README.md", card)
-            os.replace(folder / asked.chosen.file, to)
-    return to
+    with hold_place(asked.to):
+        if asked.one_file and not overwrite:
+            _check_file(asked.to, asked.to.with_name(f"{asked.to.name}.md"))
+        split, left_out = readable(split, skip_unreadable, workers)
+        how = {"size": size or asked.chosen.size, "workers": workers, "progress": progress}
+        with _plainly(asked.to), _place(asked, overwrite) as folder:
+            job = Job(split, folder, one_file=asked.one_file, **how)
+            asked.chosen.write(job, **options)
+            _describe(job, asked, dataset, left_out)
+    return asked.to
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-033
 _AGAIN = "export the split again"

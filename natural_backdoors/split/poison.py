@@ -26,6 +26,7 @@ from natural_backdoors.base.files import (
     write_json,
     write_table,
 )
+from ..base.locks import SOON, hold
 from ..base.random import rng
 from ..base.schemas import SplitFile, SplitTable, checked, checked_table
 from ..base.settings import settings_from, settings_of, takes
@@ -83,10 +84,14 @@ class PoisonSplit:
 
     def save(self, folder) -> Path:
         "Write `split.parquet` and `split.json` into `folder`"
-        write_table(Path(folder) / "split.parquet", self.table)
         roots = self.image_roots
         roots = _one_folder(self.table) if roots is None else roots
-        write_json(Path(folder) / "split.json", self.header | {"image_roots": roots})
+        header, file = self.header | {"image_roots": roots}, Path(folder) / "split.json"
+        with hold(folder, wait=SOON, below=False):
+            # away first, and written last: a table is never read with the header of another split
+            file.unlink(missing_ok=True)
+            write_table(file.with_suffix(".parquet"), self.table)
+            write_json(file, header)
         return Path(folder)
 
     @staticmethod

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.files import ensure_folder, write_json, write_table
+from ..base.locks import hold
 from ..base.schemas import EvaluationFile, read_checked
 from ..data.images import load_images
 from ..split.card import AttackNames, attack_names
@@ -171,29 +172,30 @@ def evaluate_run(
     import torch
 
     folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    models = models or _models_of(folder, device)
-    for name, (_, info) in models.items():
-        _check_model(name, info, split.header)
-    skipped = {path for _, info in models.values() for path in info.get("skipped_images", {})}
-    test = split.table[(split.table["part"] == "test") & ~split.table["path"].isin(skipped)]
-    images = {
-        size: load_images(test["path"], size, skip_unreadable, progress=progress)
-        for size in {info["size"] for _, info in models.values()}
-    }
-    (folder / "evaluation.json").unlink(missing_ok=True)
-    result = {"format": EVALUATION_FORMAT, **dict.fromkeys(MODELS)}
-    targets = [attack["target"]["label"] for attack in split.attacks]
-    for name, (model, info) in models.items():
-        loaded = images[info["size"]]
-        shown = test.iloc[loaded.kept]
-        rows = predict_rows(model.to(device), info, shown, loaded.pixels, targets, batch_size)
-        write_table(ensure_folder(folder / name) / "rows.parquet", rows)
-        result[name] = summarize(rows, split.attacks, info["classes"])
-        skipped |= set(loaded.skipped)
-    result["skipped_images"] = sorted(skipped)
-    write_json(folder / "evaluation.json", result)
-    return result
+    with hold(folder):
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        models = models or _models_of(folder, device)
+        for name, (_, info) in models.items():
+            _check_model(name, info, split.header)
+        skipped = {path for _, info in models.values() for path in info.get("skipped_images", {})}
+        test = split.table[(split.table["part"] == "test") & ~split.table["path"].isin(skipped)]
+        images = {
+            size: load_images(test["path"], size, skip_unreadable, progress=progress)
+            for size in {info["size"] for _, info in models.values()}
+        }
+        (folder / "evaluation.json").unlink(missing_ok=True)
+        result = {"format": EVALUATION_FORMAT, **dict.fromkeys(MODELS)}
+        targets = [attack["target"]["label"] for attack in split.attacks]
+        for name, (model, info) in models.items():
+            loaded = images[info["size"]]
+            shown = test.iloc[loaded.kept]
+            rows = predict_rows(model.to(device), info, shown, loaded.pixels, targets, batch_size)
+            write_table(ensure_folder(folder / name) / "rows.parquet", rows)
+            result[name] = summarize(rows, split.attacks, info["classes"])
+            skipped |= set(loaded.skipped)
+        result["skipped_images"] = sorted(skipped)
+        write_json(folder / "evaluation.json", result)
+        return result
 
 # %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-032
 def _check_rate(rate: dict, where: str) -> None:

@@ -144,7 +144,9 @@ def _open_arrays(folder: Path, shapes: dict) -> dict | None:  # None: there are 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-023
 @contextmanager
 def _alone(folder: Path):
-    "Wait until no other process is filling the bank in `folder`"
+    """Wait until no other process is filling the bank in `folder`
+
+    It is waited for and not refused, because what it computes is what is wanted here."""
     try:
         import fcntl
     except ImportError:
