@@ -28,7 +28,7 @@ import pandas as pd
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from ..base.cache import cache_folder, cached
+from ..base.cache import cache_folder, cached, plain_array
 from ..base.checks import fraction, whole_number
 from ..base.errors import UserError
 from ..base.files import inside
@@ -272,6 +272,20 @@ def _check_names(root: str, names: tuple):
             ) from None
 
 # %% ../../nbs/api/data/16_relabel.ipynb #16-relabel-030
+def _checked_labels(arrays: dict) -> dict:
+    "What `_read_files` gives, if it is that"
+    images = plain_array(arrays, "images", "S")
+    place = plain_array(arrays, "image", "i")
+    label = plain_array(arrays, "label", "i", len(place))
+    for name, values, end in (("image", place, len(images)), ("label", label, N_CLASSES)):
+        if len(values) and not 0 <= values.min() <= values.max() < end:
+            raise ValueError(f"its array {name!r} has a number that is not from 0 to {end - 1}")
+    n_files = int(arrays["n_files"])
+    if len(images) + len(plain_array(arrays, "bad", "U")) != n_files:
+        raise ValueError(f"its images and those that are bad are not {n_files:,}")
+    return arrays
+
+
 def read_folder(
     root,  # a folder with label maps
     threshold: float = THRESHOLD,  # see `classes_present`
@@ -285,7 +299,8 @@ def read_folder(
         warnings.simplefilter("always")
         read = partial(_read_files, root, names, sizes, threshold=threshold, topk=topk)
         identity = ["relabel 2", root, threshold, topk]
-        found = cached(identity, stamp, read, folder=where and where / "relabel")
+        where = where and where / "relabel"
+        found = cached(identity, stamp, read, folder=where, use=_checked_labels)
     return found | {"said": np.array([str(w.message) for w in said], dtype=str)}
 
 # %% ../../nbs/api/data/16_relabel.ipynb #16-relabel-038
