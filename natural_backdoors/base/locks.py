@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from .checks import is_whole
 from .errors import UserError
 from .files import ensure_folder, lock_file
 
@@ -46,12 +47,13 @@ def _this_process(command: str | None) -> Holder:
 
 # %% ../../nbs/api/base/11_locks.ipynb #11-locks-008
 LOCK = ".lock"  # name of the file
+_LOOK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe of that name is not waited for
 
 
 def holder_of(folder) -> Holder | None:  # None: nobody holds it, or it is not known who
     "Who holds `folder`"
     try:
-        handle = os.open(Path(folder) / LOCK, os.O_RDONLY)
+        handle = os.open(Path(folder) / LOCK, _LOOK)
     except OSError:
         return None
     try:
@@ -62,9 +64,11 @@ def holder_of(folder) -> Holder | None:  # None: nobody holds it, or it is not k
 
 def _record(handle: int) -> Holder | None:  # None: it is just being written
     try:
-        return Holder(**json.loads(os.pread(handle, 10_000, 0)))
-    except (OSError, ValueError, TypeError):
+        found = Holder(**json.loads(os.pread(handle, 10_000, 0)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    texts = (found.host, found.command, found.since)
+    return found if is_whole(found.pid) and all(isinstance(t, str) for t in texts) else None
 
 # %% ../../nbs/api/base/11_locks.ipynb #11-locks-010
 # scratch files had no "part-" before; of these only what nobody would call a file is taken
@@ -78,7 +82,7 @@ def _is_left_over(path: Path) -> bool:
     if path.is_symlink() or not pattern.fullmatch(path.name):
         return False
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, _LOOK)
     except OSError:
         return False
     try:
@@ -128,7 +132,7 @@ def _locked(folder: Path) -> int | None:  # handle; None: there are no locks her
     "Open and lock the file of `folder`, or say who has it"
     path, tries = folder / LOCK, 0
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | _LOOK, 0o666)
         got = lock_file(handle)
         if got:
             # a holder removes its file when it is done: is the one that was opened still there?

@@ -51,6 +51,10 @@ def _read_unique_json(
         ) from e
     except RecursionError as e:
         raise UserError(f"{path} is nested too deeply to be an export of FiftyOne") from e
+    except UserError:
+        raise
+    except ValueError as e:  # Python reads no whole number of more than 4,300 digits
+        raise UserError(f"{path} holds a whole number that is too long; export it again") from e
 
 # %% ../../nbs/api/data/24_fiftyone.ipynb #24-fiftyone-009
 def _plain_name(path: Path) -> str:
