@@ -113,7 +113,7 @@ def listing(
 def _fits(parts: list, rule: list) -> bool:
     "Whether the parts of a path are as the parts of a pattern say"
     if not parts or not rule:
-        return not parts and not any(part != "**" for part in rule)
+        return not parts and not rule
     if rule[0] == "**":
         return _fits(parts[1:], rule) or _fits(parts, rule[1:])
     return fnmatch.fnmatchcase(parts[0], rule[0]) and _fits(parts[1:], rule[1:])
@@ -126,6 +126,7 @@ def files_matching(
     parts = Path(pattern).parts
     first = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     folder, rule = Path(*parts[:first]), list(parts[first:])
+    rule += ["*"] * (rule[-1:] == ["**"])  # folders themselves are no files
     levels = None if "**" in rule else len(rule) - 1
     found = files_below(folder, ("",), each_name=True, levels=levels)
     once = {}
