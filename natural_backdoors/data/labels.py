@@ -278,8 +278,8 @@ def _stored_texts(arrays: dict, name: str) -> pa.Array:
     offsets = plain_array(arrays, f"{name}_1", "i")
     if data.dtype != np.uint8 or offsets.dtype != np.int64 or not len(offsets):
         raise ValueError(f"its {name} are {data.dtype} and {offsets.dtype}")
-    if offsets[0] or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
-        raise ValueError(f"its {name} do not fit their {len(data):,} bytes")
+    if offsets[0] or offsets[-1] != len(data) or (np.diff(offsets) < 1).any():
+        raise ValueError(f"its {name} do not fit their {len(data):,} bytes, or one is empty")
     texts = _from_bytes(data, offsets)
     texts.validate(full=True)
     if pc.count_distinct(texts).as_py() != len(texts):

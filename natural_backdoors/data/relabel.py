@@ -286,7 +286,9 @@ def _checked_labels(arrays: dict) -> dict:
     for name, values, end in (("image", place, len(images)), ("label", label, N_CLASSES)):
         if len(values) and not 0 <= values.min() <= values.max() < end:
             raise ValueError(f"its array {name!r} has a number that is not from 0 to {end - 1}")
-    n_files = int(arrays["n_files"])
+    n_files = arrays["n_files"]
+    if n_files.ndim or n_files.dtype.kind not in "iu":
+        raise ValueError("its number of files is no whole number")
     if len(images) + len(plain_array(arrays, "bad", "U")) != n_files:
         raise ValueError(f"its images and those that are bad are not {n_files:,}")
     return arrays

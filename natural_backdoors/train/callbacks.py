@@ -256,6 +256,7 @@ def _set_training_state(learn: Learner, plain: dict, tensors: dict) -> None:
 
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-028
 _FORMAT = 1  # of checkpoint.json
+_PACKAGES = ("torch", "fastai")  # whose versions show in the last digits
 
 
 def _without_nan(value):
@@ -280,7 +281,7 @@ def _write_checkpoint(
         save_file(tensors, scratch)
     said = {"format": _FORMAT, "epochs_done": epochs_done, "settings": settings}
     said["device"] = next(learn.model.parameters()).device.type
-    said["versions"] = {package: version(package) for package in ("torch", "fastai")}
+    said["versions"] = {package: version(package) for package in _PACKAGES}
     said |= {"file": name, "sha256": file_digest(folder / name), "state": _without_nan(plain)}
     write_json(folder / "checkpoint.json", said)
     for old in folder.iterdir():  # the one before, and what a killed process left half-written
@@ -422,7 +423,7 @@ class Checkpoint(Callback):
     def _warn_elsewhere(self, said: dict):
         "The device and the versions of packages show in the last digits"
         here = {"device": next(self.model.parameters()).device.type}
-        here["versions"] = {package: version(package) for package in said["versions"]}
+        here["versions"] = {package: version(package) for package in _PACKAGES}
         if other := _differences({name: said[name] for name in here}, here):
             warnings.warn(
                 f"the training is continued elsewhere ({'; '.join(other)}); "
