@@ -85,8 +85,8 @@ pytest: setup ## run tests/
 	@echo "== pytest"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-fuzz: setup ## run the properties of tests/test_stored_files.py with other seeds for longer (FUZZ=500: examples of each)
-	NB_FUZZ=$(or $(FUZZ),500) $(BIN)/python -m pytest tests/test_stored_files.py -q --timeout 0 \
+fuzz: setup ## change the files that are read back with other seeds for longer (FUZZ=500: examples of each)
+	NB_FUZZ=$(or $(FUZZ),500) $(BIN)/python -m pytest tests/test_stored_files.py tests/test_kept_files.py -q --timeout 0 \
 	  -k "changed or part_of or different or formulas"
 
 drill: setup ## kill, starve and crowd every job that writes files (SEED=0 ROUNDS=10: trials of each kind)

@@ -440,6 +440,12 @@ def plant_settings(folder, mark):
             (place / f"{name}.py").write_text(text)
             (place / f"{name}.json").write_text(json.dumps(OPEN))
     (folder / "startup.py").write_text(text)
+    # templates of pages, which are programs
+    for name in ("lab", "base"):
+        template = folder / "share" / "voila" / "templates" / name
+        template.mkdir(parents=True)
+        (template / "index.html.j2").write_text("PLANTED")
+        (template / "conf.json").write_text("{}")
     kernel = folder / ".local" / "share" / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
     argv = [sys.executable, str(folder / "startup.py")]
@@ -450,6 +456,8 @@ def plant_settings(folder, mark):
         "HOME": str(folder),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_PATH": str(folder / "share"),
+        "JUPYTER_CONFIG_PATH": str(folder / "config"),
         "IPYTHONDIR": str(folder / "ipython"),
         "PYTHONSTARTUP": str(folder / "startup.py"),
     }
@@ -501,12 +509,12 @@ def test_a_picker_reads_no_settings_but_ours(picker):
 
     folder, process, port, token = picker
     status, page = ask(port, f"/?token={token}")
-    assert status == 200 and "vnd.jupyter.widget-view+json" in page
+    assert status == 200 and "vnd.jupyter.widget-view+json" in page and "PLANTED" not in page
     mark = folder / "mark"
     assert not mark.exists(), mark.read_text()
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     assert len(family) > 1
-    kernels = [p.environ() for p in family[1:] if "ipykernel_launcher" in p.cmdline()]
+    kernels = [p.environ() for p in family[1:] if "ipykernel" in " ".join(p.cmdline())]
     assert kernels
     for env in kernels:  # whose page reads the labels of the planted folder, by their relative name
         assert env["PYTHONSAFEPATH"] == "1" and "PYTHONSTARTUP" not in env
@@ -515,6 +523,63 @@ def test_a_picker_reads_no_settings_but_ours(picker):
         c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN"
     }
     assert listening == {"127.0.0.1"}
+
+
+KERNEL = """
+import json, sys
+from jupyter_client.manager import KernelManager
+from natural_backdoors.pick import server
+own = server.own_kernels()
+with server.environment(**server._own_settings(sys.argv[1])):
+    manager = KernelManager(kernel_name="python3", kernel_spec_manager=own())
+    manager.start_kernel(cwd=sys.argv[2])
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=120)
+    code = '''
+import json, sys
+from IPython.core.application import BaseIPythonApplication
+from IPython.core.application import ENV_CONFIG_DIRS as env, SYSTEM_CONFIG_DIRS as machine
+app = BaseIPythonApplication.instance() if BaseIPythonApplication.initialized() else None
+app = app or get_ipython().parent
+print(json.dumps([sys.prefix, sys.path, env, machine, app.config_file_paths]))
+'''
+    found = []
+    client.execute_interactive(code, timeout=120, output_hook=lambda m: found.append(m["content"]))
+    manager.shutdown_kernel(now=True)
+print("".join(part.get("text", "") for part in found))
+"""
+
+
+@needs_voila
+def test_a_kernel_reads_nothing_of_the_whole_machine(tmp_path, mark):
+    "Neither `etc/ipython` of this Python, which is planted here, nor that of the system"
+    import site
+    import venv
+
+    here, work = tmp_path / "python", tmp_path / "work"
+    venv.create(here, symlinks=True)
+    (packages,) = here.glob("lib/python*/site-packages")
+    ours = [p for p in sys.path if p.endswith("site-packages")] + site.getsitepackages()
+    lines = [f"import site; site.addsitedir({path!r})" for path in dict.fromkeys(ours)]
+    lines.append(str(Path(__file__).resolve().parents[1]))
+    (packages / "ours.pth").write_text("\n".join(lines) + "\n")
+    text = f"open({str(mark)!r}, 'a').write(__file__ + chr(10))\n"
+    (here / "etc" / "ipython" / "startup").mkdir(parents=True)
+    for name in ("ipython_config.py", "ipython_kernel_config.py", "startup/00.py"):
+        (here / "etc" / "ipython" / name).write_text(text)
+    work.mkdir()
+    (tmp_path / "own").mkdir()
+    plant_modules(work, mark, [*BASIC, "ipykernel", "IPython", "polars"])
+    (work / "ipython_config.py").write_text(text)
+    command = [here / "bin" / "python", "-P", "-c", KERNEL, tmp_path / "own", work]
+    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=work)
+    assert run.returncode == 0, run.stderr
+    prefix, path, env, machine, places = json.loads(run.stdout)
+    assert prefix == str(here) and env == machine == []
+    assert all(place.startswith(str(tmp_path / "own")) for place in places), places
+    assert "" not in path and str(work) not in path
+    assert not mark.exists(), mark.read_text()
 
 
 PATHS = ["/", "/login", "/logout", "/voila/static/main.js", "/voila/files/labels.csv", "/x/y"]

@@ -2,7 +2,6 @@
 
 `make fuzz` runs the properties longer: NB_FUZZ is the number of examples of each."""
 
-import copy
 import csv
 import json
 import os
@@ -13,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import changed, few
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -31,17 +31,6 @@ from natural_backdoors.split.export import export_split, load_export
 from natural_backdoors.split.poison import PoisonSplit, poison_split
 from natural_backdoors.split.selection import Selection
 from natural_backdoors.split.settings import SplitSettings
-
-EXAMPLES = int(os.environ.get("NB_FUZZ", 0))
-few = lambda n: settings(
-    max_examples=EXAMPLES or n,
-    deadline=None,
-    derandomize=not EXAMPLES,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-HOSTILE = [None, True, False, 0, -1, 3, 10**30, 0.5, -0.5, 1e300, "", "x", "False", "../../x"]
-HOSTILE += ["\0", "a" * 20_000, "{t}", "<b>", [], {}, [1], ["a"], [None], [[]], {"label": "a"}]
 
 
 @pytest.fixture(scope="module")
@@ -82,37 +71,6 @@ def run(whole, stored):
     for file, data in stored.items():
         if file.read_bytes() != data:
             file.write_bytes(data)
-
-
-def places(value, at=()):
-    "The way to each value in a JSON document"
-    yield at
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    for key, deeper in inner:
-        yield from places(deeper, (*at, key))
-
-
-def changed(draw, value):
-    "`value` with one or two places removed, doubled, renamed or replaced"
-    value = copy.deepcopy(value)
-    for _ in range(draw(st.sampled_from([1, 1, 2]))):
-        at = draw(st.sampled_from(list(places(value))))
-        if not at:
-            continue
-        parent = value
-        for key in at[:-1]:
-            parent = parent[key]
-        how = draw(st.sampled_from(["remove", "double", "rename", "replace", "replace"]))
-        if how == "remove":
-            del parent[at[-1]]
-        elif how == "double" and isinstance(parent, list):
-            parent.append(copy.deepcopy(parent[at[-1]]))
-        elif how == "rename" and isinstance(parent, dict):
-            parent[draw(st.sampled_from(["x", "label", "id", "name"]))] = parent[at[-1]]
-        else:
-            parent[at[-1]] = copy.deepcopy(draw(st.sampled_from(HOSTILE)))
-    return value
 
 
 def whole_report(folder):
@@ -223,6 +181,15 @@ def replaced(name, *at):
         replaced("run.json", "parameters", 3),
         replaced("poisoned/model.json", "std", [0.2, 0, 0.2]),
         replaced("poisoned/model.json", "mean", [0.2, 0.2]),
+        replaced("poisoned/model.json", "mean", [0.2, "0.2", 0.2]),
+        replaced("poisoned/model.json", "mean", [0.2, True, 0.2]),
+        replaced("poisoned/model.json", "std", [0.2, -0.2, 0.2]),
+        replaced("poisoned/model.json", "std", [0.2, 1e300, 0.2]),
+        replaced("poisoned/model.json", "std", 0.2),
+        replaced("poisoned/model.json", "size", 0),
+        replaced("poisoned/model.json", "size", "64"),
+        replaced("poisoned/model.json", "size", 10**9),
+        replaced("poisoned/model.json", "threads", -1),
         replaced("export/export.json", "images", "8"),
     ],
 )
@@ -239,6 +206,15 @@ def test_the_message_names_file_and_field(run, name, at, value):
     field = [key for key in at if isinstance(key, str)]
     assert name.rpartition("/")[2] in said and "\n" not in said
     assert any(key in said for key in field[-2:]) or "nodes" in said, said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("field", ["mean", "std"])
+def test_numbers_that_are_none_in_a_model(run, field, value):
+    content = json.loads((run / "poisoned/model.json").read_text()) | {field: [0.2, value, 0.2]}
+    (run / "poisoned/model.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="model.json holds .*, which JSON has no number for"):
+        read_run(run)
 
 
 def test_every_file_that_is_written_fits_its_schema(whole):

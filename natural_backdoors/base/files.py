@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['COMPRESSED', 'DAMAGED', 'IMAGE_ROOT', 'ensure_folder', 'lock_file', 'remove_left_overs', 'atomic_path', 'open_bytes',
-           'read_text', 'inside', 'leads_out', 'inside_by_tail', 'common_folders', 'check_below', 'safe_name',
-           'path_name', 'write_json', 'read_json', 'write_table', 'read_table', 'write_csv', 'hash_of', 'digest',
-           'file_digest']
+           'not_utf8', 'read_text', 'inside', 'leads_out', 'inside_by_tail', 'common_folders', 'check_below',
+           'safe_name', 'path_name', 'write_json', 'read_json', 'write_table', 'read_table', 'write_csv', 'hash_of',
+           'digest', 'file_digest']
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-003
 import bz2
+import codecs
 import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import os
@@ -226,25 +228,65 @@ class _Unfolded(io.RawIOBase):
         super().close()
 
 # %% ../../nbs/api/base/03_files.ipynb #03-files-018
+_MAX_TEXT = "NATURAL_BACKDOORS_MAX_TEXT"  # variable of the environment: bytes
+
+
+def _most_text() -> int:
+    "How many bytes a text that is read as a whole may have"
+    said = os.environ.get(_MAX_TEXT) or str(2**30)
+    if not said.isascii() or not said.isdecimal() or not 0 < int(said) < 2**62:
+        raise UserError(f"{_MAX_TEXT} is a number of bytes, such as {2**30}, not {said!r:.60}")
+    return int(said)
+
+
+@contextmanager
+def _told(path: Path):
+    "What is wrong with a text, in one line"
+    try:
+        yield
+    except FileNotFoundError as e:
+        raise UserError(f"no such file: {path}") from e
+    except UnicodeDecodeError as e:
+        raise not_utf8(path) from e
+    except DAMAGED as e:
+        raise UserError(f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from e
+
+
+def not_utf8(
+    path,  # a file that is not UTF-8
+) -> UserError:
+    "An error that names the line and the first byte that is none of UTF-8"
+    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
+    with open_bytes(path) as file:
+        for piece in itertools.chain(iter(lambda: file.read(1 << 20), b""), [None]):
+            try:
+                decoder.decode(piece or b"", final=piece is None)
+            except UnicodeDecodeError as e:
+                line += e.object[: e.start].count(b"\n")
+                byte = f"byte 0x{e.object[e.start]:02x}"
+                return UserError(
+                    f"{path}, line {line}: {byte} is not UTF-8; save the file as UTF-8"
+                )
+            line += (piece or b"").count(b"\n")
+    return UserError(f"{path} has changed while it was read; read it again")
+
+# %% ../../nbs/api/base/03_files.ipynb #03-files-019
 def read_text(
     path,  # file to read, which may be compressed
 ) -> str:
     "The text in the UTF-8 file `path`, without a byte order mark"
-    path = Path(path)
-    try:
-        with open_bytes(path) as file:
-            return (data := file.read()).decode("utf-8-sig")
-    except FileNotFoundError as e:
-        raise UserError(f"no such file: {path}") from e
-    except UnicodeDecodeError as e:
-        line = data[: e.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {line}: byte 0x{data[e.start]:02x} is not UTF-8; save the file as UTF-8"
-        ) from e
-    except DAMAGED as e:
-        raise UserError(f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from e
+    path, most = Path(path), _most_text()
+    with _told(path), open_bytes(path) as file:
+        # one of a terabyte is not even begun
+        if path.suffix.lower() in COMPRESSED or path.stat().st_size <= most:
+            if len(data := file.read(most + 1)) <= most:
+                return data.decode("utf-8-sig")
+    raise UserError(
+        f"{path} has more than {most:,} bytes, for which a file that is read as a whole is not "
+        f"meant; split it, or set {_MAX_TEXT} to more, if there is memory for several times that"
+    )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-021
+# %% ../../nbs/api/base/03_files.ipynb #03-files-022
 # what a message adds where the folder of the images can be named
 IMAGE_ROOT = "name the folder that holds the images with image_root='...'"
 
@@ -268,7 +310,7 @@ def inside(
 # a path of Windows is one on every system: nobody calls a folder "C:"
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\]|$)")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-024
+# %% ../../nbs/api/base/03_files.ipynb #03-files-025
 def leads_out(
     name,  # the name of a file, as some label file gives it
 ) -> bool:
@@ -301,7 +343,7 @@ def inside_by_tail(
         "end of that path"
     )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-029
+# %% ../../nbs/api/base/03_files.ipynb #03-files-030
 def common_folders(
     paths,  # of files
 ) -> list:  # of str; one, if there is a folder that holds all of them and is not a whole disk
@@ -328,7 +370,7 @@ def _common(folders: list) -> list:
 def _is_disk(folder: str) -> bool:
     return os.path.dirname(os.path.abspath(folder)) == os.path.abspath(folder)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-030
+# %% ../../nbs/api/base/03_files.ipynb #03-files-031
 def check_below(
     paths,  # of files
     roots: list,  # folders
@@ -350,7 +392,7 @@ def check_below(
                 f"{where}: {path!r:.200} is outside of the folder of the images ({named}); {remedy}"
             )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-033
+# %% ../../nbs/api/base/03_files.ipynb #03-files-034
 _PORTS = {f"{port}{i}" for port in ("com", "lpt") for i in range(10)}
 _RESERVED = {"con", "prn", "aux", "nul", *_PORTS}
 
@@ -365,7 +407,7 @@ def safe_name(
     name = re.sub(r"[^A-Za-z0-9-]+", "_", plain)[:longest].strip("_-") or otherwise
     return f"{name}_" if name.lower() in _RESERVED else name
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-035
+# %% ../../nbs/api/base/03_files.ipynb #03-files-036
 def path_name(
     text,  # a name: of a dataset, of an experiment
     longest: int = 100,  # bytes
@@ -386,7 +428,7 @@ def _is_one_part(text: str) -> bool:
     edges = text[0] in ". " or text[-1] in ". "
     return not edges and text.split(".")[0].strip().lower() not in _RESERVED
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-039
+# %% ../../nbs/api/base/03_files.ipynb #03-files-040
 def _plain(value):
     "What `json` does not know: numpy scalars and arrays, paths, sets"
     if isinstance(value, np.generic):
@@ -399,7 +441,7 @@ def _plain(value):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} does not go into JSON")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-040
+# %% ../../nbs/api/base/03_files.ipynb #03-files-041
 def write_json(
     path,  # file to write
     value,  # anything JSON has a word for, numpy values included
@@ -420,7 +462,7 @@ def _check_halves(text: str, path) -> None:
         near = text[max(e.start - 20, 0) : e.end + 20]
         raise UserError(f"{path}: there is half a character in {near!r}; correct that text") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-041
+# %% ../../nbs/api/base/03_files.ipynb #03-files-042
 def read_json(
     path,  # file to read
 ):
@@ -444,7 +486,7 @@ def read_json(
         _check_halves(json.dumps(value, ensure_ascii=False), path)
     return value
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-042
+# %% ../../nbs/api/base/03_files.ipynb #03-files-043
 def _check_depth(value, path, most: int = 100) -> None:
     "Refuse what is so deep that a function which calls itself would not reach its end"
     level = [value] if isinstance(value, (dict, list)) else []
@@ -465,7 +507,7 @@ def _finite(text: str) -> float:
 def _not_a_number(text: str):
     raise UserError(f"{text:.20}, which JSON has no number for")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-046
+# %% ../../nbs/api/base/03_files.ipynb #03-files-047
 def write_table(
     path,  # Parquet file to write
     table: pd.DataFrame,
@@ -475,7 +517,7 @@ def write_table(
         table.to_parquet(scratch, index=False, compression="zstd")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-047
+# %% ../../nbs/api/base/03_files.ipynb #03-files-048
 def read_table(
     path,  # Parquet file to read
 ) -> pd.DataFrame:
@@ -491,7 +533,7 @@ def read_table(
         said = " ".join(str(e).split())[:300]
         raise UserError(f"{path} is not a readable Parquet file ({said})") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-051
+# %% ../../nbs/api/base/03_files.ipynb #03-files-052
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # the wide ones too
 
 
@@ -513,7 +555,7 @@ def write_csv(
         shown.to_csv(scratch, index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-055
+# %% ../../nbs/api/base/03_files.ipynb #03-files-056
 def hash_of(
     *parts,  # arrays, strings, or values JSON has a word for
     start=None,  # the hash of the parts that come before these
@@ -538,7 +580,7 @@ def digest(
     "SHA-256 of `parts`, the same on every machine"
     return hash_of(*parts).hexdigest()
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-058
+# %% ../../nbs/api/base/03_files.ipynb #03-files-059
 def file_digest(
     path,  # a file
     algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from .errors import UserError
-from .files import DAMAGED, open_bytes, read_text
+from .files import DAMAGED, not_utf8, open_bytes
 
 # %% ../../nbs/api/base/10_json_stream.ipynb #10-json-stream-005
 _OUTLINE = '"segmentation":'
@@ -67,9 +67,8 @@ class _Stream:
             return False
         try:
             piece = self.file.read(max(size, self.size))
-        except UnicodeDecodeError:
-            read_text(self.path)  # tells the line
-            raise
+        except UnicodeDecodeError as e:
+            raise not_utf8(self.path) from e
         except DAMAGED as e:
             raise UserError(f"cannot read {self.path} to its end ({e}); is it complete?") from e
         self.ended, piece = not piece, self.tail + piece

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from .checks import is_whole
 from .errors import UserError
 from .files import ensure_folder, lock_file, path_name, remove_left_overs
 
@@ -46,12 +47,13 @@ def _this_process(command: str | None) -> Holder:
 
 # %% ../../nbs/api/base/11_locks.ipynb #11-locks-008
 LOCK = ".lock"  # name of the file
+_LOOK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe of that name is not waited for
 
 
 def holder_of(folder) -> Holder | None:  # None: nobody holds it, or it is not known who
     "Who holds `folder`"
     try:
-        handle = os.open(Path(folder) / LOCK, os.O_RDONLY)
+        handle = os.open(Path(folder) / LOCK, _LOOK)
     except OSError:
         return None
     try:
@@ -62,9 +64,11 @@ def holder_of(folder) -> Holder | None:  # None: nobody holds it, or it is not k
 
 def _record(handle: int) -> Holder | None:  # None: it is just being written
     try:
-        return Holder(**json.loads(os.pread(handle, 10_000, 0)))
-    except (OSError, ValueError, TypeError):
+        found = Holder(**json.loads(os.pread(handle, 10_000, 0)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    texts = (found.host, found.command, found.since)
+    return found if is_whole(found.pid) and all(isinstance(t, str) for t in texts) else None
 
 # %% ../../nbs/api/base/11_locks.ipynb #11-locks-013
 @contextmanager
@@ -115,7 +119,7 @@ def _locked(lock: Path, what: Path, wait: float) -> int | None:  # handle; None:
     "Open and lock the file `lock`, or say who has it after `wait` seconds"
     end = time.monotonic() + wait
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | _LOOK, 0o666)
         got = lock_file(handle)
         if got:
             # a holder removes its file when it is done: is the one that was opened still there?

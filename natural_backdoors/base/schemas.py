@@ -8,7 +8,10 @@ __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'Lon
            'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable',
            'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
            'ExclusionsFile', 'MeasuredFile', 'ModelRates', 'EvaluationFile', 'ModelFile', 'LoadedModel', 'RunFile',
-           'LogTable', 'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'read_checked', 'checked_table',
+           'LogTable', 'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'ClassesTable', 'ImagesTable',
+           'OverlapsTable', 'RandomStates', 'OptimizerFile', 'TrainingState', 'CheckpointFile', 'EpochRow', 'EpochRows',
+           'BestEpoch', 'PartRun', 'PartFile', 'PartTable', 'ProgressFile', 'MadeFor', 'ReproductionFile',
+           'RequestFile', 'DownloadedFile', 'DownloadsFile', 'PartialFile', 'read_checked', 'checked_table',
            'read_checked_table', 'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
@@ -416,7 +419,194 @@ class ManifestTable(TypedDict):
     part: list[Literal["train", "test"]]
     trigger: list[Text]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-032
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-031
+class ClassesTable(TypedDict):
+    "classes.parquet of a label matrix and of overlaps, by columns"
+
+    id: list[Whole]
+    label: list[Text]
+    name: list[Text]
+
+
+class ImagesTable(TypedDict):
+    "images.parquet of a label matrix; lists of class ids stand beside these columns"
+
+    image: list[Name]
+    split: list[Name]
+
+
+class OverlapsTable(TypedDict):
+    "overlaps.parquet, by columns"
+
+    kind: list[Literal["overlaps", "poison", "clean"]]
+    a: list[Count]
+    b: list[Count]
+    overlaps: list[Annotated[int, Meta(ge=0, le=2**31 - 1)]]
+    n_images: list[Count]
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-033
+class RandomStates(TypedDict):
+    "Kind and remembered number of the random sequences; their long states are tensors"
+
+    python: tuple[Whole, Finite | None]
+    order: tuple[Whole, Finite | None]
+    numpy: tuple[Text, Annotated[int, Meta(ge=0, le=624)], Count, Finite]
+
+
+class OptimizerFile(TypedDict):
+    "The settings of the groups of an optimizer"
+
+    groups: list[dict[str, Any]]
+
+
+class TrainingState(TypedDict):
+    "What a checkpoint holds beside tensors"
+
+    train_iter: Count
+    smooth_count: Count
+    callbacks: dict[str, dict[str, Any]]
+    optimizer: OptimizerFile
+    scaler: dict[str, Any]
+    random: RandomStates
+
+
+class CheckpointFile(TypedDict):
+    "checkpoint.json: the state of a training after an epoch"
+
+    format: Count
+    epochs_done: Annotated[int, Meta(ge=1, le=2**31)]
+    settings: dict[str, Any]
+    device: Text
+    versions: dict[str, Text]
+    file: Annotated[str, Meta(pattern=r"^state-[0-9]+\.safetensors$", max_length=100)]
+    sha256: Name
+    state: TrainingState
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-034
+class EpochRow(TypedDict):
+    "What was measured after an epoch"
+
+    epoch: Count
+    train_clean_acc: Share | None
+    test_clean_acc: Share | None
+    train_trig_acc: Share | None
+    test_trig_acc: Share | None
+    train_clean_loss: Finite | None
+    test_clean_loss: Finite | None
+    train_trig_loss: Finite | None
+    test_trig_loss: Finite | None
+
+
+class EpochRows(TypedDict):
+    "What a log of epochs remembers"
+
+    rows: list[EpochRow]
+
+
+class BestEpoch(TypedDict):
+    "What is remembered of the best epoch; None: there is none yet"
+
+    best: Count | None
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-035
+class PartRun(TypedDict):
+    "What became of a run of a sweep"
+
+    made_from: Name  # what its result is filed under
+    failed: LongText  # "": it did not
+
+
+class PartFile(TypedDict):
+    "parts/*.json of a sweep: what became of some runs"
+
+    format: Count
+    speed: dict[str, Finite]
+    runs: Annotated[dict[Name, PartRun], Meta(min_length=1)]
+
+
+class PartTable(TypedDict):
+    "parts/*.parquet of a sweep, by the columns that were measured"
+
+    run: list[Name]
+    trigger_name: list[Text]
+    target_name: list[Text]
+    epoch: list[Count]
+    train_clean_acc: list[Share | None]
+    test_clean_acc: list[Share | None]
+    train_trig_acc: list[Share | None]
+    test_trig_acc: list[Share | None]
+    train_clean_loss: list[Finite | None]
+    test_clean_loss: list[Finite | None]
+    train_trig_loss: list[Finite | None]
+    test_trig_loss: list[Finite | None]
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-036
+_Seconds = Annotated[float, Meta(ge=0, le=1e300)]
+
+
+class ProgressFile(TypedDict):
+    "progress.json of a bank of features: how far it got"
+
+    done: Count
+    lost: dict[Annotated[str, Meta(pattern="^[0-9]{1,15}$")], LongText]
+    passes: Count
+    seconds: _Seconds
+    decode_seconds: _Seconds
+
+
+class MadeFor(TypedDict):
+    "What `model.json` in a sweep says of where it comes from"
+
+    made_from: NotRequired[Name | None]
+
+
+class ReproductionFile(TypedDict):
+    "reproduction.json: what a folder is for"
+
+    experiment: Text
+    scale: Text
+    dataset: Text
+    without: NotRequired[list[Text]]
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-037
+class RequestFile(TypedDict):
+    "What the window of a picker is asked to show"
+
+    source: OpenedFrom
+    folder: NotRequired[Name]
+    opened: NotRequired[OpenedFrom | None]
+    path: NotRequired[Name | None]
+    selection: NotRequired[Name | None]
+    search: NotRequired[dict[str, Any] | None]  # of `SearchSettings`
+    settings: NotRequired[dict[str, Any] | None]  # of `SplitSettings`
+
+
+class DownloadedFile(TypedDict):
+    "What is known of a file that was downloaded, or could not be"
+
+    url: NotRequired[LongText]
+    when: NotRequired[Text]
+    size: NotRequired[Count | None]
+    changed: NotRequired[Whole | None]
+    reason: NotRequired[LongText]
+
+
+class DownloadsFile(TypedDict):
+    "info.json of a folder of downloads"
+
+    made_by: Text
+    files: dict[str, DownloadedFile]
+    failed: dict[str, DownloadedFile]
+
+
+class PartialFile(TypedDict):
+    "What is known of a file that is downloaded in part"
+
+    url: LongText
+    validator: LongText
+    total: Count | None
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-039
 def read_checked(
     path,  # a JSON file
     schema,  # what it is to say
@@ -454,7 +644,7 @@ def read_checked_table(
     "The table in a Parquet file, if it is what `schema` says"
     return checked_table(read_table(path), schema, path, remedy)
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-035
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-042
 _LONGEST_LOG = 64 << 20  # bytes
 _LONGEST_CELL = 100  # characters
 _LOG_CELL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.I)
@@ -475,7 +665,7 @@ def _log_lines(path: Path) -> list:  # of lists of cells, the names of the colum
         raise UserError(f"{path} is not a readable training log ({e})") from e
     return [line for line in lines if line]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-036
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-043
 def _log_cell(cell: str):
     "The number in a cell, None if it is empty, or its text"
     text = cell.strip()
@@ -502,7 +692,7 @@ def read_log(
     checked(cells, LogTable, path, "train again")
     return pd.read_csv(io.StringIO(read_text(path)))
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-047
 class Stored(NamedTuple):
     "A file of this package"
 
@@ -525,4 +715,14 @@ STORED = [
     Stored("evaluation.json", EvaluationFile, "`evaluate_run`"),
     Stored("export.json", ExportFile, "`export_split`"),
     Stored("manifest.parquet", ManifestTable, "`export_split`"),
+    Stored("images.parquet", ImagesTable, "`save_label_matrix`"),
+    Stored("classes.parquet", ClassesTable, "`save_label_matrix`, `save_overlaps`"),
+    Stored("overlaps.parquet", OverlapsTable, "`save_overlaps`"),
+    Stored("checkpoint.json", CheckpointFile, "`Checkpoint`"),
+    Stored("parts/*.json", PartFile, "`sweep`"),
+    Stored("parts/*.parquet", PartTable, "`sweep`"),
+    Stored("progress.json", ProgressFile, "`sweep`"),
+    Stored("reproduction.json", ReproductionFile, "`reproduce`"),
+    Stored("request.json", RequestFile, "`natural-backdoors pick`"),
+    Stored("info.json", DownloadsFile, "`natural-backdoors download`"),
 ]

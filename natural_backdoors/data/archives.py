@@ -134,11 +134,44 @@ def _clean_link(name: str, target: str, archive: Path) -> str:
     return _clean(target, archive, f"a link {name!r} to")
 
 # %% ../../nbs/api/data/01_archives.ipynb #01-archives-019
+_LONGEST_HEADER = 1 << 20  # bytes that one member may have before its data: long names, attributes
+
+
+class _Limited:
+    "A file of which only so much is read while a header is"
+
+    def __init__(self, file):
+        self.file, self.left = file, None  # None: any number of bytes
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def read(self, size=-1):
+        if self.left is not None:
+            self.left -= size
+            if size < 0 or self.left < 0:
+                raise _Damaged(f"a header of more than {_LONGEST_HEADER:,} bytes")
+        return self.file.read(size)
+
+
+class _TarFile(tarfile.TarFile):
+    "A tar file that takes no long header into the memory"
+
+    def next(self):
+        if not isinstance(self.fileobj, _Limited):
+            self.fileobj = _Limited(self.fileobj)
+        self.fileobj.left = _LONGEST_HEADER
+        try:
+            return super().next()
+        finally:
+            self.fileobj.left = None
+
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-020
 class _Tar:
     "A tar file, read from front to end"
 
     def __init__(self, path: Path):
-        self.path, self.tar = path, tarfile.open(path)
+        self.path, self.tar = path, _TarFile.open(path)
 
     def close(self):
         self.tar.close()
@@ -169,7 +202,7 @@ class _Tar:
         if tar.fileobj.read(512).strip(b"\0"):
             raise _Damaged("a bad header in the middle")
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-020
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-021
 class _Zip:
     "A zip file"
 
@@ -198,7 +231,7 @@ class _Zip:
                 kind = "file" if stat.S_IFMT(mode) in (0, stat.S_IFREG) else "other"
                 yield _Member(name, kind, m.file_size, raw=m)
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-021
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-022
 _DAMAGE = (_Damaged, tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError)
 _DAMAGE += (EOFError, NotImplementedError, UnicodeDecodeError, OSError)
 
@@ -230,7 +263,7 @@ def _opened(archive: Path):
             f"{archive} is damaged or not complete ({e}); remove it and get it again"
         ) from e
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-023
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-024
 def _size(path: Path) -> int | None:  # bytes; None: there is no such file
     try:
         found = path.stat()
@@ -238,7 +271,7 @@ def _size(path: Path) -> int | None:  # bytes; None: there is no such file
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-024
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-025
 @dataclass
 class _Target:
     "Where an archive is unpacked to"
@@ -265,7 +298,7 @@ class _Target:
     def room(self) -> int:
         return shutil.disk_usage(self.folder).free - self.reserve
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-025
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-026
 def _listed(members, to: _Target) -> tuple:  # name -> (position, size); link -> target; bytes
     "The files and links of an archive, and how much room the files need"
     files, links, needed, room = {}, {}, 0, to.room
@@ -284,7 +317,7 @@ def _listed(members, to: _Target) -> tuple:  # name -> (position, size); link ->
             to.check(needed)
     return files, links, needed
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-026
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-027
 def _followed(links: dict, name: str) -> str:
     "What the link `name` leads to in the end"
     seen, target = {name}, links[name]
@@ -293,7 +326,7 @@ def _followed(links: dict, name: str) -> str:
         target = links[target]
     return target
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-027
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-028
 def _plan(members, to: _Target) -> dict:  # name -> (position, size)
     "Which member becomes which file"
     files, links, needed = _listed(members, to)
@@ -312,7 +345,7 @@ def _plan(members, to: _Target) -> dict:  # name -> (position, size)
     to.check(needed)
     return plan
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-029
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-030
 def _write_aside(members, missing: dict, aside: Path, progress: bool):
     "Write the `missing` ones (position -> names) of `members` into `aside`"
     from tqdm.auto import tqdm
@@ -332,7 +365,7 @@ def _write_aside(members, missing: dict, aside: Path, progress: bool):
         os.replace(aside / "part", aside / f"{i}")
     bar.close()
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-030
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-031
 def _move(missing: dict, aside: Path, folder: Path):
     "Give the files in `aside` their names; a file that has several is copied"
     for i, names in missing.items():
@@ -343,7 +376,7 @@ def _move(missing: dict, aside: Path, folder: Path):
             os.replace(aside / "part", folder / name)
         os.replace(aside / f"{i}", folder / names[0])
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-031
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-032
 def _place_of(archive: Path, folder: Path) -> Path:
     "Where the unfinished files of an archive, as it is now, are kept"
     now = archive.stat()
@@ -372,7 +405,7 @@ def _aside(archive: Path, folder: Path):
             if not keep:
                 shutil.rmtree(aside)
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-032
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-033
 def _missing(plan: dict, to: _Target) -> dict:  # position -> names
     "The files of a plan that are not there yet"
     missing = {}
@@ -382,7 +415,7 @@ def _missing(plan: dict, to: _Target) -> dict:  # position -> names
             missing.setdefault(i, []).append(name)
     return missing
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-033
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-034
 def _say_kept(plan: dict, to: _Target):
     "Warn of files that are not as in the archive and stay: a user may have corrected them"
     sizes = {name: _size(to.folder / name) for name in plan}
@@ -394,7 +427,7 @@ def _say_kept(plan: dict, to: _Target):
             stacklevel=3,
         )
 
-# %% ../../nbs/api/data/01_archives.ipynb #01-archives-034
+# %% ../../nbs/api/data/01_archives.ipynb #01-archives-035
 def extract(
     archive,  # .tar, .tar.gz, .tar.bz2, .tar.xz or .zip
     folder,  # where to

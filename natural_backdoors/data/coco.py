@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.cache import cached, stamp
+from ..base.cache import cached, plain_array, stamp
 from ..base.checks import choice, fraction
 from ..base.errors import UserError
 from ..base.files import IMAGE_ROOT, inside, inside_by_tail, leads_out
@@ -529,8 +529,15 @@ class Lvis(Coco):
 
         # the base class caches the rows; without this, the names would have the files read again
         stamps = [stamp(path) for path in self.sources()]
-        found = cached(["lvis names", [path for path, *_ in stamps]], stamps, read)
-        return dict(zip(found["labels"].tolist(), found["names"].tolist()))
+        identity = ["lvis names", [path for path, *_ in stamps]]
+        return cached(identity, stamps, read, use=_names_of)
+
+
+def _names_of(arrays: dict) -> dict:  # label -> name
+    "The names in a cache"
+    labels = plain_array(arrays, "labels", "U")
+    names = plain_array(arrays, "names", "U", len(labels))
+    return dict(zip(labels.tolist(), names.tolist()))
 
 # %% ../../nbs/api/data/18_coco.ipynb #18-coco-048
 @patch

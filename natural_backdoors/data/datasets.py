@@ -111,7 +111,7 @@ def _read_codes(dataset: Dataset) -> Codes:
     # a common folder, so that a file more or less does not leave an old cache behind
     where = os.path.commonpath([path for path, *_ in files])
     identity = ["codes 2", cls.__module__, cls.__qualname__, dataset.cache_key(), where]
-    return Codes.from_arrays(cached(identity, files, lambda: read().arrays()))
+    return cached(identity, files, lambda: read().arrays(), use=Codes.from_arrays)
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-009
 def _classes_of(dataset: Dataset) -> pd.DataFrame:

@@ -41,6 +41,7 @@ from ..base.errors import UserError
 from ..base.files import ensure_folder, file_digest, inside, read_json, write_json
 from ..base.finding import IMAGE_SUFFIXES
 from ..base.random import rng
+from ..base.schemas import DownloadsFile, PartialFile, checked, read_checked
 from .archives import RESERVE, Stopped, check_space, extract, human, lock
 from natural_backdoors.data.connection import (
     Endless,
@@ -185,12 +186,11 @@ class _Info:
         except UserError as e:
             warn(f"{e}; it is made anew", stacklevel=2)
             return {}
-        ours = isinstance(stored, dict) and stored.get("made_by") == self.MARK
-        tables = [stored.get(key) for key in ("files", "failed")] if ours else [None]
-        if not all(isinstance(table, dict) for table in tables):
+        try:
+            checked(stored, DownloadsFile, self.path)
+        except UserError:
             return None
-        entries = [entry for table in tables for entry in table.values()]
-        return stored if all(isinstance(entry, dict) for entry in entries) else None
+        return stored if stored["made_by"] == self.MARK else None
 
     def note(self, found: _Outcome, when: float | None = None):
         "Remember what became of a file"
@@ -262,11 +262,11 @@ class _Part:
     def _recall(self):
         "Read which version of the file this is the beginning of; start over if that is not known"
         try:
-            about = json.loads(self.about.read_text(encoding="utf-8"))
+            about = read_checked(self.about, PartialFile)
             self.validator, self.total = about["validator"], about["total"]
             fits = self.total is None or self.length <= self.total
-            known = about["url"] == self.url and isinstance(self.validator, str) and fits
-        except (OSError, ValueError, KeyError, TypeError):
+            known = about["url"] == self.url and fits
+        except (OSError, UserError):
             known = False
         if not known:
             self.restart()

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from ..base.checks import did_you_mean, is_number, is_whole
 from ..base.errors import UserError
 from ..base.files import COMPRESSED, IMAGE_ROOT, inside, inside_by_tail, read_text
-from ..base.finding import files_below
+from ..base.finding import files_below, listing
 from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset, as_boxes, image_set
 from .label_table import given_names, listed, shown
@@ -51,6 +51,10 @@ def _read_unique_json(
         ) from e
     except RecursionError as e:
         raise UserError(f"{path} is nested too deeply to be an export of FiftyOne") from e
+    except UserError:
+        raise
+    except ValueError as e:  # Python reads no whole number of more than 4,300 digits
+        raise UserError(f"{path} holds a whole number that is too long; export it again") from e
 
 # %% ../../nbs/api/data/24_fiftyone.ipynb #24-fiftyone-009
 def _plain_name(path: Path) -> str:
@@ -68,7 +72,7 @@ def _named_file(folder: Path, name: str) -> Path | None:
 
 def _json_files(folder: Path) -> list:
     "The JSON files in `folder`, which may be compressed"
-    found = [f for f in folder.iterdir() if _plain_name(f).lower().endswith(".json")]
+    found = [f for f in map(Path, listing(folder)) if _plain_name(f).lower().endswith(".json")]
     return sorted(f for f in found if not is_hidden(f.name))
 
 # %% ../../nbs/api/data/24_fiftyone.ipynb #24-fiftyone-012

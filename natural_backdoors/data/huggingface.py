@@ -8,10 +8,11 @@ __all__ = ['class_names', 'HuggingFace']
 # %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-003
 import glob
 import hashlib
+import os
 import re
 import tempfile
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +31,15 @@ from ..base.errors import UserError, needs
 from natural_backdoors.base.files import (
     IMAGE_ROOT,
     atomic_path,
+    ensure_folder,
     hash_of,
     inside,
     inside_by_tail,
     leads_out,
     read_text,
 )
-from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
+from ..base.finding import files_below, is_folder, listing
+from ..base.text import is_split_word, split_name, tidy, tidy_path
 from .datasets import Dataset
 from .images import picture_suffix
 from natural_backdoors.data.label_table import (
@@ -68,7 +71,8 @@ _READ = ("parquet", "csv", "json", "arrow", "imagefolder")
 
 def _snapshot(folder: Path) -> Path:
     "The folder of the data itself, if `folder` is that of the hub's own cache"
-    found = [f for f in (folder / "snapshots").glob("*") if f.is_dir()]
+    place = folder / "snapshots"
+    found = [Path(e) for e in listing(place) if is_folder(e)] if place.is_dir() else []
     main = folder / "refs" / "main"
     if len(found) > 1 and main.is_file():
         found = [f for f in found if f.name == main.read_text().strip()]
@@ -118,7 +122,8 @@ def _data_files(folder: Path) -> dict | None:  # split -> patterns; None: as `da
     "The files of each split, where `datasets` would not know them for one: `Train.parquet`"
     found, unknown = {}, False
     for place in (folder, folder / "data"):
-        for entry in sorted(place.glob("[!._]*")) if place.is_dir() else []:
+        entries = [Path(e) for e in listing(place)] if place.is_dir() else []
+        for entry in (e for e in entries if e.name[0] not in "._"):
             words = [w for w in re.findall("[A-Za-z]+", entry.name) if is_split_word(w)]
             if words and entry.suffix.lower() not in (".md", ".py", ".txt"):
                 unknown |= any(word != word.lower() or word == "trn" for word in words)
@@ -145,7 +150,7 @@ def _quiet(hf):
 # %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-011
 def _not_run(folder: Path) -> str:
     "The programs in `folder`, for a message"
-    programs = sorted(f.name for f in folder.glob("*.py"))
+    programs = [e.name for e in listing(folder) if e.name.endswith(".py")]
     return f"the program {listed(programs)} in it is not run" if programs else ""
 
 
@@ -153,17 +158,52 @@ def _fingerprint(folder: Path) -> str:
     "What tells a folder, and the state of its files, from another"
     # `datasets` goes by the name of the folder and the patterns of its files alone, and would give
     # what it has read before
-    files = [f for f in folder.rglob("*") if not is_hidden(f.name) and f.is_file()]
-    return hash_of(str(folder.absolute()), sorted(map(stamp, files))).hexdigest()[:24]
+    files = [folder / name for name in files_below(folder, ("",))]
+    stamps = [stamp(file) for file in files if file.is_file()]
+    return hash_of(str(folder.absolute()), stamps).hexdigest()[:24]
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-012
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-013
+def _by_plain_names(folder: Path, all_names: bool) -> list | None:  # None: no folder is a link
+    "The names of the files below `folder`, one of each or all"
+    real, once = os.path.realpath(folder), {}
+    for name in files_below(folder, ("",), each_name=True):
+        place, _, base = name.rpartition("/")
+        inner = os.path.realpath(folder / place)
+        is_link = inner != os.path.normpath(os.path.join(real, place))
+        once.setdefault((inner, base), []).append((is_link, name.count("/"), name))
+    kept = [sorted(names)[: None if all_names else 1] for names in once.values()]
+    kept = [name for names in kept for name in names]
+    return [name for _, _, name in kept] if any(is_link for is_link, *_ in kept) else None
+
+
+def _without_links(folder: Path, place: Path, all_names: bool) -> Path:
+    "`folder`, or a copy of links to its files in `place` where it has folders that are links"
+    names = _by_plain_names(folder, all_names)
+    if names is None:
+        return folder
+    if not (place / _LINKED).is_dir():
+        own = [name for name in (".huggingface.yaml",) if (folder / name).is_file()]
+        scratch = Path(tempfile.mkdtemp(dir=ensure_folder(place)))
+        for name in (*own, *names):
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / name).symlink_to((folder / name).absolute())
+        with suppress(OSError):  # another process may have been faster
+            scratch.rename(place / _LINKED)
+    return place / _LINKED
+
+
+_LINKED = "linked"  # name of the copy
+
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-014
 def _read_folder(hf, folder: Path, config: str | None, cache: Path):
     "The dataset in `folder`, of files as the hub has them"
-    files = None if _configured(folder) else _data_files(folder)
+    told, place = _configured(folder), cache / _fingerprint(folder)
+    plain = _without_links(folder, place, all_names=told)
+    files = None if told else _data_files(plain)
     # the last part of the path is not the name of the folder: a program of that name, which
     # `datasets` would look for, is left alone
-    path, place = f"{folder.absolute()}/.", str(cache / _fingerprint(folder))
-    options = {"name": config, "data_files": files, "cache_dir": place}
+    path = f"{plain.absolute()}/."
+    options = {"name": config, "data_files": files, "cache_dir": str(place)}
     builder = hf.load_dataset_builder(path, **options)
     kind = type(builder).__module__.split(".")[-1]
     if kind not in _READ:
@@ -182,7 +222,7 @@ def _read_folder(hf, folder: Path, config: str | None, cache: Path):
         warnings.warn(f"{folder}: {said}", stacklevel=2)
     return found
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-013
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-015
 def _split_by_split(hf, builder, options: dict):
     "The splits of `builder`, each read by itself"
     # together all have the types of the first, which are not known where its lists are all empty
@@ -194,7 +234,7 @@ def _split_by_split(hf, builder, options: dict):
         found |= one.as_dataset()
     return found
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-014
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-016
 def _open_folder(hf, folder: Path, config: str | None, cache: Path):
     "The dataset in `folder`, written by `save_to_disk` or as the hub has it"
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
@@ -215,7 +255,7 @@ def _open_folder(hf, folder: Path, config: str | None, cache: Path):
         text = f"{type(e).__name__}: {_one_line(e)}" + (f"; {said}" if said else "")
         raise UserError(f"{folder} is not {what} ({text})") from e
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-015
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-017
 def _open_splits(
     source,  # Dataset, DatasetDict, or a folder
     origin: str,  # what messages call it
@@ -240,7 +280,7 @@ def _open_splits(
         "a streamed dataset has to be loaded without streaming=True"
     )
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-020
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-022
 def class_names(
     features,  # of a Hugging Face dataset
     path: list,  # names of the column and of the fields below it
@@ -259,7 +299,7 @@ def class_names(
             at = at[name] if isinstance(at, dict) and name in at else None
     return list(at.names) if type(at).__name__ == "ClassLabel" else None
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-021
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-023
 def _elements(column: pa.ChunkedArray, path: list, where: str) -> tuple:
     "The row of each element, and the elements"
     try:
@@ -300,7 +340,7 @@ def _read_column(column: pa.ChunkedArray, path: list, names: list | None, where:
     is_list = _has_lists(column.type, path)
     return _Column(row, elements, n_rows=len(column), is_list=is_list, names=names)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-023
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-025
 _YES_OR_NO = ({"0", "1"}, {"false", "true"}, {"-1", "1"})
 
 
@@ -326,7 +366,7 @@ def _is_mark(columns: list) -> bool:  # a `_Column` for each split
         values = set().union(*(_values(column.elements) for column in columns))
     return bool(values) and any(values <= pair for pair in _YES_OR_NO)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-024
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-026
 def _width(columns: list) -> int:  # 0: no vectors
     "How many numbers each list has, if they are a 0 or a 1 for each class"
     kinds = {column.elements.type for column in columns if len(column.elements)}
@@ -352,7 +392,7 @@ def _has_equal(elements: pa.ChunkedArray, width: int) -> bool:
     rows = np.sort(elements.to_numpy().astype(float).reshape(-1, width), axis=1)
     return bool((rows[:, 1:] == rows[:, :-1]).any())
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-026
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-028
 def _of_mark(column: _Column, name: str) -> tuple:  # rows, labels
     "The label `name` in the rows where the column says so"
     values = dict(enumerate(column.names or []))
@@ -370,7 +410,7 @@ def _of_vector(column: _Column, width: int) -> tuple:  # rows, labels
     position = np.arange(len(ones)) % width
     return column.row[ones], categorical(position[ones], [str(i) for i in range(width)])
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-027
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-029
 def _labels(column: _Column, where: str) -> tuple:
     "The row of each label in one column of one split, and the labels that are given"
     row, elements, names = column.row, column.elements, column.names
@@ -393,7 +433,7 @@ def _labels(column: _Column, where: str) -> tuple:
         raise UserError(f"{where}, row {row[bad[0]]} (the first is 0): an empty label")
     return row, labels
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-030
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-032
 class HuggingFace(Dataset):
     "A dataset of the package `datasets`, with columns of labels"
 
@@ -451,9 +491,9 @@ class HuggingFace(Dataset):
 
     def sources(self) -> list:
         # a folder of the hub is cached by the package itself
-        if self.folder is None or not any(self.folder.rglob("state.json")):
+        if self.folder is None or not files_below(self.folder, ("state.json",)):
             return []
-        return sorted(f for f in self.folder.rglob("*") if f.suffix in (".arrow", ".json"))
+        return [self.folder / name for name in files_below(self.folder, (".arrow", ".json"))]
 
     def cache_key(self) -> list:
         return [self.label_columns, self.id, self.wanted]
@@ -465,7 +505,7 @@ class HuggingFace(Dataset):
     def names(self) -> dict:
         return given_names(self._names)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-031
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-033
 @patch
 def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.ChunkedArray:
     "One column of one split, as Arrow"
@@ -484,7 +524,7 @@ def _column(self: HuggingFace, split: str, column: str, option: str) -> pa.Chunk
         f"{listed(part.column_names)}); name the right one with {option}='...'{several}"
     )
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-033
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-035
 @patch(as_prop=True)
 def paths(self: HuggingFace) -> list:  # of lists of names
     "The columns with labels, each as the names of the column and of the fields below it"
@@ -518,7 +558,7 @@ def _columns(self: HuggingFace, path: list) -> dict:  # split -> `_Column`
             kept[key][split] = _read_column(column, path, names, where=where)
     return kept[key]
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-034
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-036
 @patch
 def _kind(self: HuggingFace, path: list) -> str:  # "mark", "vector" or "names"
     "What the column at `path` holds"
@@ -535,7 +575,7 @@ def _kind(self: HuggingFace, path: list) -> str:  # "mark", "vector" or "names"
             )
     return kept[key]
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-035
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-037
 @patch
 def _classes_of(self: HuggingFace, path: list) -> list | None:
     "All classes of the column at `path`; None: those that occur"
@@ -560,7 +600,7 @@ def _not_read(self: HuggingFace, marks: list) -> str:
         f"{listed(others, 5)} too, as multihot reads those of a table"
     )
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-036
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-038
 @patch
 def _say_kinds(self: HuggingFace):
     "Warn of columns that hold no names of classes, how they were understood"
@@ -582,7 +622,7 @@ def _say_kinds(self: HuggingFace):
                 stacklevel=2,
             )
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-037
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-039
 @patch
 def _ids(self: HuggingFace, split: str) -> list:
     "The image ids of the rows of one split"
@@ -602,13 +642,13 @@ def _ids(self: HuggingFace, split: str) -> list:
         raise UserError(f"{self._row(split, row)}: {what}")
     return list(ids)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-038
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-040
 @patch
 def _row(self: HuggingFace, split: str, row: int) -> str:
     "What messages call a row"
     return f"{self.origin}, split {split!r}, row {row} (the first is 0)"
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-039
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-041
 @patch
 def _labels_of(self: HuggingFace, split: str, path: list) -> tuple:  # rows, labels
     "The row and the label of all labels in one column"
@@ -642,7 +682,7 @@ def rows(self: HuggingFace) -> pd.DataFrame:
         raise UserError(f"{self.origin} has no labels in the column {names!r}")
     return pd.DataFrame(dict(zip(("image", "label", "split"), columns)))
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-048
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-050
 @patch
 def _row_of(self: HuggingFace, image: str) -> tuple:  # split, row
     "Where `image` is"
@@ -656,7 +696,7 @@ def _row_of(self: HuggingFace, image: str) -> tuple:  # split, row
         return self._rows_by_id[image]
     raise UserError(f"{self.origin} has no image {shown(image)}")
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-049
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-051
 @patch
 def _cell(self: HuggingFace, split: str, row: int):
     "The cell of the image column, not decoded"
@@ -671,7 +711,7 @@ def _cell(self: HuggingFace, split: str, row: int):
         columns[split] = part.select_columns([self.image]).with_format("arrow")
     return columns[split][row : row + 1].column(0)[0].as_py()
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-050
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-052
 @patch
 def src_path(self: HuggingFace, image: str) -> Path:
     split, row = self._row_of(image)
@@ -687,11 +727,20 @@ def src_path(self: HuggingFace, image: str) -> Path:
     if self.image_root:
         return inside_by_tail(self.image_root, path)
     if Path(path).is_absolute():
-        return Path(path)
+        return self._own_path(Path(path))
     root = _snapshot(self.folder) if self.folder else "."
     return inside(root, tidy_path(path), IMAGE_ROOT)
 
-# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-051
+# %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-053
+@patch
+def _own_path(self: HuggingFace, path: Path) -> Path:
+    "Where an image lies, of which `datasets` was given a link"
+    if self.folder is None or not path.is_relative_to(self._place.absolute()):
+        return path
+    _, *inner = path.relative_to(self._place.absolute()).parts
+    return _snapshot(self.folder).joinpath(*inner[1:]) if inner[:1] == [_LINKED] else path
+
+
 @patch
 def _written(self: HuggingFace, data: bytes, split: str, row: int) -> Path:
     "The file with the contents `data`, written if it is not there"

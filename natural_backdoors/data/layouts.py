@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import COMPRESSED
-from ..base.finding import IMAGE_FOLDERS, listing
+from ..base.finding import IMAGE_FOLDERS, is_folder, listing
 from ..base.text import SPLIT_WORDS, is_hidden, is_split_word, split_name
 
 # %% ../../nbs/api/data/17_layouts.ipynb #17-layouts-006
@@ -52,8 +52,8 @@ def _json_files(folder: Path) -> dict:  # stem -> file
     "The JSON files in `folder`; of a file and compressed copies of it, the file"
     found = {}
     if folder.is_dir():
-        files = [Path(entry) for entry in listing(folder) if entry.is_file()]
-        files = [file for file in files if is_json(file)]
+        files = [Path(entry) for entry in listing(folder)]
+        files = [file for file in files if is_json(file) and file.is_file()]
         for file in sorted(files, key=lambda file: (len(file.suffixes), file.name)):
             found.setdefault(json_stem(file), file)
     return dict(sorted(found.items()))
@@ -67,7 +67,7 @@ def _subfolders(folder: Path) -> list:
         if folder.is_dir():
             warnings.warn(f"{e}; it is left out", stacklevel=2)
         return []
-    return [folder / e.name for e in found if e.is_dir() and not is_hidden(e.name)]
+    return [folder / e.name for e in found if is_folder(e) and not is_hidden(e.name)]
 
 
 ANNOTATIONS = ("annotations", "annotation")

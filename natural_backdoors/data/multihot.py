@@ -20,7 +20,6 @@ from fastcore.basics import patch
 
 from ..base.checks import choice, did_you_mean
 from ..base.errors import UserError
-from ..base.files import read_text
 from ..base.text import tidy
 from .datasets import Dataset
 from natural_backdoors.data.label_table import (
@@ -145,7 +144,7 @@ class BareTable:
 
     def rows(self):
         "The number of each line and its fields"
-        for line, text in enumerate(read_text(self.path).split("\n"), 1):
+        for line, text in enumerate(lines(self.path), 1):
             fields = [field.strip() for field in text.split(self.delimiter)]
             if line <= self.first or not any(fields):
                 continue

@@ -28,12 +28,13 @@ import pandas as pd
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from ..base.cache import cache_folder, cached
+from ..base.cache import cache_folder, cached, plain_array
 from ..base.checks import fraction, whole_number
 from ..base.errors import UserError
 from ..base.files import inside
+from ..base.finding import listing
 from .download import Remote
-from .imagenet import N_CLASSES, WNID, ImageNet
+from .imagenet import N_CLASSES, WNID, ImageNet, class_folders
 from .images import cores
 from .torch_files import Layout, Unreadable, as_words, read_layout
 
@@ -243,7 +244,12 @@ def _read_files(root: str, names: list, sizes: np.ndarray, threshold: float, top
 # %% ../../nbs/api/data/16_relabel.ipynb #16-relabel-028
 def _list_maps(root: str) -> tuple:  # names, sizes, stamp
     "The label maps in a folder, and what their state is recognized by"
-    folder, found = os.open(root, os.O_RDONLY), []
+    try:
+        folder, found = os.open(root, os.O_RDONLY), []
+    except OSError as e:
+        raise UserError(
+            f"cannot read the folder {root} ({e.strerror}); are its permissions right?"
+        ) from e
     try:
         # a look by way of the open directory is cheaper than os.scandir's by the whole path
         for name in sorted(n for n in os.listdir(folder) if n.endswith(".pt") and n[0] != "."):
@@ -272,6 +278,22 @@ def _check_names(root: str, names: tuple):
             ) from None
 
 # %% ../../nbs/api/data/16_relabel.ipynb #16-relabel-030
+def _checked_labels(arrays: dict) -> dict:
+    "What `_read_files` gives, if it is that"
+    images = plain_array(arrays, "images", "S")
+    place = plain_array(arrays, "image", "i")
+    label = plain_array(arrays, "label", "i", len(place))
+    for name, values, end in (("image", place, len(images)), ("label", label, N_CLASSES)):
+        if len(values) and not 0 <= values.min() <= values.max() < end:
+            raise ValueError(f"its array {name!r} has a number that is not from 0 to {end - 1}")
+    n_files = arrays["n_files"]
+    if n_files.ndim or n_files.dtype.kind not in "iu":
+        raise ValueError("its number of files is no whole number")
+    if len(images) + len(plain_array(arrays, "bad", "U")) != n_files:
+        raise ValueError(f"its images and those that are bad are not {n_files:,}")
+    return arrays
+
+
 def read_folder(
     root,  # a folder with label maps
     threshold: float = THRESHOLD,  # see `classes_present`
@@ -285,7 +307,8 @@ def read_folder(
         warnings.simplefilter("always")
         read = partial(_read_files, root, names, sizes, threshold=threshold, topk=topk)
         identity = ["relabel 2", root, threshold, topk]
-        found = cached(identity, stamp, read, folder=where and where / "relabel")
+        where = where and where / "relabel"
+        found = cached(identity, stamp, read, folder=where, use=_checked_labels)
     return found | {"said": np.array([str(w.message) for w in said], dtype=str)}
 
 # %% ../../nbs/api/data/16_relabel.ipynb #16-relabel-038
@@ -411,15 +434,17 @@ FOLDER = "imagenet_efficientnet_l2_sz475_top5"
 _TAR_URL = "https://www.dropbox.com/s/9sxigpec7fxq8wh/relabel_imagenet.tar?dl=1"
 
 
-def _class_folders(folder: Path) -> list:  # paths
-    "The folders of `folder` that are named by a WordNet id"
-    with os.scandir(folder) as entries:
-        return sorted(e.path for e in entries if WNID.fullmatch(e.name) and e.is_dir())
-
-
 def _holds_maps(folder: str) -> bool:
-    with os.scandir(folder) as entries:
-        return any(e.name.endswith(".pt") for _, e in zip(range(5), entries))
+    return any(entry.name.endswith(".pt") for entry in listing(folder))
+
+
+def _names_in(folder: Path) -> list:
+    "The names of what is in a folder; one that cannot be read is named and left out"
+    try:
+        return [entry.name for entry in listing(folder)]
+    except UserError as e:
+        warnings.warn(f"{e}; it is left out", stacklevel=3)
+        return []
 
 # %% ../../nbs/api/data/16_relabel.ipynb #16-relabel-046
 def _find_maps(
@@ -433,11 +458,11 @@ def _find_maps(
     level = [root]
     for _ in range(depth + 1):
         for folder in level:
-            if any(map(_holds_maps, found := _class_folders(folder))):
+            if any(map(_holds_maps, found := class_folders(folder))):
                 return found
         above, level = level, []
         for folder in above:
-            for name in sorted(os.listdir(folder), key=lambda name: (name != FOLDER, name)):
+            for name in sorted(_names_in(folder), key=lambda name: (name != FOLDER, name)):
                 if name[0] != "." and not WNID.fullmatch(name) and (folder / name).is_dir():
                     level.append(folder / name)
     raise UserError(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 
+from ..base.checks import plain_file
 from ..base.errors import UserError
 from ..base.files import atomic_path
 
@@ -410,7 +411,7 @@ def load_tensor(
 ) -> np.ndarray:  # its values; bfloat16 comes as float32
     "The tensor in `path`, read without running anything that the file says, and without PyTorch"
     try:
-        data = Path(path).read_bytes()
+        data = plain_file(path).read_bytes()
         return np.array(read_layout(data).take(as_words(data)[None])[0])
     except FileNotFoundError as e:
         raise UserError(f"no such file: {path}") from e

@@ -30,6 +30,7 @@ from natural_backdoors.base.finding import (
     child,
     files_below,
     find_lines,
+    is_folder,
     listing,
     part_split,
     say_missing,
@@ -148,7 +149,7 @@ def _deeper(folder: Path, levels: int = 3) -> list:
     found = []
     for entry in listing(folder):
         path = folder / entry.name
-        if levels and not is_hidden(entry.name) and entry.is_dir():
+        if levels and not is_hidden(entry.name) and is_folder(entry):
             found += [path] if _is_voc(path) else _deeper(path, levels - 1)
     return found
 
@@ -162,7 +163,9 @@ def _year_folders(
     for where in (root, root / "VOCdevkit"):
         if _is_voc(where):
             return [where]
-        if years := list(filter(_is_voc, sorted(where.glob("VOC2*"), reverse=True))):
+        names = [entry.name for entry in listing(where)] if where.is_dir() else []
+        years = [where / name for name in reversed(names) if name.startswith("VOC2")]
+        if years := list(filter(_is_voc, years)):
             return years
     if found := _deeper(root):
         return found
@@ -178,7 +181,8 @@ def _list_files(root: Path) -> list:
     "The text files that say which image is in which split"
     sets = child(root, "imagesets")
     if sets is None:
-        lists = sorted(path for path in root.glob("*.txt") if _list_split(path.stem))
+        lists = [root / entry.name for entry in listing(root) if entry.name.endswith(".txt")]
+        lists = [path for path in lists if _list_split(path.stem)]
         return [path for path in lists if not is_hidden(path.name)]
     # the lists of other tasks, such as Layout and Segmentation, name a part of the images
     others = [path for path in map(Path, listing(sets)) if path.is_dir()]

@@ -22,14 +22,20 @@ def read_xml(
     return [_object(f"{path}: {place}", o) for place, o in _objects(path, _annotation(path))]
 
 # %% ../../nbs/api/data/19_voc_xml.ipynb #19-voc-xml-009
+_LARGEST = 1 << 26  # bytes; a list of ten thousand objects with outlines has a tenth of that
+
+
 def _annotation(path) -> ET.Element:
     "The <annotation> in the file `path`"
     try:
-        data = plain_file(path).read_bytes()
+        with open(plain_file(path), "rb") as file:
+            data = file.read(_LARGEST + 1)
     except FileNotFoundError as e:
         raise UserError(f"no such file: {path}") from e
     except OSError as e:
         raise UserError(f"cannot read {path}: {e.strerror or e}") from e
+    if len(data) > _LARGEST:
+        raise UserError(f"{path} has more than {_LARGEST:,} bytes; an annotation has far fewer")
     # "<!" and letters may be written with two or four bytes each
     if b"<!DOCTYPE" in data.replace(b"\0", b"") or b"<!ENTITY" in data.replace(b"\0", b""):
         raise UserError(

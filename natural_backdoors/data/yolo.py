@@ -28,6 +28,7 @@ from natural_backdoors.base.finding import (
     child,
     files_below,
     find_lines,
+    is_folder,
     listing,
     say_missing,
     split_said,
@@ -523,7 +524,8 @@ def _layout_parts(
     "The lists in `root`, or else the folders of images by the names that are common"
     found = []
     for where in (root, root / "data"):
-        for path in sorted(where.glob("*.[tT][xX][tT]")):
+        names = [entry.name for entry in listing(where)] if where.is_dir() else []
+        for path in (where / name for name in names if name.lower().endswith(".txt")):
             split = None if is_hidden(path.name) else split_said(path.stem)
             if split and _is_list(path):
                 found.append((split, path.relative_to(root).as_posix()))
@@ -540,7 +542,7 @@ def _layout_parts(
 def _split_folders(where: Path, name: str) -> list:  # of (split, folder)
     "The folders in `where` whose names are those of splits"
     found = []
-    for path in (where / entry.name for entry in listing(where) if entry.is_dir()):
+    for path in (where / entry.name for entry in listing(where) if is_folder(entry)):
         cvat = re.fullmatch("obj_(.+)_data", path.name)
         if split := split_said(cvat[1] if cvat else path.name):
             inner = child(path, "images")
@@ -625,7 +627,8 @@ class Yolo(Dataset):
 # %% ../../nbs/api/data/21_yolo.ipynb #21-yolo-039
 def _description(folder: Path, has_names: bool) -> Path | None:
     "The file in `folder` that says where images are"
-    files = [folder / e.name for e in listing(folder) if e.is_file() and not is_hidden(e.name)]
+    files = [folder / e.name for e in listing(folder) if not is_hidden(e.name)]
+    files = [file for file in files if file.is_file()]
     for name in ("data.yaml", "data.yml", "dataset.yaml"):
         if found := next((f for f in files if f.name.lower() == name), None):
             return found
@@ -676,7 +679,8 @@ def _class_file(data: Yolo, names) -> Path | None:
         for place in filter(None, places):
             if (place / name).is_file():
                 return place / name
-    found = [f for f in sorted(folder.glob("*.names")) if not is_hidden(f.name)]
+    names = [e.name for e in listing(folder)] if folder.is_dir() else []
+    found = [folder / n for n in names if n.endswith(".names") and not is_hidden(n)]
     return found[0] if len(found) == 1 else None
 
 # %% ../../nbs/api/data/21_yolo.ipynb #21-yolo-042

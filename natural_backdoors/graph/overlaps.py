@@ -14,9 +14,12 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy import sparse
 
-from ..base.files import ensure_folder, read_table, write_table
+from ..base.checks import is_whole
+from ..base.errors import UserError
+from ..base.files import ensure_folder, write_table
 from ..base.locks import SOON, hold
-from ..data.labels import LabelMatrix
+from ..base.schemas import OverlapsTable, read_checked_table
+from ..data.labels import LabelMatrix, read_classes
 from .cooccurrence import cooccurrence
 
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-006
@@ -170,10 +173,10 @@ def save_overlaps(
 def load_overlaps(
     folder,  # that `save_overlaps` wrote into
 ) -> Overlaps:
-    "The overlaps saved in `folder`"
-    table, classes = (read_table(Path(folder) / f"{n}.parquet") for n in ("overlaps", "classes"))
-    ids = classes.pop("members") if "members" in classes else ()
-    members = {i: tuple(map(int, several)) for i, several in enumerate(ids) if len(several)}
+    "The overlaps saved in `folder`; a `UserError` if the tables cannot mean any"
+    classes = read_classes(Path(folder) / "classes.parquet")
+    table = _checked_overlaps(Path(folder) / "overlaps.parquet", len(classes))
+    members = _members(classes, Path(folder) / "classes.parquet")
     matrices = {
         field_name: _matrix(table[table.kind == kind], len(classes))
         for kind, field_name in _KINDS.items()
@@ -186,6 +189,29 @@ def load_overlaps(
     return Overlaps(classes=classes, n_images=n_images, members=members, **matrices)
 
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-033
+def _checked_overlaps(path: Path, n_classes: int) -> pd.DataFrame:
+    "The table of overlaps, each pair once and of classes that there are"
+    table = read_checked_table(path, OverlapsTable, "save it again")
+    upper = (table.kind != "overlaps") | (table.a <= table.b)
+    known = (table.a < n_classes) & (table.b < n_classes)
+    once = not table.duplicated(["kind", "a", "b"]).any()
+    if not (known & upper & (table.overlaps <= table.n_images)).all() or not once:
+        raise UserError(f"{path} has a pair twice, or one that cannot be; save it again")
+    if table.n_images.nunique() > 1:
+        raise UserError(f"{path} has more than one number of images; save it again")
+    return table
+
+
+def _members(classes: pd.DataFrame, path: Path) -> dict:  # id -> ids
+    "Which classes stand for several objects; their column is taken out of `classes`"
+    lists = [list(ids) for ids in classes.pop("members")] if "members" in classes else []
+    members = {i: tuple(ids) for i, ids in enumerate(lists) if ids}
+    for i, ids in members.items():
+        if not all(is_whole(id) and 0 <= id < len(classes) and id != i for id in ids):
+            raise UserError(f"{path}, members: {i} has {ids!r:.60}; save it again")
+    return {i: tuple(map(int, ids)) for i, ids in members.items()}
+
+# %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-034
 def _matrix(entries: pd.DataFrame, n_classes: int) -> sparse.csr_array:
     "The matrix of rows a, b, overlaps"
     ends = entries.a.to_numpy(), entries.b.to_numpy()

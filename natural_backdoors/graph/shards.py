@@ -12,6 +12,7 @@ import glob
 import gzip
 import io
 import lzma
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from scipy import sparse
 from ..base.checks import did_you_mean, is_number, number, whole_number
 from ..base.dask import dask_client
 from ..base.errors import UserError, needs
+from ..base.finding import files_matching
 from ..base.text import split_name, tidy, tidy_path
 from ..data.classes import class_table
 from ..data.labels import BLANK_ENDS, ODD_PATH, in_one_spelling, indicator
@@ -72,10 +74,8 @@ class Shard:
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-009
 def _local_shards(path: str) -> list:
-    found = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]
-    paths = [Path(p).absolute() for p in found]
-    if len(paths) > 1:
-        paths = [p for p in paths if not p.is_dir()]
+    many = glob.has_magic(path) and not Path(path).exists()
+    paths = [Path(p).absolute() for p in (files_matching(path) if many else [path])]
     for p in paths:
         if p.is_dir():
             raise UserError(
@@ -110,7 +110,8 @@ def list_shards(
         shards = _remote_shards(url, storage_options or {}) if remote else _local_shards(url)
         if not shards:
             raise UserError(f"no file matches {url}")
-        found |= {shard.url: shard for shard in shards}
+        for shard in shards:  # two names of one file are one
+            found.setdefault(shard.url if remote else os.path.realpath(shard.url), shard)
     if not found:
         raise UserError("no shards were given")
     return list(found.values())

@@ -15,14 +15,9 @@ import pandas as pd
 
 from ..base.checks import lookup
 from ..base.errors import UserError
-from natural_backdoors.base.files import (
-    atomic_path,
-    ensure_folder,
-    read_json,
-    write_json,
-    write_table,
-)
+from ..base.files import atomic_path, ensure_folder, write_json, write_table
 from ..base.locks import hold
+from ..base.schemas import ReproductionFile, read_checked
 from ..base.style import png, svg
 from ..data.datasets import Dataset
 from ..data.openimages import OpenImages
@@ -409,7 +404,7 @@ def _gone_before(folder: Path, record: dict) -> list:  # image ids
     file = folder / "reproduction.json"
     if not file.exists():
         return []
-    old = read_json(file)
+    old = read_checked(file, ReproductionFile, "choose another folder")
     for name in ("experiment", "scale", "dataset"):
         if old.get(name) != record[name]:
             raise UserError(

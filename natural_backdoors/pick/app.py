@@ -18,7 +18,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from ..base.errors import UserError
-from ..base.files import read_json
+from ..base.schemas import RequestFile, read_checked
 from ..base.settings import settings_of
 from ..data.datasets import Dataset, open_dataset
 from .layout import layout
@@ -367,12 +367,13 @@ def _of(cls, given: dict | None):
 def app():
     "The picker that the environment asks for; the embedded scenes if it asks for nothing"
     try:
-        asked = (
-            read_json(os.environ[REQUEST]) if os.environ.get(REQUEST) else scenes_request("data")
-        )
+        file = os.environ.get(REQUEST)
+        asked = read_checked(file, RequestFile) if file else scenes_request("data")
         os.chdir(asked.get("folder", "."))  # from which relative paths are meant
         source = asked["source"]
-        dataset = open_dataset(source["data"], source["dataset_root"], **source.get("options", {}))
+        dataset = open_dataset(
+            source["data"], source["dataset_root"], **(source.get("options") or {})
+        )
         if source.get("name"):
             dataset.name = source["name"]
         return TriggerPicker(

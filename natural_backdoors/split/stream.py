@@ -26,6 +26,7 @@ from ..base.files import safe_name
 from natural_backdoors.data.images import (
     cores,
     load_image,
+    picture_bytes,
     picture_suffix,
     try_image,
     unreadable_image,
@@ -52,7 +53,7 @@ def read_picture(
     decoded: bool = False,  # only the pixels count, `data` stays as it is
 ) -> Picture:
     "The image at `path`; with `size` as a PNG of that size"
-    data = Path(path).read_bytes()
+    data = picture_bytes(path)
     pixels = load_image(io.BytesIO(data), size or 32)  # 32: a quick look, whether it can be decoded
     if size is None:
         return Picture(row, data, picture_suffix(data), hashlib.sha256(data).hexdigest())

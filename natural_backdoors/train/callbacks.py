@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..base.checks import is_real, is_whole
 from ..base.errors import UserError, loading_torch
 from natural_backdoors.base.files import (
     atomic_path,
@@ -27,6 +28,7 @@ from natural_backdoors.base.files import (
     read_json,
     write_json,
 )
+from ..base.schemas import BestEpoch, CheckpointFile, checked
 
 with loading_torch():
     import torch
@@ -89,7 +91,12 @@ class KeepBest(Callback):
         return {"best": self.best}, self.weights
 
     def load_state(self, plain, tensors):
-        self.best, self.weights, self.first_row = plain["best"], tensors, 0
+        best = checked(plain, BestEpoch, "the best epoch")["best"]
+        now = {name: weight.shape for name, weight in self.model.state_dict().items()}
+        then = {name: weight.shape for name, weight in tensors.items()}
+        if then != ({} if best is None else now):
+            raise ValueError("the weights of the best epoch are not those of the network")
+        self.best, self.weights, self.first_row = best, tensors, 0
 
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-014
 class StopEarly(Callback):
@@ -165,6 +172,8 @@ def _moments(optimizer, tensors: dict) -> dict:  # position of a weight -> its m
         weights += group["params"]
     for name, value in tensors.items():
         i, key = name.split(".", 1)
+        if value.ndim and value.shape != weights[int(i)].shape:
+            raise ValueError(f"{name} of the optimizer has the shape {tuple(value.shape)}")
         # a fused optimizer walks through weights and moments side by side
         if value.shape == weights[int(i)].shape:
             value = torch.empty_like(weights[int(i)]).copy_(value)
@@ -172,11 +181,26 @@ def _moments(optimizer, tensors: dict) -> dict:  # position of a weight -> its m
     return state
 
 
+def _alike(now, saved) -> bool:
+    "Whether `saved` can take the place of a setting of the optimizer"
+    if isinstance(now, (tuple, list)):
+        fits = isinstance(saved, (tuple, list)) and len(saved) == len(now)
+        return fits and all(map(_alike, now, saved))
+    if is_real(now):
+        return is_real(saved)
+    return type(now) is type(saved)
+
+
 def _set_optimizer_state(learn: Learner, plain: dict, tensors: dict) -> None:
     "Let the optimizer remember it again"
     optimizer, groups = learn.opt.opt, []
-    for group, saved in zip(optimizer.state_dict()["param_groups"], plain["groups"]):
+    now = optimizer.state_dict()["param_groups"]
+    if len(now) != len(plain["groups"]):
+        raise ValueError(f"the optimizer has {len(now)} groups, not {len(plain['groups'])}")
+    for group, saved in zip(now, plain["groups"]):
         for name, value in saved.items():
+            if not _alike(group.get(name, ...), value):
+                raise ValueError(f"{name} of the optimizer cannot be {value!r:.60}")
             group[name] = tuple(value) if isinstance(value, list) else value  # JSON has no tuples
         groups.append(group)
     optimizer.load_state_dict({"state": _moments(optimizer, tensors), "param_groups": groups})
@@ -232,6 +256,7 @@ def _set_training_state(learn: Learner, plain: dict, tensors: dict) -> None:
 
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-028
 _FORMAT = 1  # of checkpoint.json
+_PACKAGES = ("torch", "fastai")  # whose versions show in the last digits
 
 
 def _without_nan(value):
@@ -256,7 +281,7 @@ def _write_checkpoint(
         save_file(tensors, scratch)
     said = {"format": _FORMAT, "epochs_done": epochs_done, "settings": settings}
     said["device"] = next(learn.model.parameters()).device.type
-    said["versions"] = {package: version(package) for package in ("torch", "fastai")}
+    said["versions"] = {package: version(package) for package in _PACKAGES}
     said |= {"file": name, "sha256": file_digest(folder / name), "state": _without_nan(plain)}
     write_json(folder / "checkpoint.json", said)
     for old in folder.iterdir():  # the one before, and what a killed process left half-written
@@ -266,17 +291,14 @@ def _write_checkpoint(
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-030
 def _checked(path: Path) -> dict:
     "The content of a checkpoint.json that this version understands"
-    said, keys = read_json(path), {"format", "file", "sha256", "state", "settings", "epochs_done"}
-    if not isinstance(said, dict) or not keys <= said.keys():
-        raise UserError(
-            f"{path} does not describe a checkpoint; remove the folder {path.parent} to start anew"
-        )
-    if said["format"] > _FORMAT:
+    said = read_json(path)
+    form = said.get("format") if isinstance(said, dict) else None
+    if is_whole(form) and form > _FORMAT:
         raise UserError(
             f"{path} was written by a newer version of natural_backdoors (format "
-            f"{said['format']}, this one reads up to {_FORMAT}); update the package"
+            f"{form}, this one reads up to {_FORMAT}); update the package"
         )
-    return said
+    return checked(said, CheckpointFile, path, f"remove the folder {path.parent} to start anew")
 
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-031
 class SavedTraining(NamedTuple):
@@ -341,6 +363,10 @@ def check_settings(
         )
 
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-039
+_NO_STATE = (AttributeError, KeyError, IndexError, OverflowError, RuntimeError, TypeError)
+_NO_STATE += (ValueError, UserError)
+
+
 class Checkpoint(Callback):
     "After each epoch, write everything that the rest of the training depends on"
 
@@ -366,7 +392,7 @@ class Checkpoint(Callback):
             return
         (said, tensors), self.found = self.found, None
         self._warn_elsewhere(said)
-        _set_training_state(self.learn, said["state"], tensors)
+        self._restore(said, tensors)
         self.learn.first_epoch = said["epochs_done"]
         # fastai's progress bar must have been at its beginning
         if bar := getattr(getattr(self.learn, "progress", None), "mbar", None):
@@ -375,10 +401,29 @@ class Checkpoint(Callback):
     def after_fit(self):
         self.learn.first_epoch = 0
 
+    def _restore(self, said: dict, tensors: dict):
+        "Put the training back to where it was; what does not fit it is told"
+        log = getattr(self.learn, "epoch_log", None)
+        try:
+            if said["epochs_done"] > self.learn.n_epoch:
+                raise ValueError(f"{said['epochs_done']} epochs are more than there are")
+            _set_training_state(self.learn, said["state"], tensors)
+            if log is not None and len(log.rows) < said["epochs_done"]:
+                raise ValueError(f"{len(log.rows)} measurements of {said['epochs_done']} epochs")
+        except torch.OutOfMemoryError:
+            raise
+        # what torch, numpy and random raise over a state that is none
+        except _NO_STATE as e:
+            reason = " ".join(str(e).split())[:300]
+            raise UserError(
+                f"the checkpoint in {self.home} does not fit this training ({reason}); remove the "
+                "folder to start anew"
+            ) from e
+
     def _warn_elsewhere(self, said: dict):
         "The device and the versions of packages show in the last digits"
         here = {"device": next(self.model.parameters()).device.type}
-        here["versions"] = {package: version(package) for package in said["versions"]}
+        here["versions"] = {package: version(package) for package in _PACKAGES}
         if other := _differences({name: said[name] for name in here}, here):
             warnings.warn(
                 f"the training is continued elsewhere ({'; '.join(other)}); "

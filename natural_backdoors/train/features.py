@@ -31,6 +31,7 @@ from natural_backdoors.base.files import (
     write_json,
 )
 from ..base.random import rng
+from ..base.schemas import ProgressFile, checked
 from ..data.images import LoadedImages, load_images
 from .batches import turn_batch
 from .callbacks import tensors_digest
@@ -157,14 +158,25 @@ def _alone(folder: Path):
         yield
 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-024
+_START = {"done": 0, "lost": {}, "passes": 0, "seconds": 0.0, "decode_seconds": 0.0}
+
+
+def _checked_progress(path: Path, n_images: int) -> dict:
+    "How far a bank got; a `UserError` if it cannot be"
+    found = read_json(path)
+    state = checked(_START | found if isinstance(found, dict) else found, ProgressFile, path)
+    if state["done"] > n_images or any(int(i) >= state["done"] for i in state["lost"]):
+        raise UserError(f"{path} speaks of more than {n_images:,} images")
+    return state
+
+
 def _begun(folder: Path, shapes: dict) -> tuple:  # arrays, {"done": images, ...}
     "What is there of a bank, or the beginning of one"
-    start = {"done": 0, "lost": {}, "passes": 0, "seconds": 0.0, "decode_seconds": 0.0}
     arrays, noted = _open_arrays(folder, shapes), folder / "progress.json"
     if noted.is_file():
         if arrays:
             try:
-                return arrays, start | read_json(noted)
+                return arrays, _checked_progress(noted, shapes["plain"][0])
             except UserError:
                 pass
         damaged = noted if arrays else f"what was computed in {folder}"
@@ -172,7 +184,7 @@ def _begun(folder: Path, shapes: dict) -> tuple:  # arrays, {"done": images, ...
         noted.unlink()
     for name, shape in shapes.items():
         _make_array(folder / f"{name}.npy", shape)
-    return _open_arrays(folder, shapes), start
+    return _open_arrays(folder, shapes), _START | {"lost": {}}
 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-026
 @dataclass

@@ -21,6 +21,7 @@ from fastcore.imports import IN_NOTEBOOK
 
 from ..base.checks import lookup
 from ..base.errors import UserError, loading_torch
+from ..base.schemas import EpochRows, checked
 from ..base.settings import takes
 from ..split.poison import PoisonSplit
 from natural_backdoors.train.batches import (
@@ -137,7 +138,7 @@ class EpochLog(Callback):
 
     def load_state(self, plain, tensors):
         self.rows = []
-        for row in plain["rows"]:
+        for row in checked(plain, EpochRows, "the log")["rows"]:
             self.rows.append({k: math.nan if v is None else v for k, v in row.items()})
 
     def table(self) -> pd.DataFrame:  # LOG_COLUMNS, a row an epoch

@@ -20,16 +20,15 @@ import numpy as np
 import pandas as pd
 
 from ..base.errors import UserError, loading_torch
-from natural_backdoors.base.files import (
-    digest,
-    ensure_folder,
-    file_digest,
-    read_json,
-    read_table,
-    write_json,
-    write_table,
-)
+from ..base.files import digest, ensure_folder, file_digest, write_json, write_table
 from ..base.locks import hold
+from natural_backdoors.base.schemas import (
+    MadeFor,
+    PartFile,
+    PartTable,
+    read_checked,
+    read_checked_table,
+)
 from ..data.datasets import Dataset
 from ..split.poison import PoisonSplit
 from ..split.settings import SplitSettings
@@ -335,9 +334,10 @@ def _model_folder(folder: Path, run: RunSettings) -> Path:
 def _has_model(folder: Path, run: RunSettings, made: str) -> bool:
     "Whether the model of a run is there, and is of this and nothing else"
     try:
-        return read_json(_model_folder(folder, run) / "model.json").get("made_from") == made
-    except (UserError, AttributeError):
+        said = read_checked(_model_folder(folder, run) / "model.json", MadeFor)
+    except UserError:
         return False
+    return said.get("made_from") == made
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-023
 def train_alone(task: Task, options: Options):  # yields lists of Outcome
@@ -519,13 +519,16 @@ class Finished(NamedTuple):
 
 def _read_part(file: Path) -> tuple:  # content of the JSON, table or None
     "What is in a part; a `UserError` if it is of no use"
-    part = read_json(file)
-    if part.get("format") != _PART:
+    part = read_checked(file, PartFile)
+    if part["format"] != _PART:
         raise UserError("of another version of natural_backdoors")
     made = {run: said["made_from"] for run, said in part["runs"].items()}
-    if all(said["failed"] for said in part["runs"].values()):
+    good = {run for run, said in part["runs"].items() if not said["failed"]}
+    if not good:
         return part, None
-    table = read_table(file.with_suffix(".parquet"))[COLUMNS]
+    table = read_checked_table(file.with_suffix(".parquet"), PartTable)[COLUMNS]
+    if set(table["run"]) != good or table.duplicated(["run", "epoch"]).any():
+        raise UserError("its table is of other runs, or has an epoch twice")
     return part, table.assign(made_from=table["run"].map(made))
 
 
@@ -537,7 +540,7 @@ def read_parts(folder: Path) -> Finished:
         try:
             part, table = _read_part(file)
             status |= {said["made_from"]: said["failed"] for said in part["runs"].values()}
-        except (UserError, KeyError, TypeError, AttributeError) as e:
+        except (UserError, KeyError) as e:
             warnings.warn(f"{file} is damaged ({e}); its runs are done again", stacklevel=2)
             continue
         if table is not None:
