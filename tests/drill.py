@@ -146,7 +146,7 @@ def save(bench):
         except UserError as e:
             if "save once more" not in str(e):
                 raise
-            state.save()
+            state.save(bench.place / "selection.json")
     return 0
 
 

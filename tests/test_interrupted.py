@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from drill import SWEEP, WORDS, make_pictures
 
 import natural_backdoors
 from natural_backdoors.base.files import read_json, read_table
-from natural_backdoors.base.locks import hold
+from natural_backdoors.base.locks import LOCK, hold
 from natural_backdoors.base.random import rng
 from natural_backdoors.cli.commands import main
 from natural_backdoors.train.models import load_model
@@ -193,7 +194,20 @@ def test_the_same_command_goes_on(labels, stopped, whole, capsys):
 def test_who_comes_second_is_told(labels, whole, capsys, more):
     "While somebody writes there, a command changes nothing, whatever its settings"
     out = whole[bool(more)]
-    folder, free, held = folder_of(out), threading.Event(), threading.Event()
+    folder = folder_of(out)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with held_by_another(folder) as who:
+        assert main(command(labels, out, *more, "--lr", "0.7")) == 2
+        after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != LOCK}
+    said = capsys.readouterr().err
+    assert who in said and "natural-backdoors train --lr 3" in said and "--exp_name" in said
+    assert after == before
+
+
+@contextmanager
+def held_by_another(folder):
+    "Another thread writes into a folder meanwhile; yields what others are told"
+    free, held = threading.Event(), threading.Event()
 
     def write():
         with hold(folder, "natural-backdoors train --lr 3"):
@@ -203,17 +217,34 @@ def test_who_comes_second_is_told(labels, whole, capsys, more):
     writer = threading.Thread(target=write)
     writer.start()
     held.wait(60)
-    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     try:
-        assert main(command(labels, out, *more, "--lr", "0.7")) == 2
+        yield f"{folder} is being written by process {os.getpid()} on"
     finally:
-        after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
         free.set()
         writer.join()
+
+
+OTHERS = {
+    "duplicates": ("table/duplicates", "--data table --dataset_root {labels} --results_root"),
+    "reproduce": (
+        "reproduce/scenes/centrality",
+        "--experiment centrality --scale small --results_root",
+    ),
+    "analyze": ("table", "--data table --dataset_root {labels} --min_overlaps 1 --data_root"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_commands_that_come_second(labels, tmp_path, capsys, monkeypatch, name):
+    "They say who is there, and which flag names another place, before they do any work"
+    monkeypatch.setattr("natural_backdoors.cli.analysis.SOON", 0)
+    folder, words = OTHERS[name]
+    flag = words.split()[-1]
+    with held_by_another(tmp_path / folder) as who:
+        assert main([name, *words.format(labels=labels).split(), str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert f"is being written by process {os.getpid()} on" in said, said
-    assert "natural-backdoors train --lr 3" in said and "--exp_name" in said
-    assert after == before
+    assert who in said and f"choose another {flag}" in said
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_changed_picture_is_another_run(labels, tmp_path, capsys):

@@ -1,18 +1,23 @@
 """Folders that one process at a time writes into, and what killed processes leave behind"""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import natural_backdoors
+from natural_backdoors.base.cache import cached
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import atomic_path, write_json
 from natural_backdoors.base.locks import (
@@ -23,6 +28,16 @@ from natural_backdoors.base.locks import (
     remove_left_overs,
     scratch_folder,
 )
+from natural_backdoors.data.table import TableDataset
+from natural_backdoors.graph.overlaps import save_overlaps
+from natural_backdoors.pick.state import PickerState
+from natural_backdoors.report.example import example_run
+from natural_backdoors.report.report import write_report
+from natural_backdoors.sets.search import SearchSettings
+from natural_backdoors.sets.triggers import find_triggers
+from natural_backdoors.split.export import export_split
+from natural_backdoors.split.poison import PoisonSplit
+from natural_backdoors.split.selection import Selection
 
 pytest.importorskip("fcntl", reason="no locks of files on this system")
 HOME = Path(natural_backdoors.__file__).parents[1]
@@ -235,3 +250,128 @@ def test_a_thread_that_waits_keeps_no_other_from_letting_go(tmp_path):
             pass
     waiter.join(60)
     assert len(got) == 1
+
+
+@contextmanager
+def another(name, place):
+    "A process that holds `place` meanwhile"
+    wait = 'print("held", flush=True)\n    time.sleep(600)'
+    process = start(f'with {name}(sys.argv[1], "the first"):\n    {wait}', place)
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield rf"process {process.pid} on .* since .* \(the first\)"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return example_run(tmp_path_factory.mktemp("finished") / "run")
+
+
+def bytes_below(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def second(what, finished, out):
+    "What comes second: where it writes, and the call"
+    split = PoisonSplit.load(finished)
+    overlaps = find_triggers(TableDataset(LABELS), FEW).overlaps
+    return {
+        "report": (finished, lambda: write_report(finished)),
+        "report elsewhere": (finished, lambda: write_report(finished, out / "page.html")),
+        "overlaps": (out, lambda: save_overlaps(overlaps, out)),
+        "split": (out, lambda: split.save(out)),
+        "export": (out / "there", lambda: export_split(split, out / "there", overwrite=True)),
+    }[what]
+
+
+FEW = SearchSettings(min_overlaps=1, min_clean=1, min_poison=1, min_classes=1)
+LABELS = pd.DataFrame({"image": list("aabbcc"), "label": list("xyxzyx")})
+WHAT = ["report", "report elsewhere", "overlaps", "split", "export"]
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_who_comes_second_is_told(finished, tmp_path, monkeypatch, what):
+    "While another process writes there, nothing is written; afterwards it is"
+    for module in ("graph.overlaps", "split.poison"):
+        monkeypatch.setattr(f"natural_backdoors.{module}.SOON", 0)
+    export_split(PoisonSplit.load(finished), tmp_path / "there", size=8)
+    place, call = second(what, finished, tmp_path)
+    with another("hold", place) as who:
+        before = bytes_below(tmp_path), bytes_below(finished)
+        with pytest.raises(UserError, match=who):
+            call()
+        assert (bytes_below(tmp_path), bytes_below(finished)) == before
+    call()
+    remove_left_overs(finished)  # a page elsewhere writes nothing there, and so takes nothing away
+    assert not [*tmp_path.rglob(".*"), *finished.rglob(".*")]
+
+
+def test_an_export_to_a_name_that_another_makes(finished, tmp_path):
+    split = PoisonSplit.load(finished)
+    for name in ("folder", "file.parquet"):
+        with another("hold_place", tmp_path / name) as who:
+            with pytest.raises(UserError, match=f"{name} is being written by {who}.*another name"):
+                export_split(split, tmp_path / name, size=8)
+            export_split(split, tmp_path / f"other_{name}", size=8)
+        export_split(split, tmp_path / name, size=8)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_exports_that_were_killed_between_two_names(finished, tmp_path):
+    "A card without its file is replaced, and an export that was to be replaced is there again"
+    split = PoisonSplit.load(finished)
+    file = export_split(split, tmp_path / "a.parquet", size=8)
+    card = (tmp_path / "a.parquet.md").read_bytes()
+    file.unlink()
+    export_split(split, file, size=8)
+    assert (tmp_path / "a.parquet.md").read_bytes() == card and file.is_file()
+    (tmp_path / "b.parquet.md").write_text("notes of mine")
+    with pytest.raises(UserError, match="b.parquet.md is there already"):
+        export_split(split, tmp_path / "b.parquet", size=8)
+    old = export_split(split, tmp_path / "old", size=8)
+    before = bytes_below(old)
+    for there in (False, True):
+        (shutil.copytree if there else os.rename)(old, tmp_path / ".old.abcdefgh.old")
+        with pytest.raises(UserError, match="old is there already"):
+            export_split(split, old, size=8)
+        assert bytes_below(old) == before
+        remove_left_overs(tmp_path)
+        assert not list(tmp_path.glob(".*"))
+
+
+def test_two_pickers_with_one_file(tmp_path):
+    "The second is told that the first has saved meanwhile, and who is just saving"
+    path, states = tmp_path / "selection.json", []
+    for _ in range(2):
+        states.append(PickerState.of(TableDataset(LABELS), search=FEW))
+        states[-1].begin()
+    for state, classes in zip(states, ([0], [1])):
+        state.trigger, state.path = 2, path
+        state.choose(classes)
+    states[0].save()
+    with pytest.raises(UserError, match="holds another selection; save once more"):
+        states[1].save()
+    states[1].save()
+    with pytest.raises(UserError, match="holds another selection; save once more"):
+        states[0].save()
+    with another("hold", tmp_path) as who, pytest.raises(UserError, match=who):
+        states[0].save()
+    assert Selection.load(path) == states[1].selection
+    states[0].save()
+    assert Selection.load(path) == states[0].selection
+
+
+def test_a_user_without_a_home(tmp_path, monkeypatch):
+    "As in containers: nothing is cached, and that is said"
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("NATURAL_BACKDOORS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.warns(UserWarning, match="no home folder; NATURAL_BACKDOORS_CACHE"):
+        assert cached("x", [], lambda: {"n": np.arange(3)})["n"].tolist() == [0, 1, 2]
