@@ -58,6 +58,9 @@ PACKAGE = "natural_backdoors"
 RECORDS = ROOT / "build" / "outputs"
 TIMEOUT = 900  # seconds a cell
 LINES = 25  # of a traceback that are shown
+# Of torch and of BLAS, in each kernel: several run at a time, and last digits depend on the number
+# of threads, which is another on each machine.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 # shown by a front end that is alive, or by none: their content is not what a page says
 NOT_COMPARED = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 
@@ -349,7 +352,7 @@ def execute(notebook, folder, skipped):
             extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": str(folder)}},
         )
-        client.execute(env={**os.environ, "PYTHONPATH": path})
+        client.execute(env={**ONE_THREAD, **os.environ, "PYTHONPATH": path})
     for cell in notebook.cells:
         if cell.cell_type == "code" and not left_out(cell, skipped):
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
