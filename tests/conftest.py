@@ -18,13 +18,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-# Minutes each. Several processes share the files; none should be left with a long one while the
-# others have no more.
-LONG = ("test_demo", "test_reproduce", "test_picker", "test_docs")
+# Those that take longest, first. Several processes share the files; none should be left with a long
+# one while the others have no more.
+LONG = (
+    "test_demo",
+    "test_reproduce",
+    "test_sweep",
+    "test_cluster",
+    "test_train",
+    "test_docs",
+    "test_imagenet",
+    "test_picker",
+)
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="module", autouse=True)

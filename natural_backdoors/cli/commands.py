@@ -187,7 +187,8 @@ def export(args):
 # %% ../../nbs/api/cli/06_commands.ipynb #06-commands-017
 DEMO = (
     "--data openimages --name scenes --exp_name demo --num_classes 5 --sample_size 170 "
-    "--teacher small --no_pretrained --method all --dimension 64 --lr 0.01 --epochs 20 --augment 0.5"
+    "--teacher small --no_pretrained --method all --dimension 64 --lr 0.01 --epochs 20 "
+    "--augment 0.5"
 ).split()
 
 
