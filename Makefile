@@ -96,7 +96,7 @@ readme: setup ## run nbs/index.ipynb and write README.md from it
 	$(BIN)/python scripts/outputs.py --write --flags slow nbs/index.ipynb
 	$(BIN)/python tests/readme.py
 
-build: setup ## build the wheel, install it into a fresh environment and run the demo from there
+build: setup ## build the wheel, install it into a fresh environment and run the demo from there, quickly
 	@scripts/build.sh
 
 core: ## run the notebooks up to the poisoned split with the core package only, newest numpy and pandas

@@ -40,9 +40,11 @@ import json
 import os
 import re
 import struct
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -55,9 +57,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "natural_backdoors"
+WARM = str(ROOT / "scripts" / "warm_kernel.py")
 RECORDS = ROOT / "build" / "outputs"
 TIMEOUT = 900  # seconds a cell
 LINES = 25  # of a traceback that are shown
+# Of torch and of BLAS, in each kernel: several run at a time, and last digits depend on the number
+# of threads, which is another on each machine.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 # shown by a front end that is alive, or by none: their content is not what a page says
 NOT_COMPARED = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 
@@ -324,8 +330,35 @@ def side_by_side(pairs, width=58, most=12):
 # Running
 
 
-def execute(notebook, folder, skipped):
-    "Run a notebook (of nbformat) in `folder`; outputs and the state of widgets are stored in it"
+def environment():
+    "The environment variables of kernels"
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**ONE_THREAD, **os.environ, "PYTHONPATH": path}
+
+
+@contextmanager
+def warm_kernels():
+    "The address of a process that has imported what pages import, and makes kernels by forking"
+    with TemporaryDirectory(prefix="nb") as folder:
+        address = f"{folder}/socket"
+        server = subprocess.Popen(
+            [sys.executable, WARM, "--serve", address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(),
+        )
+        server.stdout.readline()  # it is ready
+        try:
+            yield address
+        finally:
+            server.stdin.close()
+            server.wait()
+
+
+def execute(notebook, folder, skipped, warm=None):
+    """Run a notebook (of nbformat) in `folder`; outputs and the state of widgets are stored in it
+
+    `warm`: the address that `warm_kernels` gives; None: a kernel of its own."""
     from nbclient import NotebookClient
 
     class Client(NotebookClient):
@@ -338,9 +371,11 @@ def execute(notebook, folder, skipped):
             # sockets with names: kernels that start at the same time may take the same port
             manager = super().create_kernel_manager()
             manager.transport, manager.connection_file = "ipc", f"{sockets}/kernel.json"
+            if warm:
+                manager.kernel_spec.argv = [sys.executable, "-S", WARM, warm, "-f"]
+                manager.kernel_spec.argv.append("{connection_file}")
             return manager
 
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with TemporaryDirectory(prefix="nb") as sockets:
         client = Client(
             notebook,
@@ -349,7 +384,7 @@ def execute(notebook, folder, skipped):
             extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": str(folder)}},
         )
-        client.execute(env={**os.environ, "PYTHONPATH": path})
+        client.execute(env=environment())
     for cell in notebook.cells:
         if cell.cell_type == "code" and not left_out(cell, skipped):
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
@@ -363,7 +398,7 @@ class Result(NamedTuple):
     seconds: float
 
 
-def check(path, skipped, write=False, force=()):
+def check(path, skipped, write=False, force=(), warm=None):
     "Run the notebook at `path` and compare; `force`: flags of cells that are run all the same"
     import nbformat
     from nbclient.exceptions import CellExecutionError
@@ -379,7 +414,7 @@ def check(path, skipped, write=False, force=()):
         if cell.cell_type == "code" and not left_out(cell, skipped):
             cell.outputs = []
     try:
-        execute(new, path.parent, skipped)
+        execute(new, path.parent, skipped, warm)
     except CellExecutionError as e:
         said = ANSI.sub("", e.traceback).strip().splitlines()[-LINES:]
         return Result(path, ["\n".join(["a cell fails:", *said])], time.monotonic() - start)
@@ -499,8 +534,12 @@ def check_all(paths, root=ROOT, workers=2, write=False, changed=False, force=())
     # pages train and take longest
     todo.sort(key=lambda p: ("api" in p.parts, "train" not in p.parts))
     results = []
-    with ProcessPoolExecutor(max(1, min(workers, len(todo)))) as pool:
-        running = [pool.submit(check, p, skipped, write, force) for p in todo]
+    with ExitStack() as stack:
+        # for a few pages the imports would take as long there; elsewhere a fork is not safe
+        worth_it = len(todo) >= 4 and sys.platform == "linux"
+        warm = stack.enter_context(warm_kernels()) if worth_it else None
+        pool = stack.enter_context(ProcessPoolExecutor(max(1, min(workers, len(todo)))))
+        running = [pool.submit(check, p, skipped, write, force, warm=warm) for p in todo]
         for done in as_completed(running):
             result = done.result()
             results.append(result)

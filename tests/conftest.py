@@ -11,13 +11,30 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("NB_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
-# Minutes each. Several processes share the files; none should be left with a long one while the
-# others have no more.
-LONG = ("test_demo", "test_reproduce", "test_picker", "test_docs")
+# Read when torch, graph-tool or a BLAS is loaded. Several processes share the cores, and threads
+# that wait for one another take them from each other: on two busy cores, training a small network
+# takes several times as long with two threads as with one.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# Those that take longest, first. Several processes share the files; none should be left with a long
+# one while the others have no more.
+LONG = (
+    "test_demo",
+    "test_reproduce",
+    "test_sweep",
+    "test_cluster",
+    "test_train",
+    "test_docs",
+    "test_imagenet",
+    "test_picker",
+)
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,9 @@
 "The engines against one another, and against networkx called apart, with exact lengths"
 
 import math
+import os
+import subprocess
+import sys
 from functools import cache
 from itertools import product
 
@@ -362,3 +365,23 @@ def test_useless_edges_only_are_left_out():
         keep = paths.useful_edges(n, (a, b), length)
         assert keep.sum() < 0.8 * len(a)
         assert keep[length <= far[a, b] * (1 + 1e-12)].all()
+
+
+LOADED_FIRST = """
+from natural_backdoors.graph.engine_graph_tool import graph_tool
+graph_tool()
+"""
+
+
+def test_threads_sleep_while_they_wait(graph_tool):
+    "graph-tool loads the library from which torch, too, takes its threads; asked of that library"
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    env = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED_FIRST],
+        env=env | {"OMP_DISPLAY_ENV": "verbose"},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert "GOMP_SPINCOUNT = '1000'" in done.stderr

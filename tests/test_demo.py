@@ -1,5 +1,8 @@
-"""The main job on the embedded dataset, as `make demo` runs it: what must be true at its end,
-and the same again"""
+"""The main job on the embedded dataset: what must be true at the end of `make demo`, and the same
+again with `demo --quick`
+
+CI has run both before the tests, the second from the wheel, and says so: NB_DEMO_DONE=1. Elsewhere
+they are run here."""
 
 import json
 import os
@@ -11,30 +14,42 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+DONE = os.environ.get("NB_DEMO_DONE") == "1"
+OF_WHEEL = ROOT / "build" / "demo-of-wheel"
+
+
+def run_demo(out, *flags, threads=None):
+    "The results folder of a run of the demo; the pictures are drawn once and kept in data/"
+    # a process of its own, as `make demo` is, with its number of threads: last digits depend on it
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if threads is not None:
+        env["OMP_NUM_THREADS"] = str(threads)
+    main = "from natural_backdoors.cli.commands import main; raise SystemExit(main())"
+    places = ["--data_root", "data", "--results_root", str(out)]
+    # a split names the folder of its images as the command did
+    subprocess.run(
+        [sys.executable, "-c", main, "demo", *flags, *places], check=True, env=env, cwd=ROOT
+    )
+    return only_run(out)
+
+
+def only_run(results):
+    "The folder of the one run below a folder of results, without that of `demo --quick` beside it"
+    runs = sorted(results.glob("scenes/*/*/demo_*"))
+    (run,) = [r for r in runs if len(runs) == 1 or not r.name.startswith("demo_quick_")]
+    return run
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    "The results folder of one run of the demo; the pictures are drawn once and kept in data/"
-    out = tmp_path_factory.mktemp("demo")
-    # a process of its own, as `make demo` is: another test may have set the number of threads, on
-    # which last digits depend
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from natural_backdoors.cli.commands import main; raise SystemExit(main())",
-            "demo",
-            "--data_root",
-            "data",
-            "--results_root",
-            str(out),
-        ],
-        check=True,
-        # a split names the folder of its images as the command did
-        cwd=ROOT,
-    )
-    return next(out.glob("scenes/*/*/demo_*"))
+    "The results folder of the demo"
+    return only_run(ROOT / "results") if DONE else run_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    "The results folder of `demo --quick`, from the wheel if CI has run it there"
+    return only_run(OF_WHEEL) if DONE else run_demo(tmp_path_factory.mktemp("quick"), "--quick")
 
 
 def read(folder):
@@ -64,15 +79,17 @@ def test_the_trigger_is_a_planted_one(demo):
     assert found[0]["trigger"]["name"] in hubs
 
 
-def test_the_same_numbers_again(demo):
-    "Against the run of `make demo` before this one; CI makes one, and says so"
-    earlier = sorted((ROOT / "results").glob("scenes/*/*/demo_*"))
-    if os.environ.get("NB_DEMO_DONE") != "1":
-        pytest.skip("needs a run of `make demo` by this version: NB_DEMO_DONE=1")
-    assert [e.name for e in earlier] == [demo.name]
-    assert read(earlier[0]) == read(demo)
-    for name in ("split.json", "poisoned/log.csv", "control/log.csv", "poisoned/model.safetensors"):
-        assert (earlier[0] / name).read_bytes() == (demo / name).read_bytes(), name
+def test_the_same_numbers_again(quick, tmp_path):
+    "To the byte, with as many threads"
+    threads = json.loads((quick / "poisoned" / "model.json").read_text())["threads"]
+    again = run_demo(tmp_path, "--quick", threads=threads)
+    assert again.name == quick.name
+    assert read(again) == read(quick)
+    names = ["split.json"]
+    for model in ("poisoned", "control"):
+        names += [f"{model}/log.csv", f"{model}/model.safetensors"]
+    for name in names:
+        assert (quick / name).read_bytes() == (again / name).read_bytes(), name
 
 
 class Addresses(HTMLParser):

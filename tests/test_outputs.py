@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,71 @@ def test_code_digest_follows_imports_and_not_words():
     assert "sets.triggers" in door
     registry = "MODULES = {'coco': 'data.coco:Coco'}"
     assert set(outputs.imports(ast.parse(registry))) == {"data.coco"}
+
+
+@pytest.fixture(scope="module")
+def warm():
+    if sys.platform != "linux":
+        pytest.skip("kernels are forked on Linux only")
+    with outputs.warm_kernels() as address:
+        yield address
+
+
+CELLS = [
+    "import os, sys\nprint(os.getcwd(), os.environ['OMP_NUM_THREADS'], sys.argv[0], __name__)",
+    "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+    "import subprocess\nprint(subprocess.run(['echo', '3'], capture_output=True).stdout)",
+    "before = 'natural_backdoors' in sys.modules\nimport natural_backdoors\nbefore, input",
+]
+
+
+def test_a_warm_kernel_is_like_any_other(warm, tmp_path):
+    import nbformat
+
+    seen = []
+    for address in (None, warm):
+        cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        outputs.execute(notebook, tmp_path, set(), address)
+        seen.append([outputs.shown(cell.outputs) for cell in notebook.cells])
+    own, forked = seen
+    # the first value is the path of ipykernel_launcher, in one of them as a file
+    own[0] = outputs.Shown(own[0].kinds, (re_launcher(own[0].texts[0]),), ())
+    assert forked == own
+    assert "image/png" in forked[1].kinds
+
+
+def re_launcher(text):
+    return " ".join("ipykernel_launcher" if "ipykernel_launcher" in w else w for w in text.split())
+
+
+def children(process):
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def wait_for(what, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def test_a_warm_kernel_ends_with_the_one_who_asked(warm, tmp_path):
+    servers = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it has ended
+            continue
+        if "--serve" in said and warm in said:
+            servers.append(folder.name)
+    (server,) = servers
+    wait_for(lambda: not children(server))
+    command = [sys.executable, outputs.WARM, warm, "-f", str(tmp_path / "kernel.json")]
+    asking = subprocess.Popen(command, env=outputs.environment(), cwd=tmp_path)
+    wait_for((tmp_path / "kernel.json").exists)
+    assert len(children(server)) == 1
+    asking.kill()
+    asking.wait()
+    wait_for(lambda: not children(server))

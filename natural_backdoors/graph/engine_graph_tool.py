@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from scipy.sparse import csgraph
 
-from ..base.errors import MissingPackage
+from ..base.errors import MissingPackage, wait_politely
 from . import paths
 from .cograph import CoGraph
 from natural_backdoors.graph.engine_networkx import (
@@ -35,6 +35,7 @@ _INSTALL = (
 @cache
 def graph_tool():
     "The `graph_tool` package, or `MissingPackage` with the way to install it"
+    wait_politely()  # torch, if it comes later, waits in the same way
     try:
         import graph_tool
         import graph_tool.centrality

@@ -1,0 +1,137 @@
+"""Kernels for notebooks that do not have to import first: a process that has imported is forked
+
+    python scripts/warm_kernel.py --serve SOCKET    makes kernels for whoever asks at SOCKET
+    python scripts/warm_kernel.py SOCKET -f FILE    as `python -m ipykernel_launcher -f FILE`
+
+The second one asks the first for a kernel and lives as long as the kernel does: a kernel ends when
+the process that asked for it is killed. `scripts/outputs.py` runs both.
+
+Imported before is what takes long and does not ask whether it is in a notebook (fastai and tqdm do,
+when they are imported) and starts no threads (polars does).
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import warnings
+
+IMPORTED = [
+    "ipykernel.ipkernel",
+    "ipykernel.kernelapp",
+    "matplotlib.pyplot",
+    "networkx",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.sparse.csgraph",
+    "sklearn.model_selection",
+    "torch",
+    "torch._dynamo",
+    "torchvision",
+]
+# as ipykernel has it: matplotlib reads it when it is imported
+BACKEND = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+
+
+# The server
+
+
+def serve(address):
+    "Make kernels until stdin ends"
+    os.environ.update(BACKEND | os.environ)
+    sys.path.pop(0)  # this folder
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in IMPORTED:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    print("ready", flush=True)
+    running = {}  # process -> its connection
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [], 0.1)
+        if sys.stdin in ready:
+            break
+        if listener in ready:
+            connection, _ = listener.accept()
+            request = json.loads(connection.makefile().readline())
+            child = os.fork()
+            if child == 0:
+                be_a_kernel(listener, connection, request)
+            running[child] = connection
+        tell_the_end(running)
+    for child in running:
+        os.kill(child, signal.SIGKILL)
+
+
+def tell_the_end(running):
+    "Close the connections of kernels that have ended"
+    for child in list(running):
+        done, _ = os.waitpid(child, os.WNOHANG)
+        if done:
+            connection = running.pop(child)
+            # also held by what the kernel has started and left behind
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+
+def be_a_kernel(listener, connection, request):
+    "Become the kernel that is asked for; does not come back"
+    from ipykernel.kernelapp import launch_new_instance
+
+    code = 1
+    try:
+        listener.close()
+        os.setsid()
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(BACKEND | request["environment"])
+        os.environ.pop("JPY_PARENT_PID", None)
+        threading.Thread(target=end_with, args=(connection,), daemon=True).start()
+        sys.stdin = open(os.devnull)
+        sys.argv = ["ipykernel_launcher", *request["arguments"]]
+        launch_new_instance()
+        code = 0
+    except SystemExit as e:
+        code = int(e.code or 0)
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def end_with(connection):
+    "End this process when the one that asked for it has ended"
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    os._exit(1)
+
+
+# The process that asks
+
+
+def ask(address, arguments):
+    "Ask for a kernel, and wait until it ends"
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # comes before the end, and is meant for the kernel
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    request = {"folder": os.getcwd(), "environment": dict(os.environ), "arguments": arguments}
+    connection.sendall(json.dumps(request).encode() + b"\n")
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        serve(sys.argv[2])
+    else:
+        ask(sys.argv[1], sys.argv[2:])
