@@ -176,6 +176,7 @@ class SplitFile(TypedDict):
     injection_rate: Share
     counts: list[ClassCounts]
     digest: Name
+    relabeled_share: NotRequired[Share]
     left_out: NotRequired[LeftOut]
     photographs: NotRequired[Photographs | None]
     copies: NotRequired[list[CopyRecord]]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLIT_COLUMNS', 'PoisonSplit', 'checked_header', 'read_header', 'check_images', 'checked_rows', 'poison_split',
-           'datafile_names', 'write_datafile', 'of_trigger']
+           'relabeled_share', 'datafile_names', 'write_datafile', 'of_trigger']
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-003
 import warnings
@@ -61,7 +61,7 @@ class PoisonSplit:
     # that a poison image was chosen for, "" for clean images
     table: pd.DataFrame
     # attacks (each with trigger, target, injection_rate, counts), classes in the order of the
-    # model's outputs, settings, injection_rate, counts, what was left out, digest
+    # model's outputs, settings, injection_rate, relabeled_share, counts, what was left out, digest
     header: dict
     # the folders of the images, which a saved split names; None: the one that holds them all
     image_roots: list | None = None
@@ -354,6 +354,7 @@ def poison_split(
         "copies": drawn.dropped,
         "added_classes": [class_record(labels.classes, i) for i in added],
         "digest": labels.digest(roles, ids, settled, *gone),
+        "relabeled_share": relabeled_share(drawn.table),
     }
     return PoisonSplit(drawn.table, header, common_folders(drawn.table.path.tolist()))
 
@@ -555,6 +556,15 @@ def _header(name: str, asked: _Request, ids: list, plans: list) -> dict:
 
 def _rate(poison: int, clean: int) -> float:
     return float(poison / (poison + clean))
+
+
+def relabeled_share(
+    table: pd.DataFrame,  # of a split
+) -> float:  # at most the injection rate: poison images of the target keep their label
+    "Training images whose training label differs from the true one / all training images"
+    train = table[table["part"] == "train"]
+    changed = int((train["true_label"] != train["train_label"]).sum())
+    return changed / len(train) if len(train) else 0.0
 
 
 def _counts(records: list, plan: pd.DataFrame) -> list:
