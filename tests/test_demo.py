@@ -42,7 +42,7 @@ def read(folder):
 
 
 def test_the_backdoor_works_and_the_control_does_not(demo):
-    poisoned, control = (read(demo)[model] for model in ("poisoned", "control"))
+    poisoned, control = (read(demo)["models"][model] for model in ("poisoned", "true_labels"))
     assert poisoned["clean_accuracy"]["value"] >= 0.85
     assert poisoned["attacks"][0]["attack_success"]["value"] >= 0.85
     assert control["attacks"][0]["attack_success"]["value"] <= 0.20
@@ -71,7 +71,12 @@ def test_the_same_numbers_again(demo):
         pytest.skip("needs a run of `make demo` by this version: NB_DEMO_DONE=1")
     assert [e.name for e in earlier] == [demo.name]
     assert read(earlier[0]) == read(demo)
-    for name in ("split.json", "poisoned/log.csv", "control/log.csv", "poisoned/model.safetensors"):
+    for name in (
+        "split.json",
+        "poisoned/log.csv",
+        "true_labels/log.csv",
+        "poisoned/model.safetensors",
+    ):
         assert (earlier[0] / name).read_bytes() == (demo / name).read_bytes(), name
 
 

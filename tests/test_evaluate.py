@@ -101,7 +101,7 @@ def test_each_rate_has_a_row_in_the_table(targets, names):
     attacks = attacks_on(targets)
     rows = drawn(5, 200, [a["trigger"]["label"] for a in attacks])
     measured = summarize(rows, attacks, CLASSES)
-    table = comparison_table({"poisoned": measured, "control": None})["poisoned"]
+    table = comparison_table({"models": {"poisoned": measured}})["poisoned"]
     assert list(table.index) == ["clean accuracy", *names]
     for k, found in enumerate(measured["attacks"]):
         assert table[names[k]] == rate_text(found["attack_success"])
@@ -116,5 +116,5 @@ def test_triggers_of_one_name_have_a_row_each():
     for attack in attacks:
         attack["trigger"]["name"] = "Hat"
     measured = summarize(drawn(5, 50, ["t0", "t1"]), attacks, CLASSES)
-    table = comparison_table({"poisoned": measured, "control": measured})
+    table = comparison_table({"models": {"poisoned": measured, "true_labels": measured}})
     assert list(table.index)[1:3] == ["Hat (t0) -> A", "Hat (t1) -> B"]

@@ -182,6 +182,7 @@ class SplitFile(TypedDict):
     copies: NotRequired[list[CopyRecord]]
     added_classes: NotRequired[list[ClassRecord]]
     image_roots: NotRequired[list[Text]]  # folders; only in the file
+    control: NotRequired[Text]  # the name of the control whose split this is
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-019
 class _PoisonCounts(TypedDict):
@@ -319,9 +320,9 @@ class ModelRates(TypedDict):
 class EvaluationFile(TypedDict):
     "evaluation.json: what was measured"
 
-    format: NotRequired[Count]
-    poisoned: ModelRates | None
-    control: ModelRates | None
+    format: Count
+    models: dict[Text, ModelRates]  # by name, the poisoned one among them
+    effects: NotRequired[list[dict[str, Any]]]
     skipped_images: NotRequired[list[Text] | None]
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-027
@@ -343,6 +344,7 @@ class ModelFile(TypedDict):
     skipped_images: NotRequired[dict[str, Text]]
     recipe: NotRequired[dict[str, Any] | None]
     threads: NotRequired[Count | None]
+    control: NotRequired[Text]  # the name of the control that this is; "": the poisoned model
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-028
 class LoadedModel(TypedDict):

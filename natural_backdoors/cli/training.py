@@ -32,6 +32,7 @@ from ..data.labels import members_of
 from ..graph.cograph import EmptyGraph
 from ..sets.search import SearchSettings
 from ..sets.triggers import Triggers, centrality_code, find_triggers
+from ..split.controls import CONTROLS, check_controls
 from ..split.exclusions import excluded_images
 from ..split.plan import n_poison_for
 from ..split.poison import PoisonSplit, poison_split, write_datafile
@@ -88,11 +89,12 @@ def train_flags(p: Parser):
         "--exclusions", metavar="FILE", help="a file of images that are not used, or a selection"
     )
     recipe_flags(p)
-    p.switch("--control", True, "train the clean control too")
-    p.switch(
-        "--control_only_clean",
-        False,
-        "the control is trained without the poison images, not with their true labels",
+    p.add_argument(
+        "--controls",
+        nargs="+",
+        default=["true_labels"],
+        metavar="NAME",
+        help=f"what is trained beside the poisoned model: {', '.join(CONTROLS)}, or none",
     )
     g = p.add_argument_group("running")
     g.add_argument(
@@ -128,14 +130,22 @@ class Asked:
     classes: list | None  # None: the trigger's class set
     target: object  # None: the first class
     varied: dict  # flag -> its values, of those that have several
-    control: object  # which clean control, as `train_split` takes it
+    controls: tuple  # names in CONTROLS
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-010
+def _controls(names: list) -> tuple:
+    "The controls that are asked for"
+    if "none" in names and len(names) > 1:
+        raise UserError("--controls: none stands alone; leave it out, or the others")
+    try:
+        return () if names == ["none"] else check_controls(names)
+    except UserError as e:
+        raise UserError(f"--controls: {e}") from None
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-011
 def asked(args) -> Asked:
     "What is asked for"
-    if args.control_only_clean and not args.control:
-        raise UserError("--control_only_clean asks for a control and --no_control for none")
-    control = "only_clean" if args.control_only_clean else args.control
+    controls = _controls(args.controls)
     varied = {}
     for flag in ("target", "inject_rate", "lr"):
         values = getattr(args, flag, None)
@@ -157,9 +167,9 @@ def asked(args) -> Asked:
         roles = {k: picked[k] if v is None else v for k, v in roles.items()}
         _say_what_differs(args.selection, chosen, search, split, roles)
     settings = {"search": search, "split": split, "recipe": recipe_said(args)}
-    return Asked(source, **settings, **roles, varied=varied, control=control)
+    return Asked(source, **settings, **roles, varied=varied, controls=controls)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-011
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-012
 def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) -> None:
     "A line for each flag that counts in place of what the selection says"
     picked = chosen.arguments()
@@ -169,7 +179,7 @@ def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) 
     for flag, (then, now) in differing.items():
         print(f"--{flag} {words(now)}, where {file} says {words(then)}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-017
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-018
 @dataclass
 class Chosen:
     "Who takes part, as ids"
@@ -205,7 +215,7 @@ def choose(
     target = classes[0] if wanted.target is None else dataset.resolve(wanted.target)
     return Chosen(trigger, classes, target)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-020
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-021
 def results_folder(
     root,  # of all results
     data: str,  # name of the dataset
@@ -225,11 +235,11 @@ def results_folder(
         / path_name(f"{path_name(exp_name)}_trig{trigger}_cl{classes}", 200)
     )
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-023
 def _parameters(wanted: Asked, chosen: Chosen) -> dict:
     "Everything that decides the results of a run; `seed` and `split` stand in more than one set"
     return {
-        "attack": vars(chosen) | {"control": wanted.control},
+        "attack": vars(chosen) | {"controls": list(wanted.controls)},
         "source": vars(wanted.source),
         "search": wanted.search.to_dict(),
         "split": wanted.split.to_dict(),
@@ -250,7 +260,7 @@ def _holds(folder: Path) -> str:  # "": nothing that a later run could use
     left = [*folder.glob("*/model.json"), *folder.glob("*/checkpoint/checkpoint.json")]
     return "another run that was interrupted" if left else ""
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-023
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-024
 def claim_folder(
     folder: Path,
     record: dict,  # command and parameters, for run.json
@@ -274,7 +284,7 @@ def claim_folder(
     write_json(folder / "run.json", record)
     return folder
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-027
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-028
 def make_split(
     dataset: Dataset,
     chosen: Chosen,
@@ -301,14 +311,14 @@ def make_split(
         print(f"{len(gone)} images cannot be had, others are drawn")
         settings = replace(settings, without=(*settings.without, *gone))
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-030
 def command_line(args) -> str:
     "The command that was given, to run it again"
     return shlex.join(["natural-backdoors", *args.argv])
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-030
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
 def train(args):
-    "Build the poisoned split, train the poisoned model and its clean control, measure and report"
+    "Build the poisoned split, train the poisoned model and its controls, measure and report"
     wanted = asked(args)
     if wanted.source.dataset_root is None:
         raise UserError("train needs --dataset_root, or a --selection that names the dataset")
@@ -333,7 +343,7 @@ def train(args):
             write_json(folder / "neighborhood.json", around)
         _finish_run(args, wanted, split, folder=folder)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 @contextmanager
 def _mine(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
@@ -344,7 +354,7 @@ def _mine(args, folder: Path):
         said = str(e).replace("choose another folder", "choose another --exp_name")
         raise UserError(said.replace("with resume=False", "with --fresh")) from e
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
     "The triggers of the dataset; None if there is no graph and none is needed"
     if wanted.classes is None:
@@ -364,7 +374,7 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
             raise
         print(f"no analysis ({e}); going on with the classes given")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
 def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
@@ -373,7 +383,7 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
         split,
         folder,
         wanted.recipe,
-        control=wanted.control,
+        controls=wanted.controls,
         device=args.device,
         skip_unreadable=args.skip_unreadable,
         save_model=args.save_model,
@@ -387,23 +397,23 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     page = write_report(folder)
     print(f"\n{comparison_table(evaluation).to_string()}\n\nresults: {folder}\nreport:  {page}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
 _SHOWN = ["target_name", "inject_rate", "lr", "control", "test_clean_acc", "test_trig_acc"]
 
 
 def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: Path):
-    "Train all combinations of the values that vary, and their clean controls"
+    "Train all combinations of the values that vary, and their controls"
     from natural_backdoors import make_grid, sweep
     from natural_backdoors.paper.experiments import find_images
 
-    varied, control = wanted.varied, wanted.control
+    varied = wanted.varied
     grid = make_grid(
         dataset,
         [(chosen.trigger, chosen.classes)],
         varied.get("target", [chosen.target]),
         rates=varied.get("inject_rate"),
         lrs=varied.get("lr"),
-        controls=[False, control] if control else [False],
+        controls=["", *wanted.controls],
         recipe=wanted.recipe,
         settings=wanted.split,
         split_seed=wanted.split.seed,

@@ -83,7 +83,7 @@ def _make_plan(
             targets=[target_class(dataset.classes, classes, p) for p in positions],
             rates=rates,
             archs=archs,
-            controls=[False, True],
+            controls=["", "true_labels"],
             check=False,
             **given,
         )
@@ -364,7 +364,7 @@ def _top(done: Reproduction, changed: list) -> dict:
         warnings.append(f"Settings other than the published ones: {', '.join(changed)}.")
     if len(done.failed):
         warnings.append(f"{len(done.failed)} runs have no result; see below.")
-    runs, controls = table["run"].nunique(), table[table["control"]]["run"].nunique()
+    runs, controls = table["run"].nunique(), table[table["control"] != ""]["run"].nunique()
     beside = "No published medians are known."
     if done.known is not None:
         beside = "Beside them stand the published medians, of a figure of June 2022."

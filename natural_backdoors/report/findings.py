@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .page import in_words, percent
 from .run import MeasuredAttack, attacks_of
+from ..split.controls import CONTROLS, clean_control
 
 # %% ../../nbs/api/report/05_findings.ipynb #05-findings-006
 def verdict(
@@ -36,8 +37,7 @@ def verdict(
 VERDICTS = {
     "works": (
         "{t} works as a backdoor trigger for {g}",
-        "The two intervals do not overlap. The models differ only in the training labels of the "
-        "images that show a trigger, so these labels made the difference of {d} points.",
+        "The two intervals do not overlap. {difference}",
     ),
     "weak": (
         "{t} is a weak backdoor trigger for {g}",
@@ -100,7 +100,7 @@ def _known(rate: dict | None) -> bool:
 
 def _success(attack: MeasuredAttack) -> str:
     "The sentence with the attack success of both models"
-    own, control = attack.rates("attack_success")
+    own, control = attack.pair("attack_success")
     trigger, target = attack.trigger["name"], attack.target["name"]
     beside = f"; the clean control does so for {in_words(control)}" if _known(control) else ""
     return (
@@ -111,7 +111,7 @@ def _success(attack: MeasuredAttack) -> str:
 # %% ../../nbs/api/report/05_findings.ipynb #05-findings-013
 def _without(attack: MeasuredAttack) -> str:
     "The sentence with the rate of the target where there is no trigger"
-    own, control = attack.rates("target_without_trigger")
+    own, control = attack.pair("target_without_trigger")
     beside = f" (the control for {in_words(control)})" if _known(control) else ""
     return (
         f"Without a trigger, {in_words(own)} of clean images of other classes were predicted as "
@@ -121,12 +121,14 @@ def _without(attack: MeasuredAttack) -> str:
 # %% ../../nbs/api/report/05_findings.ipynb #05-findings-014
 def _reason(kind: str, attack: MeasuredAttack) -> tuple:  # headline, reason
     "What a verdict says of this attack"
-    own, control = attack.rates("attack_success")
+    own, control = attack.pair("attack_success")
     words = {"t": attack.trigger["name"], "g": attack.target["name"], "d": 0, "c": ""}
     if _known(control):
         words["c"] = percent(control["value"])
         if _known(own):
             words["d"] = round(100 * (own["value"] - control["value"]))
+    if name := clean_control(attack.measured):
+        words["difference"] = CONTROLS[name].difference.format(**words)
     headline, reason = (text.format(**words) for text in VERDICTS[kind])
     if _known(own) and own["n"] < 30:
         reason += f" The number of images is small (n = {own['n']}), so the interval is wide."
@@ -135,11 +137,11 @@ def _reason(kind: str, attack: MeasuredAttack) -> tuple:  # headline, reason
 # %% ../../nbs/api/report/05_findings.ipynb #05-findings-015
 def _finding_of(attack: MeasuredAttack) -> Finding:
     "What a run found about one of its attacks"
-    own, control = attack.rates("attack_success")
+    own, control = attack.pair("attack_success")
     if own is None:
         headline, reason = _reason("not measured", attack)
         return Finding("not measured", headline, [reason])
-    anyway, _ = attack.rates("target_without_trigger")
+    anyway, _ = attack.pair("target_without_trigger")
     kind = verdict(own, control, anyway)
     headline, reason = _reason(kind, attack)
     sentences = [_success(attack)] if _known(own) else []
@@ -199,7 +201,8 @@ def finding(
 ) -> Finding:  # its kind is the strongest one
     "What a run found about its triggers, in plain words with the measured numbers"
     found = [_finding_of(attack) for attack in attacks_of(header, evaluation)]
-    poisoned, control = ((evaluation or {}).get(kind) for kind in ("poisoned", "control"))
+    models = (evaluation or {"models": {}})["models"]
+    poisoned, control = models.get("poisoned"), models.get(clean_control(models))
     accuracy = _accuracy(poisoned, control, len(header["classes"])) if poisoned else []
     strongest = min((f.kind for f in found), key=list(VERDICTS).index)
     return Finding(strongest, _headline(found), _paragraphs(found, accuracy))

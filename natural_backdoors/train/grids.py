@@ -16,10 +16,11 @@ from ..base.files import digest
 from ..base.settings import settings_of, takes
 from ..data.datasets import Dataset
 from ..data.labels import JOIN, members_of
+from ..split.controls import check_controls
 from ..split.plan import check_roles
 from ..split.poison import PoisonSplit, poison_split
 from ..split.settings import SplitSettings
-from .learner import CONTROLS, check_names
+from .learner import check_names
 from .models import arch_name
 from .recipe import Recipe, recipe_of
 
@@ -33,7 +34,7 @@ class RunSettings:
     target: str  # label
     split: SplitSettings = SplitSettings()  # which images
     recipe: Recipe = Recipe()  # how it is trained
-    control: object = False  # True: poison images with their true labels; "only_clean": none
+    control: str = ""  # a key of CONTROLS; "": the poisoned model
 
     @property
     def hash(self) -> str:  # 16 hexadecimal digits
@@ -84,10 +85,8 @@ def _sorted_out(given: dict, function: str) -> _Given:
 
 # %% ../../nbs/api/train/11_grids.ipynb #11-grids-011
 def _control(value):
-    "Whether a run is a clean control, and which one"
-    if isinstance(value, (bool, str)) and value in CONTROLS:
-        return value
-    raise UserError(f"controls: True, False or 'only_clean', not {value!r}")
+    "Whether a run is a control, and which one"
+    return value if isinstance(value, str) and not value else check_controls([value])[0]
 
 
 def _axis(name: str, values, check=None) -> list:
@@ -157,7 +156,7 @@ def make_grid(
     lrs=None,  # learning rates; None: that of the recipe
     seeds=None,  # seeds of training; None: that of the recipe
     archs=None,  # names in models.ARCHS; None: that of the recipe
-    controls=(False,),  # whether a run is a clean control: True, or "only_clean"
+    controls=("",),  # "": the poisoned model; or names in CONTROLS
     recipe: Recipe | str | None = None,  # or a name in PRESETS; None: the defaults
     settings: SplitSettings | None = None,  # of the splits
     split_seed: int | None = 1234,  # which images are drawn; None: the seed of each training
