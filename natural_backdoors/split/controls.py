@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..base.checks import lookup
 from ..base.errors import UserError
-from .poison import PoisonSplit
+from .poison import PoisonSplit, relabeled_share
 
 # %% ../../nbs/api/split/12_controls.ipynb #12-controls-007
 class Control(NamedTuple):
@@ -121,6 +121,7 @@ def _header(header: dict, table: pd.DataFrame, name: str) -> dict:
         attacks.append(attack | {"counts": counts, "injection_rate": _rate(own)})
     counts = _counted(header.get("counts", []), table)
     changed = {"attacks": attacks, "counts": counts, "injection_rate": _rate(table)}
+    changed["relabeled_share"] = relabeled_share(table)
     return header | changed | {"control": name}
 
 # %% ../../nbs/api/split/12_controls.ipynb #12-controls-019
