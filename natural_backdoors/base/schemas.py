@@ -7,9 +7,9 @@ __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'Lon
            'Parameters', 'STORED', 'checked', 'ClassRecord', 'Objects', 'Rate', 'ClassRate', 'ClassCounts',
            'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable',
            'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
-           'ExclusionsFile', 'MeasuredFile', 'ModelRates', 'EvaluationFile', 'ModelFile', 'LoadedModel', 'RunFile',
-           'LogTable', 'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'read_checked', 'checked_table',
-           'read_checked_table', 'read_log', 'Stored']
+           'ExclusionsFile', 'MacroRate', 'MeasuredFile', 'ModelRates', 'ContrastFile', 'EffectFile', 'EvaluationFile',
+           'ModelFile', 'LoadedModel', 'RunFile', 'LogTable', 'RowsTable', 'ExportedFile', 'ExportFile',
+           'ManifestTable', 'read_checked', 'checked_table', 'read_checked_table', 'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
 import csv
@@ -299,6 +299,16 @@ class ExclusionsFile(TypedDict):
     marks: NotRequired[dict[str, Text] | None]
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-026
+class MacroRate(TypedDict):
+    "A mean of the shares of several classes"
+
+    value: Share | None
+    low: Share
+    high: Share
+    groups: Count
+    empty: Count
+
+
 class MeasuredFile(TypedDict):
     "The rates of one attack on one model"
 
@@ -307,6 +317,9 @@ class MeasuredFile(TypedDict):
     attack_success: Rate
     target_without_trigger: Rate
     attack_success_per_class: list[ClassRate]
+    attack_success_macro: NotRequired[MacroRate]
+    attack_success_relabeled: NotRequired[Rate]
+    attack_success_not_relabeled: NotRequired[Rate]
 
 
 class ModelRates(TypedDict):
@@ -317,12 +330,36 @@ class ModelRates(TypedDict):
     attacks: list[MeasuredFile]
 
 
+class ContrastFile(TypedDict):
+    "How often two models say the target; `both` to `neither` of pairs, the others of other images"
+
+    kind: Literal["pairs", "unpaired"]
+    both: NotRequired[Count]
+    first: NotRequired[Count]
+    second: NotRequired[Count]
+    neither: NotRequired[Count]
+    hits: NotRequired[Count]
+    n: NotRequired[Count]
+    other_hits: NotRequired[Count]
+    other_n: NotRequired[Count]
+
+
+class EffectFile(TypedDict):
+    "The effect of a trigger, against one control; the rest follows from the counts"
+
+    trigger: Objects
+    target: ClassRecord
+    control: Name
+    with_trigger: ContrastFile
+    without_trigger: ContrastFile
+
+
 class EvaluationFile(TypedDict):
     "evaluation.json: what was measured"
 
     format: Count
     models: dict[Text, ModelRates]  # by name, the poisoned one among them
-    effects: NotRequired[list[dict[str, Any]]]
+    effects: NotRequired[list[EffectFile]]
     skipped_images: NotRequired[list[Text] | None]
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-027

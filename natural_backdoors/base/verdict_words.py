@@ -139,10 +139,7 @@ def _works(effect: Estimate, names: Names, mean: str = "") -> str:
     t, g = names.trigger, names.target
     if effect.high <= SMALL:
         return f"{t} as a trigger for {g}: a small {mean}effect, {effect_text(effect)}"
-    a = "a" if mean else "an"
-    return f"{t} works as a backdoor trigger for {g}, with {a} {mean}effect of " + points(
-        effect.value
-    )
+    return f"{t} works as a backdoor trigger for {g}"
 
 
 def verdict(e: Evidence, names: Names) -> Verdict:

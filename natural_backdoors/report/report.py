@@ -29,7 +29,7 @@ def _values(
         "eyebrow": f"natural_backdoors · dataset {header['dataset']}, split {header['split']}",
         "headline": found.headline,
         "summary": found.sentences,
-        "quiet": found.kind not in ("works", "weak"),
+        "quiet": found.kind != "works",
         "warnings": warnings_of(run),
         "made_by": MADE_BY,
         "sections": [(name, part.title, part.heading) for name, part in SECTIONS.items()],
