@@ -28,6 +28,7 @@ from natural_backdoors.train.batches import (
     SplitArrays,
     four_sets,
     split_arrays,
+    without_trigger,
 )
 from natural_backdoors.train.callbacks import (
     Checkpoint,
@@ -61,7 +62,7 @@ with loading_torch():
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-008
 class EpochLog(Callback):
-    """Measure the four sets after each epoch
+    """Measure the four sets after each epoch, and how often the target is said without a trigger
 
     Accuracies are shown in the progress table, everything is written to `path`."""
 
@@ -70,6 +71,7 @@ class EpochLog(Callback):
 
     def __init__(self, arrays: SplitArrays, info: dict, path=None, mixed: bool = True):
         self.arrays, self.sets, self.info, self.mixed = arrays, four_sets(arrays), info, mixed
+        self.without = without_trigger(arrays)
         self.path, self.rows, self.trained = path and Path(path), [], False
 
     def before_fit(self):
@@ -104,13 +106,16 @@ class EpochLog(Callback):
             raise UserError(f"cannot write {self.path} ({e.strerror or e})") from e
 
     def measure(self) -> dict:  # column -> value, NaN for an empty set
-        values = {}
+        values, (calm, goals) = {"test_without_acc": math.nan}, self.without
         for name, (positions, answers) in self.sets.items():
             acc = loss = math.nan
             if len(positions):
                 z = self._outputs(positions)
                 acc = (z.argmax(1) == answers).float().mean().item()
                 loss = F.cross_entropy(z, answers).item()
+                if name == "test_clean" and len(calm):
+                    said = z.argmax(1)[torch.isin(positions, calm)]
+                    values["test_without_acc"] = (said == goals).float().mean().item()
             values |= {f"{name}_acc": acc, f"{name}_loss": loss}
         return values
 

@@ -34,7 +34,14 @@ from ..data.datasets import Dataset
 from ..split.controls import control_split, image_keys
 from ..split.poison import PoisonSplit
 from ..split.settings import SplitSettings
-from .batches import four_sets, label_arrays
+from natural_backdoors.train.batches import (
+    RATE_COLUMNS,
+    four_sets,
+    label_arrays,
+    rates_shown,
+    with_rates,
+    without_trigger,
+)
 from .callbacks import tensors_digest
 from .features import feature_bank, frozen_part
 from .grids import RunSettings, draw_split
@@ -172,7 +179,7 @@ class Outcome:
     "What became of one run"
 
     run: RunSettings
-    log: pd.DataFrame | None  # LOG_COLUMNS, a row an epoch
+    log: pd.DataFrame | None  # LOG_COLUMNS and RATE_COLUMNS, a row an epoch
     failed: str = ""  # why there is none
     speed: dict = field(default_factory=dict)  # of the task: passes, seconds
 
@@ -196,7 +203,8 @@ def _head_run(run: RunSettings, split: PoisonSplit, images: pd.DataFrame, lost: 
     labels = arrays.train[train]
     weights = class_weights_of(run.recipe.class_weights, arrays.classes, labels)
     measured = {}
-    for name, (where, answers) in four_sets(arrays).items():
+    sets = four_sets(arrays) | {"test_without": without_trigger(arrays)}
+    for name, (where, answers) in sets.items():
         measured[name] = (rows[where.numpy()], answers.numpy())
     return HeadRun(
         rows[train],
@@ -295,13 +303,23 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
         speed = {"runs": len(runs), "heads_seconds": time.perf_counter() - begin}
         speed |= {f"bank_{k}": v for k, v in bank.speed.items()} | {"bank_mb": bank.nbytes / 1e6}
         outcomes = []
-        for run, result in zip(runs, results):
-            log = None if result.failed else result.log[LOG_COLUMNS]
+        for run, head_run, result in zip(runs, heads, results):
+            log = None
+            if not result.failed:
+                sizes = {name: len(where) for name, (where, _) in head_run.measured.items()}
+                log = with_rates(result.log, sizes)[[*LOG_COLUMNS, *RATE_COLUMNS]]
             outcomes.append(Outcome(run, log, result.failed, speed))
             if options.save_models and log is not None:
                 frozen_part(model)[1].load_state_dict(result.state)
                 said = model_info(info, splits[run.hash], run.recipe, bank.skipped)
-                _write_models(options, run, task.splits[run.hash], model=model, info=said, log=log)
+                _write_models(
+                    options,
+                    run,
+                    task.splits[run.hash],
+                    model=model,
+                    info=said,
+                    log=log[LOG_COLUMNS],
+                )
         yield outcomes
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-023
@@ -346,7 +364,11 @@ def train_alone(task: Task, options: Options):  # yields lists of Outcome
     log = fit(learn)
     if options.save_models:
         _write_models(options, run, split, model=learn.model, info=learn.info, log=log)
-    yield [Outcome(run, log, "", {"runs": 1, "seconds": time.perf_counter() - begin})]
+    seen, speed = learn.epoch_log, {"runs": 1, "seconds": time.perf_counter() - begin}
+    sets = seen.sets | {"test_without": seen.without}
+    log = log.assign(test_without_acc=[row["test_without_acc"] for row in seen.rows])
+    log = with_rates(log, {name: len(where) for name, (where, _) in sets.items()})
+    yield [Outcome(run, log[[*LOG_COLUMNS, *RATE_COLUMNS]], "", speed)]
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-026
 def _reason(error: Exception) -> str:
@@ -424,6 +446,7 @@ _OF_SPLIT = [
     "n_classes",
     "class_set",
     "injection_rate",
+    "relabeled_share",
     "n_train",
     "shared",
 ]
@@ -436,7 +459,7 @@ def _columns() -> list:
     settings = ["trigger", "target", "control", "split_seed"]
     settings += [k for k in SplitSettings.about() if k not in ("seed", *_LONG)]
     settings += [k for k in Recipe.about() if k not in settings]
-    return [*_OF_SPLIT, *settings, *LOG_COLUMNS]
+    return [*_OF_SPLIT, *settings, *LOG_COLUMNS, *RATE_COLUMNS]
 
 
 COLUMNS = _columns()
@@ -463,13 +486,14 @@ def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  
         "n_classes": len(header["classes"]),
         "class_set": digest(run.classes)[:8],
         "injection_rate": header["injection_rate"],
+        "relabeled_share": header["relabeled_share"],
         "n_train": int((split.table["part"] == "train").sum()),
         "shared": shared,
     }
     return outcome.log.assign(**{k: v for k, v in values.items() if k not in _LONG})[COLUMNS]
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-034
-_PART = 4  # format of the JSON of a part
+_PART = 5  # format of the JSON of a part
 
 
 def write_part(
@@ -554,9 +578,9 @@ class SweepResult:
         )
 
     def _repr_html_(self):
-        shown = ["trigger_name", "target_name", *_SHOWN[2:], "test_clean_acc", "test_trig_acc"]
-        number = "{:.3f}".format
-        return f"<p>{self.last[shown].to_html(index=False, escape=True, float_format=number)}</p>"
+        shown = ["trigger_name", "target_name", *_SHOWN[2:]]
+        table = self.last[shown].assign(**rates_shown(self.last))
+        return f"<p>{table.to_html(index=False, escape=True)}</p>"
 
 
 def run_here(tasks: list, options: Options):  # yields (Task, list of Outcome) as they come
