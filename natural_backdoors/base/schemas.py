@@ -8,8 +8,9 @@ __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'Lon
            'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable',
            'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
            'ExclusionsFile', 'MacroRate', 'MeasuredFile', 'ModelRates', 'ContrastFile', 'EffectFile', 'EvaluationFile',
-           'ModelFile', 'LoadedModel', 'RunFile', 'LogTable', 'RowsTable', 'ExportedFile', 'ExportFile',
-           'ManifestTable', 'read_checked', 'checked_table', 'read_checked_table', 'read_log', 'Stored']
+           'ModelFile', 'LoadedModel', 'RunFile', 'LogTable', 'AccidentalTable', 'SeenTable', 'RowsTable',
+           'ExportedFile', 'ExportFile', 'ManifestTable', 'read_checked', 'checked_table', 'read_checked_table',
+           'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
 import csv
@@ -410,6 +411,28 @@ class LogTable(TypedDict):
     train_trig_acc: list[Share | None]
     test_clean_acc: list[Share | None]
     test_trig_acc: list[Share | None]
+
+
+class AccidentalTable(TypedDict):
+    "accidental.parquet, by columns: what models said about images of other objects"
+
+    image: list[Text]
+    path: list[Text]
+    kind: list[Literal["object", "trigger"]]
+    label: list[Text]
+    name: list[Text]
+    model: list[Text]
+    predicted: list[Text]
+
+
+class SeenTable(TypedDict):
+    "trigger_boxes.parquet, by columns: how the trigger is seen in held-out images"
+
+    image: list[Text]
+    trigger: list[Text]
+    share: list[Share | None]
+    distance: list[Share | None]
+    occluded: list[Share | None]
 
 
 class RowsTable(TypedDict):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['train_flags', 'Asked', 'asked', 'Chosen', 'choose', 'results_folder', 'claim_folder', 'make_split', 'command_line',
-           'train']
+           'train', 'measure_more', 'verdict_lines']
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-003
 import json
@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import UserError
-from ..base.files import ensure_folder, path_name, write_json
+from ..base.files import ensure_folder, path_name, write_json, write_table
 from ..base.locks import hold
 from ..base.schemas import Parameters, RunFile, checked, read_checked
+from ..base.verdict_words import Names, verdict
 from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
@@ -32,12 +33,17 @@ from ..data.labels import members_of
 from ..graph.cograph import EmptyGraph
 from ..sets.search import SearchSettings
 from ..sets.triggers import Triggers, centrality_code, find_triggers
+from ..split.accidental import KINDS
+from ..split.card import attack_names
 from ..split.controls import CONTROLS, check_controls
+from ..split.effects import read_evidence
 from ..split.exclusions import excluded_images
 from ..split.plan import n_poison_for
 from ..split.poison import PoisonSplit, poison_split, write_datafile
 from ..split.selection import Selection
 from ..split.settings import SplitSettings
+from ..split.visibility import trigger_boxes
+from ..train.evaluation import rate_text
 from ..train.recipe import Recipe
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-006
@@ -341,7 +347,7 @@ def train(args):
             found.to_json(folder / "triggers.json")
             around = found.neighborhood(chosen.trigger, chosen.classes)
             write_json(folder / "neighborhood.json", around)
-        _finish_run(args, wanted, split, folder=folder)
+        _finish_run(args, wanted, dataset, split, folder=folder)
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 @contextmanager
@@ -375,7 +381,7 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
         print(f"no analysis ({e}); going on with the classes given")
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-034
-def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
+def _finish_run(args, wanted: Asked, dataset: Dataset, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
 
@@ -394,17 +400,58 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     evaluation = evaluate_run(
         folder, trained.models, args.device, skip_unreadable=args.skip_unreadable
     )
+    said = measure_more(folder, dataset, split, trained.models, device=args.device)
     page = write_report(folder)
-    print(f"\n{comparison_table(evaluation).to_string()}\n\nresults: {folder}\nreport:  {page}")
+    print(f"\n{comparison_table(evaluation).to_string()}\n")
+    print(*verdict_lines(evaluation, split), *said, sep="\n")
+    print(f"\nresults: {folder}\nreport:  {page}")
+
+
+def measure_more(
+    folder: Path, dataset: Dataset, split: PoisonSplit, models: dict, device=None
+) -> list:  # of lines
+    "Measure what needs the dataset: how the trigger is seen, and accidental activation"
+    from natural_backdoors.train.accidental_rates import measure_accidental
+
+    seen = trigger_boxes(dataset, split)
+    if seen is not None:
+        write_table(folder / "trigger_boxes.parquet", seen)
+    rates = measure_accidental(folder, dataset, models, device)
+    if not len(rates):
+        return ["\nno images of other objects, or of the trigger beside unknown classes, are there"]
+    shown = [rate_text(rate) for rate in rates.to_dict("records")]
+    table = rates[["model", "name", "target"]].assign(predicted_as_target=shown)
+    table.insert(1, "images", rates["kind"].map(KINDS))
+    return [f"\npredicted as the target by accident:\n{table.to_string(index=False)}"]
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-035
-_SHOWN = ["target_name", "inject_rate", "lr", "control", "test_clean_acc", "test_trig_acc"]
+def verdict_lines(
+    evaluation: dict,  # the content of evaluation.json
+    split: PoisonSplit,
+) -> list:  # of str
+    "The verdict on each attack, against each control"
+    names = attack_names(split.attacks, split.header["classes"])
+    by_trigger = {a["trigger"]["label"]: called for a, called in zip(split.attacks, names)}
+    lines = []
+    for record in evaluation["effects"]:
+        called, control = by_trigger[record["trigger"]["label"]], record["control"]
+        if not CONTROLS[control].difference:  # a model that saw wrong labels decides nothing
+            continue
+        found = verdict(read_evidence(record), Names(*called, f"control {control}"))
+        lines += [f"{found.headline} (control {control})", *(f"- {s}" for s in found.sentences)]
+    return lines or [
+        "no verdict: there is no control without a wrong label (--controls true_labels)"
+    ]
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-036
+_SHOWN = ["target_name", "inject_rate", "lr", "control"]
 
 
 def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: Path):
     "Train all combinations of the values that vary, and their controls"
     from natural_backdoors import make_grid, sweep
     from natural_backdoors.paper.experiments import find_images
+    from natural_backdoors.train.batches import rates_shown
 
     varied = wanted.varied
     grid = make_grid(
@@ -434,8 +481,8 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
             retry_failed=args.retry_failed,
             fresh=not args.resume,
         )
-    table = done.last[_SHOWN].round(4).to_string(index=False)
-    print(f"\n{table}\n\nresults: {folder / 'results.parquet'}")
+    table = done.last[_SHOWN].round(4).assign(**rates_shown(done.last))
+    print(f"\n{table.to_string(index=False)}\n\nresults: {folder / 'results.parquet'}")
     if len(done.failed):
         raise UserError(
             f"{len(done.failed)} of {len(grid)} runs failed, the first: {done.failed.reason[0]}; "

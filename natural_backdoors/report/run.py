@@ -15,11 +15,13 @@ import pandas as pd
 from ..base.errors import UserError
 from ..base.files import read_table
 from natural_backdoors.base.schemas import (
+    AccidentalTable,
     CountedSplit,
     ModelFile,
     NeighborhoodFile,
     RowsTable,
     RunFile,
+    SeenTable,
     TriggersFile,
     checked,
     read_checked,
@@ -66,8 +68,11 @@ class Run:
     evaluation: dict | None  # evaluation.json
     command: dict | None  # run.json
     models: dict  # "poisoned", and each control that is there -> ModelFiles
+    accidental: pd.DataFrame | None = None  # accidental.parquet
+    seen: pd.DataFrame | None = None  # trigger_boxes.parquet
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-010
+_ANEW = "remove the file"
 _READ = {
     "triggers.json": lambda path: read_checked(path, TriggersFile, "analyze the dataset again"),
     "neighborhood.json": lambda path: _read_neighborhoods(path),
@@ -75,6 +80,8 @@ _READ = {
     "run.json": lambda path: read_checked(path, RunFile),
     "model.json": lambda path: read_checked(path, ModelFile, "train again"),
     "log.csv": read_log,
+    "accidental.parquet": lambda path: read_checked_table(path, AccidentalTable, _ANEW),
+    "trigger_boxes.parquet": lambda path: read_checked_table(path, SeenTable, _ANEW),
     "rows.parquet": lambda path: read_checked_table(path, RowsTable, "evaluate the run again"),
 }
 
@@ -145,6 +152,19 @@ def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
                 )
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-014
+def _of_split(rows: pd.DataFrame | None, header: dict, folder: Path) -> pd.DataFrame | None:
+    "Refuse images of triggers that the split does not have"
+    if rows is not None:
+        triggers = {attack["trigger"]["label"] for attack in header["attacks"]}
+        strange = rows["label"][(rows["kind"] == "trigger") & ~rows["label"].isin(triggers)]
+        if len(strange):
+            raise UserError(
+                f"{folder / 'accidental.parquet'}, label: the split has no trigger "
+                f"{strange.iloc[0]!r:.100}; {_ANEW}"
+            )
+    return rows
+
+
 def read_run(
     folder,  # a run folder
     images_anywhere: bool = False,  # images outside of the folders that the split names, too
@@ -178,6 +198,8 @@ def read_run(
         evaluation=evaluation,
         command=get("run.json"),
         models=models,
+        accidental=_of_split(get("accidental.parquet"), header, folder),
+        seen=get("trigger_boxes.parquet"),
     )
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-019

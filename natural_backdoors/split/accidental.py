@@ -53,11 +53,11 @@ def _with_files(
     "The first `n` images whose files are there and are no copies of those trained with"
     found = []
     for image in images[:_TRIES].astype(str):
+        if len(found) >= n:
+            break
         path = str(dataset.src_path(image))
         if Path(path).is_file():
             found.append((image, path))
-        if len(found) == n:
-            break
     table = pd.DataFrame(found, columns=["image", "path"])
     first = find_copies([*trained, *table["path"]]).first[len(trained) :]
     return table[first == np.arange(len(trained), len(trained) + len(table))]

@@ -27,7 +27,7 @@ from .models import save_model as write_model
 from .recipe import Recipe, recipe_of
 
 # %% ../../nbs/api/train/07_runs.ipynb #07-runs-006
-_OF_RUN = ["evaluation.json", "report.html"]
+_OF_RUN = ["evaluation.json", "report.html", "accidental.parquet", "trigger_boxes.parquet"]
 _OF_MODEL = ["model.json", "model.safetensors", "log.csv", "log.part.csv", "rows.parquet"]
 
 
