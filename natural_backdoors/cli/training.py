@@ -21,6 +21,8 @@ from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
     Parser,
+    patch_flags,
+    patch_said,
     recipe_flags,
     recipe_said,
     settings_said,
@@ -32,7 +34,7 @@ from ..data.labels import members_of
 from ..graph.cograph import EmptyGraph
 from ..sets.search import SearchSettings
 from ..sets.triggers import Triggers, centrality_code, find_triggers
-from ..split.controls import CONTROLS, check_controls
+from ..split.controls import CONTROLS, Patch, check_controls, needs_spare
 from ..split.exclusions import excluded_images
 from ..split.plan import n_poison_for
 from ..split.poison import PoisonSplit, poison_split, write_datafile
@@ -96,6 +98,7 @@ def train_flags(p: Parser):
         metavar="NAME",
         help=f"what is trained beside the poisoned model: {', '.join(CONTROLS)}, or none",
     )
+    patch_flags(p)
     g = p.add_argument_group("running")
     g.add_argument(
         "--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if there is one"
@@ -131,6 +134,7 @@ class Asked:
     target: object  # None: the first class
     varied: dict  # flag -> its values, of those that have several
     controls: tuple  # names in CONTROLS
+    patch: Patch | None = None  # of the control `patch`; None: the defaults
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-010
 def _controls(names: list) -> tuple:
@@ -143,9 +147,19 @@ def _controls(names: list) -> tuple:
         raise UserError(f"--controls: {e}") from None
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-011
+def _check_controls(args, controls: tuple, patch: Patch | None) -> None:
+    "Refuse flags that do not go together with the controls"
+    if patch and "patch" not in controls:
+        raise UserError("the digital patch is that of a control: add --controls patch")
+    if needs_spare(controls) and not getattr(args, "trigger_free", True):
+        names = " and ".join(name for name in controls if needs_spare([name]))
+        raise UserError(f"--controls {names} and --no_trigger_free do not go together")
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-012
 def asked(args) -> Asked:
     "What is asked for"
-    controls = _controls(args.controls)
+    controls, patch = _controls(args.controls), patch_said(args)
+    _check_controls(args, controls, patch)
     varied = {}
     for flag in ("target", "inject_rate", "lr"):
         values = getattr(args, flag, None)
@@ -160,16 +174,17 @@ def asked(args) -> Asked:
     left_out = {*split.without, *(excluded_images(args.exclusions) if args.exclusions else ())}
     if chosen is not None:
         left_out |= {*chosen.excluded_images}
-    split = replace(split, without=tuple(left_out))
+    spare = split.trigger_free or needs_spare(controls)
+    split = replace(split, without=tuple(left_out), trigger_free=spare)
     roles = {"trigger": args.trigger, "classes": args.classes, "target": args.target}
     if chosen is not None:
         picked = chosen.arguments()
         roles = {k: picked[k] if v is None else v for k, v in roles.items()}
         _say_what_differs(args.selection, chosen, search, split, roles)
     settings = {"search": search, "split": split, "recipe": recipe_said(args)}
-    return Asked(source, **settings, **roles, varied=varied, controls=controls)
+    return Asked(source, **settings, **roles, varied=varied, controls=controls, patch=patch)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-012
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-013
 def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) -> None:
     "A line for each flag that counts in place of what the selection says"
     picked = chosen.arguments()
@@ -179,7 +194,7 @@ def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) 
     for flag, (then, now) in differing.items():
         print(f"--{flag} {words(now)}, where {file} says {words(then)}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-018
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-019
 @dataclass
 class Chosen:
     "Who takes part, as ids"
@@ -215,7 +230,7 @@ def choose(
     target = classes[0] if wanted.target is None else dataset.resolve(wanted.target)
     return Chosen(trigger, classes, target)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-021
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
 def results_folder(
     root,  # of all results
     data: str,  # name of the dataset
@@ -235,11 +250,17 @@ def results_folder(
         / path_name(f"{path_name(exp_name)}_trig{trigger}_cl{classes}", 200)
     )
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-023
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-024
+def _control_parameters(wanted: Asked) -> dict:
+    "The controls of a run, and the patch if one carries it"
+    patch = (wanted.patch or Patch()).to_dict() if "patch" in wanted.controls else None
+    return {"controls": list(wanted.controls)} | ({"patch": patch} if patch else {})
+
+
 def _parameters(wanted: Asked, chosen: Chosen) -> dict:
     "Everything that decides the results of a run; `seed` and `split` stand in more than one set"
     return {
-        "attack": vars(chosen) | {"controls": list(wanted.controls)},
+        "attack": vars(chosen) | _control_parameters(wanted),
         "source": vars(wanted.source),
         "search": wanted.search.to_dict(),
         "split": wanted.split.to_dict(),
@@ -260,7 +281,7 @@ def _holds(folder: Path) -> str:  # "": nothing that a later run could use
     left = [*folder.glob("*/model.json"), *folder.glob("*/checkpoint/checkpoint.json")]
     return "another run that was interrupted" if left else ""
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-024
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-025
 def claim_folder(
     folder: Path,
     record: dict,  # command and parameters, for run.json
@@ -284,7 +305,7 @@ def claim_folder(
     write_json(folder / "run.json", record)
     return folder
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-028
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
 def make_split(
     dataset: Dataset,
     chosen: Chosen,
@@ -298,6 +319,7 @@ def make_split(
             dataset, chosen.trigger, chosen.classes, chosen.target, settings=settings
         )
         images = split.table.image.tolist()
+        images += [] if split.spare is None else split.spare.image.tolist()
         # after a download the files are compared: others may have taken the place of copies
         if not download or set(images) <= had:
             return split
@@ -311,12 +333,12 @@ def make_split(
         print(f"{len(gone)} images cannot be had, others are drawn")
         settings = replace(settings, without=(*settings.without, *gone))
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-030
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
 def command_line(args) -> str:
     "The command that was given, to run it again"
     return shlex.join(["natural-backdoors", *args.argv])
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 def train(args):
     "Build the poisoned split, train the poisoned model and its controls, measure and report"
     wanted = asked(args)
@@ -343,7 +365,7 @@ def train(args):
             write_json(folder / "neighborhood.json", around)
         _finish_run(args, wanted, split, folder=folder)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
 @contextmanager
 def _mine(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
@@ -354,7 +376,7 @@ def _mine(args, folder: Path):
         said = str(e).replace("choose another folder", "choose another --exp_name")
         raise UserError(said.replace("with resume=False", "with --fresh")) from e
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
     "The triggers of the dataset; None if there is no graph and none is needed"
     if wanted.classes is None:
@@ -374,7 +396,7 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
             raise
         print(f"no analysis ({e}); going on with the classes given")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
 def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
@@ -384,6 +406,7 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
         folder,
         wanted.recipe,
         controls=wanted.controls,
+        patch=wanted.patch,
         device=args.device,
         skip_unreadable=args.skip_unreadable,
         save_model=args.save_model,
@@ -397,7 +420,7 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     page = write_report(folder)
     print(f"\n{comparison_table(evaluation).to_string()}\n\nresults: {folder}\nreport:  {page}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-036
 _SHOWN = ["target_name", "inject_rate", "lr", "control", "test_clean_acc", "test_trig_acc"]
 
 
@@ -414,6 +437,7 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
         rates=varied.get("inject_rate"),
         lrs=varied.get("lr"),
         controls=["", *wanted.controls],
+        patch=wanted.patch,
         recipe=wanted.recipe,
         settings=wanted.split,
         split_seed=wanted.split.seed,

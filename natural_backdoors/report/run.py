@@ -140,8 +140,8 @@ def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
         for where, each in rates:
             for label in [rate["label"] for rate in each if rate["label"] not in labels]:
                 raise UserError(
-                    f"{path}, models.{kind}.{where}: the split has no class {label!r:.100}; evaluate the "
-                    "run again"
+                    f"{path}, models.{kind}.{where}: the split has no class {label!r:.100}; "
+                    "evaluate the run again"
                 )
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-014

@@ -151,6 +151,11 @@ def _check_split(split: PoisonSplit):
             )
     if not len(split.table):
         raise UserError("the split has no images")
+    if "patched" in split.table and split.table["patched"].any():
+        raise UserError(
+            "this is the split of the control 'patch', whose patch is in no image file; export the "
+            "poisoned split, and make the control of it with control_split"
+        )
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-024
 def _listed(folder: Path, format: str) -> list:  # of dicts
