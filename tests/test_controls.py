@@ -16,7 +16,7 @@ from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.split.controls import CONTROLS, Patch, control_split, patches_of, stamp
-from natural_backdoors.split.export import export_split
+from natural_backdoors.split.export import export_split, load_export
 from natural_backdoors.split.poison import PoisonSplit, poison_split
 
 TRIGGERS = {"white": "green", "black": "red"}
@@ -107,11 +107,12 @@ def test_each_control_is_what_its_sentences_say(seed, several, rate):
 
 def test_too_few_trigger_free_images_are_named():
     data = TableDataset(random_labels(1), name="colors", image_root="/nowhere")
+    how = dict(n_clean=220, inject_rate=0.1)
     with pytest.raises(UserError) as e:
-        poison_split(data, "white", list(COLORS), "red", n_clean=200, trigger_free=True)
+        poison_split(data, "white", list(COLORS), "red", **how, trigger_free=True)
     for part in ("trigger-free", "random_labels and patch", "needs", "lower n_clean"):
         assert part in str(e.value)
-    assert poison_split(data, "white", list(COLORS), "red", n_clean=200).spare is None
+    assert poison_split(data, "white", list(COLORS), "red", **how).spare is None
 
 
 def test_a_control_that_cannot_be_is_named(colors):
@@ -203,6 +204,24 @@ def test_it_is_saved_and_read_again(colors, tmp_path):
     (tmp_path / "spare.parquet").unlink()
     with pytest.raises(UserError, match="spare.parquet"):
         PoisonSplit.load(tmp_path)
+
+
+def test_an_export_of_folders_has_them(colors, tmp_path):
+    split = colors.split
+    again = load_export(export_split(split, tmp_path / "folders"), check=True)
+    theirs = again.spare.drop(columns="path")
+    assert theirs.equals(split.spare.drop(columns="path").reset_index(drop=True))
+    for ours, theirs in zip(split.spare.path, again.spare.path, strict=True):
+        assert Path(ours).read_bytes() == Path(theirs).read_bytes()
+    random = control_split(again, "random_labels").table
+    assert random.image.equals(control_split(split, "random_labels").table.image)
+    # what was exported is a split that can be saved and read
+    assert PoisonSplit.load(again.save(tmp_path / "saved")).spare.equals(again.spare)
+    with pytest.warns(UserWarning, match="leaves out the .* trigger-free images"):
+        export_split(split, tmp_path / "x.parquet")
+    Path(again.spare.path[0]).write_bytes(b"other")
+    with pytest.raises(UserError, match="not those that were exported"):
+        load_export(tmp_path / "folders", check=True)
 
 
 @settings(max_examples=20, deadline=None)

@@ -181,6 +181,7 @@ class SplitFile(TypedDict):
     copies: NotRequired[list[CopyRecord]]
     added_classes: NotRequired[list[ClassRecord]]
     image_roots: NotRequired[list[Text]]  # folders; only in the file
+    spare_images: NotRequired[Count]  # how many; only in the file
     spare_copies: NotRequired[list[CopyRecord]]
     control: NotRequired[Text]  # the name of the control whose split this is
     patch: NotRequired[dict[str, Any]]  # of `Patch`: what that control's images carry
@@ -415,6 +416,7 @@ class ExportFile(TypedDict):
     images: Count
     size: Count | None
     left_out: dict[str, Text]
+    spare_images: NotRequired[Count]  # trigger-free images, in the folder `spare`
     files: list[ExportedFile]
     header: SplitFile
 

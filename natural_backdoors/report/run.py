@@ -153,6 +153,7 @@ def read_run(
     folder = Path(folder)
     header = _read_header(folder)
     roots, table = header.pop("image_roots", None), _read_split(folder, header)
+    header.pop("spare_images", None)  # a report shows none of them
     if table is not None and not images_anywhere:
         check_images(table, roots, folder / "split.parquet")
 

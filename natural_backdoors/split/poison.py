@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLIT_COLUMNS', 'PoisonSplit', 'checked_header', 'read_header', 'check_images', 'checked_rows', 'read_spare',
-           'poison_split', 'datafile_names', 'write_datafile', 'of_trigger']
+           'checked_spare', 'poison_split', 'datafile_names', 'write_datafile', 'of_trigger']
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-003
 import warnings
@@ -91,13 +91,14 @@ class PoisonSplit:
     def save(self, folder) -> Path:
         "Write `split.parquet` and `split.json` into `folder`, and `spare.parquet` if there is one"
         write_table(Path(folder) / "split.parquet", self.table)
-        if self.spare is None:
-            (Path(folder) / "spare.parquet").unlink(missing_ok=True)
-        else:
+        (Path(folder) / "spare.parquet").unlink(missing_ok=True)
+        if self.spare is not None:
             write_table(Path(folder) / "spare.parquet", self.spare)
         roots = self.image_roots
         roots = _one_folder(self.table) if roots is None else roots
-        write_json(Path(folder) / "split.json", self.header | {"image_roots": roots})
+        of_file = {"image_roots": roots}
+        of_file |= {} if self.spare is None else {"spare_images": len(self.spare)}
+        write_json(Path(folder) / "split.json", self.header | of_file)
         return Path(folder)
 
     @staticmethod
@@ -108,8 +109,9 @@ class PoisonSplit:
         "The split saved in `folder`"
         header = read_header(Path(folder) / "split.json")
         roots, file = header.pop("image_roots", None), Path(folder) / "split.parquet"
+        n_spare = header.pop("spare_images", None)
         table = checked_rows(read_table(file), header, file)
-        spare = read_spare(folder, table, header)
+        spare = None if n_spare is None else read_spare(folder, table, header)
         if not images_anywhere:
             check_images(table if spare is None else pd.concat([table, spare]), roots, file)
         return PoisonSplit(table, header, roots, spare)
@@ -223,12 +225,20 @@ def checked_rows(
     return table
 
 
-def read_spare(folder, table: pd.DataFrame, header: dict) -> pd.DataFrame | None:
-    "The trigger-free images of a saved split, if it has some"
-    if not header["settings"].get("trigger_free"):
-        return None
+def read_spare(folder, table: pd.DataFrame, header: dict) -> pd.DataFrame:
+    "The trigger-free images of a saved split"
     file = Path(folder) / "spare.parquet"
     spare = checked_table(read_table(file), SpareTable, file, _AGAIN)
+    return checked_spare(spare, table, header, where=file)
+
+
+def checked_spare(
+    spare: pd.DataFrame,  # `SPARE_COLUMNS`
+    table: pd.DataFrame,  # of the same split
+    header: dict,
+    where,  # the file, for messages
+) -> pd.DataFrame:
+    "The trigger-free images of a split, if they have its classes and triggers and are no others"
     known = {
         "true_label": [c["label"] for c in header["classes"]],
         "trigger": [attack["trigger"]["label"] for attack in header["attacks"]],
@@ -240,8 +250,8 @@ def read_spare(folder, table: pd.DataFrame, header: dict) -> pd.DataFrame | None
         if rows.any():
             value, why = spare[column][rows].iloc[0], "is not in the header"
             why = "is there twice" if column in ("image", "path") else why
-            raise UserError(f"{file}, {column}: {value!r:.100} {why}; {_AGAIN}")
-    return spare
+            raise UserError(f"{where}, {column}: {value!r:.100} {why}; {_AGAIN}")
+    return spare[SPARE_COLUMNS]
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-012
 def _chosen_to_poison(
