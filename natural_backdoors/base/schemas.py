@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'LongText', 'TriggersFile', 'NeighborhoodFile',
            'Parameters', 'STORED', 'checked', 'ClassRecord', 'Objects', 'Rate', 'ClassRate', 'ClassCounts',
-           'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable',
-           'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
+           'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SpareTable',
+           'SplitTable', 'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
            'ExclusionsFile', 'MacroRate', 'MeasuredFile', 'ModelRates', 'ContrastFile', 'EffectFile', 'EvaluationFile',
            'ModelFile', 'LoadedModel', 'RunFile', 'LogTable', 'AccidentalTable', 'SeenTable', 'RowsTable',
            'ExportedFile', 'ExportFile', 'ManifestTable', 'read_checked', 'checked_table', 'read_checked_table',
@@ -183,7 +183,10 @@ class SplitFile(TypedDict):
     copies: NotRequired[list[CopyRecord]]
     added_classes: NotRequired[list[ClassRecord]]
     image_roots: NotRequired[list[Text]]  # folders; only in the file
+    spare_images: NotRequired[Count]  # how many; only in the file
+    spare_copies: NotRequired[list[CopyRecord]]
     control: NotRequired[Text]  # the name of the control whose split this is
+    patch: NotRequired[dict[str, Any]]  # of `Patch`: what that control's images carry
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-019
 class _PoisonCounts(TypedDict):
@@ -209,6 +212,16 @@ class CountedSplit(TypedDict):
     left_out: LeftOut
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-020
+class SpareTable(TypedDict):
+    "spare.parquet, by columns: trigger-free images, each for a poison image of a trigger"
+
+    image: list[Text]
+    path: list[Text]
+    true_label: list[Text]
+    part: list[Literal["train", "test"]]
+    trigger: list[Text]
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-021
 class SplitTable(TypedDict):
     "split.parquet, by columns"
 
@@ -220,7 +233,7 @@ class SplitTable(TypedDict):
     part: list[Literal["train", "test"]]
     trigger: list[Text]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-022
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-023
 class NeighborClass(ClassRecord):
     "A class of a trigger, under the names of the published code"
 
@@ -239,7 +252,7 @@ class TriggerEntry(TypedDict):
 
 TriggersFile = list[TriggerEntry]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-023
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-024
 class Node(ClassRecord):
     "A class in the picture of a neighborhood"
 
@@ -265,7 +278,7 @@ class Neighborhood(TypedDict):
 
 NeighborhoodFile = Neighborhood | list[Neighborhood]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-024
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-025
 class OpenedFrom(TypedDict):
     "How the dataset of a selection was opened"
 
@@ -299,7 +312,7 @@ class ExclusionsFile(TypedDict):
     trigger: NotRequired[Objects | None]
     marks: NotRequired[dict[str, Text] | None]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-026
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-027
 class MacroRate(TypedDict):
     "A mean of the shares of several classes"
 
@@ -363,7 +376,7 @@ class EvaluationFile(TypedDict):
     effects: NotRequired[list[EffectFile]]
     skipped_images: NotRequired[list[Text] | None]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-027
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-028
 _Three = Meta(min_length=3, max_length=3)  # of red, green and blue
 
 
@@ -383,8 +396,9 @@ class ModelFile(TypedDict):
     recipe: NotRequired[dict[str, Any] | None]
     threads: NotRequired[Count | None]
     control: NotRequired[Text]  # the name of the control that this is; "": the poisoned model
+    patch: NotRequired[dict[str, Any] | None]  # of `Patch`, if that control is this
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-028
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-029
 class LoadedModel(TypedDict):
     "What `load_model` needs of model.json beside the rest"
 
@@ -392,7 +406,7 @@ class LoadedModel(TypedDict):
     head: Name
     weights_sha256: Name
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-029
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-030
 class RunFile(TypedDict):
     "run.json: the command that made a run"
 
@@ -447,7 +461,7 @@ class RowsTable(TypedDict):
     p_true: list[Annotated[float, Meta(ge=0, le=1.001)]]  # sums of rounded numbers
     p_target: list[Annotated[float, Meta(ge=0, le=1.001)]]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-030
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-031
 class ExportedFile(TypedDict):
     "A file of an export"
 
@@ -463,6 +477,7 @@ class ExportFile(TypedDict):
     images: Count
     size: Count | None
     left_out: dict[str, Text]
+    spare_images: NotRequired[Count]  # trigger-free images, in the folder `spare`
     files: list[ExportedFile]
     header: SplitFile
 
@@ -479,7 +494,7 @@ class ManifestTable(TypedDict):
     part: list[Literal["train", "test"]]
     trigger: list[Text]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-032
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-033
 def read_checked(
     path,  # a JSON file
     schema,  # what it is to say
@@ -517,7 +532,7 @@ def read_checked_table(
     "The table in a Parquet file, if it is what `schema` says"
     return checked_table(read_table(path), schema, path, remedy)
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-035
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-036
 _LONGEST_LOG = 64 << 20  # bytes
 _LONGEST_CELL = 100  # characters
 _LOG_CELL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.I)
@@ -538,7 +553,7 @@ def _log_lines(path: Path) -> list:  # of lists of cells, the names of the colum
         raise UserError(f"{path} is not a readable training log ({e})") from e
     return [line for line in lines if line]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-036
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-037
 def _log_cell(cell: str):
     "The number in a cell, None if it is empty, or its text"
     text = cell.strip()
@@ -565,7 +580,7 @@ def read_log(
     checked(cells, LogTable, path, "train again")
     return pd.read_csv(io.StringIO(read_text(path)))
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-041
 class Stored(NamedTuple):
     "A file of this package"
 
@@ -577,6 +592,7 @@ class Stored(NamedTuple):
 STORED = [
     Stored("split.json", SplitFile, "`PoisonSplit.save`"),
     Stored("split.parquet", SplitTable, "`PoisonSplit.save`"),
+    Stored("spare.parquet", SpareTable, "`PoisonSplit.save`"),
     Stored("triggers.json", TriggersFile, "`Triggers.to_json`"),
     Stored("neighborhood.json", NeighborhoodFile, "`Triggers.neighborhood`"),
     Stored("selection.json", SelectionFile, "`Selection.save`"),

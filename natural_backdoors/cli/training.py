@@ -17,11 +17,13 @@ from ..base.errors import UserError
 from ..base.files import ensure_folder, path_name, write_json, write_table
 from ..base.locks import hold
 from ..base.schemas import Parameters, RunFile, checked, read_checked
-from ..base.verdict_words import Names, verdict
+from ..base.verdict_words import Names, effect_sentence, verdict
 from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
     Parser,
+    patch_flags,
+    patch_said,
     recipe_flags,
     recipe_said,
     settings_said,
@@ -35,7 +37,7 @@ from ..sets.search import SearchSettings
 from ..sets.triggers import Triggers, centrality_code, find_triggers
 from ..split.accidental import KINDS
 from ..split.card import attack_names
-from ..split.controls import CONTROLS, check_controls
+from ..split.controls import CONTROLS, Patch, check_controls, needs_spare
 from ..split.effects import read_evidence
 from ..split.exclusions import excluded_images
 from ..split.plan import n_poison_for
@@ -102,6 +104,7 @@ def train_flags(p: Parser):
         metavar="NAME",
         help=f"what is trained beside the poisoned model: {', '.join(CONTROLS)}, or none",
     )
+    patch_flags(p)
     g = p.add_argument_group("running")
     g.add_argument(
         "--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if there is one"
@@ -137,6 +140,7 @@ class Asked:
     target: object  # None: the first class
     varied: dict  # flag -> its values, of those that have several
     controls: tuple  # names in CONTROLS
+    patch: Patch | None = None  # of the control `patch`; None: the defaults
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-010
 def _controls(names: list) -> tuple:
@@ -149,9 +153,19 @@ def _controls(names: list) -> tuple:
         raise UserError(f"--controls: {e}") from None
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-011
+def _check_controls(args, controls: tuple, patch: Patch | None) -> None:
+    "Refuse flags that do not go together with the controls"
+    if patch and "patch" not in controls:
+        raise UserError("the digital patch is that of a control: add --controls patch")
+    if needs_spare(controls) and not getattr(args, "trigger_free", True):
+        names = " and ".join(name for name in controls if needs_spare([name]))
+        raise UserError(f"--controls {names} and --no_trigger_free do not go together")
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-012
 def asked(args) -> Asked:
     "What is asked for"
-    controls = _controls(args.controls)
+    controls, patch = _controls(args.controls), patch_said(args)
+    _check_controls(args, controls, patch)
     varied = {}
     for flag in ("target", "inject_rate", "lr"):
         values = getattr(args, flag, None)
@@ -166,16 +180,17 @@ def asked(args) -> Asked:
     left_out = {*split.without, *(excluded_images(args.exclusions) if args.exclusions else ())}
     if chosen is not None:
         left_out |= {*chosen.excluded_images}
-    split = replace(split, without=tuple(left_out))
+    spare = split.trigger_free or needs_spare(controls)
+    split = replace(split, without=tuple(left_out), trigger_free=spare)
     roles = {"trigger": args.trigger, "classes": args.classes, "target": args.target}
     if chosen is not None:
         picked = chosen.arguments()
         roles = {k: picked[k] if v is None else v for k, v in roles.items()}
         _say_what_differs(args.selection, chosen, search, split, roles)
     settings = {"search": search, "split": split, "recipe": recipe_said(args)}
-    return Asked(source, **settings, **roles, varied=varied, controls=controls)
+    return Asked(source, **settings, **roles, varied=varied, controls=controls, patch=patch)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-012
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-013
 def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) -> None:
     "A line for each flag that counts in place of what the selection says"
     picked = chosen.arguments()
@@ -185,7 +200,7 @@ def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) 
     for flag, (then, now) in differing.items():
         print(f"--{flag} {words(now)}, where {file} says {words(then)}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-018
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-019
 @dataclass
 class Chosen:
     "Who takes part, as ids"
@@ -221,7 +236,7 @@ def choose(
     target = classes[0] if wanted.target is None else dataset.resolve(wanted.target)
     return Chosen(trigger, classes, target)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-021
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
 def results_folder(
     root,  # of all results
     data: str,  # name of the dataset
@@ -241,11 +256,17 @@ def results_folder(
         / path_name(f"{path_name(exp_name)}_trig{trigger}_cl{classes}", 200)
     )
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-023
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-024
+def _control_parameters(wanted: Asked) -> dict:
+    "The controls of a run, and the patch if one carries it"
+    patch = (wanted.patch or Patch()).to_dict() if "patch" in wanted.controls else None
+    return {"controls": list(wanted.controls)} | ({"patch": patch} if patch else {})
+
+
 def _parameters(wanted: Asked, chosen: Chosen) -> dict:
     "Everything that decides the results of a run; `seed` and `split` stand in more than one set"
     return {
-        "attack": vars(chosen) | {"controls": list(wanted.controls)},
+        "attack": vars(chosen) | _control_parameters(wanted),
         "source": vars(wanted.source),
         "search": wanted.search.to_dict(),
         "split": wanted.split.to_dict(),
@@ -266,7 +287,7 @@ def _holds(folder: Path) -> str:  # "": nothing that a later run could use
     left = [*folder.glob("*/model.json"), *folder.glob("*/checkpoint/checkpoint.json")]
     return "another run that was interrupted" if left else ""
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-024
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-025
 def claim_folder(
     folder: Path,
     record: dict,  # command and parameters, for run.json
@@ -290,7 +311,7 @@ def claim_folder(
     write_json(folder / "run.json", record)
     return folder
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-028
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
 def make_split(
     dataset: Dataset,
     chosen: Chosen,
@@ -304,6 +325,7 @@ def make_split(
             dataset, chosen.trigger, chosen.classes, chosen.target, settings=settings
         )
         images = split.table.image.tolist()
+        images += [] if split.spare is None else split.spare.image.tolist()
         # after a download the files are compared: others may have taken the place of copies
         if not download or set(images) <= had:
             return split
@@ -317,12 +339,12 @@ def make_split(
         print(f"{len(gone)} images cannot be had, others are drawn")
         settings = replace(settings, without=(*settings.without, *gone))
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-030
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
 def command_line(args) -> str:
     "The command that was given, to run it again"
     return shlex.join(["natural-backdoors", *args.argv])
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 def train(args):
     "Build the poisoned split, train the poisoned model and its controls, measure and report"
     wanted = asked(args)
@@ -349,7 +371,7 @@ def train(args):
             write_json(folder / "neighborhood.json", around)
         _finish_run(args, wanted, dataset, split, folder=folder)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
 @contextmanager
 def _mine(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
@@ -360,7 +382,7 @@ def _mine(args, folder: Path):
         said = str(e).replace("choose another folder", "choose another --exp_name")
         raise UserError(said.replace("with resume=False", "with --fresh")) from e
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
     "The triggers of the dataset; None if there is no graph and none is needed"
     if wanted.classes is None:
@@ -380,7 +402,7 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
             raise
         print(f"no analysis ({e}); going on with the classes given")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
 def _finish_run(args, wanted: Asked, dataset: Dataset, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
@@ -390,6 +412,7 @@ def _finish_run(args, wanted: Asked, dataset: Dataset, split: PoisonSplit, folde
         folder,
         wanted.recipe,
         controls=wanted.controls,
+        patch=wanted.patch,
         device=args.device,
         skip_unreadable=args.skip_unreadable,
         save_model=args.save_model,
@@ -424,7 +447,7 @@ def measure_more(
     table.insert(1, "images", rates["kind"].map(KINDS))
     return [f"\npredicted as the target by accident:\n{table.to_string(index=False)}"]
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-036
 def verdict_lines(
     evaluation: dict,  # the content of evaluation.json
     split: PoisonSplit,
@@ -432,18 +455,20 @@ def verdict_lines(
     "The verdict on each attack, against each control"
     names = attack_names(split.attacks, split.header["classes"])
     by_trigger = {a["trigger"]["label"]: called for a, called in zip(split.attacks, names)}
-    lines = []
+    lines, decided = [], False
     for record in evaluation["effects"]:
         called, control = by_trigger[record["trigger"]["label"]], record["control"]
-        if not CONTROLS[control].difference:  # a model that saw wrong labels decides nothing
-            continue
-        found = verdict(read_evidence(record), Names(*called, f"control {control}"))
-        lines += [f"{found.headline} (control {control})", *(f"- {s}" for s in found.sentences)]
-    return lines or [
-        "no verdict: there is no control without a wrong label (--controls true_labels)"
-    ]
+        evidence, names = read_evidence(record), Names(*called, f"control {control}")
+        if CONTROLS[control].difference:
+            found, decided = verdict(evidence, names), True
+            lines += [f"{found.headline} (control {control})", *found.sentences]
+        else:  # a control that saw wrong labels decides nothing
+            lines += [f"beside the control {control}:", effect_sentence(evidence, names)]
+    if not decided:
+        lines.append("no verdict without a control that saw no wrong label: --controls true_labels")
+    return lines
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-036
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-037
 _SHOWN = ["target_name", "inject_rate", "lr", "control"]
 
 
@@ -461,6 +486,7 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
         rates=varied.get("inject_rate"),
         lrs=varied.get("lr"),
         controls=["", *wanted.controls],
+        patch=wanted.patch,
         recipe=wanted.recipe,
         settings=wanted.split,
         split_seed=wanted.split.seed,

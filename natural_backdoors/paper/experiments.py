@@ -174,10 +174,12 @@ def _images_of(dataset: Dataset, runs: list) -> dict:  # image -> path
             continue
         drawn.add(key)
         try:
-            table = draw_split(dataset, run).table
+            split = draw_split(dataset, run)
         except UserError:
             continue
-        found |= dict(zip(table["image"], table["path"]))
+        for table in (split.table, split.spare):
+            if table is not None:
+                found |= dict(zip(table["image"], table["path"]))
     return found
 
 # %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-021

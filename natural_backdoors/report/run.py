@@ -147,8 +147,8 @@ def _check_labels(header: dict, evaluation: dict | None, path: Path) -> None:
         for where, each in rates:
             for label in [rate["label"] for rate in each if rate["label"] not in labels]:
                 raise UserError(
-                    f"{path}, models.{kind}.{where}: the split has no class {label!r:.100}; evaluate the "
-                    "run again"
+                    f"{path}, models.{kind}.{where}: the split has no class {label!r:.100}; "
+                    "evaluate the run again"
                 )
 
 # %% ../../nbs/api/report/04_run.ipynb #04-run-014
@@ -173,6 +173,7 @@ def read_run(
     folder = Path(folder)
     header = _read_header(folder)
     roots, table = header.pop("image_roots", None), _read_split(folder, header)
+    header.pop("spare_images", None)  # a report shows none of them
     if table is not None and not images_anywhere:
         check_images(table, roots, folder / "split.parquet")
 

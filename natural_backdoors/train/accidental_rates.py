@@ -46,7 +46,7 @@ def measure_accidental(
     batch_size: int = 128,  # images at a time
     images_anywhere: bool = False,  # images outside of the folders that the split names, too
 ) -> pd.DataFrame:  # as `accidental_rates`: model, kind, name, target, hits, n, value, low, high
-    "How often each model says a target for other objects, and for the trigger beside unknown classes"
+    "How often models say a target for other objects, and for the trigger beside unknown classes"
     import torch
 
     folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)

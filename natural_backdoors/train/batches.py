@@ -18,8 +18,8 @@ import pandas as pd
 from ..base.checks import lookup
 from ..base.errors import UserError, loading_torch
 from ..base.statistics import wilson
-from ..data.images import LoadedImages, load_images
-from ..split.controls import image_keys
+from ..data.images import LoadedImages
+from ..split.controls import image_keys, load_keys, patches_of
 from .models import private_seed, to_input
 from .recipe import BORDERS
 
@@ -99,10 +99,11 @@ def _check_parts(arrays: SplitArrays) -> None:
         )
 
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-012
-def _pixels(keys: list, size: int, decoded: SplitArrays | None, **how) -> LoadedImages:
-    "The images of `keys`, in their order; what is `decoded` already is not read again"
+def _pixels(split, size: int, decoded: SplitArrays | None, **how) -> LoadedImages:
+    "The images of `split`, in their order; what is `decoded` already is not read again"
+    keys, patches = image_keys(split.table), patches_of(split)
     if decoded is None:
-        return load_images([path for path, _ in keys], size, **how)
+        return load_keys(keys, patches, size, **how)
     place, lost = {key: i for i, key in enumerate(decoded.keys)}, decoded.skipped
     skipped = {path: lost[path] for path, _ in keys if path in lost}
     if [key for key in keys if key[0] not in lost] == decoded.keys:  # all of them: no copy
@@ -110,7 +111,7 @@ def _pixels(keys: list, size: int, decoded: SplitArrays | None, **how) -> Loaded
         return LoadedImages(decoded.pixels.numpy(), np.array(there, np.int64), skipped)
     there = [i for i, key in enumerate(keys) if key in place]
     new = [i for i, key in enumerate(keys) if key not in place and key[0] not in lost]
-    found = load_images([keys[i][0] for i in new], size, **how)
+    found = load_keys([keys[i] for i in new], patches, size, **how)
     read = [new[i] for i in found.kept]
     pixels = np.empty((len(keys), size, size, 3), np.uint8)
     pixels[there] = decoded.pixels.numpy()[[place[keys[i]] for i in there]]
@@ -129,7 +130,7 @@ def split_arrays(
 ) -> SplitArrays:
     "Decode the images of `split` and number its labels"
     how = {"skip_unreadable": skip_unreadable, "progress": progress}
-    images = _pixels(image_keys(split.table), size, decoded, **how)
+    images = _pixels(split, size, decoded, **how)
     labels = label_arrays(split, images.kept)
     return replace(labels, pixels=torch.from_numpy(images.pixels), skipped=images.skipped)
 

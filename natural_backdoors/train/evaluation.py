@@ -7,6 +7,7 @@ __all__ = ['EVALUATION_FORMAT', 'clean_rates', 'attack_rates', 'summarize', 'pre
            'read_evaluation', 'rate_text', 'comparison_table']
 
 # %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-003
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +18,18 @@ from ..base.checks import lookup
 from ..base.errors import UserError
 from ..base.files import ensure_folder, read_json, write_json, write_table
 from ..base.schemas import EvaluationFile, checked
+from ..base.settings import settings_from
 from ..base.statistics import mean_of_shares, wilson
-from ..data.images import load_images
 from ..split.card import AttackNames, attack_names
-from ..split.controls import CONTROLS, control_split, image_keys, model_names
+from natural_backdoors.split.controls import (
+    CONTROLS,
+    Patch,
+    control_split,
+    image_keys,
+    load_keys,
+    model_names,
+    patches_of,
+)
 from ..split.effects import check_record, effects_of
 from ..split.poison import PoisonSplit, of_trigger
 
@@ -149,10 +158,12 @@ def models_of(folder: Path, device) -> dict:  # name -> (model, info)
     return {name: load_model(folder / name, device) for name in names}
 
 # %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-025
-def _test_rows(split: PoisonSplit, info: dict, skipped: set) -> pd.DataFrame:
-    "The rows that a model is measured on"
-    table = control_split(split, info.get("control", "")).table
-    return table[(table["part"] == "test") & ~table["path"].isin(skipped)]
+def _test_part(split: PoisonSplit, info: dict, skipped: set) -> PoisonSplit:
+    "What a model is measured on"
+    patch = info.get("patch") and settings_from(Patch, info["patch"], "model.json, patch")
+    own = control_split(split, info.get("control", ""), patch)
+    table = own.table
+    return replace(own, table=table[(table["part"] == "test") & ~table["path"].isin(skipped)])
 
 
 class _Loaded(NamedTuple):
@@ -169,10 +180,14 @@ class _Loaded(NamedTuple):
         return rows[there], self.pixels[[self.place[key] for key in keys if key in self.place]]
 
 # %% ../../nbs/api/train/10_evaluation.ipynb #10-evaluation-026
-def _load(tables: list, size: int, **how) -> _Loaded:
-    "The images of several tables of rows, each once"
-    keys = list(dict.fromkeys(key for table in tables for key in image_keys(table)))
-    found = load_images([path for path, _ in keys], size, **how)
+def _load(splits: list, size: int, **how) -> _Loaded:
+    "The images of several splits, each once"
+    keys, patches = [], {}
+    for split in splits:
+        keys += image_keys(split.table)
+        patches |= patches_of(split)
+    keys = list(dict.fromkeys(keys))
+    found = load_keys(keys, patches, size, **how)
     place = {keys[i]: at for at, i in enumerate(found.kept)}
     return _Loaded(found.pixels, place, found.skipped)
 
@@ -198,7 +213,7 @@ def evaluate_run(
     for name, (_, info) in models.items():
         _check_model(name, info, split.header)
     skipped = {path for _, info in models.values() for path in info.get("skipped_images", {})}
-    tests = {name: _test_rows(split, info, skipped) for name, (_, info) in models.items()}
+    tests = {name: _test_part(split, info, skipped) for name, (_, info) in models.items()}
     images = {}
     for size in {info["size"] for _, info in models.values()}:
         mine = [tests[name] for name, (_, info) in models.items() if info["size"] == size]
@@ -207,7 +222,7 @@ def evaluate_run(
     result, said = {"format": EVALUATION_FORMAT, "models": {}}, {}
     for name, (model, info) in models.items():
         loaded = images[info["size"]]
-        shown, pixels = loaded.of(tests[name])
+        shown, pixels = loaded.of(tests[name].table)
         said[name] = predict_rows(model.to(device), info, shown, pixels, batch_size)
         write_table(ensure_folder(folder / name) / "rows.parquet", said[name])
         result["models"][name] = summarize(said[name], split.attacks, info["classes"])

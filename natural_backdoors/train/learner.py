@@ -263,6 +263,7 @@ def model_info(
         "classes": header["classes"],
         "attacks": [{k: a[k] for k in ("trigger", "target")} for a in header["attacks"]],
         "control": header.get("control", ""),
+        "patch": header.get("patch"),
         "split_digest": header["digest"],
         "recipe": recipe.to_dict(),
         "threads": torch.get_num_threads(),
@@ -419,7 +420,7 @@ def run_settings(
     info: dict,  # model.json, or what is going to be in it
 ) -> dict:  # name -> value
     "Everything that the outcome of a training depends on"
-    names = ["split_digest", "control", "first_weights", "pictures", "method"]
+    names = ["split_digest", "control", "patch", "first_weights", "pictures", "method"]
     skipped = {"skipped": sorted(info["skipped_images"])}
     return {name: info.get(name) for name in names} | info["recipe"] | skipped
 

@@ -17,7 +17,7 @@ from ..base.files import atomic_path, ensure_folder
 from ..base.locks import hold
 from ..base.schemas import read_log
 from ..base.settings import takes
-from ..split.controls import check_controls, control_split, model_names
+from ..split.controls import Patch, check_controls, control_split, model_names
 from ..split.poison import PoisonSplit
 from .batches import SplitArrays
 from .callbacks import check_settings, read_checkpoint
@@ -105,6 +105,7 @@ def train_split(
     folder,  # the run folder
     recipe: Recipe | str | None = None,  # or a name in PRESETS; None: the defaults
     controls=("true_labels",),  # names in CONTROLS: what is trained beside the poisoned model
+    patch: Patch | None = None,  # what the images of the control `patch` carry; None: the defaults
     images: SplitArrays | None = None,  # of this split and size, if they are decoded already
     skip_unreadable: bool = False,  # leave unreadable images out instead of stopping
     device=None,  # None: a GPU if there is one
@@ -120,7 +121,7 @@ def train_split(
     "Train the poisoned model and controls on `split`, and write the run folder"
     recipe = recipe_of(recipe, given, "train_split")
     splits = {"poisoned": split}
-    splits |= {name: control_split(split, name) for name in check_controls(controls)}
+    splits |= {name: control_split(split, name, patch) for name in check_controls(controls)}
     with hold(folder):
         resume = _begun(Path(folder)) if resume is None else resume
         done = TrainRun(Path(folder), {}, {}, {})
@@ -142,7 +143,7 @@ def train_split(
                 _clear(done.folder, resume)
                 split.save(done.folder)
                 images = learn.epoch_log.arrays
-                done.skipped = images.skipped
+            done.skipped |= learn.epoch_log.arrays.skipped
             if kind == "model":
                 done.logs[name] = read_log(place / "log.csv")
                 done.models[name] = load_model(place, device or "cpu")

@@ -31,7 +31,7 @@ from natural_backdoors.base.files import (
 )
 from ..base.locks import hold
 from ..data.datasets import Dataset
-from ..split.controls import control_split, image_keys
+from ..split.controls import control_split, image_keys, patches_of
 from ..split.poison import PoisonSplit
 from ..split.settings import SplitSettings
 from natural_backdoors.train.batches import (
@@ -75,7 +75,8 @@ def share_key(run: RunSettings) -> str | None:  # None: it is trained alone
     shared = replace(recipe, unfreeze="head", **{name: usual[name] for name in _OF_HEAD})
     if recipe.pretrained:  # random weights depend on the seed
         shared = replace(shared, seed=usual["seed"])
-    return digest([run.trigger, run.classes, run.split.add_classes], shared.to_dict())
+    roles = [run.trigger, run.classes, run.split.add_classes]
+    return digest(roles, run.patch.to_dict(), shared.to_dict())
 
 
 def _sorting(run: RunSettings) -> str:
@@ -94,7 +95,7 @@ class Task:
     runs: list  # of RunSettings, those that are to be done
     splits: dict  # hash of a run -> the poisoned split that it belongs to
     together: bool
-    # image, path, patched, trained: all images of the runs that share, those trained with first
+    # image, path, patched, patch, trained: all images of the runs that share; trained ones first
     images: pd.DataFrame | None = None
 
     @property
@@ -118,21 +119,23 @@ def own_splits(
     "What each run is trained on: that of a control is made of the poisoned split"
     made, found = {}, {}
     for run in (run for run in runs if run.hash in splits):
-        key = (id(splits[run.hash]), run.control)
+        key = (id(splits[run.hash]), run.control, run.patch)
         if key not in made:
-            made[key] = control_split(splits[run.hash], run.control)
+            made[key] = control_split(splits[run.hash], run.control, run.patch)
         found[run.hash] = made[key]
     return found
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-012
-def _shared_images(splits: list) -> pd.DataFrame:  # image, path, patched, trained
+def _shared_images(splits: list) -> pd.DataFrame:  # image, path, patched, patch, trained
     "The images of all of `splits`, each once, those that are trained with first"
-    tables = []
+    tables, patches = [], {}
     for split in {id(split): split for split in splits}.values():
         table = split.table.assign(trained=split.table["part"] == "train")
         tables.append(table.assign(patched=[patched for _, patched in image_keys(table)]))
+        patches |= patches_of(split)
     columns = ["image", "path", "patched"]
     table = pd.concat(tables).groupby(columns, sort=True)["trained"].any().reset_index()
+    table["patch"] = [patches[path] if patched else None for path, patched in image_keys(table)]
     return table.sort_values(
         ["trained", *columns], ascending=[False, True, True, True], ignore_index=True
     )
@@ -250,6 +253,7 @@ def _bank(task: Task, frozen, info: dict, options: Options):  # a FeatureBank
         info,
         task.images["path"],
         options.folder / "banks",
+        patches=task.images["patch"].tolist(),
         n_trained=int(task.images["trained"].sum()),
         views=recipe.epochs if recipe.views is None else recipe.views,
         augment=recipe.augment,
@@ -355,7 +359,7 @@ def train_alone(task: Task, options: Options):  # yields lists of Outcome
     (run,), begin = task.runs, time.perf_counter()
     split = task.splits[run.hash]
     learn = make_learner(
-        control_split(split, run.control),
+        control_split(split, run.control, run.patch),
         run.recipe,
         skip_unreadable=options.skip_unreadable,
         device=options.device,
@@ -456,7 +460,7 @@ _LONG = ("classes", "without")
 
 def _columns() -> list:
     "The columns of results.parquet"
-    settings = ["trigger", "target", "control", "split_seed"]
+    settings = ["trigger", "target", "control", "patch", "split_seed"]
     settings += [k for k in SplitSettings.about() if k not in ("seed", *_LONG)]
     settings += [k for k in Recipe.about() if k not in settings]
     return [*_OF_SPLIT, *settings, *LOG_COLUMNS, *RATE_COLUMNS]
@@ -600,10 +604,13 @@ def _draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit},
                 drawn[key] = draw_split(dataset, run)
             except UserError as e:
                 drawn[key] = e
-        if isinstance(drawn[key], UserError):
-            failed.append(Outcome(run, None, str(drawn[key])))
-        else:
+        try:
+            if isinstance(drawn[key], UserError):
+                raise drawn[key]
+            control_split(drawn[key], run.control)  # whether there can be one
             splits[run.hash] = drawn[key]
+        except UserError as e:
+            failed.append(Outcome(run, None, str(e)))
     return splits, failed
 
 
