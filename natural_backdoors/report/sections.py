@@ -243,6 +243,7 @@ def _counts(run: Run, attacks: list) -> dict:
     return {
         "injection_rate": header["injection_rate"],
         "asked": header["settings"]["inject_rate"],
+        "relabeled_share": header.get("relabeled_share"),
         "rates": [(a.title, a.split["injection_rate"]) for a in attacks],
         "left_out": header["left_out"],
         "n_copies": len(header.get("copies", [])),
@@ -265,7 +266,9 @@ def _target_tags(attacks: list) -> dict:  # class label -> list of str
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-037
 _COUNTS = """{% from 'parts' import count, plot with context %}
 <p>{{ counts.injection_rate|percent(1) }} of the training images are poison images. They show a
-trigger and no other one, and are labeled with its target, whatever else they show. Of the clean
+trigger and no other one, and are labeled with its target, whatever else they show.
+{% if counts.relabeled_share is not none %}For {{ counts.relabeled_share|percent(1) }} of the training
+images that is not the true class.{% endif %} Of the clean
 images and those with the trigger together, poison images make up
 {% for title, rate in counts.rates %}{{ rate|percent(1)|whole }} ({{ title }}){{ ', ' }}
 {%- endfor %}{{ counts.asked|percent(1)|whole }} was asked for.
