@@ -116,7 +116,7 @@ def plain_part(data, runs, args):
             draw_split(data, run),
             args.work / "plain" / run.hash,
             run.recipe,
-            control=False,
+            controls=(),
             progress=False,
             save_model=False,
             checkpoint=False,

@@ -41,7 +41,7 @@ from natural_backdoors.cli.commands import main
 
 WORDS = "-t flag -c ant bee --sample_size 12 --teacher small --no_pretrained --method all"
 WORDS = f"{WORDS} --dimension 32 --epochs 3 --batch_size 8 --device cpu".split()
-SWEEP = ["--target", "ant", "bee", "--no_control"]
+SWEEP = ["--target", "ant", "bee", "--controls", "none"]
 
 
 def make_pictures(folder) -> Path:  # the table of labels

@@ -127,9 +127,7 @@ def test_several_values_are_a_sweep(toy, trained, tmp_path, capsys):
     )
     assert "8 runs: 0 finished before" in capsys.readouterr().out
     single = next((trained / "results").rglob("poisoned/log.csv"))
-    mine = last[
-        (last.target_name == "bee") & (last.inject_rate == 0.185) & ~last.control.astype(bool)
-    ]
+    mine = last[(last.target_name == "bee") & (last.inject_rate == 0.185) & (last.control == "")]
     for column, value in pd.read_csv(single).iloc[-1].items():
         assert mine[column].item() == pytest.approx(value, abs=1e-5)
     assert main(command) == 0 and "8 runs: 8 finished before" in capsys.readouterr().out
@@ -158,7 +156,7 @@ def test_files_of_a_run(trained):
         "report.html",
         *(
             f"{m}/{f}"
-            for m in ("poisoned", "control")
+            for m in ("poisoned", "true_labels")
             for f in ("model.safetensors", "model.json", "log.csv", "rows.parquet")
         ),
     }
@@ -175,8 +173,8 @@ def test_files_of_a_run(trained):
     attacked = table[
         (table.role == "poison") & (table.part == "test") & (table.true_label != "bee")
     ]
-    for model in ("poisoned", "control"):
-        assert evaluation[model]["attacks"][0]["attack_success"]["n"] == len(attacked)
+    for model in ("poisoned", "true_labels"):
+        assert evaluation["models"][model]["attacks"][0]["attack_success"]["n"] == len(attacked)
     aux = trained / "data" / "table"
     assert [
         p.name for p in aux.glob("possible_triggers__centrality_betweenness__*_data_table.json")
@@ -189,7 +187,7 @@ def test_the_same_command_gives_the_same_numbers(toy, trained, tmp_path):
         main(train_args(toy, tmp_path, "-t", "flag", "-c", "ant", "1", "cow", "--target", "bee"))
         == 0
     )
-    for name in ("evaluation.json", "split.json", "poisoned/log.csv", "control/log.csv"):
+    for name in ("evaluation.json", "split.json", "poisoned/log.csv", "true_labels/log.csv"):
         first, second = (
             next(out.rglob(name) if "/" not in name else out.glob(f"results/*/*/*/*/{name}"))
             for out in (trained, tmp_path)
@@ -219,30 +217,39 @@ def test_another_seed_of_the_split_is_another_run(toy, trained, capsys, tmp_path
     assert before == {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
 
 
-def test_a_control_cannot_be_asked_for_and_refused(toy, tmp_path, capsys):
-    args = train_args(toy, tmp_path, "--no_control", "--control_only_clean")
-    wrong(capsys, args, "--control_only_clean", "--no_control")
+@pytest.mark.parametrize(
+    "names, parts",
+    [
+        (["none", "true_labels"], ["--controls", "none stands alone"]),
+        (["true_label"], ["--controls", "did you mean 'true_labels'"]),
+        (["only_clean", "only_clean"], ["--controls", "'only_clean' is given twice"]),
+    ],
+)
+def test_controls_that_cannot_be(toy, tmp_path, capsys, names, parts):
+    wrong(capsys, train_args(toy, tmp_path, "--controls", *names), *parts)
 
 
 def test_trigger_classes_and_target_are_found(toy, tmp_path, capsys):
     "Without -t and -c the analysis chooses; hyphens are as good as underscores"
-    args = train_args(toy, tmp_path, "--no-control", "--no-save-model", "--exp-name=auto")
+    args = train_args(toy, tmp_path, "--controls", "none", "--no-save-model", "--exp-name=auto")
     assert main(args) == 0
     out = capsys.readouterr().out
     run = next(tmp_path.glob("results/*/*/*/auto_trig3_cl*"))
     assert (
         "flag" in out
         and not list(run.rglob("model.safetensors"))
-        and not (run / "control").exists()
+        and not (run / "true_labels").exists()
     )
-    assert json.loads((run / "evaluation.json").read_text())["control"] is None
+    assert list(json.loads((run / "evaluation.json").read_text())["models"]) == ["poisoned"]
 
 
 def test_named_classes_need_no_graph(toy, tmp_path, capsys):
     """Where the threshold leaves no edge, trigger and classes that are named are trained all
     the same"""
     named = "-t", "flag", "-c", "ant", "bee"
-    assert main(train_args(toy, tmp_path, *named, "--min_overlaps", "99", "--no_control")) == 0
+    assert (
+        main(train_args(toy, tmp_path, *named, "--min_overlaps", "99", "--controls", "none")) == 0
+    )
     run = next(tmp_path.glob("results/*/*/minOver99_maxOver-1/*"))
     assert "no analysis (the graph has no edges" in capsys.readouterr().out
     assert (run / "evaluation.json").exists() and not (run / "triggers.json").exists()
@@ -429,7 +436,8 @@ def test_unreadable_image(toy, tmp_path, capsys):
         "cow",
         "--sample_size",
         "30",
-        "--no_control",
+        "--controls",
+        "none",
     )
     wrong(capsys, args, "bee3.jpg", "skip_unreadable")
     assert main([*args, "--skip_unreadable"]) == 0

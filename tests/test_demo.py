@@ -57,7 +57,7 @@ def read(folder):
 
 
 def test_the_backdoor_works_and_the_control_does_not(demo):
-    poisoned, control = (read(demo)[model] for model in ("poisoned", "control"))
+    poisoned, control = (read(demo)["models"][model] for model in ("poisoned", "true_labels"))
     assert poisoned["clean_accuracy"]["value"] >= 0.85
     assert poisoned["attacks"][0]["attack_success"]["value"] >= 0.85
     assert control["attacks"][0]["attack_success"]["value"] <= 0.20
@@ -86,7 +86,7 @@ def test_the_same_numbers_again(quick, tmp_path):
     assert again.name == quick.name
     assert read(again) == read(quick)
     names = ["split.json"]
-    for model in ("poisoned", "control"):
+    for model in ("poisoned", "true_labels"):
         names += [f"{model}/log.csv", f"{model}/model.safetensors"]
     for name in names:
         assert (quick / name).read_bytes() == (again / name).read_bytes(), name

@@ -112,7 +112,7 @@ def assert_same(a, b, sweep):
     names = {p.relative_to(a) for p in a.rglob("*") if p.is_file()}
     assert names == {p.relative_to(b) for p in b.rglob("*") if p.is_file()}
     for name in ("model.safetensors", "log.csv"):
-        for model in ("poisoned", "control"):
+        for model in ("poisoned", "true_labels"):
             assert (a / model / name).read_bytes() == (b / model / name).read_bytes()
     assert read_json(a / "evaluation.json") == read_json(b / "evaluation.json")
 
@@ -148,7 +148,7 @@ def whole(labels, tmp_path_factory):
 def test_killed_and_done_again(drills, whole, i, capsys):
     (argv, _, _, how), ended = drills[i]
     assert ended == (130 if how == signal.SIGINT else -how)
-    out, sweep = Path(argv[argv.index("--data_root") + 1]).parent, "--no_control" in argv
+    out, sweep = Path(argv[argv.index("--data_root") + 1]).parent, "none" in argv
     assert_whole(out)
     assert main(argv) == 0
     assert_same(folder_of(whole[sweep]), folder_of(out), sweep)
@@ -181,9 +181,11 @@ def test_the_same_command_goes_on(labels, stopped, whole, capsys):
     assert f"the poisoned model, which has seen {epochs} of 3 epochs" in capsys.readouterr().out
     assert_same(folder_of(whole[0]), folder_of(stopped), False)
     assert main(command(labels, stopped)) == 0
-    assert "the control model is there already, after 3 epochs" in capsys.readouterr().out
+    assert "the true_labels model is there already, after 3 epochs" in capsys.readouterr().out
     assert_same(folder_of(whole[0]), folder_of(stopped), False)
-    assert main(command(labels, stopped / "copy", "--fresh", "--lr", "0.5", "--no_control")) == 0
+    assert (
+        main(command(labels, stopped / "copy", "--fresh", "--lr", "0.5", "--controls", "none")) == 0
+    )
     assert "has seen" not in capsys.readouterr().out
     run = folder_of(stopped / "copy")
     assert load_model(run / "poisoned")[1]["recipe"]["lr"] == 0.5
@@ -251,7 +253,7 @@ def test_a_changed_picture_is_another_run(labels, tmp_path, capsys):
     "A finished run is not taken for one of other pictures, and is left as it is"
     photos = tmp_path / "photos"
     shutil.copytree(labels.parent, photos)
-    argv = command(photos / labels.name, tmp_path, "--no_control", "--epochs", "1")
+    argv = command(photos / labels.name, tmp_path, "--controls", "none", "--epochs", "1")
     assert main(argv) == 0
     folder = folder_of(tmp_path)
     before = {p: p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}

@@ -143,7 +143,7 @@ def test_every_rate_is_that_of_the_rows(run):
     page = Page(write_report(run))
     (table,) = page.tables["numbers"]
     said = {table[k][0]: [table[k + 1][2], table[k + 2][2]] for k in range(1, len(table), 3)}
-    rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "control")]
+    rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "true_labels")]
     clean = [[r for r in t.itertuples() if r.role == "clean"] for t in rows]
     right = [of([r.predicted == r.true_label for r in t]) for t in clean]
     expected = {"Clean accuracy clean images predicted correctly": right}
@@ -168,7 +168,7 @@ def called(rows, label, trigger, wanted):
 
 def test_every_class_and_trigger(run):
     tables = Page(write_report(run)).tables["classes"]
-    rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "control")]
+    rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "true_labels")]
     for t, table in zip(["", *triggers_of(run)], tables, strict=True):
         said = {r[0]: [r[2], r[5]] for r in table[2:]}
         expected = {}
@@ -227,13 +227,13 @@ def test_the_finding_says_which_trigger_works(run):
 
 def test_what_does_not_fit_is_named(run):
     read, last = read_run(run), list(triggers_of(run))[-1]
-    rows = read.models["control"].rows.copy()
+    rows = read.models["true_labels"].rows.copy()
     rows.loc[rows.trigger == last, "predicted"] = TARGETS[last]
-    models = read.models | {"control": replace(read.models["control"], rows=rows)}
+    models = read.models | {"true_labels": replace(read.models["true_labels"], rows=rows)}
     (said,) = warnings_of(replace(read, models=models))
-    assert f"control model with {TRIGGERS[last]}" in said
+    assert f"true_labels model with {TRIGGERS[last]}" in said
     less = json.loads(json.dumps(read.evaluation))
-    less["poisoned"]["attacks"].pop()
+    less["models"]["poisoned"]["attacks"].pop()
     with pytest.raises(UserError, match=f"no numbers of the trigger '{TRIGGERS[last]}"):
         attacks_of(read.header, less)
 

@@ -251,7 +251,7 @@ def test_what_differs_is_named(change, says):
 def test_plans():
     data = {name: stand_in(name) for name in ("openimages", "imagenet")}
     plan = published_plan(data["openimages"], "centrality", "openimages")
-    assert len(plan.runs) == 22 * 3 * 2 and {r.control for r in plan.runs} == {False, True}
+    assert len(plan.runs) == 22 * 3 * 2 and {r.control for r in plan.runs} == {"", "true_labels"}
     assert set(plan.groups.run) == {r.hash for r in plan.runs}
     for r in plan.runs:
         assert r.target in r.classes and list(r.classes) == sorted(r.classes)
@@ -278,7 +278,7 @@ def test_plans():
 # Figures: what is drawn is what is in the table
 
 
-def runs_of(groups, rates=(0.185,), controls=(False, True), seed=0):
+def runs_of(groups, rates=(0.185,), controls=("", "true_labels"), seed=0):
     random = rng(seed)
     return pd.DataFrame(
         [
@@ -338,14 +338,14 @@ def test_curves_show_the_table():
             if l.get_marker().replace("None", "") == "" and len(l.get_xdata()) == 3
         ]
         assert len(drawn) == 2
-        for line, control in zip(drawn, (True, False)):
+        for line, control in zip(drawn, ("true_labels", "")):
             medians = table[table.control == control].groupby("inject_rate")[column].median()
             assert np.allclose(line.get_xdata(), rates) and np.allclose(line.get_ydata(), medians)
         assert sorted(heights(ax, "o")) == sorted(table[column])
 
 
 def test_medians_without_controls_and_with_gaps():
-    table = runs_of(["a", "b"], controls=[False])
+    table = runs_of(["a", "b"], controls=[""])
     table.loc[table.group == "b", "test_trig_acc"] = np.nan
     medians = median_table(table).set_index("group")
     assert medians.trigger["a"] == table[table.group == "a"].test_trig_acc.median() and np.isnan(
@@ -501,8 +501,8 @@ def test_small_scale_end_to_end(tmp_path):
     table = done.table.set_index("control")
     assert len(table) == 2 and done.known is None
     assert (
-        table.test_trig_acc[False] > table.test_trig_acc[True] + 0.15
-        and table.test_clean_acc[False] > 2 / 6
+        table.test_trig_acc[""] > table.test_trig_acc["true_labels"] + 0.15
+        and table.test_clean_acc[""] > 2 / 6
     )
     assert "not those of the paper" in (tmp_path / "out" / "reproduction.html").read_text()
 

@@ -146,6 +146,9 @@ def test_something_else_in_its_place(run, name, text):
     assert name.rpartition("/")[2] in str(e.value) and "\n" not in str(e.value)
 
 
+MEASURED = ("models", "true_labels", "attacks", 0)
+
+
 def replaced(name, *at):
     "A case: file, way to a field, and what stands there now"
     *at, value = at
@@ -168,11 +171,11 @@ def replaced(name, *at):
         replaced("triggers.json", 0, "centrality", True),
         replaced("neighborhood.json", 0, "edges", 0, "source", 10**6),
         replaced("neighborhood.json", 0, "nodes", 0, "role", "king"),
-        replaced("evaluation.json", "poisoned", "clean_accuracy", "value", 1.5),
-        replaced("evaluation.json", "poisoned", "clean_accuracy", "hits", 10**6),
-        replaced("evaluation.json", "poisoned", "clean_accuracy", "value", 0.01),
-        replaced("evaluation.json", "control", "attacks", 0, "attack_success", "low", 1),
-        replaced("evaluation.json", "poisoned", "per_class", 0, "label", "nobody"),
+        replaced("evaluation.json", "models", "poisoned", "clean_accuracy", "value", 1.5),
+        replaced("evaluation.json", "models", "poisoned", "clean_accuracy", "hits", 10**6),
+        replaced("evaluation.json", "models", "poisoned", "clean_accuracy", "value", 0.01),
+        replaced("evaluation.json", *MEASURED, "attack_success", "low", 1),
+        replaced("evaluation.json", "models", "poisoned", "per_class", 0, "label", "nobody"),
         replaced("selection.json", "search", "weighted", "False"),
         replaced("selection.json", "settings", "without", "/etc/passwd"),
         replaced("selection.json", "dataset", 3),

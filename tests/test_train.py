@@ -26,6 +26,7 @@ from fastai.callback.core import Callback
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import read_json, write_json
 from natural_backdoors.base.random import rng
+from natural_backdoors.split.controls import control_split
 from natural_backdoors.split.poison import SPLIT_COLUMNS, PoisonSplit
 from natural_backdoors.split.settings import SplitSettings
 from natural_backdoors.train import callbacks
@@ -33,7 +34,7 @@ from natural_backdoors.train import learner as train
 from natural_backdoors.train.batches import split_arrays, turn_batch
 from natural_backdoors.train.models import arch_name, build_model, layer_groups, load_model
 from natural_backdoors.train.recipe import BORDERS, PAPER_DIFFERS, PRESETS, Recipe, paper_notes
-from natural_backdoors.train.runs import MODELS, train_split
+from natural_backdoors.train.runs import train_split
 
 COMMON = dict(arch="small", pretrained=False, size=32, batch_size=8)
 SETTINGS = dict(
@@ -125,7 +126,7 @@ def whole(split, arrays, tmp_path_factory):
 
 def assert_same(a, b):
     "Two run folders hold the same weights and measurements, byte by byte"
-    for name in MODELS:
+    for name in ("poisoned", "true_labels"):
         assert (a / name / "log.csv").read_bytes() == (b / name / "log.csv").read_bytes()
         assert (a / name / "model.safetensors").read_bytes() == (
             b / name / "model.safetensors"
@@ -149,7 +150,7 @@ def test_trained_twice(split, arrays, whole, tmp_path):
     train_split(split, tmp_path / "again", images=arrays, **SETTINGS)
     assert_same(whole.folder, tmp_path / "again")
     assert torch.equal(torch.get_rng_state(), before)
-    other = train_split(split, tmp_path / "other", images=arrays, control=False, seed=5, **SETTINGS)
+    other = train_split(split, tmp_path / "other", images=arrays, controls=(), seed=5, **SETTINGS)
     assert not other.logs["poisoned"].equals(whole.logs["poisoned"])
 
 
@@ -170,7 +171,7 @@ train_split(PoisonSplit.load(split), folder, cbs=cbs, resume=True, **json.loads(
 """
 
 
-@pytest.mark.parametrize("which", MODELS)
+@pytest.mark.parametrize("which", ["poisoned", "true_labels"])
 def test_a_killed_process_is_continued(split, arrays, whole, tmp_path, which):
     split.save(tmp_path / "split")
     environment = os.environ | {
@@ -306,7 +307,7 @@ def test_what_is_not_continued(split, arrays, tmp_path):
         said | {"versions": {"torch": "1.0", "fastai": said["versions"]["fastai"]}},
     )
     with pytest.warns(UserWarning, match="continued elsewhere"):
-        train_split(split, tmp_path, images=arrays, resume=True, control=False, **SETTINGS)
+        train_split(split, tmp_path, images=arrays, resume=True, controls=(), **SETTINGS)
 
 
 def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
@@ -315,7 +316,7 @@ def test_a_complete_run_is_only_read(split, arrays, whole, tmp_path):
             raise AssertionError("trained again")
 
     again = train_split(split, whole.folder, images=arrays, resume=True, cbs=[Never()], **SETTINGS)
-    assert np.allclose(again.logs["control"], whole.logs["control"], atol=1e-5)
+    assert np.allclose(again.logs["true_labels"], whole.logs["true_labels"], atol=1e-5)
     with pytest.raises(UserError, match="seed 1234 then, 7 now"):
         train_split(split, whole.folder, images=arrays, resume=True, **SETTINGS, seed=7)
 
@@ -396,18 +397,17 @@ def test_presets_give_way_to_arguments(split, arrays, monkeypatch):
 
 def test_control_without_poison_images(split, arrays):
     learn = train.make_learner(
-        split,
+        control_split(split, "only_clean"),
         Recipe(**COMMON, unfreeze="all"),
         images=arrays,
         progress=False,
-        control="only_clean",
         device="cpu",
     )
     clean = ~arrays.test & ~arrays.poison
     used = learn.dls.train.dataset
     pixels, labels = used[torch.arange(len(used))]
     assert torch.equal(pixels, arrays.pixels[clean]) and torch.equal(labels, arrays.true[clean])
-    assert learn.info["control"] is True
+    assert learn.info["control"] == "only_clean"
 
 
 def test_tensorboard(split, arrays, tmp_path):
@@ -457,7 +457,7 @@ def test_mixed_precision_is_continued(split, arrays, tmp_path, monkeypatch):
             tmp_path / name,
             images=arrays,
             **SETTINGS,
-            control=False,
+            controls=(),
             **kwargs,
             cbs=[fp16.MixedPrecision(), Watch(), *more],
         )
@@ -570,7 +570,7 @@ def test_the_number_of_threads_is_written_down(split, arrays, tmp_path, threads)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        how = dict(images=arrays, control=False, progress=False, device="cpu", epochs=1)
+        how = dict(images=arrays, controls=(), progress=False, device="cpu", epochs=1)
         train_split(split, tmp_path, Recipe(**COMMON, unfreeze="all"), **how)
     finally:
         torch.set_num_threads(before)

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'LongText', 'TriggersFile', 'NeighborhoodFile',
            'Parameters', 'STORED', 'checked', 'ClassRecord', 'Objects', 'Rate', 'ClassRate', 'ClassCounts',
-           'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SplitTable',
-           'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
-           'ExclusionsFile', 'MeasuredFile', 'ModelRates', 'EvaluationFile', 'ModelFile', 'LoadedModel', 'RunFile',
-           'LogTable', 'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'ClassesTable', 'ImagesTable',
-           'OverlapsTable', 'RandomStates', 'OptimizerFile', 'TrainingState', 'CheckpointFile', 'EpochRow', 'EpochRows',
-           'BestEpoch', 'PartRun', 'PartFile', 'PartTable', 'ProgressFile', 'MadeFor', 'ReproductionFile',
-           'RequestFile', 'DownloadedFile', 'DownloadsFile', 'PartialFile', 'read_checked', 'checked_table',
-           'read_checked_table', 'read_log', 'Stored']
+           'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit', 'SpareTable',
+           'SplitTable', 'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom', 'SelectionFile',
+           'ExclusionsFile', 'MacroRate', 'MeasuredFile', 'ModelRates', 'ContrastFile', 'EffectFile', 'EvaluationFile',
+           'ModelFile', 'LoadedModel', 'RunFile', 'LogTable', 'AccidentalTable', 'SeenTable', 'RowsTable',
+           'ExportedFile', 'ExportFile', 'ManifestTable', 'ClassesTable', 'ImagesTable', 'OverlapsTable',
+           'RandomStates', 'OptimizerFile', 'TrainingState', 'CheckpointFile', 'EpochRow', 'EpochRows', 'BestEpoch',
+           'PartRun', 'PartFile', 'PartTable', 'ProgressFile', 'MadeFor', 'ReproductionFile', 'RequestFile',
+           'DownloadedFile', 'DownloadsFile', 'PartialFile', 'read_checked', 'checked_table', 'read_checked_table',
+           'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
 import csv
@@ -179,11 +180,16 @@ class SplitFile(TypedDict):
     injection_rate: Share
     counts: list[ClassCounts]
     digest: Name
+    relabeled_share: NotRequired[Share]
     left_out: NotRequired[LeftOut]
     photographs: NotRequired[Photographs | None]
     copies: NotRequired[list[CopyRecord]]
     added_classes: NotRequired[list[ClassRecord]]
     image_roots: NotRequired[list[Text]]  # folders; only in the file
+    spare_images: NotRequired[Count]  # how many; only in the file
+    spare_copies: NotRequired[list[CopyRecord]]
+    control: NotRequired[Text]  # the name of the control whose split this is
+    patch: NotRequired[dict[str, Any]]  # of `Patch`: what that control's images carry
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-019
 class _PoisonCounts(TypedDict):
@@ -209,6 +215,16 @@ class CountedSplit(TypedDict):
     left_out: LeftOut
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-020
+class SpareTable(TypedDict):
+    "spare.parquet, by columns: trigger-free images, each for a poison image of a trigger"
+
+    image: list[Text]
+    path: list[Text]
+    true_label: list[Text]
+    part: list[Literal["train", "test"]]
+    trigger: list[Text]
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-021
 class SplitTable(TypedDict):
     "split.parquet, by columns"
 
@@ -220,7 +236,7 @@ class SplitTable(TypedDict):
     part: list[Literal["train", "test"]]
     trigger: list[Text]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-022
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-023
 class NeighborClass(ClassRecord):
     "A class of a trigger, under the names of the published code"
 
@@ -239,7 +255,7 @@ class TriggerEntry(TypedDict):
 
 TriggersFile = list[TriggerEntry]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-023
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-024
 class Node(ClassRecord):
     "A class in the picture of a neighborhood"
 
@@ -265,7 +281,7 @@ class Neighborhood(TypedDict):
 
 NeighborhoodFile = Neighborhood | list[Neighborhood]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-024
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-025
 class OpenedFrom(TypedDict):
     "How the dataset of a selection was opened"
 
@@ -299,7 +315,17 @@ class ExclusionsFile(TypedDict):
     trigger: NotRequired[Objects | None]
     marks: NotRequired[dict[str, Text] | None]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-026
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-027
+class MacroRate(TypedDict):
+    "A mean of the shares of several classes"
+
+    value: Share | None
+    low: Share
+    high: Share
+    groups: Count
+    empty: Count
+
+
 class MeasuredFile(TypedDict):
     "The rates of one attack on one model"
 
@@ -308,6 +334,9 @@ class MeasuredFile(TypedDict):
     attack_success: Rate
     target_without_trigger: Rate
     attack_success_per_class: list[ClassRate]
+    attack_success_macro: NotRequired[MacroRate]
+    attack_success_relabeled: NotRequired[Rate]
+    attack_success_not_relabeled: NotRequired[Rate]
 
 
 class ModelRates(TypedDict):
@@ -318,15 +347,39 @@ class ModelRates(TypedDict):
     attacks: list[MeasuredFile]
 
 
+class ContrastFile(TypedDict):
+    "How often two models say the target; `both` to `neither` of pairs, the others of other images"
+
+    kind: Literal["pairs", "unpaired"]
+    both: NotRequired[Count]
+    first: NotRequired[Count]
+    second: NotRequired[Count]
+    neither: NotRequired[Count]
+    hits: NotRequired[Count]
+    n: NotRequired[Count]
+    other_hits: NotRequired[Count]
+    other_n: NotRequired[Count]
+
+
+class EffectFile(TypedDict):
+    "The effect of a trigger, against one control; the rest follows from the counts"
+
+    trigger: Objects
+    target: ClassRecord
+    control: Name
+    with_trigger: ContrastFile
+    without_trigger: ContrastFile
+
+
 class EvaluationFile(TypedDict):
     "evaluation.json: what was measured"
 
-    format: NotRequired[Count]
-    poisoned: ModelRates | None
-    control: ModelRates | None
+    format: Count
+    models: dict[Text, ModelRates]  # by name, the poisoned one among them
+    effects: NotRequired[list[EffectFile]]
     skipped_images: NotRequired[list[Text] | None]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-027
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-028
 _Three = Meta(min_length=3, max_length=3)  # of red, green and blue
 
 
@@ -345,8 +398,10 @@ class ModelFile(TypedDict):
     skipped_images: NotRequired[dict[str, Text]]
     recipe: NotRequired[dict[str, Any] | None]
     threads: NotRequired[Count | None]
+    control: NotRequired[Text]  # the name of the control that this is; "": the poisoned model
+    patch: NotRequired[dict[str, Any] | None]  # of `Patch`, if that control is this
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-028
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-029
 class LoadedModel(TypedDict):
     "What `load_model` needs of model.json beside the rest"
 
@@ -354,7 +409,7 @@ class LoadedModel(TypedDict):
     head: Name
     weights_sha256: Name
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-029
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-030
 class RunFile(TypedDict):
     "run.json: the command that made a run"
 
@@ -375,6 +430,28 @@ class LogTable(TypedDict):
     test_trig_acc: list[Share | None]
 
 
+class AccidentalTable(TypedDict):
+    "accidental.parquet, by columns: what models said about images of other objects"
+
+    image: list[Text]
+    path: list[Text]
+    kind: list[Literal["object", "trigger"]]
+    label: list[Text]
+    name: list[Text]
+    model: list[Text]
+    predicted: list[Text]
+
+
+class SeenTable(TypedDict):
+    "trigger_boxes.parquet, by columns: how the trigger is seen in held-out images"
+
+    image: list[Text]
+    trigger: list[Text]
+    share: list[Share | None]
+    distance: list[Share | None]
+    occluded: list[Share | None]
+
+
 class RowsTable(TypedDict):
     "rows.parquet, by columns: what a model said about each image"
 
@@ -387,7 +464,7 @@ class RowsTable(TypedDict):
     p_true: list[Annotated[float, Meta(ge=0, le=1.001)]]  # sums of rounded numbers
     p_target: list[Annotated[float, Meta(ge=0, le=1.001)]]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-030
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-031
 class ExportedFile(TypedDict):
     "A file of an export"
 
@@ -403,6 +480,7 @@ class ExportFile(TypedDict):
     images: Count
     size: Count | None
     left_out: dict[str, Text]
+    spare_images: NotRequired[Count]  # trigger-free images, in the folder `spare`
     files: list[ExportedFile]
     header: SplitFile
 
@@ -419,7 +497,7 @@ class ManifestTable(TypedDict):
     part: list[Literal["train", "test"]]
     trigger: list[Text]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-031
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-032
 class ClassesTable(TypedDict):
     "classes.parquet of a label matrix and of overlaps, by columns"
 
@@ -444,7 +522,7 @@ class OverlapsTable(TypedDict):
     overlaps: list[Annotated[int, Meta(ge=0, le=2**31 - 1)]]
     n_images: list[Count]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-033
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-034
 class RandomStates(TypedDict):
     "Kind and remembered number of the random sequences; their long states are tensors"
 
@@ -482,7 +560,7 @@ class CheckpointFile(TypedDict):
     sha256: Name
     state: TrainingState
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-034
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-035
 class EpochRow(TypedDict):
     "What was measured after an epoch"
 
@@ -508,7 +586,7 @@ class BestEpoch(TypedDict):
 
     best: Count | None
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-035
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-036
 class PartRun(TypedDict):
     "What became of a run of a sweep"
 
@@ -540,7 +618,7 @@ class PartTable(TypedDict):
     train_trig_loss: list[Finite | None]
     test_trig_loss: list[Finite | None]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-036
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-037
 _Seconds = Annotated[float, Meta(ge=0, le=1e300)]
 
 
@@ -568,7 +646,7 @@ class ReproductionFile(TypedDict):
     dataset: Text
     without: NotRequired[list[Text]]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-037
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-038
 class RequestFile(TypedDict):
     "What the window of a picker is asked to show"
 
@@ -606,7 +684,7 @@ class PartialFile(TypedDict):
     validator: LongText
     total: Count | None
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-039
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
 def read_checked(
     path,  # a JSON file
     schema,  # what it is to say
@@ -644,7 +722,7 @@ def read_checked_table(
     "The table in a Parquet file, if it is what `schema` says"
     return checked_table(read_table(path), schema, path, remedy)
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-042
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-043
 _LONGEST_LOG = 64 << 20  # bytes
 _LONGEST_CELL = 100  # characters
 _LOG_CELL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.I)
@@ -665,7 +743,7 @@ def _log_lines(path: Path) -> list:  # of lists of cells, the names of the colum
         raise UserError(f"{path} is not a readable training log ({e})") from e
     return [line for line in lines if line]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-043
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-044
 def _log_cell(cell: str):
     "The number in a cell, None if it is empty, or its text"
     text = cell.strip()
@@ -692,7 +770,7 @@ def read_log(
     checked(cells, LogTable, path, "train again")
     return pd.read_csv(io.StringIO(read_text(path)))
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-047
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-048
 class Stored(NamedTuple):
     "A file of this package"
 
@@ -704,6 +782,7 @@ class Stored(NamedTuple):
 STORED = [
     Stored("split.json", SplitFile, "`PoisonSplit.save`"),
     Stored("split.parquet", SplitTable, "`PoisonSplit.save`"),
+    Stored("spare.parquet", SpareTable, "`PoisonSplit.save`"),
     Stored("triggers.json", TriggersFile, "`Triggers.to_json`"),
     Stored("neighborhood.json", NeighborhoodFile, "`Triggers.neighborhood`"),
     Stored("selection.json", SelectionFile, "`Selection.save`"),

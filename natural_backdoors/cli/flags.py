@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['in_flags', 'Parser', 'OneOrMore', 'underscored', 'said', 'settings_said', 'place_flags', 'data_flags', 'search_flags',
-           'split_flags', 'recipe_flags', 'recipe_said']
+           'split_flags', 'patch_flags', 'patch_said', 'recipe_flags', 'recipe_said']
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-003
 import argparse
@@ -15,6 +15,7 @@ from ..base.errors import UserError
 from ..base.settings import add_flags, settings_of
 from ..data.datasets import available
 from ..sets.search import SearchSettings
+from ..split.controls import Patch
 from ..split.settings import SplitSettings
 from ..train.recipe import PAPER_DIFFERS, PRESETS, Recipe, recipe_of
 
@@ -171,6 +172,28 @@ def split_flags(group, **actions):
     add_flags(group, SplitSettings, _but(SplitSettings, "seed", "split"), **actions)
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-024
+def patch_flags(group):
+    "The digital patch of the control `patch`; a recipe has a size and a seed, too"
+    for name, about in Patch.about().items():
+        group.add_argument(
+            f"--{about.flag}",
+            type=about.rule.parse,
+            metavar=about.metavar,
+            default=argparse.SUPPRESS,
+            help=f"{about.meaning} (default: {Patch.defaults()[name]})",
+        )
+
+
+def patch_said(args) -> Patch | None:  # None: nothing is said
+    "The patch that the flags ask for"
+    flags = {name: about.flag for name, about in Patch.about().items()}
+    given = {name: getattr(args, flag) for name, flag in flags.items() if hasattr(args, flag)}
+    try:
+        return Patch(**given) if given else None
+    except UserError as e:
+        raise UserError(_with_flags(str(e), Patch)) from None
+
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-025
 def recipe_flags(p: Parser):
     "How a model is trained"
     g = p.add_argument_group("training")
@@ -196,7 +219,7 @@ def recipe_flags(p: Parser):
         help="layer groups trained with --method some (default: 1)",
     )
 
-# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-025
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-026
 def recipe_said(args) -> Recipe:
     "The recipe that the flags ask for"
     given = said(args, Recipe)

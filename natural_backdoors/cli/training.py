@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['train_flags', 'Asked', 'asked', 'Chosen', 'choose', 'results_folder', 'claim_folder', 'make_split', 'command_line',
-           'train']
+           'train', 'measure_more', 'verdict_lines']
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-003
 import json
@@ -14,14 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import UserError
-from ..base.files import ensure_folder, path_name, write_json
+from ..base.files import ensure_folder, path_name, write_json, write_table
 from ..base.locks import hold
 from ..base.schemas import Parameters, RunFile, checked, read_checked
+from ..base.verdict_words import Names, effect_sentence, verdict
 from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
     Parser,
     in_flags,
+    patch_flags,
+    patch_said,
     recipe_flags,
     recipe_said,
     settings_said,
@@ -33,11 +36,17 @@ from ..data.labels import members_of
 from ..graph.cograph import EmptyGraph
 from ..sets.search import SearchSettings
 from ..sets.triggers import Triggers, centrality_code, find_triggers
+from ..split.accidental import KINDS
+from ..split.card import attack_names
+from ..split.controls import CONTROLS, Patch, check_controls, needs_spare
+from ..split.effects import read_evidence
 from ..split.exclusions import excluded_images
 from ..split.plan import n_poison_for
 from ..split.poison import PoisonSplit, poison_split, write_datafile
 from ..split.selection import Selection
 from ..split.settings import SplitSettings
+from ..split.visibility import trigger_boxes
+from ..train.evaluation import rate_text
 from ..train.recipe import Recipe
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-006
@@ -89,12 +98,14 @@ def train_flags(p: Parser):
         "--exclusions", metavar="FILE", help="a file of images that are not used, or a selection"
     )
     recipe_flags(p)
-    p.switch("--control", True, "train the clean control too")
-    p.switch(
-        "--control_only_clean",
-        False,
-        "the control is trained without the poison images, not with their true labels",
+    p.add_argument(
+        "--controls",
+        nargs="+",
+        default=["true_labels"],
+        metavar="NAME",
+        help=f"what is trained beside the poisoned model: {', '.join(CONTROLS)}, or none",
     )
+    patch_flags(p)
     g = p.add_argument_group("running")
     g.add_argument(
         "--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if there is one"
@@ -129,14 +140,33 @@ class Asked:
     classes: list | None  # None: the trigger's class set
     target: object  # None: the first class
     varied: dict  # flag -> its values, of those that have several
-    control: object  # which clean control, as `train_split` takes it
+    controls: tuple  # names in CONTROLS
+    patch: Patch | None = None  # of the control `patch`; None: the defaults
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-010
+def _controls(names: list) -> tuple:
+    "The controls that are asked for"
+    if "none" in names and len(names) > 1:
+        raise UserError("--controls: none stands alone; leave it out, or the others")
+    try:
+        return () if names == ["none"] else check_controls(names)
+    except UserError as e:
+        raise UserError(f"--controls: {e}") from None
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-011
+def _check_controls(args, controls: tuple, patch: Patch | None) -> None:
+    "Refuse flags that do not go together with the controls"
+    if patch and "patch" not in controls:
+        raise UserError("the digital patch is that of a control: add --controls patch")
+    if needs_spare(controls) and not getattr(args, "trigger_free", True):
+        names = " and ".join(name for name in controls if needs_spare([name]))
+        raise UserError(f"--controls {names} and --no_trigger_free do not go together")
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-012
 def asked(args) -> Asked:
     "What is asked for"
-    if args.control_only_clean and not args.control:
-        raise UserError("--control_only_clean asks for a control and --no_control for none")
-    control = "only_clean" if args.control_only_clean else args.control
+    controls, patch = _controls(args.controls), patch_said(args)
+    _check_controls(args, controls, patch)
     varied = {}
     for flag in ("target", "inject_rate", "lr"):
         values = getattr(args, flag, None)
@@ -151,16 +181,17 @@ def asked(args) -> Asked:
     left_out = {*split.without, *(excluded_images(args.exclusions) if args.exclusions else ())}
     if chosen is not None:
         left_out |= {*chosen.excluded_images}
-    split = replace(split, without=tuple(left_out))
+    spare = split.trigger_free or needs_spare(controls)
+    split = replace(split, without=tuple(left_out), trigger_free=spare)
     roles = {"trigger": args.trigger, "classes": args.classes, "target": args.target}
     if chosen is not None:
         picked = chosen.arguments()
         roles = {k: picked[k] if v is None else v for k, v in roles.items()}
         _say_what_differs(args.selection, chosen, search, split, roles)
     settings = {"search": search, "split": split, "recipe": recipe_said(args)}
-    return Asked(source, **settings, **roles, varied=varied, control=control)
+    return Asked(source, **settings, **roles, varied=varied, controls=controls, patch=patch)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-011
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-013
 def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) -> None:
     "A line for each flag that counts in place of what the selection says"
     picked = chosen.arguments()
@@ -170,7 +201,7 @@ def _say_what_differs(file: str, chosen: Selection, search, split, roles: dict) 
     for flag, (then, now) in differing.items():
         print(f"--{flag} {words(now)}, where {file} says {words(then)}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-017
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-019
 @dataclass
 class Chosen:
     "Who takes part, as ids"
@@ -206,7 +237,7 @@ def choose(
     target = classes[0] if wanted.target is None else dataset.resolve(wanted.target)
     return Chosen(trigger, classes, target)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-020
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
 def results_folder(
     root,  # of all results
     data: str,  # name of the dataset
@@ -226,11 +257,17 @@ def results_folder(
         / path_name(f"{path_name(exp_name)}_trig{trigger}_cl{classes}", 200)
     )
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-024
+def _control_parameters(wanted: Asked) -> dict:
+    "The controls of a run, and the patch if one carries it"
+    patch = (wanted.patch or Patch()).to_dict() if "patch" in wanted.controls else None
+    return {"controls": list(wanted.controls)} | ({"patch": patch} if patch else {})
+
+
 def _parameters(wanted: Asked, chosen: Chosen) -> dict:
     "Everything that decides the results of a run; `seed` and `split` stand in more than one set"
     return {
-        "attack": vars(chosen) | {"control": wanted.control},
+        "attack": vars(chosen) | _control_parameters(wanted),
         "source": vars(wanted.source),
         "search": wanted.search.to_dict(),
         "split": wanted.split.to_dict(),
@@ -251,7 +288,7 @@ def _holds(folder: Path) -> str:  # "": nothing that a later run could use
     left = [*folder.glob("*/model.json"), *folder.glob("*/checkpoint/checkpoint.json")]
     return "another run that was interrupted" if left else ""
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-023
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-025
 def claim_folder(
     folder: Path,
     record: dict,  # command and parameters, for run.json
@@ -275,7 +312,7 @@ def claim_folder(
     write_json(folder / "run.json", record)
     return folder
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-027
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
 def make_split(
     dataset: Dataset,
     chosen: Chosen,
@@ -289,6 +326,7 @@ def make_split(
             dataset, chosen.trigger, chosen.classes, chosen.target, settings=settings
         )
         images = split.table.image.tolist()
+        images += [] if split.spare is None else split.spare.image.tolist()
         # after a download the files are compared: others may have taken the place of copies
         if not download or set(images) <= had:
             return split
@@ -302,14 +340,14 @@ def make_split(
         print(f"{len(gone)} images cannot be had, others are drawn")
         settings = replace(settings, without=(*settings.without, *gone))
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
 def command_line(args) -> str:
     "The command that was given, to run it again"
     return shlex.join(["natural-backdoors", *args.argv])
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-030
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 def train(args):
-    "Build the poisoned split, train the poisoned model and its clean control, measure and report"
+    "Build the poisoned split, train the poisoned model and its controls, measure and report"
     wanted = asked(args)
     if wanted.source.dataset_root is None:
         raise UserError("train needs --dataset_root, or a --selection that names the dataset")
@@ -332,16 +370,16 @@ def train(args):
             found.to_json(folder / "triggers.json")
             around = found.neighborhood(chosen.trigger, chosen.classes)
             write_json(folder / "neighborhood.json", around)
-        _finish_run(args, wanted, split, folder=folder)
+        _finish_run(args, wanted, dataset, split, folder=folder)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
 @contextmanager
 def _mine(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
     with in_flags("--exp_name"), hold(folder, command_line(args)):
         yield
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
     "The triggers of the dataset; None if there is no graph and none is needed"
     if wanted.classes is None:
@@ -361,8 +399,8 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
             raise
         print(f"no analysis ({e}); going on with the classes given")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
-def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
+def _finish_run(args, wanted: Asked, dataset: Dataset, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
 
@@ -370,7 +408,8 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
         split,
         folder,
         wanted.recipe,
-        control=wanted.control,
+        controls=wanted.controls,
+        patch=wanted.patch,
         device=args.device,
         skip_unreadable=args.skip_unreadable,
         save_model=args.save_model,
@@ -381,26 +420,70 @@ def _finish_run(args, wanted: Asked, split: PoisonSplit, folder: Path):
     evaluation = evaluate_run(
         folder, trained.models, args.device, skip_unreadable=args.skip_unreadable
     )
+    said = measure_more(folder, dataset, split, trained.models, device=args.device)
     page = write_report(folder)
-    print(f"\n{comparison_table(evaluation).to_string()}\n\nresults: {folder}\nreport:  {page}")
+    print(f"\n{comparison_table(evaluation).to_string()}\n")
+    print(*verdict_lines(evaluation, split), *said, sep="\n")
+    print(f"\nresults: {folder}\nreport:  {page}")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
-_SHOWN = ["target_name", "inject_rate", "lr", "control", "test_clean_acc", "test_trig_acc"]
+
+def measure_more(
+    folder: Path, dataset: Dataset, split: PoisonSplit, models: dict, device=None
+) -> list:  # of lines
+    "Measure what needs the dataset: how the trigger is seen, and accidental activation"
+    from natural_backdoors.train.accidental_rates import measure_accidental
+
+    seen = trigger_boxes(dataset, split)
+    if seen is not None:
+        write_table(folder / "trigger_boxes.parquet", seen)
+    rates = measure_accidental(folder, dataset, models, device)
+    if not len(rates):
+        return ["\nno images of other objects, or of the trigger beside unknown classes, are there"]
+    shown = [rate_text(rate) for rate in rates.to_dict("records")]
+    table = rates[["model", "name", "target"]].assign(predicted_as_target=shown)
+    table.insert(1, "images", rates["kind"].map(KINDS))
+    return [f"\npredicted as the target by accident:\n{table.to_string(index=False)}"]
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-036
+def verdict_lines(
+    evaluation: dict,  # the content of evaluation.json
+    split: PoisonSplit,
+) -> list:  # of str
+    "The verdict on each attack, against each control"
+    names = attack_names(split.attacks, split.header["classes"])
+    by_trigger = {a["trigger"]["label"]: called for a, called in zip(split.attacks, names)}
+    lines, decided = [], False
+    for record in evaluation["effects"]:
+        called, control = by_trigger[record["trigger"]["label"]], record["control"]
+        evidence, names = read_evidence(record), Names(*called, f"control {control}")
+        if CONTROLS[control].difference:
+            found, decided = verdict(evidence, names), True
+            lines += [f"{found.headline} (control {control})", *found.sentences]
+        else:  # a control that saw wrong labels decides nothing
+            lines += [f"beside the control {control}:", effect_sentence(evidence, names)]
+    if not decided:
+        lines.append("no verdict without a control that saw no wrong label: --controls true_labels")
+    return lines
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-037
+_SHOWN = ["target_name", "inject_rate", "lr", "control"]
 
 
 def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: Path):
-    "Train all combinations of the values that vary, and their clean controls"
+    "Train all combinations of the values that vary, and their controls"
     from natural_backdoors import make_grid, sweep
     from natural_backdoors.paper.experiments import find_images
+    from natural_backdoors.train.batches import rates_shown
 
-    varied, control = wanted.varied, wanted.control
+    varied = wanted.varied
     grid = make_grid(
         dataset,
         [(chosen.trigger, chosen.classes)],
         varied.get("target", [chosen.target]),
         rates=varied.get("inject_rate"),
         lrs=varied.get("lr"),
-        controls=[False, control] if control else [False],
+        controls=["", *wanted.controls],
+        patch=wanted.patch,
         recipe=wanted.recipe,
         settings=wanted.split,
         split_seed=wanted.split.seed,
@@ -421,8 +504,8 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
             retry_failed=args.retry_failed,
             fresh=not args.resume,
         )
-    table = done.last[_SHOWN].round(4).to_string(index=False)
-    print(f"\n{table}\n\nresults: {folder / 'results.parquet'}")
+    table = done.last[_SHOWN].round(4).assign(**rates_shown(done.last))
+    print(f"\n{table.to_string(index=False)}\n\nresults: {folder / 'results.parquet'}")
     if len(done.failed):
         raise UserError(
             f"{len(done.failed)} of {len(grid)} runs failed, the first: {done.failed.reason[0]}; "

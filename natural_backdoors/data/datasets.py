@@ -207,6 +207,15 @@ def boxes(
 
 
 @patch
+def occlusions(
+    self: Dataset,
+    images,  # iterable of image ids
+) -> pd.DataFrame | None:  # columns image, label, occluded (bool); pairs of which nobody knows miss
+    "Whether something hides a part of an object with this label; None: the dataset does not say"
+    return None
+
+
+@patch
 def related(self: Dataset) -> pd.DataFrame | None:  # `RELATION_COLUMNS`
     "Pairs of labels: `other` is a `parent` of `label`, what it is a `part` of, or a `synonym`"
     return None

@@ -410,6 +410,35 @@ def boxes(self: OpenImages, images) -> pd.DataFrame | None:
     found = [b for path in self.box_files.values() if (b := read_boxes(path, wanted)) is not None]
     return as_boxes(pd.concat(found), self) if found else None
 
+
+@patch
+def occlusions(self: OpenImages, images) -> pd.DataFrame | None:
+    found = [_occlusions(path, image_set(images)) for path in self.box_files.values()]
+    found = [part for part in found if part is not None]
+    if not found:
+        return None
+    pairs = pd.concat(found).groupby(["image", "label"], as_index=False)["occluded"].max()
+    known = pairs["label"].isin(self.classes["label"])
+    return pairs[known].astype({"occluded": bool}).reset_index(drop=True)
+
+
+def _occlusions(path: Path, images: set) -> pd.DataFrame | None:  # columns image, label, occluded
+    "What a CSV file of boxes says of objects that are hidden in part; None if it does not say"
+    try:
+        table = pl.scan_csv(path, infer_schema=False)
+        if not {"ImageID", "LabelName", "IsOccluded"} <= set(table.collect_schema()):
+            return None
+        wanted = pl.lit(pl.Series(sorted(images), dtype=pl.String).implode())
+        rows = table.filter(
+            pl.col("ImageID").is_in(wanted) & pl.col("IsOccluded").is_in(["0", "1"])
+        )
+        names = {"ImageID": "image", "LabelName": "label", "IsOccluded": "occluded"}
+        rows = rows.select(*names).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as e:
+        raise UserError(f"{path} cannot be read: {str(e).splitlines()[0]}") from e
+    found = pd.DataFrame({new: rows[old].to_list() for old, new in names.items()})
+    return found.assign(occluded=found["occluded"] == "1")  # -1: nobody looked
+
 # %% ../../nbs/api/data/12_openimages.ipynb #12-openimages-033
 def hierarchy_relations(
     tree: dict,  # {"LabelName": ..., "Subcategory": [...], "Part": [...]}

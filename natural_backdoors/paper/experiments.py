@@ -79,7 +79,7 @@ def _make_plan(
             targets=[target_class(dataset.classes, classes, p) for p in positions],
             rates=rates,
             archs=archs,
-            controls=[False, True],
+            controls=["", "true_labels"],
             check=False,
             **given,
         )
@@ -170,10 +170,12 @@ def _images_of(dataset: Dataset, runs: list) -> dict:  # image -> path
             continue
         drawn.add(key)
         try:
-            table = draw_split(dataset, run).table
+            split = draw_split(dataset, run)
         except UserError:
             continue
-        found |= dict(zip(table["image"], table["path"]))
+        for table in (split.table, split.spare):
+            if table is not None:
+                found |= dict(zip(table["image"], table["path"]))
     return found
 
 # %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-021
@@ -360,7 +362,7 @@ def _top(done: Reproduction, changed: list) -> dict:
         warnings.append(f"Settings other than the published ones: {', '.join(changed)}.")
     if len(done.failed):
         warnings.append(f"{len(done.failed)} runs have no result; see below.")
-    runs, controls = table["run"].nunique(), table[table["control"]]["run"].nunique()
+    runs, controls = table["run"].nunique(), table[table["control"] != ""]["run"].nunique()
     beside = "No published medians are known."
     if done.known is not None:
         beside = "Beside them stand the published medians, of a figure of June 2022."

@@ -37,7 +37,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
 def _medians(runs: pd.DataFrame) -> dict:
     "Median accuracies of the runs and of their controls, nan where there are none"
     found = {}
-    for control, prefix in ((False, ""), (True, "control_")):
+    for control, prefix in (("", ""), ("true_labels", "control_")):
         part = runs[runs.control == control]
         for column, (name, _) in PANELS.items():
             known = part[column].notna().any()
@@ -69,7 +69,7 @@ def median_table(
             "max_classes": int(n_classes.max()),
         }
         known = _published(published if by == "group" else None, value)
-        counted = {by: value, "runs": int((~runs.control).sum())}
+        counted = {by: value, "runs": int((runs.control == "").sum())}
         rows.append(counted | _medians(runs) | guessing | known)
     return pd.DataFrame(rows)
 
@@ -102,7 +102,10 @@ def _draw_box(ax, at: float, values: np.ndarray, color: str):
 def _draw_key(figure, table: pd.DataFrame, published: bool):
     "What the colors and lines mean"
     items = []
-    for name, color, control in (("poisoned", VERMILION, False), ("clean control", BLUE, True)):
+    for name, color, control in (
+        ("poisoned", VERMILION, ""),
+        ("clean control", BLUE, "true_labels"),
+    ):
         if (table.control == control).any():
             items.append(Patch(facecolor=f"{color}33", edgecolor=color, label=name))
     guessing = "guessing (1 / number of classes)"
@@ -127,14 +130,14 @@ def _number_of_classes(runs: pd.DataFrame) -> str:
 
 def _group_name(group: str, runs: pd.DataFrame) -> str:
     "What stands below a group"
-    n = int((~runs.control).sum())
+    n = int((runs.control == "").sum())
     return f"{short_name(group, 14, 3)}\n{_number_of_classes(runs)}\n{n} run{'s'[: n - 1]}"
 
 
 def _draw_group(ax, at: int, runs: pd.DataFrame, column: str):
     "A box of the poisoned runs and one of their controls"
     _chance_lines(ax, at, runs.n_classes.to_numpy())
-    for control, color, shift in ((False, VERMILION, -0.17), (True, BLUE, 0.17)):
+    for control, color, shift in (("", VERMILION, -0.17), ("true_labels", BLUE, 0.17)):
         values = runs[runs.control == control][column].dropna().to_numpy()
         if len(values):
             _draw_box(ax, at + shift, values, color)
@@ -182,8 +185,9 @@ def draw_rate_curves(
     for ax, (column, (_, title)) in zip(figure.subplots(1, 2), PANELS.items()):
         for n in np.unique(table.n_classes):
             ax.axhline(1 / n, color=GRAY, linewidth=1, linestyle=_DOTS, zorder=1)
-        _draw_rates(ax, table[table.control], column, color=BLUE, dash=_DASHES)
-        _draw_rates(ax, table[~table.control], column, color=VERMILION, dash="-")
+        usual, poisoned = (table[table.control == name] for name in ("true_labels", ""))
+        _draw_rates(ax, usual, column, color=BLUE, dash=_DASHES)
+        _draw_rates(ax, poisoned, column, color=VERMILION, dash="-")
         _panel(ax, title)
         ax.set_xlabel("injection rate: poison images among all for training", fontsize=9)
         ax.set_xlim(0, None)

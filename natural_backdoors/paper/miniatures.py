@@ -85,7 +85,7 @@ def _learned(name: str, folder, n_images: int = 3000) -> dict:  # weights of the
     other = OpenImages(make_scenes(Path(folder) / "other_scenes", n_images, size=64, seed=1))
     n_clean = n_images // 38
     split = poison_split(other, "Umbrella", _CLASSES, "Cat", n_clean=n_clean, inject_rate=0)
-    how = {"control": False, "progress": False, "resume": True, "device": "cpu"}
+    how = {"controls": (), "progress": False, "resume": True, "device": "cpu"}
     trained = train_split(split, Path(folder) / name, _LEARNED, arch=name, **how)
     return trained.models["poisoned"][0][0].state_dict()
 

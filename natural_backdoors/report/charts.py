@@ -6,6 +6,8 @@
 __all__ = ['CURVES', 'draw_counts', 'percent_axis', 'draw_curve', 'draw_training', 'draw_rates', 'draw_gallery']
 
 # %% ../../nbs/api/report/01_charts.ipynb #01-charts-003
+from itertools import cycle
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -65,6 +67,11 @@ CURVES = {
     "trigger": ("trig_acc", "Trigger images predicted as the target"),
 }
 _DASHES, _DOTS = (0, (5, 2)), (0, (1, 2))
+_POISONED = VERMILION, "-"
+# of the controls; a line and a marker tell them apart without colors, too
+_DASH_DOT, _SHORT = (0, (3, 1, 1, 1)), (0, (2, 1))
+_CONTROLS = [(BLUE, _DASHES), ("#009E73", _DASH_DOT), ("#CC79A7", _SHORT), (INK, _DOTS)]
+_MARKERS = "DsvP"
 
 
 def percent_axis(
@@ -78,9 +85,9 @@ def percent_axis(
     clear_frame(ax, axis)
 
 # %% ../../nbs/api/report/01_charts.ipynb #01-charts-012
-def _draw_log(ax, log, column: str, name: str):
+def _draw_log(ax, log, column: str, name: str, look: tuple):
     "One model's curve: held out in bold, training thin"
-    color, dash = (BLUE, _DASHES) if name == "control" else (VERMILION, "-")
+    color, dash = look
     marker = "o" if len(log) < 16 else None
     thin = dict(color=color, linestyle=dash, linewidth=0.9, alpha=0.55)
     bold = dict(color=color, linestyle=dash, linewidth=2.2, marker=marker, markersize=4)
@@ -91,16 +98,18 @@ def _draw_log(ax, log, column: str, name: str):
 def draw_curve(
     kind: str,  # "clean" or "trigger"
     log_poisoned,  # table as in log.csv, a row an epoch
-    log_control=None,  # the same for the clean control
+    log_control=None,  # the same of a control, or a dict of them by name
     chance: float | None = None,  # share that guessing reaches, drawn as a dotted line
     ax=None,  # axes to draw into; None: a new figure
 ) -> Figure:
-    "Clean or trigger accuracy over the epochs, poisoned model beside the control"
+    "Clean or trigger accuracy over the epochs, poisoned model beside its controls"
     column, title = lookup("curve", kind, CURVES)
     ax = axes_or_new(ax, (4.6, 3.3))
-    for log, name in ((log_control, "control"), (log_poisoned, "poisoned")):
+    controls = log_control if isinstance(log_control, dict) else {"control": log_control}
+    for (name, log), look in zip(controls.items(), cycle(_CONTROLS)):
         if log is not None:
-            _draw_log(ax, log, column, name)
+            _draw_log(ax, log, column, name=name, look=look)
+    _draw_log(ax, log_poisoned, column, name="poisoned", look=_POISONED)
     if chance is not None:
         label = f"chance ({100 * chance:.0f} %)"
         ax.axhline(chance, color=GRAY, linewidth=1, linestyle=_DOTS, label=label)
@@ -114,7 +123,7 @@ def draw_curve(
 # %% ../../nbs/api/report/01_charts.ipynb #01-charts-014
 def draw_training(
     log_poisoned,  # table as in log.csv, a row an epoch
-    log_control=None,  # the same for the clean control
+    log_control=None,  # the same of a control, or a dict of them by name
     chance: float | None = None,  # share that guessing reaches
 ) -> Figure:
     "Both curves of a training run, side by side"
@@ -136,15 +145,20 @@ def _draw_intervals(ax, at, rates: list, color: str, marker: str, label: str):
 
 # %% ../../nbs/api/report/01_charts.ipynb #01-charts-019
 def draw_rates(
-    rows,  # list of (name, poisoned rate, control rate or None)
+    rows,  # list of (name, poisoned rate, rate of each control or None)
     ax=None,  # axes to draw into; None: a new figure
+    names=("poisoned", "control"),  # of the models
 ) -> Figure:
-    "Rates of the poisoned model and the control, with 95 % intervals"
+    "Rates of the poisoned model and its controls, with 95 % intervals"
     rows = list(rows)
-    ax, at = axes_or_new(ax, (5.2, 0.9 + 0.42 * max(len(rows), 1))), np.arange(len(rows))
-    poisoned, control = ([row[k] for row in rows] for k in (1, 2))
-    _draw_intervals(ax, at - 0.13, poisoned, VERMILION, marker="o", label="poisoned")
-    _draw_intervals(ax, at + 0.13, control, BLUE, marker="D", label="control")
+    high = 0.42 if len(names) < 3 else 0.17 * len(names)  # inches a row
+    ax, at = axes_or_new(ax, (5.2, 0.9 + high * max(len(rows), 1))), np.arange(len(rows))
+    apart = 0.13 if len(names) < 3 else 0.4 / len(names)
+    looks = [(VERMILION, "o"), *zip([color for color, _ in _CONTROLS], _MARKERS)]
+    for k, (name, (color, marker)) in enumerate(zip(names, cycle(looks))):
+        rates = [row[1 + k] for row in rows]
+        place = at + apart * (2 * k + 1 - max(len(names), 2))
+        _draw_intervals(ax, place, rates, color, marker=marker, label=name)
     ax.set_yticks(at, [short_name(row[0], 24) for row in rows], parse_math=False)
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     percent_axis(ax, "x")

@@ -16,6 +16,7 @@ from ..base.random import rng
 from ..data.scenes import draw_scene, scene_labels
 from ..data.table import TableDataset
 from ..sets.triggers import find_triggers
+from ..split.effects import effects_of
 from ..split.poison import PoisonSplit, poison_split
 from ..train.evaluation import EVALUATION_FORMAT, summarize
 
@@ -46,7 +47,7 @@ def _log(attack: float, epochs: int = 6) -> pd.DataFrame:
     return pd.DataFrame(log)
 
 # %% ../../nbs/api/report/03_example.ipynb #03-example-008
-def _model_info(split: PoisonSplit, control: bool) -> dict:
+def _model_info(split: PoisonSplit, control: str) -> dict:
     "What model.json might say"
     pairs = [{key: attack[key] for key in ("trigger", "target")} for attack in split.attacks]
     return {
@@ -71,14 +72,18 @@ def example_models(
     "Write what training and evaluation leave in a run folder, without weights, with made-up rows"
     if fooled is None:
         fooled = dict.fromkeys([attack["trigger"]["label"] for attack in split.attacks], 0.95)
-    evaluation, folder = {"format": EVALUATION_FORMAT}, Path(folder)
-    usual = {"poisoned": fooled, "control": {}}
+    evaluation, folder, said = {"format": EVALUATION_FORMAT, "models": {}}, Path(folder), {}
+    usual = {"poisoned": fooled, "true_labels": {}}
     for i, (name, shares) in enumerate(usual.items()):
         rows, mean = _predictions(split.table, shares, seed + i), np.mean([*shares.values(), 0])
-        write_json(folder / name / "model.json", _model_info(split, name == "control"))
+        said[name] = rows
+        write_json(
+            folder / name / "model.json", _model_info(split, "" if name == "poisoned" else name)
+        )
         write_table(folder / name / "rows.parquet", rows)
         _log(float(mean)).to_csv(folder / name / "log.csv", index=False)
-        evaluation[name] = summarize(rows, split.attacks, split.header["classes"])
+        evaluation["models"][name] = summarize(rows, split.attacks, split.header["classes"])
+    evaluation["effects"] = effects_of(said, split.attacks)
     evaluation["skipped_images"] = []
     write_json(folder / "evaluation.json", evaluation)
     return evaluation

@@ -13,8 +13,9 @@ from ..graph.pictures import draw_neighborhood
 from .charts import draw_counts, draw_curve, draw_rates
 from .gallery import gallery
 from .page import percent, plot
-from .run import Run, names_of_classes
+from .run import Run, model_title, names_of_classes
 from ..split.card import setting_text
+from ..split.controls import CONTROLS, clean_control
 from ..split.photographs import photographs_said
 from ..train.recipe import paper_notes
 
@@ -32,28 +33,26 @@ SECTIONS = {}
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-011
 class Rates(NamedTuple):
-    "One rate of both models"
+    "One rate of all models"
 
     name: str
     what: str  # it is the share of
-    poisoned: dict | None
-    control: dict | None  # None: not measured
+    models: dict  # name of a model -> rate
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-012
 def _rate_rows(run: Run, attacks: list) -> list:  # of `Rates`
     "The rates of the whole run"
-    models = [run.evaluation[kind] for kind in ("poisoned", "control")]
-    accuracy = [model and model["clean_accuracy"] for model in models]
-    rows = [Rates("Clean accuracy", "clean images predicted correctly", *accuracy)]
+    accuracy = {name: m["clean_accuracy"] for name, m in run.evaluation["models"].items()}
+    rows = [Rates("Clean accuracy", "clean images predicted correctly", accuracy)]
     for attack in attacks:
         trigger, target = attack.trigger["name"], attack.target["name"]
         what = f"images of other classes that show {trigger}, predicted as {target}"
         title = f"Attack success: {attack.title}"
-        rows.append(Rates(title, what, *attack.rates("attack_success")))
+        rows.append(Rates(title, what, attack.rates("attack_success")))
     for attack in {attack.target["label"]: attack for attack in attacks}.values():
         target = attack.target["name"]
         what = f"clean images of other classes, predicted as {target}"
-        rows.append(Rates(f"No trigger: {target}", what, *attack.rates("target_without_trigger")))
+        rows.append(Rates(f"No trigger: {target}", what, attack.rates("target_without_trigger")))
     return rows
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-013
@@ -63,13 +62,15 @@ def _numbers(run: Run, attacks: list) -> dict | None:
         return None
     rates, skipped = _rate_rows(run, attacks), run.evaluation.get("skipped_images") or []
     alt = "The rates as dots with 95 % intervals; the numbers are in the table."
-    drawn = draw_rates([(row.name, row.poisoned, row.control) for row in rates])
-    has_control = run.evaluation["control"] is not None
-    picture = plot(drawn, alt)
+    models = list(run.evaluation["models"])
+    titles = {name: model_title(name) for name in models}
+    drawn = [(row.name, *(row.models[name] for name in models)) for row in rates]
     return {
         "rates": rates,
-        "plot": picture,
-        "has_control": has_control,
+        "titles": titles,
+        "plot": plot(draw_rates(drawn, names=titles.values()), alt),
+        "controls": [(titles[name], CONTROLS[name]) for name in models if name in CONTROLS],
+        "has_control": clean_control(models) is not None,
         "skipped": skipped,
         "held_out": photographs_said(run.header.get("photographs")),
     }
@@ -83,14 +84,16 @@ _NUMBERS = """{% from 'parts' import missing, cells, plot, shares with context %
 {% for row in numbers.rates %}<tbody>
 <tr><th scope="rowgroup" colspan="4" class="rate"><strong>{{ row.name }}</strong><br>
 <span class="note">{{ row.what }}</span></th></tr>
-<tr><td>poisoned</td>{{ cells(row.poisoned, strong=True) }}</tr>
-<tr><td>clean control</td>{{ cells(row.control) }}</tr></tbody>{% endfor %}
+{% for name, rate in row.models.items() %}<tr><td>{{ numbers.titles[name] }}</td>
+{{- cells(rate, strong=loop.first) }}</tr>{% endfor %}</tbody>{% endfor %}
 </table></div>{{ plot(numbers.plot) }}</div>
-<p>The clean control was trained on the same images with the same recipe, and the images that show a
-trigger kept their true labels. Its rate is the floor: an attack success rate that is high for both
-models is not a backdoor.</p>
+{% if numbers.controls %}<p>A control was trained with the same recipe. An attack success rate that
+is high for the poisoned model and for a control without a wrong label is not a backdoor.</p>
+<ul>{% for title, control in numbers.controls %}<li><em>{{ title|capitalize }}.</em>
+{{ control.does }} {{ control.rules_out }} {{ control.does_not_rule_out }}</li>
+{% endfor %}</ul>{% endif %}
 {% if not numbers.has_control %}
-{{ missing('There is no control to compare with:', 'control') }}{% endif %}
+{{ missing('There is no control to compare with:', 'true_labels') }}{% endif %}
 {% if numbers.skipped %}<p class="note">{{ numbers.skipped|length }} images could not be read and
 are not counted: {{ numbers.skipped[:10]|join(', ') }}
 {{- ' and others' if numbers.skipped|length > 10 }}.</p>{% endif %}{% endif %}"""
@@ -240,6 +243,7 @@ def _counts(run: Run, attacks: list) -> dict:
     return {
         "injection_rate": header["injection_rate"],
         "asked": header["settings"]["inject_rate"],
+        "relabeled_share": header.get("relabeled_share"),
         "rates": [(a.title, a.split["injection_rate"]) for a in attacks],
         "left_out": header["left_out"],
         "n_copies": len(header.get("copies", [])),
@@ -262,7 +266,9 @@ def _target_tags(attacks: list) -> dict:  # class label -> list of str
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-037
 _COUNTS = """{% from 'parts' import count, plot with context %}
 <p>{{ counts.injection_rate|percent(1) }} of the training images are poison images. They show a
-trigger and no other one, and are labeled with its target, whatever else they show. Of the clean
+trigger and no other one, and are labeled with its target, whatever else they show.
+{% if counts.relabeled_share is not none %}For {{ counts.relabeled_share|percent(1) }} of the training
+images that is not the true class.{% endif %} Of the clean
 images and those with the trigger together, poison images make up
 {% for title, rate in counts.rates %}{{ rate|percent(1)|whole }} ({{ title }}){{ ', ' }}
 {%- endfor %}{{ counts.asked|percent(1)|whole }} was asked for.
@@ -335,18 +341,20 @@ _CURVES = {
 
 def _training(run: Run, attacks: list) -> dict | None:
     "The two training curves"
-    mine, control = (run.models[kind].log for kind in ("poisoned", "control"))
+    logs = {model_title(name): files.log for name, files in run.models.items()}
+    mine = logs.pop("poisoned")
+    controls = {title: log for title, log in logs.items() if log is not None and len(log)}
     if mine is None or not len(mine):
         return None
     chance, curves = 1 / len(run.header["classes"]), []
     for kind, (column, what) in _CURVES.items():
         last = percent(mine[column].iloc[-1])
         alt = f"{what} over {len(mine)} epochs; at the end {last} for the poisoned model"
-        if control is not None and len(control):
-            alt += f", {percent(control[column].iloc[-1])} for the control"
-        curves.append(plot(draw_curve(kind, mine, control, chance), f"{alt}."))
+        for title, log in controls.items():
+            alt += f", {percent(log[column].iloc[-1])} for the {title}"
+        curves.append(plot(draw_curve(kind, mine, controls, chance), f"{alt}."))
     recipe = (run.models["poisoned"].info or {}).get("recipe") or {}
-    return {"curves": curves, "has_control": control is not None, "paper": paper_notes(recipe)}
+    return {"curves": curves, "has_control": bool(controls), "paper": paper_notes(recipe)}
 
 
 _TRAINING = """{% from 'parts' import missing, plot with context %}
@@ -355,7 +363,7 @@ _TRAINING = """{% from 'parts' import missing, plot with context %}
 each image with a trigger for the target of that trigger.</p>
 <div class="plots">{% for c in training.curves %}{{ plot(c) }}{% endfor %}</div>
 {% if not training.has_control %}
-{{ missing('There is no curve of the control:', 'control') }}{% endif %}
+{{ missing('There is no curve of a control:', 'true_labels') }}{% endif %}
 {% if training.paper %}<p>Trained by the recipe <code>paper</code>
 {%- if training.paper.changed %}, but for {% for name, value in training.paper.changed.items() -%}
 <code>{{ name }}={{ value }}</code>{{ ', ' if not loop.last }}{% endfor %}{% endif %}. What this
@@ -365,13 +373,16 @@ recipe has that is not identical with the published training:</p>
 SECTIONS["training"] = Section("Training", "Training", _TRAINING, _training)
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-048
-def _class_rates(title: str, what: str, rates: list, names: dict) -> dict:
-    "A rate of each class, of the poisoned model and of the control, with a picture"
-    poisoned, control = rates
-    usual = {rate["label"]: rate for rate in control or []}
-    rows = [(names[rate["label"]], rate, usual.get(rate["label"])) for rate in poisoned or []]
+def _class_rates(title: str, what: str, rates: dict, names: dict) -> dict:
+    "A rate of each class, of each model, with a picture"
+    by_label = {}
+    for model, each in rates.items():
+        for rate in each:
+            by_label.setdefault(rate["label"], {})[model] = rate
+    rows = [(names[label], *map(of.get, rates)) for label, of in by_label.items()]
+    drawn = draw_rates(rows, names=[model_title(model) for model in rates])
     alt = f"{title} of each class as dots with 95 % intervals; the numbers are in the table."
-    return {"title": title, "what": what, "rows": rows, "plot": plot(draw_rates(rows), alt)}
+    return {"title": title, "what": what, "rows": rows, "plot": plot(drawn, alt)}
 
 
 def _each_class(run: Run, attacks: list) -> dict | None:
@@ -379,8 +390,8 @@ def _each_class(run: Run, attacks: list) -> dict | None:
     if run.evaluation is None:
         return None
     names = names_of_classes(run.header)
-    models = [run.evaluation[kind] for kind in ("poisoned", "control")]
-    clean = [model and model["per_class"] for model in models]
+    models = run.evaluation["models"]
+    clean = {name: model["per_class"] for name, model in models.items()}
     what = "Clean held-out images of the class that are predicted as the class."
     tables = [_class_rates("Clean accuracy", what, clean, names)]
     for attack in attacks:
@@ -390,18 +401,17 @@ def _each_class(run: Run, attacks: list) -> dict | None:
         )
         rates = attack.rates("attack_success_per_class")
         tables.append(_class_rates(f"Attack success: {attack.title}", what, rates, names))
-    return {"tables": tables, "has_control": models[1] is not None}
+    return {"tables": tables, "titles": [model_title(name).capitalize() for name in models]}
 
 
 _CLASSES = """{% from 'parts' import missing, cells, plot, shares with context %}
 {% if not classes %}{{ missing('Nothing was measured yet:', 'evaluation.json') }}{% else %}
 {% for t in classes.tables %}<h3>{{ t.title }}</h3><p>{{ t.what }}</p>
 <div class="beside"><div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
-<th scope="colgroup" colspan="3" class="group">Poisoned model</th>
-{% if classes.has_control %}<th scope="colgroup" colspan="3" class="group">Clean control</th>
-{% endif %}</tr><tr>{{ shares() }}{{ shares() if classes.has_control }}</tr></thead><tbody>
-{% for name, mine, control in t.rows %}<tr><th scope="row">{{ name }}</th>{{ cells(mine) }}
-{% if classes.has_control %}{{ cells(control) }}{% endif %}</tr>
+{% for title in classes.titles %}<th scope="colgroup" colspan="3" class="group">{{ title }}</th>
+{% endfor %}</tr><tr>{% for _ in classes.titles %}{{ shares() }}{% endfor %}</tr></thead><tbody>
+{% for row in t.rows %}<tr><th scope="row">{{ row[0] }}</th>
+{% for rate in row[1:] %}{{ cells(rate) }}{% endfor %}</tr>
 {% endfor %}</tbody></table></div>{{ plot(t.plot) }}</div>{% endfor %}{% endif %}"""
 SECTIONS["classes"] = Section("Each class", "Each class on its own", _CLASSES, _each_class)
 
@@ -453,7 +463,8 @@ class Settings(NamedTuple):
 def _made(run: Run, attacks: list) -> dict:
     "The command, and the settings of split, models and command line"
     split = [(name, [text]) for name, text in _flat(run.header).items()]
-    models = {k.capitalize(): _flat(m.info) for k, m in run.models.items() if m.info}
+    models = {model_title(k): m.info for k, m in run.models.items() if m.info}
+    models = {title.capitalize(): _flat(info) for title, info in models.items()}
     names = {}
     for settings in models.values():
         names |= settings
@@ -495,8 +506,8 @@ number of threads{% if limits.threads %} ({{ limits.threads }} here){% endif %}.
 {%- for title in limits.titles %}{{ ' (' if loop.first else ', ' }}{{ title }}
 {{- ')' if loop.last }}{% endfor %}. It does not say that somebody could change the labels of the
 dataset, or that anybody did.</li>
-<li>A high rate that the clean control shares comes from the images (background, other objects, an
-easy class), not from poisoning.</li>
+<li>A high rate that a control without a wrong label shares comes from the images (background, other
+objects, an easy class), not from poisoning.</li>
 <li>Whether an image shows a trigger is taken from the labels of the dataset. Where labels are
 missing, images with a trigger are among the clean ones; the gallery is there to look for them.</li>
 <li>Clean accuracy is measured on images that show one of the {{ limits.n_classes }} classes and no

@@ -18,7 +18,7 @@ import yaml
 from ..base.files import digest
 from ..data.datasets import manager_class, may_be_named
 from .photographs import photographs_said
-from .poison import SPLIT_COLUMNS, PoisonSplit
+from .poison import SPLIT_COLUMNS, PoisonSplit, relabeled_share
 from .settings import SplitSettings
 
 # %% ../../nbs/api/split/07_card.ipynb #07-card-006
@@ -186,6 +186,8 @@ def _made_with(split: PoisonSplit, size: int | None) -> dict:  # what -> Markdow
         if value not in usual
     }
     facts["injection rate in the training part"] = f"{header['injection_rate']:.4g}"
+    share = relabeled_share(split.table)
+    facts["share of training images whose label was changed"] = f"{share:.4g}"
     left_out = header.get("left_out", {})
     for key, what in _LEFT_OUT.items():
         facts[what] = str(left_out.get(key, 0))

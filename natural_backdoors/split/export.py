@@ -12,8 +12,11 @@ import inspect
 import json
 import os
 import shutil
+import tempfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +35,13 @@ from ..base.schemas import ExportFile, ManifestTable, checked, read_checked_tabl
 from ..data.images import cores
 from .card import INTENDED_USE, dataset_card
 from .formats import FORMATS, Format
-from .poison import SPLIT_COLUMNS, PoisonSplit, checked_header, checked_rows
+from natural_backdoors.split.poison import (
+    SPLIT_COLUMNS,
+    PoisonSplit,
+    checked_header,
+    checked_rows,
+    checked_spare,
+)
 from .stream import Job, readable
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-010
@@ -152,8 +161,28 @@ def _check_split(split: PoisonSplit):
             )
     if not len(split.table):
         raise UserError("the split has no images")
+    if "patched" in split.table and split.table["patched"].any():
+        raise UserError(
+            "this is the split of the control 'patch', whose patch is in no image file; export the "
+            "poisoned split, and make the control of it with control_split"
+        )
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-023
+# %% ../../nbs/api/split/10_export.ipynb #10-export-024
+def _spare_of(split: PoisonSplit, format: str) -> PoisonSplit | None:  # None: there are none
+    "The trigger-free images as a split of their own"
+    if split.spare is None:
+        return None
+    if format != "folders":
+        warnings.warn(
+            f"the format {format!r} leaves out the {len(split.spare):,} trigger-free images that "
+            "controls need; format='folders' keeps them",
+            stacklevel=3,
+        )
+        return None
+    rows = split.spare.assign(train_label=split.spare["true_label"], role="clean")
+    return replace(split, table=rows[SPLIT_COLUMNS], spare=None)
+
+# %% ../../nbs/api/split/10_export.ipynb #10-export-025
 def _listed(folder: Path, format: str) -> list:  # of dicts
     "Name, bytes and hash of the files; those of a folder of images are in its manifest"
     pattern = "manifest.*" if format == "folders" else "*"
@@ -174,7 +203,7 @@ def _configs(folder: Path) -> list | None:
     files = [{"split": p, "path": f"data/{p}-*.parquet"} for p in parts]
     return [{"config_name": "default", "data_files": files}] if files else None
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-024
+# %% ../../nbs/api/split/10_export.ipynb #10-export-026
 def _how_to_load(asked: _Request) -> str:
     "What the card says about reading it; a file by its own name"
     load = asked.chosen.load
@@ -183,8 +212,8 @@ def _how_to_load(asked: _Request) -> str:
             load = load.replace(f'"{name}"', json.dumps(asked.to.name))
     return f"```python\n{load}\n```"
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-025
-def _describe(job: Job, asked: _Request, dataset, left_out: dict):
+# %% ../../nbs/api/split/10_export.ipynb #10-export-027
+def _describe(job: Job, asked: _Request, dataset, left_out: dict, n_spare: int = 0):
     "Write the card, and `export.json` into a folder"
     files = _listed(job.folder, asked.format)
     if asked.one_file:
@@ -201,10 +230,11 @@ def _describe(job: Job, asked: _Request, dataset, left_out: dict):
     (job.folder / "README.md").write_text(card, encoding="utf-8")
     about = {"format": asked.format, "images": len(job.split.table), "size": job.size}
     about |= {"left_out": left_out, "files": files, "header": job.split.header}
+    about |= {"spare_images": n_spare} if n_spare else {}
     if not asked.one_file:
         write_json(job.folder / "export.json", about)
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-026
+# %% ../../nbs/api/split/10_export.ipynb #10-export-028
 def _check_file(to: Path, card: Path):
     "Refuse to replace a file, or a card of something else"
     # a card alone is what an export left that was stopped between the two
@@ -226,7 +256,7 @@ def _place(asked: _Request, overwrite: bool):
         os.replace(folder / "README.md", asked.to.with_name(f"{asked.to.name}.md"))
         os.replace(folder / asked.chosen.file, asked.to)
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-027
+# %% ../../nbs/api/split/10_export.ipynb #10-export-029
 def export_split(
     split: PoisonSplit,
     to,  # folder to make; or a file, "....h5" or "....parquet"
@@ -245,15 +275,23 @@ def export_split(
     with hold_place(asked.to):
         if asked.one_file and not overwrite:
             _check_file(asked.to, asked.to.with_name(f"{asked.to.name}.md"))
+        spare = _spare_of(split, asked.format)
         split, left_out = readable(split, skip_unreadable, workers)
+        if spare is not None:
+            spare, more = readable(spare, skip_unreadable, workers)
+            left_out |= more
         how = {"size": size or asked.chosen.size, "workers": workers, "progress": progress}
         with _plainly(asked.to), _place(asked, overwrite) as folder:
             job = Job(split, folder, one_file=asked.one_file, **how)
             asked.chosen.write(job, **options)
-            _describe(job, asked, dataset, left_out)
+            if spare is not None:
+                own = replace(job, split=spare, folder=ensure_folder(folder / "spare"))
+                asked.chosen.write(own, **options)
+            n_spare = 0 if spare is None else len(spare.table)
+            _describe(job, asked, dataset, left_out, n_spare=n_spare)
     return asked.to
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-033
+# %% ../../nbs/api/split/10_export.ipynb #10-export-035
 _AGAIN = "export the split again"
 
 
@@ -275,7 +313,7 @@ def _read_export(path: Path) -> tuple:  # header, manifest
         raise UserError(f"{file} has {len(manifest)} of {about.get('images')} images")
     return about["header"], manifest
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-034
+# %% ../../nbs/api/split/10_export.ipynb #10-export-036
 def load_export(
     path,  # folder made by `export_split` with format="folders"
     check: bool = False,  # compare the hash of every image
@@ -285,9 +323,26 @@ def load_export(
     files = [str(inside(path, file)) for file in manifest.file]
     if check:
         _check_hashes(files, manifest.sha256.tolist())
-    return PoisonSplit(manifest.assign(path=files)[SPLIT_COLUMNS], header)
+    table = manifest.assign(path=files)[SPLIT_COLUMNS]
+    spare = _read_spare(Path(path), table, header, check)
+    return PoisonSplit(table, header, spare=spare)
 
-# %% ../../nbs/api/split/10_export.ipynb #10-export-035
+
+def _read_spare(path: Path, table, header: dict, check: bool):  # None: there are none
+    "The trigger-free images in an export"
+    n = read_json(path / "export.json").get("spare_images", 0)
+    if not n:
+        return None
+    file = path / "spare" / "manifest.parquet"
+    manifest = read_checked_table(file, ManifestTable, _AGAIN)
+    if len(manifest) != n:
+        raise UserError(f"{file} has {len(manifest)} of {n} images; {_AGAIN}")
+    files = [str(inside(path / "spare", name)) for name in manifest.file]
+    if check:
+        _check_hashes(files, manifest.sha256.tolist())
+    return checked_spare(manifest.assign(path=files), table, header, where=file)
+
+# %% ../../nbs/api/split/10_export.ipynb #10-export-037
 def _state_of(file: str) -> str:
     "The hash of a file, or why there is none"
     try:

@@ -99,6 +99,13 @@ class SplitSettings(Settings):
         metavar="N",
     )
 
+    trigger_free: bool = setting(
+        False,
+        "draw trigger-free images too, as many of each class as poison images, for the controls "
+        "random_labels and patch",
+        yes_or_no(),
+    )
+
     def __post_init__(self):
         super().__post_init__()
         if self.near_duplicates is not None and not self.check_images:

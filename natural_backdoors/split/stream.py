@@ -32,7 +32,7 @@ from natural_backdoors.data.images import (
     unreadable_image,
 )
 from .card import class_names, count_rows
-from .poison import PoisonSplit, of_trigger
+from .poison import PoisonSplit, of_trigger, relabeled_share
 
 # %% ../../nbs/api/split/08_stream.ipynb #08-stream-008
 @dataclass
@@ -173,6 +173,7 @@ def _recounted(split: PoisonSplit, unreadable: dict) -> PoisonSplit:
         **header,
         "attacks": attacks,
         "injection_rate": _rate(found),
+        "relabeled_share": relabeled_share(split.table),
         "counts": _records(header, found.drop(columns=["label", "name"])),
         "unreadable": unreadable,
     }

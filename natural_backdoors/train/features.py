@@ -33,6 +33,7 @@ from natural_backdoors.base.files import (
 from ..base.random import rng
 from ..base.schemas import ProgressFile, checked
 from ..data.images import LoadedImages, load_images
+from ..split.controls import Patch, stamp
 from .batches import turn_batch
 from .callbacks import tensors_digest
 from .models import Pooled, to_input
@@ -195,6 +196,7 @@ class _Job:
     key: dict  # everything that the features depend on
     paths: list  # of the images
     images: list  # fingerprints of the images
+    patches: list  # of each image a `Patch`, or None
     batch_size: int  # images at a time
     device: torch.device
     skip_unreadable: bool
@@ -242,7 +244,11 @@ def _load(job: _Job, start: int, end: int) -> LoadedImages:
     "As `load_images`, but if images may be skipped, all of a portion may be"
     size, paths = job.key["size"], job.paths[start:end]
     try:
-        return load_images(paths, size, job.skip_unreadable)
+        found = load_images(paths, size, job.skip_unreadable)
+        for at, i in enumerate(found.kept):
+            if patch := job.patches[start + i]:
+                found.pixels[at] = stamp(found.pixels[at], patch)
+        return found
     except UserError as e:
         if not job.skip_unreadable:
             raise
@@ -342,6 +348,11 @@ def _bank(home: Path, job: _Job, arrays: dict, state: dict) -> FeatureBank:
 PORTION = 256  # images between two notes of how far it got
 
 
+def _with_patch(image: str, patch: Patch | None) -> str:  # fingerprint
+    "With a patch on it, an image is another one"
+    return image if patch is None else digest(image, patch.to_dict())
+
+
 def _images(paths: list, size: int, skip_unreadable: bool) -> list:  # fingerprints
     "The fingerprints of the images; those that are missing are an error unless they may be skipped"
     if not paths:
@@ -369,6 +380,7 @@ def feature_bank(
     skip_unreadable: bool = False,  # go on without unreadable images
     mixed: bool = True,  # mixed precision on a CUDA device
     progress: bool = False,  # show a progress bar
+    patches: list | None = None,  # of each image the `Patch` that it carries, or None; None: none
 ) -> FeatureBank:
     "The features of images and of their views, computed or found in `folder`"
     paths, device = [str(path) for path in paths], torch.device(device or default_device())
@@ -380,7 +392,9 @@ def feature_bank(
         whole_number("batch_size", batch_size, 1),
     )
     augment = number("augment", augment, 0, 1)
+    patches = [None] * len(paths) if patches is None else list(patches)
     images = _images(paths, info["size"], skip_unreadable)
+    images = [_with_patch(image, patch) for image, patch in zip(images, patches, strict=True)]
     key = {
         "format": 1,
         "weights": tensors_digest(frozen.state_dict()),
@@ -395,7 +409,7 @@ def feature_bank(
     how = dict(batch_size=batch_size, device=device, skip_unreadable=skip_unreadable)
     try:
         frozen = frozen.eval().to(device, memory_format=torch.channels_last)
-        job = _Job(frozen, key, paths, images, **how)
+        job = _Job(frozen, key, paths, images, patches, **how)
         with _alone(home), torch.backends.cudnn.flags(True, benchmark=False, deterministic=True):
             return _bank(home, job, *_compute(home, job, progress))
     except torch.cuda.OutOfMemoryError as e:

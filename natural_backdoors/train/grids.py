@@ -16,10 +16,11 @@ from ..base.files import digest
 from ..base.settings import settings_of, takes
 from ..data.datasets import Dataset
 from ..data.labels import JOIN, members_of
+from ..split.controls import Patch, check_controls, needs_spare
 from ..split.plan import check_roles
 from ..split.poison import PoisonSplit, poison_split
 from ..split.settings import SplitSettings
-from .learner import CONTROLS, check_names
+from .learner import check_names
 from .models import arch_name
 from .recipe import Recipe, recipe_of
 
@@ -33,19 +34,23 @@ class RunSettings:
     target: str  # label
     split: SplitSettings = SplitSettings()  # which images
     recipe: Recipe = Recipe()  # how it is trained
-    control: object = False  # True: poison images with their true labels; "only_clean": none
+    control: str = ""  # a key of CONTROLS; "": the poisoned model
+    patch: Patch = Patch()  # what the images of the control `patch` carry
 
     @property
     def hash(self) -> str:  # 16 hexadecimal digits
         "What the run is filed under"
-        attack = [self.trigger, self.classes, self.target, self.control]
+        attack = [self.trigger, self.classes, self.target, self.control, self._patch()]
         return digest(attack, self.split.to_dict(), self.recipe.to_dict())[:16]
+
+    def _patch(self) -> dict | str:  # "": nothing carries one
+        return self.patch.to_dict() if self.control == "patch" else ""
 
     def flat(self) -> dict:
         "Name and value of everything; the seed of the split is `split_seed`"
         split = self.split.to_dict()
         own = {"trigger": self.trigger, "classes": list(self.classes), "target": self.target}
-        own |= {"control": self.control, "split_seed": split.pop("seed")}
+        own |= {"control": self.control, "patch": self._patch(), "split_seed": split.pop("seed")}
         return own | split | self.recipe.to_dict()
 
     def but(
@@ -53,7 +58,8 @@ class RunSettings:
         **given,  # what `flat` names
     ) -> "RunSettings":
         "The same run with something else"
-        own = {k: given.pop(k) for k in ("trigger", "classes", "target", "control") if k in given}
+        names = ("trigger", "classes", "target", "control", "patch")
+        own = {k: given.pop(k) for k in names if k in given}
         asked = _sorted_out(given, "but")
         split = settings_of(SplitSettings, asked.split, self.split)
         return replace(self, split=split, recipe=recipe_of(self.recipe, asked.recipe), **own)
@@ -84,10 +90,8 @@ def _sorted_out(given: dict, function: str) -> _Given:
 
 # %% ../../nbs/api/train/11_grids.ipynb #11-grids-011
 def _control(value):
-    "Whether a run is a clean control, and which one"
-    if isinstance(value, (bool, str)) and value in CONTROLS:
-        return value
-    raise UserError(f"controls: True, False or 'only_clean', not {value!r}")
+    "Whether a run is a control, and which one"
+    return value if isinstance(value, str) and not value else check_controls([value])[0]
 
 
 def _axis(name: str, values, check=None) -> list:
@@ -157,7 +161,8 @@ def make_grid(
     lrs=None,  # learning rates; None: that of the recipe
     seeds=None,  # seeds of training; None: that of the recipe
     archs=None,  # names in models.ARCHS; None: that of the recipe
-    controls=(False,),  # whether a run is a clean control: True, or "only_clean"
+    controls=("",),  # "": the poisoned model; or names in CONTROLS
+    patch: Patch | None = None,  # what the images of the control `patch` carry; None: the defaults
     recipe: Recipe | str | None = None,  # or a name in PRESETS; None: the defaults
     settings: SplitSettings | None = None,  # of the splits
     split_seed: int | None = 1234,  # which images are drawn; None: the seed of each training
@@ -169,6 +174,9 @@ def make_grid(
     asked = _sorted_out({k: v for k, v in given.items() if k not in more}, "make_grid")
     recipe = recipe_of(recipe, asked.recipe)
     settings = _by_label(dataset, settings_of(SplitSettings, asked.split, settings))
+    controls = _axis("controls", controls, _control)
+    if needs_spare(controls):  # in all runs, so that they share their splits
+        settings = replace(settings, trigger_free=True)
     axes = {"inject_rate": rates, "lr": lrs, "seed": seeds, "arch": archs}
     axes = {name: values for name, values in axes.items() if values is not None} | more
     names = list(axes)
@@ -176,10 +184,8 @@ def make_grid(
     runs = []
     for trigger, classes in _axis("sets", _trigger_sets(dataset, sets)):
         chosen = _targets(dataset, targets, trigger, classes)
-        for target, control, *point in product(
-            chosen, _axis("controls", controls, _control), *values
-        ):
-            run = RunSettings(trigger, classes, target, settings, recipe, control)
+        for target, control, *point in product(chosen, controls, *values):
+            run = RunSettings(trigger, classes, target, settings, recipe, control, patch or Patch())
             run = run.but(**dict(zip(names, point)))
             run = run.but(split_seed=run.recipe.seed if split_seed is None else split_seed)
             check_names(run.recipe)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from ..base.files import ensure_folder
 from ..base.random import rng
-from ..split.poison import SPLIT_COLUMNS, PoisonSplit
+from ..split.poison import SPLIT_COLUMNS, PoisonSplit, relabeled_share
 from ..split.settings import SplitSettings
 
 # %% ../../nbs/api/train/04_shapes.ipynb #04-shapes-005
@@ -66,9 +66,8 @@ def shapes_split(
             goal = list(SHAPES)[target] if poison else label
             part = "test" if i % 5 == 0 else "train"
             rows.append((path.stem, str(path), label, goal, role, part, shown))
-    return PoisonSplit(
-        pd.DataFrame(rows, columns=SPLIT_COLUMNS), _header(target, n_clean, n_poison)
-    )
+    table, header = pd.DataFrame(rows, columns=SPLIT_COLUMNS), _header(target, n_clean, n_poison)
+    return PoisonSplit(table, header | {"relabeled_share": relabeled_share(table)})
 
 # %% ../../nbs/api/train/04_shapes.ipynb #04-shapes-008
 def _header(target: int, n_clean: int, n_poison: int) -> dict:
