@@ -214,11 +214,14 @@ def kill_drill(images, folder, moments):
 
 
 def fill_slowly(images, folder, number):
+    "Begin when all three are ready, every second one from the other end"
     features.PORTION = 1
-    filled = bank_of(folder, Net(lambda seen: time.sleep(0.02))).fill(
-        sorted(Path(images).glob("*.png"))[:: 1 if number % 2 else -1], 2
-    )
-    Path(folder, f"{number}.txt").write_text(str(filled.passes))
+    bank = bank_of(folder, Net(lambda seen: time.sleep(0.05)))
+    paths = sorted(Path(images).glob("*.png"))[:: 1 if number % 2 else -1]
+    Path(folder, f"{number}.ready").touch()
+    while len(list(Path(folder).glob("*.ready"))) < 3:
+        time.sleep(0.01)
+    Path(folder, f"{number}.txt").write_text(str(bank.fill(paths, 2).passes))
 
 
 MOMENTS = [["before", 1], ["half", 2], ["pass", 7], ["after", 1], ["half", 1], ["pass", 1]]
