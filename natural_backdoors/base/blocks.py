@@ -118,24 +118,30 @@ class _Index:
         self.number |= {item: len(self.number) + i for i, item in enumerate(dict.fromkeys(new))}
         ids = self.ids(block.items)
         for kind in block.kinds:
-            self.places[kind] = places = self.of_kind(kind)
+            places = self._room(kind)
             places[0, ids], places[1, ids] = len(self.blocks), np.arange(len(ids))
         self.blocks.append(block)
+
+    def _room(self, kind: str) -> np.ndarray:  # (2, at least as many as there are items)
+        "Where the rows of a kind are noted, lengthened if needed"
+        n, places = len(self.number), self.places.get(kind, np.zeros((2, 0), np.int64))
+        if places.shape[1] < n:
+            longer = np.full((2, 2 * n), -1)
+            longer[:, : places.shape[1]] = places
+            self.places[kind] = places = longer
+        return places
 
     def ids(self, items: list) -> np.ndarray:  # -1: never heard of
         "The numbers of items"
         return np.array([self.number.get(item, -1) for item in items], np.int64)
 
-    def of_kind(self, kind: str) -> np.ndarray:  # (2, items): block, place in it; -1: nowhere
-        "Where the rows of a kind are"
-        known = self.places.get(kind, np.zeros((2, 0), np.int64))
-        more = np.full((2, len(self.number) - known.shape[1]), -1)
-        return np.concatenate([known, more], 1)
-
-    def find(self, kind: str, ids: np.ndarray) -> np.ndarray:  # (2, ids)
-        # -1 is an item that nobody has heard of: the last column stands for those
-        places = np.concatenate([self.of_kind(kind), np.full((2, 1), -1)], 1)
-        return places[:, ids]
+    def find(self, kind: str, ids: np.ndarray) -> np.ndarray:  # (2, ids); -1: nowhere
+        "Block and place in it of the rows of a kind"
+        found, places = np.full((2, len(ids)), -1), self.places.get(kind)
+        if places is not None:
+            known = (ids >= 0) & (ids < places.shape[1])
+            found[:, known] = places[:, ids[known]]
+        return found
 
 # %% ../../nbs/api/base/14_blocks.ipynb #14-blocks-019
 class BlockStore:

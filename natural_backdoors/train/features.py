@@ -396,8 +396,8 @@ def _check_room(self: FeatureBank, passes: int) -> bool:
     if need > free:
         raise UserError(
             f"the features need {need / 1e9:.2f} GB more, and {str(self.folder)!r} has "
-            f"{free / 1e9:.2f} GB free; make room, choose another folder or fewer views (what is "
-            "computed is kept)"
+            f"{free / 1e9:.2f} GB free; make room, choose another folder (banks=..., or "
+            "NATURAL_BACKDOORS_CACHE names one) or fewer views (what is computed is kept)"
         )
     return True
 
