@@ -287,8 +287,7 @@ def claim(
 ) -> Claim:  # without items: others are at work on all of them
     "Claim some items"
     claim, folder = Claim(), ensure_folder(self.folder / "claims")
-    names, first = list(wanted), os.getpid() * 37 % max(len(wanted), 1)
-    for name in names[first:] + names[:first]:  # everybody begins somewhere else
+    for name in list(wanted):
         if len(claim.items) >= enough:
             break
         if claim.take(folder / name, wanted[name]):
