@@ -13,6 +13,8 @@ noise, and as many as the runs need.
 - plain: `train_split` for each run, without the control and without writing models or
   checkpoints. A run costs what its injection rate costs, so that by default four are trained,
   with rates from the lowest to the highest, and counted six times;
+- a study, half of whose images are new: its features, where another study has filled the bank
+  with the other half, beside the same with an empty bank;
 - the network alone: it is given images that are on the device already, right before and right
   after the sweep, in the same process, and nothing else is done: the limit for the bank.
 
@@ -91,17 +93,34 @@ def sweep_part(data, runs, args):
     from natural_backdoors.train.sweeps import sweep
 
     size = runs[0].recipe.size
-    before = network_alone(size, args.batch)
+    before, banks = network_alone(size, args.batch), args.work / "sweep" / "banks"
     begin, cpu = time.perf_counter(), time.process_time()
-    result = sweep(data, runs, args.work / "sweep", bank_batch=args.batch, progress=False)
+    how = {"bank_batch": args.batch, "banks": banks, "progress": False}
+    result = sweep(data, runs, args.work / "sweep", **how)
     spent = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
     assert result.failed.empty and result.table.run.nunique() == len(runs), result.failed
     return {
         "runs": len(runs),
         "alone": [before, network_alone(size, args.batch)],
+        "studies": studies(args, runs[0].recipe),
         **spent,
         **result.speeds[0],
     }
+
+
+def studies(args, recipe):
+    "Seconds for the features of a study, and of a second one, half of whose images are new"
+    from natural_backdoors.train.features import feature_bank, frozen_part
+    from natural_backdoors.train.models import build_model
+
+    model, info = build_model("resnet50", N_CLASSES, pretrained=False, size=recipe.size)
+    images, seconds = sorted((args.work / "images").glob("*.jpg")), []
+    half = len(images) // 3
+    for bank, first in (("one", 0), ("one", half), ("other", half)):
+        folder = args.work / "sweep" / bank
+        filling = feature_bank(frozen_part(model)[0], info, folder, batch_size=args.batch)
+        seconds.append(filling.fill(images[first : first + 2 * half], recipe.epochs).seconds)
+    return seconds
 
 
 def plain_part(data, runs, args):
@@ -222,6 +241,8 @@ def compare(args):
         | memory(sweep),
         {"what": "  of this: features", "s": sweep["bank_seconds"], "images/s": bank},
         {"what": "  of this: heads", "s": sweep["heads_seconds"]},
+        {"what": "features of a study, half of whose images are new", "s": sweep["studies"][1]}
+        | {"of a whole one": sweep["studies"][1] / sweep["studies"][2]},
         {"what": "the network alone", "images/s": limit},
     ]
     rows[1] |= {

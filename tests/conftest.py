@@ -37,6 +37,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    "A cache for this session: tests neither find what the user has cached nor add to it"
+    before = os.environ.get("NATURAL_BACKDOORS_CACHE")
+    os.environ["NATURAL_BACKDOORS_CACHE"] = before or str(tmp_path_factory.mktemp("cache"))
+    yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def environment_variables():
     """As they were before: Dask, for one, sets the number of threads of its workers in this

@@ -122,3 +122,26 @@ def test_a_task_that_kills_every_worker(cluster, data, tmp_path, monkeypatch):
         lost = sweep(data, grid, tmp_path, progress=False, runner=on_cluster(cluster))
     assert len(lost.failed) == 2 and lost.failed.reason.str.contains("died again and again").all()
     assert sweep_on(data, grid, tmp_path, cluster, progress=False, retry_failed=True).failed.empty
+
+
+def fill_share(images, folder, share):
+    "A task of a worker: the features of every fourth image"
+    import torch
+    from torch import nn
+
+    from natural_backdoors.train.features import feature_bank
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    info = {"arch": "net", "size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
+    bank = feature_bank(net, info, folder, device="cpu", batch_size=8)
+    return bank.fill(images[share::4], 2).passes, os.getpid(), bank.plain(images[:10]).tolist()
+
+
+def test_workers_fill_one_bank(cluster, data, tmp_path):
+    "Shares of the images at once, and the first ones by all of them; each picture is computed once"
+    images = sorted(map(str, data.src_path("red0.png").parent.glob("*.png")))
+    futures = cluster.map(lambda i: fill_share(images, tmp_path, i), range(4), pure=False)
+    passes, workers, rows = zip(*cluster.gather(futures))
+    assert len(set(workers)) == 2 and all(row == rows[0] for row in rows)
+    assert fill_share(images, tmp_path, 0)[0] == 0 and sum(passes) >= 90 * 3 - 10

@@ -1,4 +1,4 @@
-"Banks of features, heads trained together, sweeps: killed, taken up again, beside plain loops"
+"Heads trained together, sweeps: killed, taken up again, beside plain loops"
 
 import json
 import os
@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from natural_backdoors.base.blocks import BlockStore
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import read_json
 from natural_backdoors.base.random import rng
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.train import heads, learner, sweeps
-from natural_backdoors.train.features import feature_bank
 from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
+from natural_backdoors.train.looks import Look, Views, image_names, kind_of
 from natural_backdoors.train.models import (
     ARCHS,
     HEADS,
@@ -35,9 +36,18 @@ from natural_backdoors.train.models import (
     mlp_head,
     private_seed,
 )
-from natural_backdoors.train.recipe import LOG_COLUMNS
+from natural_backdoors.train.recipe import BORDERS, LOG_COLUMNS
 from natural_backdoors.train.runs import train_split
-from natural_backdoors.train.sweeps import plan_tasks, run_folder, run_here, share_key, sweep
+from natural_backdoors.train.sweeps import (
+    Options,
+    bank_folder,
+    plan_features,
+    plan_tasks,
+    run_folder,
+    run_here,
+    share_key,
+    sweep,
+)
 
 torch.set_num_threads(1)
 NAMES = ["red", "green", "blue"]
@@ -117,18 +127,14 @@ def data(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("squares") / "images")
 
 
+def shared_settings(**kwargs):
+    fixed = dict(archs=["net"], lrs=[1e-2], size=32, n_clean=40, epochs=3)
+    return fixed | dict(batch_size=16, head="small_mlp", seeds=[1]) | kwargs
+
+
 def grid_of(data, rates=(0.1, 0.3), targets=("red", "blue"), **kwargs):
-    fixed = dict(
-        archs=["net"],
-        lrs=[1e-2],
-        size=32,
-        n_clean=40,
-        epochs=3,
-        batch_size=16,
-        head="small_mlp",
-        seeds=[1],
-    )
-    return make_grid(data, {"bar": NAMES}, list(targets), list(rates), **fixed | kwargs)
+    kwargs = shared_settings(**kwargs)
+    return make_grid(data, {"bar": NAMES}, list(targets), list(rates), **kwargs)
 
 
 # Many heads
@@ -301,7 +307,7 @@ def test_any_runs_together_as_alone(some, batch_size, kind, schedule, epochs):
     assert largest(together, [loop(run) for run in runs]) < 1e-6
 
 
-# The bank of features
+# Other processes
 
 
 def start(code, *args):
@@ -324,60 +330,6 @@ def wait_for(condition, process, seconds=120):
         assert process.poll() is None, "it ended by itself"
         time.sleep(0.02)
     raise AssertionError("nothing happened")
-
-
-def bank_of(images, folder, delay=0.0):
-    "A bank in small portions; `delay` seconds a batch leave time to be killed"
-    from natural_backdoors.train import features
-
-    features.PORTION = 16
-
-    class Slow(nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner, self.seen = inner, 0
-
-        def forward(self, x):
-            self.seen += len(x)
-            time.sleep(delay)
-            return self.inner(x)
-
-    with private_seed(0):
-        slow = Slow(net().module)
-    paths = sorted(images.glob("*.png"))
-    info = {"arch": "net", "size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
-    return feature_bank(slow, info, paths, folder, n_trained=100, views=2, batch_size=16), slow.seen
-
-
-def test_a_killed_bank_goes_on(data, tmp_path):
-    images = data.src_path("red00.png").parent
-    process = start(
-        "from pathlib import Path; bank_of(Path(sys.argv[1]), sys.argv[2], .1)",
-        images,
-        tmp_path / "banks",
-    )
-    done = lambda: any(
-        read_json(f)["done"] >= 48 for f in (tmp_path / "banks").glob("*/progress.json")
-    )
-    wait_for(done, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    bank, seen = bank_of(images, tmp_path / "banks")
-    whole, all_seen = bank_of(images, tmp_path / "others")
-    assert 0 < seen < all_seen and bank.folder.name == whole.folder.name
-    assert np.array_equal(bank.plain, whole.plain) and np.array_equal(bank.views, whole.views)
-    assert bank.speed["passes"] == whole.speed["passes"] == 240 + 200
-
-
-def test_two_processes_fill_one_bank(data, tmp_path):
-    images = data.src_path("red00.png").parent
-    code = "from pathlib import Path; print(bank_of(Path(sys.argv[1]), sys.argv[2], .02)[1])"
-    both = [start(code, images, tmp_path / "banks") for _ in range(2)]
-    seen = sorted(int(p.communicate()[0]) for p in both)
-    assert seen[0] < 20 < 440 <= seen[1], "one has done it, the other has found it"
-    bank, _ = bank_of(images, tmp_path / "banks")
-    whole, _ = bank_of(images, tmp_path / "others")
-    assert np.array_equal(bank.views, whole.views)
 
 
 # Sweeps
@@ -442,17 +394,61 @@ def trained_alone(data, run, folder):
 
 
 def test_a_bank_has_the_borders_of_the_recipe(data, tmp_path):
-    "Runs with other borders do not share a bank; the views are those that the borders make"
+    "Runs with other borders do not share views; their views are those that the borders make"
     grid = grid_of(data, augment=1.0, seeds=[3], views=1, borders=["mirror", "nearest"])
     assert len({share_key(run) for run in grid}) == 2
-    result = sweep(data, grid, tmp_path, progress=False)
+    result = sweep(data, grid, tmp_path, banks=tmp_path / "banks", progress=False)
     assert result.failed.empty and result.table.shared.all()
-    banks = {}
-    for folder in (tmp_path / "banks").iterdir():
-        key = read_json(folder / "bank.json")
-        banks[key["borders"]] = [np.load(folder / f"{name}.npy") for name in ("plain", "views")]
-    assert np.array_equal(banks["mirror"][0], banks["nearest"][0])
-    assert not np.array_equal(banks["mirror"][1], banks["nearest"][1])
+    (folder,) = (tmp_path / "banks").iterdir()
+    stored = BlockStore(folder)
+    trained = draw_split(data, grid[0]).table.query("part == 'train'").path
+    views = {}
+    for borders in BORDERS:
+        kind = kind_of(Look(0), Views(1.0, borders, 1234), None)
+        views[borders], there = stored.rows(kind, image_names(trained))
+        assert there.all()
+    assert not np.array_equal(views["mirror"], views["nearest"])
+
+
+def counted(done):
+    "Pictures that a sweep had passed through a network"
+    return sum(speed["bank_passes"] for speed in done.speeds)
+
+
+def test_whatever_the_bank_holds(data, tmp_path):
+    "The same results with a bank that is empty, that another study has filled in part, and full"
+    seen, other = grid_of(data, augment=0.5), grid_of(data, rates=[0.2], views=1, augment=0.5)
+    do = lambda grid, name, banks: sweep(
+        data, grid, tmp_path / name, banks=tmp_path / banks, progress=False
+    )
+    empty, first = do(seen, "empty", "a"), do(other, "other", "b")
+    partly, full = do(seen, "partly", "b"), do(seen, "full", "a")
+    assert 0 < counted(partly) < counted(empty) and counted(full) == 0 < counted(first)
+    assert counted(partly) + counted(first) == counted(do([*seen, *other], "all", "c"))
+    assert full.table.equals(empty.table)
+    pd.testing.assert_frame_equal(partly.table, empty.table, check_exact=False, rtol=1e-4)
+
+
+def test_plans_are_what_sweeps_take(data, tmp_path):
+    "Two class sets share images, so they are planned as one"
+    grid = grid_of(data) + make_grid(
+        data, {"bar": NAMES[:2]}, ["red"], [0.3], **shared_settings(views=1)
+    )
+    tasks = plan_tasks(grid, {run.hash: draw_split(data, run) for run in grid})
+    options = Options(tmp_path / "plan", banks=tmp_path / "banks")
+    assert len(tasks) == 2
+    (plan,) = plan_features(tasks, options, measure=False)
+    result = sweep(data, grid, tmp_path / "sweep", banks=tmp_path / "banks", progress=False)
+    assert counted(result) == plan.missing == plan.passes > 0
+    assert [p.missing for p in plan_features(tasks, options)] == [0]
+
+
+def test_where_banks_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
+    assert bank_folder("results") == tmp_path / "cache" / "features"
+    assert bank_folder("results", tmp_path) == tmp_path
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", "off")
+    assert bank_folder(tmp_path / "results") == tmp_path / "results" / "banks"
 
 
 def test_epsilon_is_that_of_each_run():

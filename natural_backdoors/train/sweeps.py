@@ -4,21 +4,24 @@
 
 # %% auto #0
 __all__ = ['DECAY', 'COLUMNS', 'share_key', 'Task', 'own_splits', 'plan_tasks', 'Options', 'Outcome', 'train_together',
-           'run_folder', 'train_alone', 'run_task', 'made_from', 'write_part', 'Finished', 'read_parts', 'SweepResult',
-           'run_here', 'sweep']
+           'plan_features', 'run_folder', 'train_alone', 'run_task', 'made_from', 'write_part', 'Finished',
+           'read_parts', 'SweepResult', 'run_here', 'bank_folder', 'sweep']
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-003
 import json
+import os
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ..base.cache import cache_folder
 from ..base.errors import UserError, loading_torch
 from ..base.files import digest, ensure_folder, file_digest, write_json, write_table
 from ..base.locks import hold
@@ -30,7 +33,7 @@ from natural_backdoors.base.schemas import (
     read_checked_table,
 )
 from ..data.datasets import Dataset
-from ..split.controls import control_split, image_keys, patches_of
+from ..split.controls import Patch, control_split, image_keys, stamp
 from ..split.poison import PoisonSplit
 from ..split.settings import SplitSettings
 from natural_backdoors.train.batches import (
@@ -42,10 +45,11 @@ from natural_backdoors.train.batches import (
     without_trigger,
 )
 from .callbacks import tensors_digest
-from .features import feature_bank, frozen_part
+from .features import FeatureBank, Filled, feature_bank, frozen_part
 from .grids import RunSettings, draw_split
 from .heads import HeadRun, bytes_of_head, runs_at_once, train_heads, why_not
 from .learner import METHOD, class_weights_of, fit, make_learner, model_info
+from .looks import BankImages, Change
 from .models import build_model, set_trainable
 from .recipe import LOG_COLUMNS, Recipe
 from .runs import write_run
@@ -94,7 +98,7 @@ class Task:
     runs: list  # of RunSettings, those that are to be done
     splits: dict  # hash of a run -> the poisoned split that it belongs to
     together: bool
-    # image, path, patched, patch, trained: all images of the runs that share; trained ones first
+    # image, path, patched, trained: all images of the runs that share; trained ones first
     images: pd.DataFrame | None = None
 
     @property
@@ -125,16 +129,14 @@ def own_splits(
     return found
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-012
-def _shared_images(splits: list) -> pd.DataFrame:  # image, path, patched, patch, trained
+def _shared_images(splits: list) -> pd.DataFrame:  # image, path, patched, trained
     "The images of all of `splits`, each once, those that are trained with first"
-    tables, patches = [], {}
+    tables = []
     for split in {id(split): split for split in splits}.values():
         table = split.table.assign(trained=split.table["part"] == "train")
         tables.append(table.assign(patched=[patched for _, patched in image_keys(table)]))
-        patches |= patches_of(split)
     columns = ["image", "path", "patched"]
     table = pd.concat(tables).groupby(columns, sort=True)["trained"].any().reset_index()
-    table["patch"] = [patches[path] if patched else None for path, patched in image_keys(table)]
     return table.sort_values(
         ["trained", *columns], ascending=[False, True, True, True], ignore_index=True
     )
@@ -156,7 +158,7 @@ def plan_tasks(
         if not left:
             continue
         own = {run.hash: splits[run.hash] for run in left}
-        # the bank holds the images of finished runs too, so that it stays the same one
+        # with the images of finished runs too, so that batches stay the same ones
         images = _shared_images([trained[run.hash] for run in members]) if together else None
         tasks.append(Task(left, own, together, images))
     return tasks
@@ -166,7 +168,7 @@ def plan_tasks(
 class Options:
     "How runs are carried out; nothing here changes a result by more than rounding"
 
-    folder: Path  # results, and the banks in its folder `banks`
+    folder: Path  # results
     memory: float = 2e9  # bytes for what grows with the number of heads
     device: object = None  # None: a GPU if there is one
     skip_unreadable: bool = False  # leave unreadable images out instead of failing
@@ -174,6 +176,9 @@ class Options:
     save_models: bool = False  # write a run folder for each run
     progress: bool = False  # bars while a task is worked on
     made: dict = field(default_factory=dict)  # hash of a run -> what its result is filed under
+    banks: Path | None = (
+        None  # where the banks of features are; None: folder `banks` of the results
+    )
 
 
 @dataclass
@@ -244,17 +249,45 @@ def _first_heads(runs: list, model, n_classes: int) -> dict:  # seed -> weights
     return states
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-020
-def _bank(task: Task, frozen, info: dict, options: Options):  # a FeatureBank
-    "The features of all images of a task"
-    recipe = task.runs[0].recipe
-    return feature_bank(
+class _Features(NamedTuple):
+    "What the runs of a task need of a bank"
+
+    bank: FeatureBank
+    images: BankImages  # all of the task, in the order of its table
+    n_trained: int  # the first ones are trained with
+    views: int  # of each of these
+
+    def epoch(self, epoch: int) -> torch.Tensor:  # (n_trained, f), float16
+        "What training sees in an epoch: one view of each image, the same ones again after the last"
+        trained = self.images.some(np.arange(self.n_trained))
+        if not self.views:
+            return self.bank.plain(trained)
+        return self.bank.view(trained, epoch % self.views)
+
+    def asked(self) -> np.ndarray:  # (images,)
+        "How many views of each image"
+        return np.where(np.arange(len(self.images)) < self.n_trained, self.views, 0)
+
+    def speed(self, filled: Filled) -> dict:
+        "What a bank took, for the table of speeds"
+        n = len(self.images) + self.n_trained * self.views * bool(self.bank.views.augment)
+        said = {f"bank_{name}": value for name, value in asdict(filled).items()}
+        return said | {"bank_mb": n * self.bank.store.width * 2 / 1e6}
+
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-021
+def _change(patch: Patch) -> Change:
+    "What is done to the images of a task that carry its patch"
+    return Change(digest(patch.to_dict()), partial(stamp, patch=patch))
+
+
+def _features(task: Task, frozen, info: dict, options: Options) -> _Features:
+    "The bank for a task, and what of it is needed; nothing is computed yet"
+    recipe, images = task.runs[0].recipe, task.images
+    bank = feature_bank(
         frozen,
         info,
-        task.images["path"],
-        options.folder / "banks",
-        patches=task.images["patch"].tolist(),
-        n_trained=int(task.images["trained"].sum()),
-        views=recipe.epochs if recipe.views is None else recipe.views,
+        options.banks or options.folder / "banks",
+        change=_change(task.runs[0].patch),
         augment=recipe.augment,
         borders=recipe.borders,
         seed=recipe.view_seed,
@@ -264,8 +297,11 @@ def _bank(task: Task, frozen, info: dict, options: Options):  # a FeatureBank
         mixed=recipe.mixed,
         progress=options.progress,
     )
+    n_trained, known = int(images["trained"].sum()), bank.images(images["path"], images["patched"])
+    views = recipe.epochs if recipe.views is None else recipe.views
+    return _Features(bank, known, n_trained, views)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-021
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-022
 def train_together(task: Task, options: Options):  # yields lists of Outcome
     "Train the runs of a task on one bank of features, as many at once as fit into memory"
     recipe = task.runs[0].recipe
@@ -278,8 +314,10 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
         for run in task.runs:
             yield from train_alone(task.only([run]), options)
         return
-    bank = _bank(task, frozen, info, options)
-    first, plain = _first_heads(task.runs, model, n_classes), torch.from_numpy(np.array(bank.plain))
+    features = _features(task, frozen, info, options)
+    bank, images = features.bank, features.images
+    filled, plain = bank.fill(images, features.asked()), bank.plain(images)
+    first, lost = _first_heads(task.runs, model, n_classes), set(bank.lost(images))
 
     def make_head(head_run):
         _, fresh = frozen_part(model)
@@ -290,11 +328,11 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
     for start in range(0, len(task.runs), n):
         runs, begin = task.runs[start : start + n], time.perf_counter()
         splits = own_splits(task.splits, runs)
-        heads = [_head_run(r, splits[r.hash], task.images, set(bank.lost)) for r in runs]
+        heads = [_head_run(r, splits[r.hash], task.images, lost) for r in runs]
         results = train_heads(
             make_head,
             heads,
-            bank.epoch,
+            features.epoch,
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
             schedule=recipe.schedule,
@@ -304,7 +342,7 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
             progress=options.progress,
         )
         speed = {"runs": len(runs), "heads_seconds": time.perf_counter() - begin}
-        speed |= {f"bank_{k}": v for k, v in bank.speed.items()} | {"bank_mb": bank.nbytes / 1e6}
+        speed |= features.speed(filled)
         outcomes = []
         for run, head_run, result in zip(runs, heads, results):
             log = None
@@ -314,7 +352,7 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
             outcomes.append(Outcome(run, log, result.failed, speed))
             if options.save_models and log is not None:
                 frozen_part(model)[1].load_state_dict(result.state)
-                said = model_info(info, splits[run.hash], run.recipe, bank.skipped)
+                said = model_info(info, splits[run.hash], run.recipe, bank.skipped(images))
                 _write_models(
                     options,
                     run,
@@ -325,7 +363,33 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
                 )
         yield outcomes
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-023
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-024
+def plan_features(
+    tasks: list,  # of Task, from plan_tasks
+    options: Options,
+    measure: bool = True,  # measure how long it will take, on a few images
+) -> list:  # of BankPlan, one for each bank
+    "What it takes to compute the features of tasks"
+    groups = {}
+    for task in tasks:
+        if task.together:
+            model, info = _network(task.runs[0].recipe, 2)  # how many classes does not matter
+            found = _features(task, frozen_part(model)[0], info, options)
+            key = (str(found.bank.folder), found.bank.views)
+            groups.setdefault(key, []).append(found)
+    return [_plan_group(group, measure) for group in groups.values()]
+
+
+def _plan_group(group: list, measure: bool):  # of _Features of one bank -> BankPlan
+    paths, names = [], []
+    for found in group:
+        paths += found.images.paths
+        names += found.images.names
+    changed = np.concatenate([found.images.changed for found in group])
+    views = np.concatenate([found.asked() for found in group])
+    return group[0].bank.plan(BankImages(paths, names, changed), views, measure)
+
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-027
 def run_folder(
     folder,  # of the sweep
     run: RunSettings,
@@ -353,7 +417,7 @@ def _has_model(folder: Path, run: RunSettings, made: str) -> bool:
         return False
     return said.get("made_from") == made
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-024
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-028
 def train_alone(task: Task, options: Options):  # yields lists of Outcome
     "Train the single run of a task the ordinary way"
     (run,), begin = task.runs, time.perf_counter()
@@ -374,7 +438,7 @@ def train_alone(task: Task, options: Options):  # yields lists of Outcome
     log = with_rates(log, {name: len(where) for name, (where, _) in sets.items()})
     yield [Outcome(run, log[[*LOG_COLUMNS, *RATE_COLUMNS]], "", speed)]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-026
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-030
 def _reason(error: Exception) -> str:
     "Why a run has no result, in one line"
     if isinstance(error, torch.cuda.OutOfMemoryError):
@@ -396,7 +460,7 @@ def run_task(task: Task, options: Options):  # yields lists of Outcome
     except Exception as e:
         yield [Outcome(r, None, _reason(e)) for r in left.values()]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-028
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-032
 def _contents(splits: dict) -> dict:  # path -> digest of the file; "" if it cannot be read
     "What is in the image files of all splits"
     paths = sorted({str(p) for split in splits.values() for p in split.table["path"]})
@@ -423,7 +487,7 @@ def _first_weights(recipe: Recipe, n_classes: int, known: dict) -> str:
             known[key] = ""
     return known[key]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-029
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-033
 def made_from(
     runs: list,  # of RunSettings
     splits: dict,  # hash of a run -> its poisoned split; runs without one are left out
@@ -440,7 +504,7 @@ def made_from(
         found[run.hash] = digest(run.hash, state)
     return found
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-032
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-036
 _SHOWN = ["trigger", "target", "inject_rate", "lr", "seed", "arch", "control"]
 _OF_SPLIT = [
     "run",
@@ -476,7 +540,7 @@ def _value(name: str, value):
         return value
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-033
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-037
 def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  # COLUMNS
     "The results of a run as rows of the table, one an epoch"
     run, header = outcome.run, split.header
@@ -496,7 +560,7 @@ def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  
     }
     return outcome.log.assign(**{k: v for k, v in values.items() if k not in _LONG})[COLUMNS]
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-034
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-038
 _PART = 5  # format of the JSON of a part
 
 
@@ -522,7 +586,7 @@ def write_part(
             "before is kept: make room and call the sweep again"
         ) from e
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-035
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-039
 class Finished(NamedTuple):
     "Everything that is finished in the folder of a sweep"
 
@@ -562,7 +626,7 @@ def read_parts(folder: Path) -> Finished:
         speeds.append(part["speed"])
     return Finished(status, pd.concat(tables[1:] or tables, ignore_index=True), speeds)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-037
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-041
 @dataclass
 class SweepResult:
     "What a sweep gave"
@@ -596,7 +660,7 @@ def run_here(tasks: list, options: Options):  # yields (Task, list of Outcome) a
         for outcomes in run_task(task, options):
             yield task, outcomes
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-038
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-042
 def _draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit}, [Outcome]
     "The poisoned split of each run, drawn once where runs have the same, and runs that have none"
     drawn, splits, failed = {}, {}, []
@@ -639,7 +703,17 @@ def _collect(folder: Path, runs: list, made: dict, failed: list) -> SweepResult:
     write_json(folder / "failed.json", rows)
     return SweepResult(table, failures, folder, done.speeds)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-039
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-043
+def bank_folder(
+    folder,  # of the results
+    banks=None,  # the folder that was asked for
+) -> Path:  # absolute
+    "Where the banks of features are"
+    cache = cache_folder()
+    usual = cache / "features" if cache else Path(folder) / "banks"
+    return Path(os.path.abspath(usual if banks is None else banks))
+
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-044
 def sweep(
     dataset: Dataset,
     grid: list,  # of RunSettings, from make_grid
@@ -651,6 +725,7 @@ def sweep(
     fresh: bool = False,  # do all runs, also those that are finished
     save_models: bool = False,  # write a run folder for each run
     bank_batch: int = 64,  # images at a time while features are computed
+    banks=None,  # folder of the banks of features; None: that of the cache, which all sweeps share
     progress: bool = True,  # say what is going on
     runner=run_here,  # how tasks are carried out: (tasks, options) -> (task, outcomes) as they come
 ) -> SweepResult:
@@ -661,6 +736,7 @@ def sweep(
     if len({run.hash for run in runs}) < len(runs):
         raise UserError("a run is in the grid twice")
     options = Options(folder, memory, device, skip_unreadable, bank_batch, save_models, progress)
+    options.banks = bank_folder(folder, banks)
     say = _Say(len(runs), progress)
     with hold(folder):
         splits, failed = _draw_splits(dataset, runs)
@@ -674,7 +750,7 @@ def sweep(
             say.done(task, outcomes)
         return _collect(folder, runs, made, failed)
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-040
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-045
 def _finished(options: Options, runs: list, retry_failed: bool) -> set:  # of hashes
     "The runs that need not be done again"
     status, finished = read_parts(options.folder).status, set()
@@ -688,7 +764,7 @@ def _finished(options: Options, runs: list, retry_failed: bool) -> set:  # of ha
             finished.add(run.hash)
     return finished
 
-# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-041
+# %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-046
 class _Say:
     "The lines that a sweep prints"
 
