@@ -66,8 +66,8 @@ def _axes(rows: pd.DataFrame, over, by) -> tuple:  # two lists of names
     for name in varying(rows):
         if name not in (*over, *by) and not _follows(rows, name, [*over, *by]):
             raise UserError(
-                f"{name} varies too ({_values(rows[name])}): name it in over, to average over it, or "
-                "in by, to compare its values"
+                f"{name} varies too ({_values(rows[name])}): name it in over, to average over it, "
+                "or in by, to compare its values"
             )
     return over, by
 
@@ -112,7 +112,8 @@ def _means(rows: pd.DataFrame, by: list, measures: list) -> pd.DataFrame:
 # %% ../../nbs/api/train/14_studies.ipynb #14-studies-019
 def _differences(rows: pd.DataFrame, over: list, by: list, measures: list) -> pd.DataFrame:
     "Poisoned minus each control, pair by pair"
-    axes, found = [*by, *over], []
+    # where nothing tells runs apart, all have one trigger
+    axes, found = [*by, *over] or ["trigger"], []
     poisoned = rows[rows["control"] == ""].set_index(axes)[measures]
     for control in sorted(set(rows["control"]) - {""}):
         other = rows[rows["control"] == control].set_index(axes)[measures]
@@ -234,7 +235,7 @@ def verdicts(
     if control not in set(rows["control"]):
         known = ", ".join(sorted(set(rows["control"]) - {""})) or "none"
         raise UserError(f"these runs have no control {control!r} (they have: {known})")
-    axes, said = [*found.by, *found.over], []
+    axes, said = [*found.by, *found.over] or ["trigger"], []
     gain = {c: rows[rows["control"] == c].set_index(axes)["gain"] for c in ("", control)}
     effects = (gain[""] - gain[control]).dropna().rename("effect").reset_index()
     names = _names(rows)
