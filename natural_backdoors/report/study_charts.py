@@ -41,7 +41,8 @@ def _draw_curves(ax, means: pd.DataFrame, axis: str):
 def _controls(means: pd.DataFrame) -> list:
     "Those that there are, the poisoned model first"
     there = set(means["control"])
-    return [control for control in ("", *CONTROLS) if control in there]
+    known = [control for control in ("", *CONTROLS) if control in there]
+    return [*known, *sorted(there - set(known))]
 
 # %% ../../nbs/api/report/10_study_charts.ipynb #10-study-charts-009
 def _draw_boxes(ax, runs: pd.DataFrame, axis: str, measure: str):
