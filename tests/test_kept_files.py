@@ -26,7 +26,6 @@ from natural_backdoors.data.labels import Codes, encode, load_label_matrix, save
 from natural_backdoors.data.relabel import _checked_labels
 from natural_backdoors.graph.overlaps import count_overlaps, load_overlaps, save_overlaps
 from natural_backdoors.paper.experiments import _gone_before
-from natural_backdoors.train.features import _checked_progress
 from natural_backdoors.train.learner import EpochLog
 from natural_backdoors.train.sweeps import _PART, COLUMNS, read_parts
 
@@ -395,36 +394,6 @@ def test_a_part_with_another_table(part, column, value):
         return
     with pytest.warns(UserWarning, match="x.json is damaged .*done again"):
         assert read_parts(part).status == {}
-
-
-@pytest.mark.parametrize(
-    "change, fits",
-    [
-        ({}, True),
-        ({"done": 10}, True),
-        ({"done": 11}, False),
-        ({"done": "3"}, False),
-        ({"done": -1}, False),
-        ({"done": True}, False),
-        ({"lost": {"4": "x"}}, True),
-        ({"lost": {"5": "x"}}, False),
-        ({"lost": {"-1": "x"}}, False),
-        ({"lost": {"x": "x"}}, False),
-        ({"lost": {"1": 2}}, False),
-        ({"lost": []}, False),
-        ({"seconds": None}, False),
-        ({"passes": 0.5}, False),
-    ],
-)
-def test_how_far_a_bank_got(tmp_path, change, fits):
-    state = {"done": 5, "lost": {}, "passes": 9, "seconds": 1.5, "decode_seconds": 0}
-    (tmp_path / "progress.json").write_text(json.dumps(state | change))
-    read = lambda: _checked_progress(tmp_path / "progress.json", 10)
-    if fits:
-        assert read() == state | change
-    else:
-        with pytest.raises(UserError, match="progress.json"):
-            read()
 
 
 def test_what_a_folder_of_a_reproduction_says(tmp_path):

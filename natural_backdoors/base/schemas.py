@@ -11,9 +11,8 @@ __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'Lon
            'ModelFile', 'LoadedModel', 'RunFile', 'LogTable', 'AccidentalTable', 'SeenTable', 'RowsTable',
            'ExportedFile', 'ExportFile', 'ManifestTable', 'ClassesTable', 'ImagesTable', 'OverlapsTable',
            'RandomStates', 'OptimizerFile', 'TrainingState', 'CheckpointFile', 'EpochRow', 'EpochRows', 'BestEpoch',
-           'PartRun', 'PartFile', 'PartTable', 'ProgressFile', 'MadeFor', 'ReproductionFile', 'RequestFile',
-           'DownloadedFile', 'DownloadsFile', 'PartialFile', 'read_checked', 'checked_table', 'read_checked_table',
-           'read_log', 'Stored']
+           'PartRun', 'PartFile', 'PartTable', 'MadeFor', 'ReproductionFile', 'RequestFile', 'DownloadedFile',
+           'DownloadsFile', 'PartialFile', 'read_checked', 'checked_table', 'read_checked_table', 'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
 import csv
@@ -619,19 +618,6 @@ class PartTable(TypedDict):
     test_trig_loss: list[Finite | None]
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-037
-_Seconds = Annotated[float, Meta(ge=0, le=1e300)]
-
-
-class ProgressFile(TypedDict):
-    "progress.json of a bank of features: how far it got"
-
-    done: Count
-    lost: dict[Annotated[str, Meta(pattern="^[0-9]{1,15}$")], LongText]
-    passes: Count
-    seconds: _Seconds
-    decode_seconds: _Seconds
-
-
 class MadeFor(TypedDict):
     "What `model.json` in a sweep says of where it comes from"
 
@@ -800,7 +786,6 @@ STORED = [
     Stored("checkpoint.json", CheckpointFile, "`Checkpoint`"),
     Stored("parts/*.json", PartFile, "`sweep`"),
     Stored("parts/*.parquet", PartTable, "`sweep`"),
-    Stored("progress.json", ProgressFile, "`sweep`"),
     Stored("reproduction.json", ReproductionFile, "`reproduce`"),
     Stored("request.json", RequestFile, "`natural-backdoors pick`"),
     Stored("info.json", DownloadsFile, "`natural-backdoors download`"),

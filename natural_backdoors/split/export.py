@@ -23,6 +23,7 @@ from typing import NamedTuple
 from ..base.checks import did_you_mean, lookup, whole_number
 from ..base.errors import UserError
 from natural_backdoors.base.files import (
+    ensure_folder,
     file_digest,
     inside,
     path_name,
