@@ -347,8 +347,9 @@ def warm_kernels():
             stdout=subprocess.PIPE,
             env=environment(),
         )
-        server.stdout.readline()  # it is ready
         try:
+            if not server.stdout.readline():
+                raise RuntimeError(f"{WARM} has ended, for the reason above")
             yield address
         finally:
             server.stdin.close()
