@@ -133,7 +133,7 @@ class Report:
             f"{counts['failed']:,} failed{f': {reasons}' if why else ''}"
         )
 
-# %% ../../nbs/api/data/02_download.ipynb #02-download-012
+
 def _now(timestamp: float | None = None) -> str:
     "A time as text, UTC"
     when = datetime.now(UTC) if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
@@ -156,7 +156,7 @@ def _more_telling(old: dict, new: dict) -> dict:
     is_same = all(old.get(key) == new.get(key) for key in ("url", "size"))
     return old if is_same and "sha256" in old and "sha256" not in new else new
 
-
+# %% ../../nbs/api/data/02_download.ipynb #02-download-012
 class _Info:
     "What `info.json` of the folder `root` says, and what this run adds to it"
 
