@@ -6,6 +6,7 @@
 __all__ = ['FINDERS', 'conflicts', 'ClassSet', 'random_maximal_set', 'best_of_draws', 'maximum_set', 'every_neighbor']
 
 # %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-003
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..graph.cograph import CoGraph
 from ..graph.overlaps import Overlaps
-from .independent_sets import ask, solve
+from .independent_sets import solve
+from .questions import ask
 
 # %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-006
 def conflicts(
@@ -26,10 +28,9 @@ def conflicts(
 ) -> np.ndarray:  # m x m bools, symmetric, False on the diagonal
     "Which pairs of the classes `ids` may not be chosen together"
     limit = whole_number("max_overlaps_with_others", max_overlaps_with_others, -1)
-    if limit == -1:
-        matrix = graph.adjacency[ids][:, ids].toarray() > 0
-    else:
-        matrix = overlaps.counts[ids][:, ids].toarray() > limit
+    shared, more_than = (graph.adjacency, 0) if limit == -1 else (overlaps.counts, limit)
+    # bools before there is a square of them: an eighth of the memory
+    matrix = (shared[ids][:, ids] > more_than).toarray()
     np.fill_diagonal(matrix, False)
     return matrix
 
@@ -110,8 +111,9 @@ def maximum_set(
     **_,  # options of other finders
 ) -> ClassSet:
     "The maximum independent set, with a proof"
+    since = time.monotonic()
     question = ask(conflict, weights, ties, max_classes=max_classes)
-    found = solve(question, random, time_limit, solver=solver)
+    found = solve(question, random, time_limit, solver=solver, since=since)
     weight = None if weights is None else found.value
     return ClassSet(found.chosen, found.bound, weight, settled=found.settled)
 
