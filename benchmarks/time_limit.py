@@ -3,10 +3,10 @@
     python benchmarks/time_limit.py --limit 1       seconds for a set (10)
     python benchmarks/time_limit.py --quick         without the graph of 20,000 classes
 
-Neighborhoods of the classes that meet most others in a generated dataset, which are as large as the
-dataset has classes, and conflicts thrown at random, which are hard at any size. Each is asked for the
-most classes and for the most weight. `over s` is what the search took beyond its limit; where others
-use the cores too, that is more than on a quiet machine: `CPU s` says what it worked.
+Neighborhoods of the classes that meet most others in a generated dataset, which are as large as
+the dataset has classes, and conflicts thrown at random, which are hard at any size. Each is asked
+for the most classes and for the most weight. `over s` is what the search took beyond its limit;
+where others use the cores too, that is more than on a quiet machine: `CPU s` says what it worked.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def label_matrix(n_labels, n_images, n_rows, seed=0):
 
 
 def neighborhoods(n_labels, n_images, n_rows, low):
-    "(name, conflicts, overlaps with the trigger) of the class with the most neighbors, and two more"
+    "(name, conflicts, overlaps with the trigger) of three classes with many neighbors"
     matrix = label_matrix(n_labels, n_images, n_rows)
     classes = class_table(f"c{i:05d}" for i in range(n_labels))
     overlaps = Overlaps(cooccurrence(matrix), classes, n_images)

@@ -115,7 +115,7 @@ def test_many_classes_are_for_linear_programs(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(independent_sets, "_MANY", 0)
             by_programs, n_calls = independent_sets.by_programs, []
-            count = lambda *how: n_calls.append(1) or by_programs(*how)  # noqa: E731
+            count = lambda *how: n_calls.append(1) or by_programs(*how)
             patch.setattr(independent_sets, "by_programs", count)
             found = solve(question, rng(0))
         assert n_calls, "what branching would settle first at this size"

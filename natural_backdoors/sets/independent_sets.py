@@ -372,11 +372,12 @@ def _apart(
     by,  # the solver of one component
     random: np.random.Generator,
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
+    last: float = np.inf,  # and after which no solver is called any more
 ) -> Answer:
     "The answers for the components, put together"
     chosen, bound, settled = [], 0, True
     for part in parts:
-        if time.monotonic() > deadline:
+        if time.monotonic() > min(deadline, last):
             found = _at_once(question, part)
         else:
             found = _alone(question, part, by, random=random, deadline=deadline)
@@ -774,9 +775,11 @@ def solve(
     "The best independent set: the maximum with its proof, or the best found in time with a bound"
     seconds = np.inf if time_limit is None else number("time_limit", time_limit, 0, above=True)
     by, deadline = lookup("solver", solver, SOLVERS), (since or time.monotonic()) + seconds
+    began, first = time.monotonic(), greedy(question)
     parts = components(question, undominated(question, _within(np.inf, deadline)))
-    found = _apart(question, parts, by, random=random, deadline=deadline)
+    # solvers prepare for a component as long again, and cannot be interrupted while they do
+    last = deadline - 2 * (time.monotonic() - began)
+    found = _apart(question, parts, by, random=random, deadline=deadline, last=last)
     if found.settled:
         return found
-    chosen = _better(question, greedy(question), found.chosen)
-    return answer(question, chosen, bound=found.bound, settled=False)
+    return answer(question, _better(question, first, found.chosen), found.bound, settled=False)
