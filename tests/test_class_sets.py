@@ -13,7 +13,7 @@ from natural_backdoors.base.random import rng
 from natural_backdoors.graph.centrality import centrality
 from natural_backdoors.graph.cograph import co_graph
 from natural_backdoors.graph.overlaps import count_overlaps
-from natural_backdoors.sets import independent_sets
+from natural_backdoors.sets import independent_sets, questions
 from natural_backdoors.sets.class_sets import FINDERS, best_of_draws, conflicts, maximum_set
 from natural_backdoors.sets.independent_sets import (
     SOLVERS,
@@ -471,7 +471,7 @@ def slow_undominated(conflict):
         left -= out
 
 
-LIMITS = [independent_sets._ROWS, independent_sets._SMALL, independent_sets._DIGITS, 1500]
+LIMITS = [questions._ROWS, questions._TILE, independent_sets._SMALL, independent_sets._DIGITS, 1500]
 
 
 @pytest.mark.parametrize("m", sorted({n + step for n in LIMITS for step in (-1, 0, 1)}))
@@ -489,15 +489,21 @@ def test_sizes_around_every_limit(m):
         assert not conflict[np.ix_(found.chosen, found.chosen)].any()
 
 
-@pytest.mark.parametrize("few", [0, 1])
 @pytest.mark.parametrize("rows", [1, 29, 30, 31])
-def test_blocks_of_rows_change_nothing(monkeypatch, rows, few):
-    monkeypatch.setattr(independent_sets, "_ROWS", rows)
-    monkeypatch.setattr(independent_sets, "_FEW", few)
+def test_blocks_of_rows_change_nothing(monkeypatch, rows):
+    monkeypatch.setattr(questions, "_ROWS", rows)
+    monkeypatch.setattr(questions, "_TILE", rows)
     for seed in range(10):
         draw = rng(seed)
         conflict = random_conflicts(draw, 30, draw.random())
         assert undominated(ask(conflict)).tolist() == slow_undominated(conflict)
+        worth, some = draw.integers(0, 2**40, 30), np.flatnonzero(draw.random(30) < 0.5)
+        expected = [int(worth[[i for i in some if row[i]]].sum()) for row in conflict]
+        assert questions.against(ask(conflict), some, worth).tolist() == expected
+        one_way = conflict.copy()
+        one_way[0, 29] = not one_way[29, 0]
+        with pytest.raises(UserError, match="symmetric"):
+            ask(one_way)
     assert undominated(ask(np.zeros((0, 0), bool))).tolist() == []
 
 

@@ -36,6 +36,7 @@ from ..graph.centrality import ALIASES, COMPAT, ENGINES, MEASURES
 from ..graph.centrality import centrality as centrality_of
 from ..graph.cograph import CoGraph, co_graph
 from ..graph.overlaps import Overlaps, count_overlaps
+from . import class_sets
 from .class_sets import FINDERS, conflicts
 
 # %% ../../nbs/api/sets/03_search.ipynb #03-search-006
@@ -231,6 +232,7 @@ def find_classes(
     # with enough
     near = class_counts(overlaps, trigger, possible_classes(overlaps, graph, trigger))
     near = near[(near.n_clean >= s.min_clean) & (near.n_poison >= s.min_poison)]
+    _check_number(overlaps, near, trigger)
     conflict = conflicts(overlaps, graph, near.id.to_numpy(), s.max_overlaps_with_others)
     # The trigger's id is in the seed, so that one trigger's set does not depend on which others
     # are looked at
@@ -246,6 +248,19 @@ def find_classes(
     chosen = near.iloc[found.chosen]
     ranked = chosen.sort_values(["overlaps", "id"], ascending=[False, True], ignore_index=True)
     return ranked, found
+
+
+def _check_number(overlaps: Overlaps, near: pd.DataFrame, trigger: int):
+    "A `UserError` that names the trigger if there are too many classes around it"
+    if len(near) <= class_sets.MAX_NEIGHBORS:
+        return
+    name, enough = overlaps.classes.name[trigger], near.overlaps.nlargest(class_sets.MAX_NEIGHBORS)
+    raise UserError(
+        f"{name!r} meets {len(near):,} classes, too many to choose from (at most "
+        f"{class_sets.MAX_NEIGHBORS:,}); raise min_overlaps or min_poison to "
+        f"{enough.iloc[-1] + 1:,}, leave it out as a trigger (exclude), or set "
+        "natural_backdoors.sets.class_sets.MAX_NEIGHBORS where there is memory for more"
+    )
 
 # %% ../../nbs/api/sets/03_search.ipynb #03-search-030
 def with_groups(

@@ -1,0 +1,115 @@
+"""By how much the search for a class set overruns its time limit: `python benchmarks/time_limit.py`
+
+    python benchmarks/time_limit.py --limit 1       seconds for a set (10)
+    python benchmarks/time_limit.py --quick         without the graph of 20,000 classes
+
+Neighborhoods of the classes that meet most others in a generated dataset, which are as large as
+the dataset has classes, and conflicts thrown at random, which are hard at any size. Each is asked
+for the most classes and for the most weight. `over s` is what the search took beyond its limit;
+where others use the cores too, that is more than on a quiet machine: `CPU s` says what it worked.
+"""
+
+import argparse
+import resource
+import sys
+import time
+
+import numpy as np
+from generate import Labels, fitted
+from record import add_flag, record
+from scipy import sparse
+
+from natural_backdoors.base.random import rng
+from natural_backdoors.data.classes import class_table
+from natural_backdoors.graph.cograph import co_graph
+from natural_backdoors.graph.cooccurrence import cooccurrence
+from natural_backdoors.graph.overlaps import Overlaps
+from natural_backdoors.sets.class_sets import conflicts, maximum_set
+from natural_backdoors.sets.independent_sets import ask, greedy
+
+# labels, images, rows, images of an edge
+GRAPHS = [(5_000, 500_000, 3_000_000, 5), (20_000, 1_000_000, 6_000_000, 2)]
+RANDOM = [(500, 0.7), (500, 0.9), (1000, 0.7), (1000, 0.9)]
+
+
+def label_matrix(n_labels, n_images, n_rows, seed=0):
+    "Generated labels, images by labels"
+    labels = Labels(n_labels, seed)
+    per_image = fitted(labels, n_images, n_rows, seed)
+    counts, ids = [np.zeros(1, np.int64)], []
+    for _, image, label in labels.pieces(n_images, per_image, seed):
+        counts.append(np.bincount(image))
+        ids.append(label.astype(np.int32))
+    indptr, ids = np.cumsum(np.concatenate(counts)), np.concatenate(ids)
+    ones = np.ones(len(ids), np.uint8)
+    return sparse.csr_array((ones, ids, indptr), shape=(len(indptr) - 1, n_labels))
+
+
+def neighborhoods(n_labels, n_images, n_rows, low):
+    "(name, conflicts, overlaps with the trigger) of three classes with many neighbors"
+    matrix = label_matrix(n_labels, n_images, n_rows)
+    classes = class_table(f"c{i:05d}" for i in range(n_labels))
+    overlaps = Overlaps(cooccurrence(matrix), classes, n_images)
+    graph = co_graph(overlaps, low)
+    near = np.diff(graph.adjacency.indptr)
+    for trigger in np.argsort(-near, kind="stable")[[0, 5, 50]].tolist():
+        ids = graph.neighbors(trigger)
+        name = f"{n_labels:,} labels, {len(graph.edges):,} edges"
+        shared = overlaps.counts[[trigger]].toarray().ravel()[ids]
+        yield name, conflicts(overlaps, graph, ids), shared
+
+
+def at_random(m, density):
+    "(name, conflicts, weights) of conflicts thrown at random"
+    draw = rng(m)
+    upper = np.triu(draw.random((m, m)) < density, 1)
+    yield f"at random, density {density}", upper | upper.T, draw.integers(1, 100, m)
+
+
+def rows_of(name, conflict, shared, limit):
+    "One row for the most classes, one for the most weight"
+    for weights in (None, shared):
+        start, cpu = time.perf_counter(), time.process_time()
+        found = maximum_set(conflict, rng(0), weights=weights, ties=shared, time_limit=limit)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        assert not conflict[np.ix_(found.chosen, found.chosen)].any()
+        first = greedy(ask(conflict, weights, shared))
+        least = len(first) if weights is None else int(shared[first].sum())
+        assert found.value >= least, "less than what is there at once"
+        per_mb = 1e6 if sys.platform == "darwin" else 1e3
+        yield {
+            "conflicts": name,
+            "neighbors": len(conflict),
+            "of them in conflict": round(float(conflict.mean()), 3),
+            "maximized": "classes" if weights is None else "weight",
+            "limit s": limit,
+            "seconds": round(seconds, 2),
+            "over s": round(max(seconds - limit, 0), 2),
+            "CPU s": round(cpu, 1),
+            "at once": least,
+            "found": found.value,
+            "bound": found.bound,
+            "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mb),
+        }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--limit", type=float, default=10, help="seconds for a set")
+    parser.add_argument("--quick", action="store_true", help="leave out 20,000 labels")
+    add_flag(parser)
+    args = parser.parse_args()
+    sources = [at_random(*size) for size in RANDOM]
+    sources += [neighborhoods(*size) for size in GRAPHS[: 1 if args.quick else None]]
+    table = []
+    for source in sources:
+        for name, conflict, shared in source:
+            for row in rows_of(name, conflict, shared, args.limit):
+                table.append(row)
+                print(row, flush=True)
+    record("time_limit", table, args.save)
+    print(f"worst overrun: {max(row['over s'] for row in table)} s")
+
+
+if __name__ == "__main__":
+    main()
