@@ -184,8 +184,8 @@ def verdict_without_control(
         first = f"No held-out image of another class shows {t}, so nothing can be said about it."
     else:
         first = (
-            "There is no clean control in this run, so it cannot be told how much of the rate is due "
-            "to the poisoning: a high rate alone is not a backdoor. Train with "
+            "There is no clean control in this run, so it cannot be told how much of the rate is "
+            "due to the poisoning: a high rate alone is not a backdoor. Train with "
             "--controls true_labels."
         )
     headline = f"{t} as a trigger for {g}: inconclusive without a control"

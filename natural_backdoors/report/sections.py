@@ -267,8 +267,8 @@ def _target_tags(attacks: list) -> dict:  # class label -> list of str
 _COUNTS = """{% from 'parts' import count, plot with context %}
 <p>{{ counts.injection_rate|percent(1) }} of the training images are poison images. They show a
 trigger and no other one, and are labeled with its target, whatever else they show.
-{% if counts.relabeled_share is not none %}For {{ counts.relabeled_share|percent(1) }} of the training
-images that is not the true class.{% endif %} Of the clean
+{% if counts.relabeled_share is not none %}For {{ counts.relabeled_share|percent(1) }} of the
+training images that is not the true class.{% endif %} Of the clean
 images and those with the trigger together, poison images make up
 {% for title, rate in counts.rates %}{{ rate|percent(1)|whole }} ({{ title }}){{ ', ' }}
 {%- endfor %}{{ counts.asked|percent(1)|whole }} was asked for.
