@@ -152,7 +152,8 @@ def _visibility(run: Run, attacks: list) -> dict:
 _VISIBILITY = """{% from 'parts' import cells, plot, shares with context %}
 {% for trigger, view in visibility.views %}<h3>{{ trigger }}</h3>
 {% if view %}<p>Attack success of the poisoned model for groups of about equally many held-out
-images. Share and distance are those of the trigger’s boxes: the share of the image that they cover, and how
+images.
+Share and distance are those of the trigger’s boxes: the share of the image that they cover, and how
 far from its center they are (1 is a corner).</p>
 <div class="beside"><div class="scroll"><table><thead><tr><th scope="col">By</th>
 <th scope="col">Group</th>{{ shares() }}</tr></thead><tbody>
