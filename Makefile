@@ -126,13 +126,10 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/relabel.py --save
 	$(BIN)/python benchmarks/centrality.py --save
 	$(BIN)/python benchmarks/class_sets.py --save
-<<<<<<< HEAD
 	$(BIN)/python benchmarks/duplicates.py --images 5000 20000 --save
-=======
 	$(BIN)/python benchmarks/time_limit.py --save
 	$(BIN)/python benchmarks/load.py --save
 	$(BIN)/python benchmarks/duplicates.py --images 10000 100000 --save
->>>>>>> c97a28a2baf97aa8ff7b782ac442cad9fccae1c8
 	$(BIN)/python benchmarks/run.py --save
 	$(BIN)/python benchmarks/training.py --save
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save

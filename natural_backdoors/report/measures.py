@@ -98,10 +98,9 @@ Fisher’s exact test.</p>
 <td>{{ r.p_trigger }}</td><td>{{ r.verdict }}</td></tr>
 {% endfor %}{% endcall %}
 {% else %}<p class="note">Without a control there is no effect to compute.</p>{% endif %}
-{% if effects.averages %}<p>The pooled attack success counts images. These count each class
-alike, or some of the classes.</p>
-{% call table(
-  ['Trigger → target', 'Average', 'Model', 'Attack success', '95 % interval', 'Of'], []) %}
+{% if effects.averages %}<p>The pooled attack success counts images. These count each class alike,
+or some of the classes.</p>
+{% call table(['Trigger → target', 'Average', 'Model', 'Attack success', '95 % interval', 'Of']) %}
 {% for attack, what, models in effects.averages %}{% for model, r in models.items() %}
 <tr><th scope="row">{{ attack }}</th><td>{{ what }}</td><td>{{ model }}</td>
 {% if r.value is none %}<td>–</td><td>–</td><td>no images</td>{% else %}
@@ -153,8 +152,9 @@ def _visibility(run: Run, attacks: list) -> dict:
 _VISIBILITY = """{% from 'parts' import cells, plot, shares with context %}
 {% for trigger, view in visibility.views %}<h3>{{ trigger }}</h3>
 {% if view %}<p>Attack success of the poisoned model for groups of about equally many held-out
-images. Share and distance are those of the trigger’s boxes: the share of the image that they
-cover, and how far from its center they are (1 is a corner).</p>
+images.
+Share and distance are those of the trigger’s boxes: the share of the image that they cover, and how
+far from its center they are (1 is a corner).</p>
 <div class="beside"><div class="scroll"><table><thead><tr><th scope="col">By</th>
 <th scope="col">Group</th>{{ shares() }}</tr></thead><tbody>
 {% for r in view.rows %}<tr><td>{{ r.by }}</td><th scope="row">{{ r.group }}</th>{{ cells(r) }}</tr>
@@ -188,8 +188,8 @@ the target, beside a control.</p>
 {% for r in accidental.rows %}<tr><td>{{ r.what }}</td><th scope="row">{{ r.name }}</th>
 <td>{{ r.title }}</td><td>{{ r.target }}</td>{{ cells(r) }}</tr>
 {% endfor %}</tbody></table></div>
-{% else %}<p class="note">Not measured: the run has no <code>accidental.parquet</code>, or
-there were no such images; the command <code>train</code> writes it.</p>{% endif %}"""
+{% else %}<p class="note">Not measured: the run has no <code>accidental.parquet</code>, or there
+were no such images; the command <code>train</code> writes it.</p>{% endif %}"""
 _place(
     "accidental",
     Section("By accident", "Taken for the target by accident", _ACCIDENTAL, _accidental),
