@@ -129,7 +129,6 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/duplicates.py --images 5000 20000 --save
 	$(BIN)/python benchmarks/time_limit.py --save
 	$(BIN)/python benchmarks/load.py --save
-	$(BIN)/python benchmarks/duplicates.py --images 10000 100000 --save
 	$(BIN)/python benchmarks/run.py --save
 	$(BIN)/python benchmarks/training.py --save
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save
