@@ -165,7 +165,7 @@ def make_grid(
     patch: Patch | None = None,  # what the images of the control `patch` carry; None: the defaults
     recipe: Recipe | str | None = None,  # or a name in PRESETS; None: the defaults
     settings: SplitSettings | None = None,  # of the splits
-    split_seed: int | None = 1234,  # which images are drawn; None: the seed of each training
+    split_seed: int | None = None,  # which images are drawn; None: the seed of each training
     check: bool = True,  # draw the images of each set and rate now, to see that there are enough
     **given,  # fields of `Recipe` and `SplitSettings`; a list of values makes an axis of its own
 ) -> list:  # of RunSettings
