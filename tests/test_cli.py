@@ -123,7 +123,7 @@ def test_several_values_are_a_sweep(toy, trained, tmp_path, capsys):
     )
     last = pd.read_parquet(folder / "results.parquet").groupby("run").tail(1)
     assert sorted(zip(last.target_name, last.inject_rate, last.control)) == sorted(
-        product(["bee", "cow"], [0.185, 0.3], [False, True])
+        product(["bee", "cow"], [0.185, 0.3], ["", "true_labels"])
     )
     assert "8 runs: 0 finished before" in capsys.readouterr().out
     single = next((trained / "results").rglob("poisoned/log.csv"))

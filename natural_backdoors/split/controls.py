@@ -102,6 +102,10 @@ class Control(NamedTuple):
     difference: str = ""
     spare: bool = False  # does it need trigger-free images?
 
+    def __call__(self, split: PoisonSplit) -> pd.DataFrame:
+        "The rows of the control's split"
+        return self.rows(split).reset_index(drop=True)
+
 # %% ../../nbs/api/split/12_controls.ipynb #12-controls-015
 def _true_labels(split: PoisonSplit) -> pd.DataFrame:
     "The same images, all with their true labels"
@@ -242,6 +246,18 @@ def _header(header: dict, table: pd.DataFrame, name: str) -> dict:
     return header | changed | {"control": name}
 
 # %% ../../nbs/api/split/12_controls.ipynb #12-controls-027
+def _check_relabeled(name: str, table: pd.DataFrame, attacks: list) -> None:
+    "Refuse a control that is to relabel images and has none of another class than the target"
+    trained = table[(table["part"] == "train") & (table["train_label"] != table["true_label"])]
+    for attack in attacks:
+        if attack["trigger"]["label"] not in set(trained["trigger"]):
+            raise UserError(
+                f"the control {name!r} relabels images to the target {attack['target']['name']!r}, "
+                "and there is none of another class to be trained with; raise inject_rate, or "
+                "choose other classes"
+            )
+
+# %% ../../nbs/api/split/12_controls.ipynb #12-controls-028
 def control_split(
     split: PoisonSplit,
     name: str,  # a key of CONTROLS; "": the poisoned split as it is
@@ -261,13 +277,15 @@ def control_split(
             f"the control {name!r} needs trigger-free images, which this split does not have; "
             "make the split with trigger_free=True (--trigger_free)"
         )
-    table = control.rows(split).reset_index(drop=True)
+    table = control(split)
+    if control.spare:
+        _check_relabeled(name, table, split.attacks)
     header = _header(split.header, table, name)
     if "patched" in table:
         header["patch"] = (patch or Patch()).to_dict()
     return replace(split, table=table, header=header, spare=None)
 
-# %% ../../nbs/api/split/12_controls.ipynb #12-controls-031
+# %% ../../nbs/api/split/12_controls.ipynb #12-controls-032
 def image_keys(
     table: pd.DataFrame,  # rows of a split
 ) -> list:  # of (path, patched)
@@ -286,7 +304,7 @@ def patches_of(split: PoisonSplit) -> dict:  # path -> Patch
     rows = split.table[split.table["patched"]]
     return dict(zip(rows["path"].astype(str), rows["trigger"].map(own)))
 
-# %% ../../nbs/api/split/12_controls.ipynb #12-controls-032
+# %% ../../nbs/api/split/12_controls.ipynb #12-controls-033
 def load_keys(
     keys: list,  # from `image_keys`
     patches: dict,  # from `patches_of`

@@ -28,13 +28,8 @@ from ..base.schemas import ExportFile, ManifestTable, checked, read_checked_tabl
 from ..data.images import cores
 from .card import dataset_card
 from .formats import FORMATS, Format
-from natural_backdoors.split.poison import (
-    SPLIT_COLUMNS,
-    PoisonSplit,
-    checked_header,
-    checked_rows,
-    checked_spare,
-)
+from .plan import checked_spare
+from .poison import SPLIT_COLUMNS, PoisonSplit, checked_header, checked_rows
 from .stream import Job, readable
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-010

@@ -5,16 +5,19 @@
 # %% auto #0
 __all__ = ['SPARE_COLUMNS', 'Roles', 'check_roles', 'Attack', 'check_attacks', 'Supply', 'sort_images', 'share_out',
            'n_poison_for', 'TooFewImages', 'plan_counts', 'nothing_to_measure', 'too_few', 'spare_needs', 'draw_spare',
-           'too_few_spare']
+           'too_few_spare', 'checked_spare', 'read_spare']
 
 # %% ../../nbs/api/split/04_plan.ipynb #04-plan-003
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..base.errors import UserError
+from ..base.files import read_table
 from ..base.random import rng
+from ..base.schemas import SpareTable, checked_table
 from ..data.classes import resolve
 from ..data.labels import LabelMatrix, combine, members_of
 from .settings import SplitSettings
@@ -273,3 +276,35 @@ def too_few_spare(
         "too few trigger-free images for the controls random_labels and patch: "
         f"{', '.join(short)}{copies}; lower n_clean (--sample_size), or leave these controls out"
     )
+
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-039
+_SPARE_AGAIN = "write it again with poison_split"
+
+
+def checked_spare(
+    spare: pd.DataFrame,  # `SPARE_COLUMNS`
+    table: pd.DataFrame,  # of the same split
+    header: dict,
+    where,  # the file, for messages
+) -> pd.DataFrame:
+    "The trigger-free images of a split, if they have its classes and triggers and are no others"
+    known = {
+        "true_label": [c["label"] for c in header["classes"]],
+        "trigger": [attack["trigger"]["label"] for attack in header["attacks"]],
+    }
+    wrong = {column: ~spare[column].isin(labels) for column, labels in known.items()}
+    for column in ("image", "path"):
+        wrong[column] = spare[column].isin(table[column]) | spare[column].duplicated()
+    for column, rows in wrong.items():
+        if rows.any():
+            value, why = spare[column][rows].iloc[0], "is not in the header"
+            why = "is there twice" if column in ("image", "path") else why
+            raise UserError(f"{where}, {column}: {value!r:.100} {why}; {_SPARE_AGAIN}")
+    return spare[SPARE_COLUMNS]
+
+
+def read_spare(folder, table: pd.DataFrame, header: dict) -> pd.DataFrame:
+    "The trigger-free images of a saved split"
+    file = Path(folder) / "spare.parquet"
+    spare = checked_table(read_table(file), SpareTable, file, _SPARE_AGAIN)
+    return checked_spare(spare, table, header, where=file)
