@@ -128,6 +128,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/class_sets.py --save
 	$(BIN)/python benchmarks/duplicates.py --images 5000 20000 --save
 	$(BIN)/python benchmarks/time_limit.py --save
+	$(BIN)/python benchmarks/reliability.py --rounds 2 --fuzz 100 --save
 	$(BIN)/python benchmarks/load.py --save
 	$(BIN)/python benchmarks/run.py --save
 	$(BIN)/python benchmarks/training.py --save

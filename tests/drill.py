@@ -792,7 +792,7 @@ def trials_of(plan: list):  # yields job, fault, number
                         yield name, fault, i
 
 
-def table(trials: list) -> str:
+def table(trials: list) -> pd.DataFrame:
     "What was tried, how often, and what happened"
     rows = {}
     for t in trials:
@@ -802,7 +802,7 @@ def table(trials: list) -> str:
         row["wrong"] += bool(t.wrong)
     shown = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype(int)
     shown.index.names = ["fault", "job"]
-    return shown.reset_index().to_string(index=False)
+    return shown.reset_index()
 
 
 def parse(argv=None):
@@ -812,6 +812,7 @@ def parse(argv=None):
     parser.add_argument("--rounds", type=int, default=10, help="trials of each job and fault")
     parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=usual)
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the table as CSV too")
     parser.add_argument("--plan", type=json.loads, help="JSON: lists of jobs, faults, rounds")
     return parser.parse_args(argv)
 
@@ -823,7 +824,10 @@ def drill(argv=None) -> int:
     if args.plan:
         print(json.dumps([asdict(t) for t in trials]))
         return int(wrong > 0)
-    print(table(trials))
+    found = table(trials)
+    print(found.to_string(index=False))
+    if args.save:
+        found.to_csv(args.save, index=False)
     minutes = (time.monotonic() - begun) / 60
     print(f"\n{len(trials)} trials in {minutes:.1f} min, seed {args.seed}: {wrong} went wrong")
     return int(wrong > 0)
