@@ -7,6 +7,7 @@ __all__ = ['UserError', 'MissingPackage', 'needs', 'loading_torch', 'wait_polite
 
 # %% ../../nbs/api/base/01_errors.ipynb #01-errors-003
 import os
+import tempfile
 import warnings
 from contextlib import contextmanager
 
@@ -38,6 +39,7 @@ def needs(
 def loading_torch():
     "A block that imports torch, torchvision, fastai and safetensors"
     wait_politely()
+    _spare_folder()
     packages = "torch, torchvision, fastai and safetensors"
     with needs("training", packages, "'natural_backdoors[train]'"), warnings.catch_warnings():
         # fastai still asks torch for things that torch will drop
@@ -52,3 +54,13 @@ def wait_politely():
     # the first of them is loaded. Whoever has set something knows better.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def _spare_folder():
+    "Let torch be loaded where the folder for temporary files is full"
+    # It makes a folder there for compiled code, which there is none of; one that is there will do.
+    try:
+        with tempfile.TemporaryDirectory():
+            pass
+    except OSError:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.getcwd())
