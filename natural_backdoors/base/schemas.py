@@ -387,7 +387,7 @@ class ModelFile(TypedDict):
 
     arch: NotRequired[Name]
     head: NotRequired[Any]
-    size: NotRequired[Annotated[int, Meta(ge=1, le=4096)]]
+    size: NotRequired[Annotated[int, Meta(ge=1, le=10**5)]]  # as `Recipe` has it
     classes: NotRequired[Annotated[list[ClassRecord], Meta(min_length=1)]]
     mean: NotRequired[Annotated[list[Finite], _Three]]
     std: NotRequired[Annotated[list[Positive], _Three]]

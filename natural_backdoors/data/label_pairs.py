@@ -350,7 +350,7 @@ def part_of(
     parts: list,  # of arrays of images; each of `images` is in one of them, or in several
 ) -> np.ndarray:  # the number of the first part that each of `images` is in
     "Which part each image came with"
-    found = np.full(len(images), -1, np.int8)
+    found = np.full(len(images), -1, np.int8 if len(parts) <= 128 else np.int32)
     for i, part in enumerate(parts):
         found[(found < 0) & np.asarray(pc.is_in(images, part))] = i
     return found

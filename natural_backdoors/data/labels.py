@@ -219,7 +219,7 @@ class Codes:
     labels: list  # all labels; the position is the class id
     ids: pa.Array  # the distinct image ids
     splits: list  # names of the splits, `train` first
-    split_of: np.ndarray  # n_images int8: position in `splits`
+    split_of: np.ndarray  # n_images ints: position in `splits`
     matrices: dict  # "present" and perhaps "as_class", "as_trigger", "absent": images x classes
 
     @cached_property
@@ -411,8 +411,9 @@ def _split_codes(rows: pd.DataFrame, image_of: np.ndarray, ids: pa.Array, who: s
     codes, names = _factorize(rows["split"], "split", who)
     names = [split_name(name) for name in names.to_pylist()]
     splits = sorted(set(names), key=lambda s: (s != "train", s))
-    codes = np.array([splits.index(s) for s in names], np.int8)[codes]
-    split_of = np.empty(len(ids), np.int8)
+    small = np.int8 if len(splits) <= 128 else np.int32
+    codes = np.array([splits.index(s) for s in names], small)[codes]
+    split_of = np.empty(len(ids), small)
     split_of[image_of] = codes
     clash = np.flatnonzero(split_of[image_of] != codes)
     if len(clash):

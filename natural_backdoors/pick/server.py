@@ -187,7 +187,7 @@ def _voila_settings(port: int, token: str) -> dict:  # class -> its settings
     }
 
 # %% ../../nbs/api/pick/06_server.ipynb #06-server-018
-# what IPython reads of the whole machine, and of this Python's folder, is taken out beforehand
+# what IPython reads of the whole machine and of this Python's folder is taken out before it begins
 _KERNEL = (
     "from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS; "
     "ENV_CONFIG_DIRS.clear(); SYSTEM_CONFIG_DIRS.clear(); "

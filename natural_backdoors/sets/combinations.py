@@ -88,6 +88,13 @@ def poison_images(
     return (as_class @ of_set > 0) & (as_trigger[:, ids].toarray() > 0)
 
 # %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-022
+def _meetings(images: np.ndarray) -> np.ndarray:
+    "How many rows two columns of bools have in common"
+    # whole numbers up to 2**24 are exact in 32 bits
+    images = images.astype(np.float32 if len(images) <= 2**24 else np.float64)
+    return images.T @ images
+
+
 def disjoint_triggers(
     found: Triggers,
     k: int,  # how many triggers
@@ -97,8 +104,7 @@ def disjoint_triggers(
     "Choose `k` triggers of which no two share poison images"
     whole_number("k", k, 1)
     labels = combine(_labels_of(found), found.overlaps.members.values())
-    images = poison_images(found, labels).astype(np.float32)
-    shared = images.T @ images  # exact: whole numbers, far below 2**24
+    shared = _meetings(poison_images(found, labels))
     conflict, n_poison = shared > max_shared, shared.diagonal().astype(np.int64)
     np.fill_diagonal(conflict, False)
     options = {"max_classes": k, "time_limit": time_limit}

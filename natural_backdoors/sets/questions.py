@@ -27,7 +27,8 @@ def _whole(name: str, values, m: int) -> np.ndarray:
     are_whole = array.dtype.kind in "iub" or np.array_equal(array, np.rint(array))
     if not are_whole or (m and array.min() < 0):
         raise UserError(f"{name} must be whole numbers >= 0 (images)")
-    if m and array.sum(dtype=float) > 2**53:
+    # exactly: as numbers with a point, 2**53 + 1 is 2**53
+    if sum(map(int, array.tolist())) > 2**53:
         raise UserError(f"{name} add up to more than 2**53")
     return array.astype(np.int64)
 

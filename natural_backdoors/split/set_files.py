@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import read_json, read_text
+from ..base.finding import files_matching
 from ..data.classes import resolve
 from ..data.datasets import Dataset
 from ..data.labels import members_of
@@ -133,7 +134,7 @@ def read_sets(
 ) -> list:  # of TriggerSet, in the order of the file
     "The trigger sets that a file describes; one that is there twice is an error"
     path = Path(path)
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    files = files_matching(path / "*.json") if path.is_dir() else [path]
     if not files:
         raise UserError(f"{path} has no selection (a .json file)")
     sets = [one for file in files for one in _of_file(dataset, file)]
