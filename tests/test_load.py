@@ -43,9 +43,7 @@ def test_pairs_of_classes(monkeypatch, labels, cells):
     assert (counts == np.triu(matrix.T @ matrix)).all()
     monkeypatch.setattr(cooccurrence, "MAX_PAIRS", n_pairs - 1)
     most = matrix.sum(axis=1).max()
-    with pytest.raises(
-        UserError, match=f"24 classes .*one image carries {most} labels.*MAX_PAIRS"
-    ):
+    with pytest.raises(UserError, match=f"24 classes .*one image carries {most} labels.*MAX_PAIRS"):
         cooccurrence.product_by_blocks(labels.matrix, cells=cells)
 
 
