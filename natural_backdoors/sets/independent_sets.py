@@ -462,7 +462,7 @@ class Relaxed:
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-029
 # seconds for each entry of the rows, for which solvers do not look at the clock
-_UNWATCHED = 5e-7
+_UNWATCHED = 1e-6
 
 
 def relax(
@@ -527,7 +527,7 @@ def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
 
 
 # entries of the rows above which branching over a program runs on for seconds after its time
-_LARGE = 300_000
+_LARGE = 200_000
 
 
 def _narrow(program: Program, relaxed: Relaxed, slack: float):
