@@ -17,7 +17,6 @@ __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'Lon
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
 import csv
 import io
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
@@ -778,8 +777,7 @@ def read_log(
     known = [name for name in (*needed, *later) if name in names]
     cells = {name: [_log_cell(row[names.index(name)]) for row in rows] for name in known}
     checked(cells, LogTable, path, "train again")
-    log = pd.read_csv(io.StringIO(read_text(path)))
-    return log.assign(**dict.fromkeys(later - set(names), math.nan))
+    return pd.read_csv(io.StringIO(read_text(path)))
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-050
 class Stored(NamedTuple):
