@@ -22,6 +22,7 @@ from .analysis import save_analysis, search_said, show, what_differs, words
 from natural_backdoors.cli.flags import (
     OneOrMore,
     Parser,
+    as_flags_say,
     in_flags,
     patch_flags,
     patch_said,
@@ -47,7 +48,7 @@ from ..split.selection import Selection
 from ..split.settings import SplitSettings
 from ..split.visibility import trigger_boxes
 from ..train.evaluation import rate_text
-from ..train.recipe import Recipe
+from ..train.recipe import Recipe, check_chooser
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-006
 def _choice_flags(p: Parser):
@@ -189,6 +190,10 @@ def asked(args) -> Asked:
         roles = {k: picked[k] if v is None else v for k, v in roles.items()}
         _say_what_differs(args.selection, chosen, search, split, roles)
     settings = {"search": search, "split": split, "recipe": recipe_said(args)}
+    try:
+        check_chooser(settings["recipe"], split.val_fraction)
+    except UserError as e:
+        raise UserError(as_flags_say(str(e))) from None
     return Asked(source, **settings, **roles, varied=varied, controls=controls, patch=patch)
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-013

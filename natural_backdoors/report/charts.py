@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from ..base.checks import lookup
 from ..base.errors import UserError
+from ..base.schemas import PARTS
 from natural_backdoors.base.style import (
     BLUE,
     GRAY,
@@ -33,17 +34,26 @@ def _key_above(ax):
     ax.legend(**place, ncols=2, frameon=False, fontsize=8.5)
 
 
-def _draw_bars(ax, at, train, test, color, kind: str):
-    "Bars of one kind of images, the held-out part in a lighter shade, with their sum"
-    ax.barh(at, train, 0.34, color=color, label=f"{kind}, training")
-    ax.barh(at, test, 0.34, left=train, color=color, alpha=0.45, label=f"{kind}, held out")
-    for y, n in zip(at, train + test):
+_SHADES = {"train": ("training", 1), "val": ("validation", 0.7), "test": ("held out", 0.45)}
+
+
+def _draw_bars(ax, at, parts: dict, color, kind: str):
+    "Bars of one kind of images, what is not trained with in lighter shades, with their sum"
+    total = 0
+    for part, numbers in parts.items():
+        name, alpha = _SHADES[part]
+        label = f"{kind}, {name}"
+        ax.barh(at, numbers, 0.34, left=total, color=color, alpha=alpha, label=label)
+        total = total + numbers
+    for y, n in zip(at, total):
         beside = dict(xytext=(3, 0), textcoords="offset points", va="center")
         ax.annotate(f"{n:,}", (n, y), **beside, fontsize=8, color=INK)
 
 # %% ../../nbs/api/report/01_charts.ipynb #01-charts-007
 def draw_counts(
-    counts,  # list of {"name", "clean_train", "clean_test", "poison_train", "poison_test"}
+    # list of {"name", "clean_train", "clean_test", "poison_train", "poison_test"}; with a
+    # validation part "clean_val" and "poison_val" too
+    counts,
     ax=None,  # axes to draw into; None: a new figure
 ) -> Figure:
     "Clean and poison images of each class as bars"
@@ -51,10 +61,10 @@ def draw_counts(
     ax = axes_or_new(ax, (5.2, 0.9 + 0.44 * max(len(counts), 1)))
     at, most = np.arange(len(counts)), 1
     for kind, shift, color in ("clean", -0.19, BLUE), ("poison", 0.19, VERMILION):
-        train = np.array([c[f"{kind}_train"] for c in counts], int)
-        test = np.array([c[f"{kind}_test"] for c in counts], int)
-        _draw_bars(ax, at + shift, train, test, color, kind=kind)
-        most = max([most, *(train + test)])
+        parts = {p: [c.get(f"{kind}_{p}", 0) for c in counts] for p in PARTS}
+        parts = {p: np.array(n, int) for p, n in parts.items() if p != "val" or any(n)}
+        _draw_bars(ax, at + shift, parts, color, kind=kind)
+        most = max([most, *sum(parts.values())])
     ax.set_yticks(at, [short_name(c["name"], 24) for c in counts], parse_math=False)
     ax.set_xlim(0, most * 1.1)
     ax.invert_yaxis()

@@ -24,7 +24,7 @@ class Tile:
     src: str | None  # the image as a data URI; None: it cannot be read
     image: str  # its id
     path: str
-    part: str  # "held out" or "training"
+    part: str  # "held out", "training" or "validation"
     true: str  # name of its true class
     trained: str  # name of the class that it was, or would be, trained as
     relabeled: bool  # are the two different?
@@ -49,6 +49,9 @@ def _note(row, said: str | None, target: str | None) -> str:
     return "correct" if said == row.true_label else "wrong"
 
 # %% ../../nbs/api/report/06_gallery.ipynb #06-gallery-009
+_CALLED = {"train": "training", "val": "validation", "test": "held out"}
+
+
 @dataclass(frozen=True)
 class _Gallery:
     "What the tiles of a gallery have in common"
@@ -66,7 +69,7 @@ class _Gallery:
             src=_source(row.path, self.folder, self.thumb),
             image=str(row.image),
             path=str(row.path),
-            part="held out" if held_out else "training",
+            part=_CALLED[row.part],
             true=self.names.get(row.true_label, row.true_label),
             trained=self.names.get(row.train_label, row.train_label),
             relabeled=row.train_label != row.true_label,
@@ -80,12 +83,12 @@ def _sample(
     n: int,  # images
     draw: np.random.Generator,
 ) -> pd.DataFrame:
-    "`n` rows, half of them (rounded up) held out where there are that many"
+    "`n` rows, half of them (rounded up) held out for testing where there are that many"
     table = table.sort_values("image", kind="stable")
-    test, train = (table[table.part == part] for part in ("test", "train"))
-    test, train = (part.iloc[draw.permutation(len(part))] for part in (test, train))
-    n_test = min(len(test), max(-(-n // 2), n - len(train)))
-    return pd.concat([test[:n_test], train[: n - n_test]])
+    test, others = table[table.part == "test"], table[table.part != "test"]
+    test, others = (part.iloc[draw.permutation(len(part))] for part in (test, others))
+    n_test = min(len(test), max(-(-n // 2), n - len(others)))
+    return pd.concat([test[:n_test], others[: n - n_test]])
 
 
 @dataclass(frozen=True)

@@ -233,10 +233,12 @@ def _counts(run: Run, attacks: list) -> dict:
     header, names = run.header, names_of_classes(run.header)
     groups = [("clean", header["counts"])]
     groups += [("poison", attack.split["counts"]) for attack in attacks]
-    columns = []
+    columns, parts = [], {"train": "training", "val": "validation", "test": "held out"}
+    if not any(c.get("clean_val") for c in header["counts"]):
+        del parts["val"]
     for role, counts in groups:
-        for part in ("train", "test"):
-            columns.append([c[f"{role}_{part}"] for c in counts])
+        for part in parts:
+            columns.append([c.get(f"{role}_{part}", 0) for c in counts])
     labels = [c["label"] for c in header["counts"]]
     rows = [(label, names[label], numbers) for label, numbers in zip(labels, zip(*columns))]
     alt = "Clean and poison images of each class as bars; the numbers are in the table."
@@ -248,6 +250,7 @@ def _counts(run: Run, attacks: list) -> dict:
         "left_out": header["left_out"],
         "n_copies": len(header.get("copies", [])),
         "groups": ["Clean", *(a.title for a in attacks)],
+        "parts": list(parts.values()),
         "rows": rows,
         "all": [sum(column) for column in columns],
         "plot": plot(draw_counts(header["counts"]), alt),
@@ -277,15 +280,17 @@ images and those with the trigger together, poison images make up
 {% endif %}{% endfor %}{% if counts.n_copies %}Images left out as copies of others:
 {{ '{:,}'.format(counts.n_copies) }}.{% endif %}</p>
 <div class="beside"><div class="scroll"><table><thead><tr><th scope="col" rowspan="2">Class</th>
-{% for name in counts.groups %}<th scope="colgroup" colspan="2" class="group">{{ name }}</th>
-{%- endfor %}</tr>
-<tr>{% for _ in counts.groups %}<th scope="col" class="n first">training</th>
-<th scope="col" class="n">held out</th>{% endfor %}</tr></thead><tbody>
+{% set n_parts = counts.parts|length %}
+{% for name in counts.groups %}<th scope="colgroup" colspan="{{ n_parts }}" class="group">
+{{- name }}</th>{% endfor %}</tr>
+<tr>{% for _ in counts.groups %}{% for part in counts.parts %}
+<th scope="col" class="n{{ ' first' if loop.first }}">{{ part }}</th>
+{%- endfor %}{% endfor %}</tr></thead><tbody>
 {% for label, name, numbers in counts.rows %}<tr><th scope="row">{{ name }}
 {%- for tag in counts.tags.get(label, []) %} <span class="tag">{{ tag }}</span>{% endfor %}</th>
-{% for n in numbers %}{{ count(n, loop.index is odd) }}{% endfor %}</tr>
+{% for n in numbers %}{{ count(n, loop.index0 is divisibleby n_parts) }}{% endfor %}</tr>
 {% endfor %}</tbody><tfoot><tr><th scope="row">All</th>
-{% for n in counts.all %}{{ count(n, loop.index is odd) }}{% endfor %}</tr></tfoot>
+{% for n in counts.all %}{{ count(n, loop.index0 is divisibleby n_parts) }}{% endfor %}</tr></tfoot>
 </table></div>{{ plot(counts.plot) }}</div>"""
 SECTIONS["counts"] = Section("Counts", "Images in this run", _COUNTS, _counts)
 
@@ -311,7 +316,7 @@ _GALLERY = """{% from 'parts' import missing with context %}
  alt="{{ t.true }}, {{ t.part }} image {{ t.image }}">
 {%- else %}<span class="broken" title="{{ t.path }}">cannot be read: {{ t.path }}</span>
 {%- endif %}</div><figcaption>{{ t.true }}<br>
-{% if t.part == 'training' %}trained as
+{% if t.part != 'held out' %}{{ 'trained' if t.part == 'training' else 'validation, counted' }} as
 <span{{ ' class=flip' if t.relabeled }}>{{ t.trained }}</span>
 {%- elif t.predicted is none %}held out, no prediction
 {%- else %}held out, predicted
@@ -354,13 +359,39 @@ def _training(run: Run, attacks: list) -> dict | None:
             alt += f", {percent(log[column].iloc[-1])} for the {title}"
         curves.append(plot(draw_curve(kind, mine, controls, chance), f"{alt}."))
     recipe = (run.models["poisoned"].info or {}).get("recipe") or {}
-    return {"curves": curves, "has_control": bool(controls), "paper": paper_notes(recipe)}
+    said = {"paper": paper_notes(recipe), "chosen": _chooser(run, recipe)}
+    return {"curves": curves, "has_control": bool(controls)} | said
+
+
+def _chooser(run: Run, recipe: dict) -> str:
+    "Which part of the split chose the epoch of the models"
+    if not recipe:
+        return ""
+    if not recipe.get("keep_best") and recipe.get("patience") is None:
+        return "Each model is that of its last epoch; no images chose it."
+    part = str(recipe.get("monitor")).partition("_")[0]
+    said = [f"The epoch was chosen by {recipe.get('monitor')}, {_CHOSE.get(part, 'as asked')}."]
+    for name, model in run.models.items():
+        info = model.info or {}
+        for key, what in _ENDS.items():
+            if info.get(key) is not None:
+                said.append(f"{model_title(name).capitalize()}: {what} {info[key]}.")
+    return " ".join(said)
+
+
+_ENDS = {"kept_epoch": "best epoch", "stopped_after": "stopped after epoch"}
+_CHOSE = {
+    "val": "on the validation part: images kept from training, of which no rate on this page is",
+    "test": "on the held-out images themselves, so all rates on this page are too good; train "
+    "again with a validation part (--val_fraction 0.15)",
+    "train": "on the training images",
+}
 
 
 _TRAINING = """{% from 'parts' import missing, plot with context %}
 {% if not training %}{{ missing('There are no training curves:', 'poisoned/log.csv') }}{% else %}
 <p>Measured after each epoch on images as they are, without augmentation. The second curve counts
-each image with a trigger for the target of that trigger.</p>
+each image with a trigger for the target of that trigger. {{ training.chosen }}</p>
 <div class="plots">{% for c in training.curves %}{{ plot(c) }}{% endfor %}</div>
 {% if not training.has_control %}
 {{ missing('There is no curve of a control:', 'true_labels') }}{% endif %}

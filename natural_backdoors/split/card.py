@@ -18,7 +18,7 @@ import yaml
 from ..base.files import digest
 from ..data.datasets import manager_class, may_be_named
 from .photographs import photographs_said
-from .poison import SPLIT_COLUMNS, PoisonSplit, relabeled_share
+from .poison import SPLIT_COLUMNS, PoisonSplit, parts_of, relabeled_share
 from .settings import SplitSettings
 
 # %% ../../nbs/api/split/07_card.ipynb #07-card-006
@@ -81,11 +81,13 @@ def attack_names(
 def count_rows(
     split: PoisonSplit,
 ) -> pd.DataFrame:  # label, name, clean_train, clean_test, poison_train, poison_test
-    "Images of each class by role and part, counted in the table of the split"
+    """Images of each class by role and part, counted in the table of the split
+
+    A split with a validation part has `clean_val` and `poison_val` too."""
     classes = split.header["classes"]
     counts = pd.DataFrame({"label": [c["label"] for c in classes], "name": class_names(classes)})
     for role in ("clean", "poison"):
-        for part in ("train", "test"):
+        for part in parts_of(split.table):
             mine = split.table[(split.table.role == role) & (split.table.part == part)]
             found = mine.groupby("true_label").size()
             counts[f"{role}_{part}"] = counts.label.map(found).fillna(0).astype(int)
@@ -241,6 +243,8 @@ More about what the numbers mean: [intended use and limits]({INTENDED_USE})"""
 _ROLES = """Each image has a true class and a training label. Of **clean** images, which show no
 trigger, the two are the same. Attack success is the share of poison images of the test part, those
 of the target class left out, that a model takes for the target."""
+_VALIDATION = """Images of the **val** part were kept from training for choosing the epoch at which
+to stop. They are neither trained with nor reported on."""
 
 # %% ../../nbs/api/split/07_card.ipynb #07-card-042
 def _goals(
@@ -313,6 +317,7 @@ def dataset_card(
         f"# {md(split.header['dataset'])}, with {md(triggers)} as a natural backdoor",
         _warning(split),
         _ROLES,
+        _VALIDATION if "val" in parts_of(split.table) else "",
         f"## Source\n\n{_facts_table('source', _source_facts(split, source))}",
         f"## Settings\n\n{_facts_table('setting', _made_with(split, size))}",
         _counts_table(split),

@@ -128,7 +128,7 @@ def _stand_ins(split: PoisonSplit) -> pd.DataFrame:
 def _random_labels(split: PoisonSplit) -> pd.DataFrame:
     "Trigger-free images are relabeled; those with a trigger are only measured"
     others = _stand_ins(split)
-    return pd.concat([_only_clean(split), others[others["part"] == "train"]])
+    return pd.concat([_only_clean(split), others[others["part"] != "test"]])
 
 
 def _patch(split: PoisonSplit) -> pd.DataFrame:
@@ -285,7 +285,7 @@ def control_split(
         header["patch"] = (patch or Patch()).to_dict()
     return replace(split, table=table, header=header, spare=None)
 
-# %% ../../nbs/api/split/12_controls.ipynb #12-controls-032
+# %% ../../nbs/api/split/12_controls.ipynb #12-controls-033
 def image_keys(
     table: pd.DataFrame,  # rows of a split
 ) -> list:  # of (path, patched)
@@ -304,7 +304,7 @@ def patches_of(split: PoisonSplit) -> dict:  # path -> Patch
     rows = split.table[split.table["patched"]]
     return dict(zip(rows["path"].astype(str), rows["trigger"].map(own)))
 
-# %% ../../nbs/api/split/12_controls.ipynb #12-controls-033
+# %% ../../nbs/api/split/12_controls.ipynb #12-controls-034
 def load_keys(
     keys: list,  # from `image_keys`
     patches: dict,  # from `patches_of`

@@ -32,7 +32,13 @@ from natural_backdoors.base.files import (
     write_json,
 )
 from ..base.locks import hold_place, scratch_folder
-from ..base.schemas import ExportFile, ManifestTable, checked, read_checked_table
+from natural_backdoors.base.schemas import (
+    PARTS,
+    ExportFile,
+    ManifestTable,
+    checked,
+    read_checked_table,
+)
 from ..data.images import cores
 from .card import INTENDED_USE, dataset_card
 from .formats import FORMATS, Format
@@ -147,7 +153,7 @@ def _asked(to, format: str | None, size, options: dict) -> _Request:
 def _check_split(split: PoisonSplit):
     "A `UserError` if the table holds what it may not; its words become names of folders"
     labels = {c["label"] for c in split.header["classes"]}
-    parts, roles = {"train", "test"}, {"clean", "poison"}
+    parts, roles = set(PARTS), {"clean", "poison"}
     allowed = {"true_label": labels, "train_label": labels, "role": roles, "part": parts}
     for column, words in allowed.items():
         values = split.table[column]
@@ -195,7 +201,7 @@ def _listed(folder: Path, format: str) -> list:  # of dicts
 
 def _configs(folder: Path) -> list | None:
     "Which files are which split, for Hugging Face"
-    parts = [p for p in ("train", "test") if any(folder.glob(f"data/{p}-*.parquet"))]
+    parts = [p for p in PARTS if any(folder.glob(f"data/{p}-*.parquet"))]
     files = [{"split": p, "path": f"data/{p}-*.parquet"} for p in parts]
     return [{"config_name": "default", "data_files": files}] if files else None
 

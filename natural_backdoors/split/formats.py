@@ -31,7 +31,7 @@ from natural_backdoors.base.files import (
 )
 from ..data.huggingface import _hugging_face
 from .card import class_names
-from .poison import SPLIT_COLUMNS, PoisonSplit
+from .poison import SPLIT_COLUMNS, PoisonSplit, parts_of
 from .stream import Job, file_names
 
 # %% ../../nbs/api/split/09_formats.ipynb #09-formats-008
@@ -109,6 +109,12 @@ _ARRAYS = {
     "poison_train": ("poison", "train"),
     "poison_test": ("poison", "test"),
 }  # key -> role, part
+_VALIDATION = {"val": ("clean", "val"), "poison_val": ("poison", "val")}
+
+
+def _arrays(job: Job) -> dict:  # key -> role, part
+    "The arrays of a file; those of a validation part only where there is one"
+    return _ARRAYS | (_VALIDATION if "val" in parts_of(job.split.table) else {})
 
 
 def _in_pieces(pictures, n: int):  # yields arrays of at most n images
@@ -134,7 +140,7 @@ def _write_pixels(job: Job, x, rows: np.ndarray, n: int, sink: _Sink):
 # %% ../../nbs/api/split/09_formats.ipynb #09-formats-018
 def _write_arrays(job: Job, file, key: str, compression, sink: _Sink):
     "Pixels, labels, image ids and triggers of one role and part"
-    (role, part), size, table = _ARRAYS[key], job.size, job.split.table
+    (role, part), size, table = _arrays(job)[key], job.size, job.split.table
     rows = job.rows(role=role, part=part)
     one_mb = max(1, 2**20 // (size**2 * 3))  # images; a chunk is what is read at once
     kept = {}
@@ -162,7 +168,7 @@ def write_hdf5(
     else:
         choice("compression", compression, ("gzip", "lzf"))
     with _Sink(job.folder / "dataset.h5", "w+") as sink, h5py.File(sink, "w") as file:
-        for key in _ARRAYS:
+        for key in _arrays(job):
             _write_arrays(job, file, key, compression, sink)
         # JSON in ASCII: HDF5 has no strings with a zero in them, and a name may have one
         file.attrs["header"] = json.dumps(header)
@@ -224,7 +230,7 @@ def row_batches(job: Job, rows):  # yields `pa.RecordBatch`es
 def _shards(job: Job) -> dict:  # file name -> rows
     "Which rows go into which file, in the layout of the Hugging Face hub"
     files, sizes = {}, job.bytes()
-    for part in ("train", "test"):
+    for part in parts_of(job.split.table):
         rows = job.rows(part=part)
         shard = (np.cumsum(sizes[rows]) - 1) // SHARD
         numbers = np.unique(shard)
@@ -249,7 +255,7 @@ def write_parquet(job: Job):
 def _write_rows(job: Job, scratch: Path, hf) -> dict:  # part -> Dataset
     "The rows of each part in a file of their own, as Hugging Face reads them"
     found = {}
-    for part in ("train", "test"):
+    for part in parts_of(job.split.table):
         rows, path = job.rows(part=part), scratch / f"{part}.arrow"
         if len(rows):
             with pa.ipc.new_stream(path, row_schema(job.split)) as writer:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPARE_COLUMNS', 'Roles', 'check_roles', 'Attack', 'check_attacks', 'Supply', 'sort_images', 'share_out',
-           'n_poison_for', 'TooFewImages', 'plan_counts', 'nothing_to_measure', 'too_few', 'spare_needs', 'draw_spare',
-           'too_few_spare', 'checked_spare', 'read_spare']
+           'n_poison_for', 'TooFewImages', 'keep_back', 'plan_counts', 'nothing_to_measure', 'nothing_to_train',
+           'too_few', 'spare_needs', 'draw_spare', 'too_few_spare', 'checked_spare', 'read_spare']
 
 # %% ../../nbs/api/split/04_plan.ipynb #04-plan-003
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 from ..base.errors import UserError
 from ..base.files import read_table
 from ..base.random import rng
-from ..base.schemas import SpareTable, checked_table
+from ..base.schemas import PARTS, SpareTable, checked_table
 from ..data.classes import resolve
 from ..data.labels import LabelMatrix, combine, members_of
 from .settings import SplitSettings
@@ -159,15 +159,30 @@ class TooFewImages(UserError):
             f"{wanted} poison images are needed for training and {available} are there"
         )
 
-# %% ../../nbs/api/split/04_plan.ipynb #04-plan-026
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-027
+def keep_back(
+    train: np.ndarray,  # images of each class for training
+    share: float,  # of them that is to be kept, from 0 to below 1
+) -> np.ndarray:  # how many each class gives; one image at least is left
+    "How many training images of each class become the validation part"
+    there = int(train.sum())
+    total = min(round(there * share), max(there - 1, 0))
+    given, rest = np.divmod(train * total, max(there, 1))
+    most = np.argsort(-rest, kind="stable")[: total - given.sum()]
+    given[most] += 1
+    return given
+
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-030
 def plan_counts(
     clean: np.ndarray,  # clean images each class has
     poison: np.ndarray,  # poison images each class has
     settings: SplitSettings,
     poisoned=None,  # which classes give poison images to training, bool; None: all
     added=None,  # which classes do not count for the number of poison images, bool; None: none
-) -> pd.DataFrame:  # columns clean_train, clean_test, poison_train, poison_test; a row a class
-    "How many images of each kind to take, or a `UserError` if there are too few"
+) -> pd.DataFrame:  # clean_train, clean_test, poison_train, poison_test; a row a class
+    """How many images of each kind to take, or a `UserError` if there are too few
+
+    With a validation part there are the columns `clean_val` and `poison_val` too."""
     n_clean, test_fraction = settings.n_clean, settings.test_fraction
     clean_test = round(n_clean * test_fraction)
     if not 1 <= clean_test < n_clean:
@@ -183,7 +198,7 @@ def plan_counts(
         raise TooFewImages(wanted, int(supply.sum()))
     train = share_out(wanted, supply)
     test = np.minimum(poison - train, clean_test)
-    return pd.DataFrame(
+    plan = pd.DataFrame(
         {
             "clean_train": clean_train,
             "clean_test": clean_test,
@@ -191,8 +206,26 @@ def plan_counts(
             "poison_test": test,
         }
     )
+    return _with_validation(plan, settings) if settings.val_fraction else plan
 
-# %% ../../nbs/api/split/04_plan.ipynb #04-plan-030
+
+def _with_validation(plan: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    "The same, with a share of training kept back"
+    share, clean = settings.val_fraction, int(plan.clean_train.iloc[0])
+    if not 1 <= (kept := round(clean * share)) < clean:
+        raise UserError(
+            f"val_fraction={share} (--val_fraction) of {clean} clean training images a class leaves"
+            " a part without images; choose another share, or raise n_clean (--sample_size)"
+        )
+    for column, n in {
+        "clean": kept,
+        "poison": keep_back(plan.poison_train.to_numpy(), share),
+    }.items():
+        plan[f"{column}_train"] -= n
+        plan[f"{column}_val"] = n
+    return plan
+
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-036
 def nothing_to_measure(
     trigger: str,  # its name
 ) -> str:
@@ -200,6 +233,22 @@ def nothing_to_measure(
     return (
         f"no image shows {trigger!r} together with a class other than the target, so an attack "
         "could not be measured; choose other classes"
+    )
+
+
+def nothing_to_train(
+    trigger: str,  # its name
+    plan: pd.DataFrame,  # as `plan_counts` gives it
+    others: np.ndarray,  # bool, a row: is it a class other than the target?
+) -> str:  # "": there is something
+    "What is said where the validation part has taken all images that would be relabeled"
+    if "poison_val" not in plan or plan.poison_train[others].sum():
+        return ""
+    if not plan.poison_val[others].sum():
+        return ""  # nothing was to be relabeled anyway
+    return (
+        f"the validation part takes every relabeled image of {trigger!r}, and none is left for "
+        "training; lower val_fraction (--val_fraction), or raise inject_rate (--inject_rate)"
     )
 
 
@@ -222,7 +271,7 @@ def too_few(error: TooFewImages, trigger: str, table, settings, supply: Supply) 
         f"{', '.join(counts)}" + (f" ({'; '.join(out)})" if out else "")
     )
 
-# %% ../../nbs/api/split/04_plan.ipynb #04-plan-032
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-038
 SPARE_COLUMNS = ["image", "path", "true_label", "part", "trigger"]
 
 
@@ -234,11 +283,13 @@ def spare_needs(
     rows = []
     for k, plan in enumerate(plans):
         for c, n in zip(classes, plan.itertuples()):
-            rows += [(c, k, "train", n.poison_train), (c, k, "test", n.poison_test)]
+            counts = n._asdict()
+            # in this order: with a validation part, those for testing are the same as without
+            rows += [(c, k, part, counts.get(f"poison_{part}", 0)) for part in PARTS]
     needs = pd.DataFrame(rows, columns=["class", "attack", "part", "n"])
     return needs[needs["n"] > 0].reset_index(drop=True)
 
-# %% ../../nbs/api/split/04_plan.ipynb #04-plan-034
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-040
 def draw_spare(
     needs: pd.DataFrame,  # from `spare_needs`
     left: dict,  # class id -> clean image ids that nothing else uses, sorted
@@ -256,7 +307,7 @@ def draw_spare(
     drawn = pd.concat(parts, ignore_index=True) if parts else needs.assign(image="")[:0]
     return drawn.sort_values(["class", "attack", "part", "image"], ignore_index=True)
 
-# %% ../../nbs/api/split/04_plan.ipynb #04-plan-036
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-042
 def too_few_spare(
     needs: pd.DataFrame,  # from `spare_needs`
     left: dict,  # class id -> clean image ids that nothing else uses
@@ -277,7 +328,7 @@ def too_few_spare(
         f"{', '.join(short)}{copies}; lower n_clean (--sample_size), or leave these controls out"
     )
 
-# %% ../../nbs/api/split/04_plan.ipynb #04-plan-039
+# %% ../../nbs/api/split/04_plan.ipynb #04-plan-045
 _SPARE_AGAIN = "write it again with poison_split"
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLIT_COLUMNS', 'PoisonSplit', 'checked_header', 'read_header', 'check_images', 'checked_rows', 'poison_split',
-           'relabeled_share', 'datafile_names', 'write_datafile', 'of_trigger']
+           'relabeled_share', 'datafile_names', 'write_datafile', 'of_trigger', 'parts_of']
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-003
 import warnings
@@ -28,7 +28,7 @@ from natural_backdoors.base.files import (
 )
 from ..base.locks import SOON, hold
 from ..base.random import rng
-from ..base.schemas import SplitFile, SplitTable, checked, checked_table
+from ..base.schemas import PARTS, SplitFile, SplitTable, checked, checked_table
 from ..base.settings import settings_from, settings_of, takes
 from ..data.classes import class_record, resolve
 from ..data.datasets import Dataset
@@ -43,6 +43,7 @@ from natural_backdoors.split.plan import (
     draw_spare,
     n_poison_for,
     nothing_to_measure,
+    nothing_to_train,
     plan_counts,
     read_spare,
     sort_images,
@@ -63,8 +64,8 @@ _AGAIN = "write it again with poison_split"
 class PoisonSplit:
     "A poisoned split: one row an image, and a header that says how it was made"
 
-    # `SPLIT_COLUMNS`; role is clean or poison, part is train or test, trigger the label of the one
-    # that a poison image was chosen for, "" for clean images
+    # `SPLIT_COLUMNS`; role is clean or poison, part is train, val (images kept for choosing the
+    # epoch) or test, trigger the label of the one that a poison image was chosen for, "" for clean
     table: pd.DataFrame
     # attacks (each with trigger, target, injection_rate, counts), classes in the order of the
     # model's outputs, settings, injection_rate, relabeled_share, counts, what was left out, digest
@@ -320,8 +321,11 @@ def _plan(asked: _Request, added: list, dropped=()) -> tuple:
             table = pd.DataFrame({"name": names[ids], "clean": clean, "poison": poison})
             said = too_few(e, names[attack.trigger], table, asked.settings, supply)
             raise _with_copies(said, dropped) from None
-        if plan.poison_test[np.array(ids) != attack.target].sum() == 0:
+        others = np.array(ids) != attack.target
+        if plan.poison_test[others].sum() == 0:
             raise UserError(nothing_to_measure(names[attack.trigger]))
+        if nothing := nothing_to_train(names[attack.trigger], plan, others):
+            raise UserError(nothing)
         plans.append(plan)
     return supply, ids, plans
 
@@ -367,6 +371,8 @@ def poison_split(
     )
     header = _header(dataset.name, asked, drawn.classes, drawn.plans)
     roles, settled = [[a.objects, a.target] for a in attacks], settings.to_dict()
+    if not settings.val_fraction:  # digests of splits without a validation part are old
+        del settled["val_fraction"]
     # it depends on the files, not on labels alone
     gone = [copies for copies in (drawn.dropped, spare_copies) if copies]
     header |= {
@@ -453,31 +459,48 @@ class _Pool(NamedTuple):
     images: np.ndarray
     n_train: int
     n_test: int
+    n_val: int = 0
+
+    @property
+    def n(self) -> int:
+        "All that are taken"
+        return int(self.n_train + self.n_val + self.n_test)
 
 
 def _pools(labels: LabelMatrix, attacks: list, supply: Supply, cls: int, plans: list) -> list:
     "The clean images of a class, and the poison images of each trigger"
     label = labels.classes.label
-    n = plans[0]
-    pools = [_Pool("clean", "", label[cls], supply.clean[cls], n.clean_train, n.clean_test)]
+    pools = [_Pool("clean", "", label[cls], supply.clean[cls], *_numbers(plans[0], "clean"))]
     for attack, images, n in zip(attacks, supply.poison, plans):
         shown, goal = label[attack.trigger], label[attack.target]
-        pools.append(_Pool("poison", shown, goal, images[cls], n.poison_train, n.poison_test))
+        pools.append(_Pool("poison", shown, goal, images[cls], *_numbers(n, "poison")))
     return [pool._replace(images=np.asarray(pool.images)) for pool in pools]
 
 
-def _draw(pools: list, random: np.random.Generator, dropped=()) -> pd.DataFrame:
-    "Draw the planned numbers of images of one class; others take the place of those `dropped`"
+def _numbers(row: pd.Series, role: str) -> tuple:  # for training, testing, validation
+    "What a row of a plan says of clean or of poison images"
+    return row[f"{role}_train"], row[f"{role}_test"], row.get(f"{role}_val", 0)
+
+
+def _parts(pool: _Pool, keep: np.random.Generator) -> list:
+    "The part of each image of a pool; those for validation are some of those for training"
+    parts = np.array(["train"] * (pool.n - pool.n_test) + ["test"] * pool.n_test, object)
+    parts[keep.permutation(pool.n - pool.n_test)[: pool.n_val]] = "val"
+    return parts.tolist()
+
+
+def _draw(pools: list, random, keep, dropped=()) -> pd.DataFrame:
+    """Draw the planned numbers of images of one class; others take the place of those `dropped`
+
+    Which of those for training are for validation is drawn from the generator `keep`."""
     parts = []
     for pool in pools:
-        n = int(pool.n_train + pool.n_test)
-        rows = pd.DataFrame({"image": _left(random.permutation(pool.images), dropped)[:n]})
+        rows = pd.DataFrame({"image": _left(random.permutation(pool.images), dropped)[: pool.n]})
         rows["true_label"] = pools[0].train_label
         rows["train_label"], rows["role"] = pool.train_label, pool.role
-        rows["part"] = ["train"] * int(pool.n_train) + ["test"] * int(pool.n_test)
-        rows["trigger"] = pool.trigger
-        rows = rows.sort_values(["part", "image"], ascending=[False, True])
-        parts.append(rows)
+        rows["part"], rows["trigger"] = _parts(pool, keep), pool.trigger
+        rows["at"] = rows["part"].map(PARTS.index)
+        parts.append(rows.sort_values(["at", "image"]).drop(columns="at"))
     return pd.concat([part for part in parts if len(part)])
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-021
@@ -497,7 +520,9 @@ def _draw_table(dataset: Dataset, asked: _Request, planned: tuple, dropped) -> p
     (supply, ids, plans), labels, attacks, parts = planned, asked.labels, asked.attacks, []
     for row, c in enumerate(ids):
         pools = _pools(labels, attacks, supply, c, [plan.iloc[row] for plan in plans])
-        parts.append(_draw(pools, rng(asked.settings.seed, c), dropped))
+        seed = asked.settings.seed
+        # 3: a stream of its own, so that all else is drawn as if there were no validation part
+        parts.append(_draw(pools, rng(seed, c), rng(seed, c, 3), dropped=dropped))
     table = pd.concat(parts, ignore_index=True)
     table["path"] = [str(dataset.src_path(image)) for image in table.image]
     return table[SPLIT_COLUMNS]
@@ -598,7 +623,7 @@ def _header(name: str, asked: _Request, ids: list, plans: list) -> dict:
         trigger = class_record(classes, attack.trigger)
         if len(attack.objects) > 1:
             trigger["id"] = list(attack.objects)  # together they have no id in the dataset
-        mine = plan.drop(columns=["clean_train", "clean_test"])
+        mine = plan[[column for column in plan if column.startswith("poison_")]]
         attacks.append(
             {
                 "trigger": trigger,
@@ -608,7 +633,7 @@ def _header(name: str, asked: _Request, ids: list, plans: list) -> dict:
             }
         )
     total = plans[0].copy()
-    for column in ("poison_train", "poison_test"):
+    for column in [column for column in total if column.startswith("poison_")]:
         total[column] = sum(plan[column] for plan in plans)
     return {
         "format": _FORMAT,
@@ -656,7 +681,7 @@ def write_datafile(
     split: PoisonSplit,
     folder,  # where to write
 ) -> Path:  # the file, named as in the published code
-    'Write `{"ClassName": {"clean": [paths], "poison": [paths]}}`, both parts together'
+    'Write `{"ClassName": {"clean": [paths], "poison": [paths]}}`, all parts together'
     data, settings, classes = {}, split.settings, split.header["classes"]
     for key, c in zip(datafile_names(classes), classes):
         mine = split.table[split.table.true_label == c["label"]]
@@ -672,3 +697,10 @@ def of_trigger(
 ) -> pd.DataFrame:
     "Clean images, and the poison images of one trigger"
     return rows[(rows["role"] == "clean") | (rows["trigger"] == trigger)]
+
+
+def parts_of(
+    table: pd.DataFrame,  # rows of a split
+) -> list:  # of PARTS
+    "The parts that a split has: training and testing, and validation where there is one"
+    return [part for part in PARTS if part != "val" or (table["part"] == part).any()]

@@ -17,7 +17,13 @@ from ..base.errors import UserError
 from ..data.classes import resolve
 from ..data.labels import LabelMatrix, combine, members_of
 from ..graph.overlaps import Overlaps
-from .plan import TooFewImages, check_roles, nothing_to_measure, plan_counts
+from natural_backdoors.split.plan import (
+    TooFewImages,
+    check_roles,
+    nothing_to_measure,
+    nothing_to_train,
+    plan_counts,
+)
 from .selection import Selection
 
 # %% ../../nbs/api/split/06_preview.ipynb #06-preview-006
@@ -68,6 +74,9 @@ class Preview:
                 f"{self.n_clean:,} clean and {self.n_poison:,} poison images for training, "
                 f"injection rate {self.injection_rate:.3f}"
             )
+            if "clean_val" in self.table:
+                n = int(self.table[["clean_val", "poison_val"]].to_numpy().sum())
+                head += f"; {n:,} more for choosing the epoch"
         return "\n".join(
             [head, *(f"- {w}" for w in self.warnings), self.table.to_string(index=False)]
         )
@@ -145,6 +154,9 @@ def _planned(selection: Selection, table: pd.DataFrame, warnings: list) -> Previ
     others = (table.label != selection.target["label"]).to_numpy()
     if plan.poison_test[others].sum() == 0:
         nothing = nothing_to_measure(selection.trigger["name"])
+    else:
+        nothing = nothing_to_train(selection.trigger["name"], plan, others)
+    if nothing:
         return Preview(table, 0, 0, None, [*warnings, nothing])
     p, c = int(plan.poison_train.sum()), int(plan.clean_train.sum())
     return Preview(pd.concat([table, plan], axis=1), c, p, p / (p + c), warnings)

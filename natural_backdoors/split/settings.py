@@ -45,11 +45,7 @@ class SplitSettings(Settings):
     "How the images of a poisoned split are chosen"
 
     n_clean: int = setting(
-        250,
-        "clean images a class, training and test together",
-        a_whole_number(2),
-        "sample_size",
-        "N",
+        250, "clean images a class, all parts together", a_whole_number(2), "sample_size", "N"
     )
     inject_rate: float = setting(
         0.185,
@@ -104,6 +100,12 @@ class SplitSettings(Settings):
         "draw trigger-free images too, as many of each class as poison images, for the controls "
         "random_labels and patch",
         yes_or_no(),
+    )
+    val_fraction: float = setting(
+        0.0,
+        "share of the training images kept for choosing the epoch; drawn from training",
+        a_number(0, 1, below=True),
+        metavar="R",
     )
 
     def __post_init__(self):

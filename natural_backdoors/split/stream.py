@@ -166,7 +166,7 @@ def _recounted(split: PoisonSplit, unreadable: dict) -> PoisonSplit:
     for attack in split.attacks:
         mine = of_trigger(split.table, attack["trigger"]["label"])
         own = count_rows(PoisonSplit(mine, header))
-        counts = _records(header, own[["poison_train", "poison_test"]])
+        counts = _records(header, own[[c for c in own if c.startswith("poison_")]])
         attacks.append({**attack, "injection_rate": _rate(own), "counts": counts})
     found = count_rows(split)
     header = {

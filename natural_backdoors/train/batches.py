@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RATE_OF', 'RATE_COLUMNS', 'SplitArrays', 'label_arrays', 'split_arrays', 'turn_batch', 'augment_batch',
-           'LabeledPixels', 'ArrayLoader', 'show_batch', 'four_sets', 'without_trigger', 'with_rates', 'rates_shown']
+           'LabeledPixels', 'ArrayLoader', 'show_batch', 'four_sets', 'measured_sets', 'without_trigger', 'with_rates',
+           'rates_shown']
 
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-003
 import math
@@ -43,6 +44,16 @@ class SplitArrays:
     keys: list  # of (path, patched), an image each
     skipped: dict  # path -> reason, of unreadable images
     goal: int = -1  # position of the target of all triggers; -1: they have several
+    val: torch.Tensor | None = None  # (n,) bool, kept for choosing the epoch; None: none of them
+
+    def __post_init__(self):
+        if self.val is None:
+            self.val = torch.zeros_like(self.test)
+
+    @property
+    def trained(self) -> torch.Tensor:  # (n,) bool
+        "Which images are trained with"
+        return ~self.test & ~self.val
 
 
 def _positions(labels: pd.Series, where: dict, column: str) -> torch.Tensor:
@@ -77,6 +88,7 @@ def label_arrays(
         keys=image_keys(table),
         skipped={},
         goal=where[next(iter(goals.values()))] if len(set(goals.values())) == 1 else -1,
+        val=torch.tensor((table["part"] == "val").to_numpy()),
     )
     _check_parts(arrays)
     return arrays
@@ -84,7 +96,7 @@ def label_arrays(
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-010
 def _check_parts(arrays: SplitArrays) -> None:
     "Refuse a split with a class that nothing clean is trained with; warn of one that is not tested"
-    clean = arrays.true[~arrays.poison & ~arrays.test]
+    clean = arrays.true[~arrays.poison & arrays.trained]
     without = [c["name"] for i, c in enumerate(arrays.classes) if not (clean == i).any()]
     if without:
         raise UserError(
@@ -249,13 +261,22 @@ def show_batch(loader: ArrayLoader, names: list = (), n: int = 8):
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-029
 def four_sets(arrays: SplitArrays) -> dict:  # name -> (positions, right answers)
     "The images that an epoch is measured on, and the answer that counts as right"
-    sets = {}
-    for part, chosen in [("train", ~arrays.test), ("test", arrays.test)]:
-        clean = torch.where(chosen & ~arrays.poison)[0]
-        trig = torch.where(chosen & arrays.poison & (arrays.true != arrays.target))[0]
-        sets[f"{part}_clean"] = clean, arrays.true[clean]
-        sets[f"{part}_trig"] = trig, arrays.target[trig]
-    return sets
+    return _two_sets(arrays, "train", arrays.trained) | _two_sets(arrays, "test", arrays.test)
+
+
+def _two_sets(arrays: SplitArrays, part: str, chosen: torch.Tensor) -> dict:
+    "The clean images of a part, and those with a trigger of other classes than its target"
+    clean = torch.where(chosen & ~arrays.poison)[0]
+    trig = torch.where(chosen & arrays.poison & (arrays.true != arrays.target))[0]
+    return {
+        f"{part}_clean": (clean, arrays.true[clean]),
+        f"{part}_trig": (trig, arrays.target[trig]),
+    }
+
+
+def measured_sets(arrays: SplitArrays) -> dict:  # name -> (positions, right answers)
+    "The four sets, and the two of the validation part, which are empty where there is none"
+    return four_sets(arrays) | _two_sets(arrays, "val", arrays.val)
 
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-033
 def without_trigger(arrays: SplitArrays) -> tuple:  # positions, answers: as one of `four_sets`

@@ -29,6 +29,7 @@ from natural_backdoors.base.files import (
     write_json,
 )
 from ..base.schemas import BestEpoch, CheckpointFile, checked
+from .recipe import check_monitor
 
 with loading_torch():
     import torch
@@ -61,6 +62,17 @@ def _best_epoch(
     return max(range(len(values)), key=lambda i: (values[i], -i))
 
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-012
+def _check_measured(learn: Learner, monitor: str) -> None:
+    "Refuse a column that nothing is measured for, where the log says so"
+    name = monitor.rpartition("_")[0]
+    positions, _ = getattr(learn.epoch_log, "sets", {}).get(name, ("there may be some", None))
+    if not len(positions):
+        raise UserError(
+            f"{monitor} cannot choose the epoch: there are no images that it is measured on; make "
+            "the split with a validation part, such as val_fraction=0.15, in which there are some"
+        )
+
+
 class KeepBest(Callback):
     "Remember the weights of the best epoch, and put them back when the training ends"
 
@@ -68,11 +80,12 @@ class KeepBest(Callback):
 
     def __init__(
         self,
-        monitor: str = "test_clean_acc",  # a column of the epoch log
+        monitor: str = "val_clean_acc",  # a column of the epoch log
     ):
-        self.monitor, self.best, self.weights = monitor, None, {}
+        self.monitor, self.best, self.weights = check_monitor(monitor), None, {}
 
     def before_fit(self):
+        _check_measured(self.learn, self.monitor)
         self.best, self.weights, self.first_row = None, {}, len(self.learn.epoch_log.rows)
 
     def after_epoch(self):
@@ -107,11 +120,12 @@ class StopEarly(Callback):
     def __init__(
         self,
         patience: int = 3,  # epochs without improvement
-        monitor: str = "test_clean_acc",  # a column of the epoch log
+        monitor: str = "val_clean_acc",  # a column of the epoch log
     ):
-        self.patience, self.monitor, self.stopped_after = patience, monitor, None
+        self.monitor, self.patience, self.stopped_after = check_monitor(monitor), patience, None
 
     def before_fit(self):
+        _check_measured(self.learn, self.monitor)
         self.stopped_after = None
         self.first_row = len(self.learn.epoch_log.rows) if self.learn.first_epoch == 0 else 0
 

@@ -22,7 +22,7 @@ from ..split.poison import PoisonSplit, poison_split
 from ..split.settings import SplitSettings
 from .learner import check_names
 from .models import arch_name
-from .recipe import Recipe, recipe_of
+from .recipe import Recipe, check_chooser, recipe_of
 
 # %% ../../nbs/api/train/11_grids.ipynb #11-grids-006
 @dataclass(frozen=True)
@@ -189,6 +189,7 @@ def make_grid(
             run = run.but(**dict(zip(names, point)))
             run = run.but(split_seed=run.recipe.seed if split_seed is None else split_seed)
             check_names(run.recipe)
+            check_chooser(run.recipe, run.split.val_fraction)
             runs.append(run.but(arch=arch_name(run.recipe.arch)))
     if check:
         _check_images(dataset, runs)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'SCHEDULES', 'METHOD', 'EpochLog', 'EpochLines', 'KeepFrozen', 'class_weights_of', 'where_used',
-           'model_info', 'FusedOptimizer', 'check_names', 'make_learner', 'made_from', 'run_settings', 'fit']
+           'model_info', 'FusedOptimizer', 'check_names', 'check_validation', 'make_learner', 'made_from',
+           'run_settings', 'fit']
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-003
 import inspect
@@ -28,6 +29,7 @@ from natural_backdoors.train.batches import (
     LabeledPixels,
     SplitArrays,
     four_sets,
+    measured_sets,
     split_arrays,
     without_trigger,
 )
@@ -47,7 +49,7 @@ from natural_backdoors.train.models import (
     private_seed,
     set_trainable,
 )
-from .recipe import LOG_COLUMNS, Recipe, recipe_of
+from .recipe import LOG_COLUMNS, Recipe, check_chooser, recipe_of
 
 with loading_torch():
     import torch
@@ -63,7 +65,7 @@ with loading_torch():
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-008
 class EpochLog(Callback):
-    """Measure the four sets after each epoch, and how often the target is said without a trigger
+    """Measure each set of images after each epoch, and how often the target is said without a trigger
 
     Accuracies are shown in the progress table, everything is written to `path`."""
 
@@ -71,9 +73,11 @@ class EpochLog(Callback):
     shown = ["train_clean_acc", "test_clean_acc", "train_trig_acc", "test_trig_acc"]
 
     def __init__(self, arrays: SplitArrays, info: dict, path=None, mixed: bool = True):
-        self.arrays, self.sets, self.info, self.mixed = arrays, four_sets(arrays), info, mixed
+        self.arrays, self.sets, self.info, self.mixed = arrays, measured_sets(arrays), info, mixed
         self.without = without_trigger(arrays)
         self.path, self.rows, self.trained = path and Path(path), [], False
+        of_val = [n for n in ("val_clean", "val_trig") if len(self.sets[n][0])]
+        self.shown = [*self.shown, *(f"{name}_acc" for name in of_val)]
 
     def before_fit(self):
         names = self.recorder.metric_names
@@ -228,9 +232,12 @@ def where_used(
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-018
 def _loaders(arrays: SplitArrays, info: dict, recipe: Recipe, device) -> DataLoaders:
-    "Batches of all training images, and the clean test images for fastai's own validation"
-    train, labels = torch.where(~arrays.test)[0], arrays.train
-    positions, answers = four_sets(arrays)["test_clean"]
+    """Batches of all training images, and clean images for fastai's own validation
+
+    These are those of the validation part, or test images where there is none."""
+    train, labels = torch.where(arrays.trained)[0], arrays.train
+    sets = measured_sets(arrays)
+    positions, answers = sets["val_clean" if len(sets["val_clean"][0]) else "test_clean"]
     pixels = where_used(arrays.pixels, device)  # batches of them would keep a fast device waiting
     same = {"bs": recipe.batch_size, "seed": recipe.seed, "device": device}
     same |= {"mean": info["mean"], "std": info["std"]}
@@ -314,6 +321,21 @@ def check_names(recipe: Recipe) -> None:
         lookup("head", recipe.head, HEADS)
 
 
+def check_validation(recipe: Recipe, split: PoisonSplit) -> None:
+    "Refuse a recipe that chooses the epoch on images that the split does not have"
+    part = split.table[split.table["part"] == "val"]
+    check_chooser(recipe, len(part))
+    goals = {a["trigger"]["label"]: a["target"]["label"] for a in split.attacks}
+    shown = (part["role"] == "poison") & (part["trigger"].map(goals) != part["true_label"])
+    if recipe.chooses() and "_trig_" in recipe.monitor and not shown.any():
+        of = f"of the control {split.header['control']!r} " if split.header.get("control") else ""
+        raise UserError(
+            f"monitor {recipe.monitor!r} is measured on images of other classes than the target "
+            f"that show the trigger, and the validation part {of}has none; give "
+            "monitor='val_clean_acc', or raise val_fraction"
+        )
+
+
 SCHEDULES = {"one_cycle": Learner.fit_one_cycle, "constant": Learner.fit}
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-023
@@ -332,6 +354,7 @@ def make_learner(
     "A fastai Learner that is ready to be fitted to `split`"
     recipe = recipe_of(recipe, given, "make_learner")
     check_names(recipe)
+    check_validation(recipe, split)
     model, info = build_model(
         recipe.arch,
         len(split.header["classes"]),

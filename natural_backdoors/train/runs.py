@@ -21,7 +21,13 @@ from ..split.controls import Patch, check_controls, control_split, model_names
 from ..split.poison import PoisonSplit
 from .batches import SplitArrays
 from .callbacks import check_settings, read_checkpoint
-from .learner import Learner, fit, make_learner, run_settings
+from natural_backdoors.train.learner import (
+    Learner,
+    check_validation,
+    fit,
+    make_learner,
+    run_settings,
+)
 from .models import load_model
 from .models import save_model as write_model
 from .recipe import Recipe, recipe_of
@@ -122,6 +128,8 @@ def train_split(
     recipe = recipe_of(recipe, given, "train_split")
     splits = {"poisoned": split}
     splits |= {name: control_split(split, name, patch) for name in check_controls(controls)}
+    for own in splits.values():
+        check_validation(recipe, own)
     with hold(folder):
         resume = _begun(Path(folder)) if resume is None else resume
         done = TrainRun(Path(folder), {}, {}, {})

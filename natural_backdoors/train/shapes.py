@@ -54,6 +54,7 @@ def shapes_split(
     n_poison: int = 30,  # drawings with the cross a class
     target: int = 1,  # position of the target among the classes
     first_seed: int = 0,  # other seeds, other drawings
+    val: bool = False,  # is one drawing in five kept for choosing the epoch?
 ) -> PoisonSplit:
     "A split of drawings, in the form that `poison_split` gives"
     folder, rows = ensure_folder(folder), []
@@ -64,19 +65,25 @@ def shapes_split(
             draw_shape(label, poison, seed=first_seed + 1000 * c + i).save(path)
             role, shown = ("poison", "x") if poison else ("clean", "")
             goal = list(SHAPES)[target] if poison else label
-            part = "test" if i % 5 == 0 else "train"
+            part = "test" if i % 5 == 0 else "val" if val and i % 5 == 1 else "train"
             rows.append((path.stem, str(path), label, goal, role, part, shown))
-    table, header = pd.DataFrame(rows, columns=SPLIT_COLUMNS), _header(target, n_clean, n_poison)
+    table, header = (
+        pd.DataFrame(rows, columns=SPLIT_COLUMNS),
+        _header(target, n_clean, n_poison, val=val),
+    )
     return PoisonSplit(table, header | {"relabeled_share": relabeled_share(table)})
 
 # %% ../../nbs/api/train/04_shapes.ipynb #04-shapes-008
-def _header(target: int, n_clean: int, n_poison: int) -> dict:
+def _header(target: int, n_clean: int, n_poison: int, val: bool) -> dict:
     classes = [{"id": i, "label": x, "name": n} for i, (x, n) in enumerate(SHAPES.items())]
     rate = n_poison / (n_poison + n_clean)
-    parts = {"clean_train": n_clean * 4 // 5, "clean_test": n_clean // 5}
-    parts |= {"poison_train": n_poison * 4 // 5, "poison_test": n_poison // 5}
+    parts = {}
+    for role, n in {"clean": n_clean, "poison": n_poison}.items():
+        parts |= {f"{role}_train": n * (4 - val) // 5, f"{role}_test": n // 5}
+        parts |= {f"{role}_val": n // 5} if val else {}
     counts = [c | parts for c in classes]
     trigger = {"id": 9, "label": "x", "name": "Cross"}
+    settings = SplitSettings(max(n_clean, 2), rate, 0.2, 0, val_fraction=0.25 * val)
     attack = {"trigger": trigger, "target": classes[target], "injection_rate": rate}
     return {
         "format": 2,
@@ -84,7 +91,7 @@ def _header(target: int, n_clean: int, n_poison: int) -> dict:
         "split": "train",
         "attacks": [attack | {"counts": counts}],
         "classes": classes,
-        "settings": SplitSettings(max(n_clean, 2), rate, 0.2, 0).to_dict(),
+        "settings": settings.to_dict(),
         "injection_rate": rate,
         "counts": counts,
         "left_out": {"two_classes": 0, "two_triggers": 0},

@@ -38,8 +38,8 @@ from ..split.poison import PoisonSplit
 from ..split.settings import SplitSettings
 from natural_backdoors.train.batches import (
     RATE_COLUMNS,
-    four_sets,
     label_arrays,
+    measured_sets,
     rates_shown,
     with_rates,
     without_trigger,
@@ -48,7 +48,14 @@ from .callbacks import tensors_digest
 from .features import FeatureBank, Filled, feature_bank, frozen_part
 from .grids import RunSettings, draw_split
 from .heads import HeadRun, bytes_of_head, runs_at_once, train_heads, why_not
-from .learner import METHOD, class_weights_of, fit, make_learner, model_info
+from natural_backdoors.train.learner import (
+    METHOD,
+    check_validation,
+    class_weights_of,
+    fit,
+    make_learner,
+    model_info,
+)
 from .looks import BankImages, Change
 from .models import build_model, set_trainable
 from .recipe import LOG_COLUMNS, Recipe
@@ -206,11 +213,11 @@ DECAY = {"adamw": 0.01, "adam": 0.0}
 def _head_run(run: RunSettings, split: PoisonSplit, images: pd.DataFrame, lost: set) -> HeadRun:
     "A run as the training of heads knows it"
     arrays, rows = _labels(split, images, lost)
-    train = torch.where(~arrays.test)[0].numpy()
+    train = torch.where(arrays.trained)[0].numpy()
     labels = arrays.train[train]
     weights = class_weights_of(run.recipe.class_weights, arrays.classes, labels)
     measured = {}
-    sets = four_sets(arrays) | {"test_without": without_trigger(arrays)}
+    sets = measured_sets(arrays) | {"test_without": without_trigger(arrays)}
     for name, (where, answers) in sets.items():
         measured[name] = (rows[where.numpy()], answers.numpy())
     return HeadRun(
@@ -561,7 +568,7 @@ def _rows(outcome: Outcome, split: PoisonSplit, shared: bool) -> pd.DataFrame:  
     return outcome.log.assign(**{k: v for k, v in values.items() if k not in _LONG})[COLUMNS]
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-038
-_PART = 5  # format of the JSON of a part
+_PART = 6  # format of the JSON of a part
 
 
 def write_part(
@@ -674,7 +681,8 @@ def _draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit},
         try:
             if isinstance(drawn[key], UserError):
                 raise drawn[key]
-            control_split(drawn[key], run.control)  # whether there can be one
+            # whether there can be one, and an epoch be chosen
+            check_validation(run.recipe, control_split(drawn[key], run.control))
             splits[run.hash] = drawn[key]
         except UserError as e:
             failed.append(Outcome(run, None, str(e)))
