@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PREDICTORS', 'RUN_COLUMNS', 'FEW', 'rotate_targets', 'ScreenPlan', 'plan_screen', 'held_out', 'train_backbone',
-           'ScreenCost', 'cost_of', 'plan_cost', 'effects_of', 'predict', 'Screening', 'run_screen', 'screen']
+           'on_backbone', 'ScreenCost', 'cost_of', 'plan_cost', 'effects_of', 'predict', 'Screening', 'run_screen',
+           'screen']
 
 # %% ../../nbs/api/train/15_screening.ipynb #15-screening-003
 import time
@@ -129,10 +130,14 @@ class ScreenPlan:
     controls: tuple
 
     def __repr__(self):
-        n, runs = len(self.triggers), len(self.grid)
-        lines = [f"{n} triggers, {runs} runs with controls {', '.join(self.controls)}", *self.notes]
+        n, runs = _many(len(self.triggers), "trigger"), _many(len(self.grid), "run")
+        lines = [f"{n}, {runs} with controls {', '.join(self.controls)}", *self.notes]
         lines += [f"left out: {row.name_}: {row.reason}" for row in _rows_of(self.left_out)]
         return "\n".join(lines)
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _rows_of(left_out: pd.DataFrame):
@@ -155,6 +160,16 @@ def _candidates(dataset: Dataset, found) -> list:  # of _Candidate
         return [_Candidate(t, str(t), float("nan"), tuple(c)) for t, c in sets.items()]
     rows = found.table.itertuples()
     return [_Candidate(r.label, r.name, r.centrality, tuple(found.sets[r.id].label)) for r in rows]
+
+
+def _too_few(found) -> list:  # of (trigger, name, reason)
+    "Candidates of the search that have fewer classes than it asks for"
+    rows = []
+    for id in getattr(found, "too_few", {}):
+        record, reasons = class_record(found.classes, id), found.why_not(id)
+        said = "; ".join(reason.text for reason in reasons)
+        rows.append((record["label"], record["name"], said))
+    return rows
 
 # %% ../../nbs/api/train/15_screening.ipynb #15-screening-016
 def _compared_with(controls) -> str:
@@ -207,7 +222,7 @@ def plan_screen(
     if backbone is not None:
         base = base.but(arch=f"{SAVED}{backbone}", pretrained=True)
     own = replace(base.split, trigger_free=base.split.trigger_free or needs_spare(controls))
-    fitted, rows, left_out = {}, [], []
+    fitted, rows, left_out = {}, [], _too_few(found)
     for one in _candidates(dataset, found):
         try:
             fitted[one] = _fit(dataset, one, own, n_clean, num_classes=num_classes)
@@ -278,9 +293,9 @@ def _notes(triggers: pd.DataFrame, fitted: dict, n_clean, seeds: list) -> list: 
             out = ", ".join(map(str, fit.left_out))
             notes.append(f"{one.name}: classes left out for want of images: {out}.")
     often = triggers["targets"].explode().value_counts()
-    notes.append(
-        f"{len(often)} classes are targets, each of {often.min()} to {often.max()} triggers."
-    )
+    low, high = often.min(), often.max()
+    times = _many(low, "trigger") if low == high else f"{low} to {high} triggers"
+    notes.append(f"{len(often)} classes are targets, each of {times}.")
     if (triggers["targets"].map(len) * len(seeds)).max() == 1:
         notes.append("One run a trigger: there are no intervals; give more seeds or targets.")
     return notes
@@ -328,7 +343,7 @@ def train_backbone(
     recipe: Recipe | str | None = None,
     **given,  # fields of `Recipe`
 ) -> Path:  # the folder, for `screen(backbone=...)`
-    "Train a network on the true labels of images; one that is there and was made of the same is kept"
+    "Train a network on the true labels of images; one that was made of the same is kept"
     recipe = recipe_of(recipe, given, "train_backbone")
     folder, lesson = Path(folder), _lesson(dataset, set(without), split, most, recipe.seed)
     made = digest(recipe.to_dict(), lesson.paths, lesson.answers.tobytes().hex())
@@ -353,7 +368,7 @@ def _learn(model, info: dict, pixels: LabeledPixels, recipe: Recipe, device) -> 
     look = {"augment": recipe.augment, "borders": recipe.borders}
     scale = {"mean": info["mean"], "std": info["std"]}
     loader = ArrayLoader(pixels, bs=recipe.batch_size, device=device, **how, **look, **scale)
-    model.train().to(device)
+    model.train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.lr)
     steps = {"epochs": recipe.epochs, "steps_per_epoch": len(loader)}
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, **steps)
@@ -367,7 +382,24 @@ def _learn(model, info: dict, pixels: LabeledPixels, recipe: Recipe, device) -> 
                 rates.step()
     model.eval().cpu()
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-028
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-026
+def on_backbone(
+    dataset: Dataset,
+    plan: ScreenPlan,
+    folder,  # gets the model
+    device=None,  # None: a GPU if there is one
+    skip_unreadable: bool = False,
+    progress: bool = False,
+) -> ScreenPlan:
+    "The plan on a backbone that is trained on true labels, by the recipe of the plan"
+    how = {"skip_unreadable": skip_unreadable, "progress": progress, "device": device}
+    first = plan.grid[0]
+    how |= {"split": first.split.split, "recipe": first.recipe}
+    bone = train_backbone(dataset, folder, held_out(dataset, plan), **how)
+    runs = [run.but(arch=f"{SAVED}{bone}", pretrained=True) for run in plan.grid]
+    return replace(plan, grid=runs)
+
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-029
 @dataclass(frozen=True)
 class ScreenCost:
     "What a screening takes"
@@ -380,7 +412,8 @@ class ScreenCost:
 
     def __str__(self):
         lines = [f"features: {bank}" for bank in self.banks]
-        lines.append(f"heads: {self.heads:,} in {self.stacks} stacks, about {_time(self.seconds)}")
+        heads, stacks = _many(self.heads, "head"), _many(self.stacks, "stack")
+        lines.append(f"heads: {heads} in {stacks}, about {_time(self.seconds)}")
         if self.alone:
             lines.append(f"{self.alone:,} runs share no network and are trained one by one")
         known = [bank.seconds or 0 for bank in self.banks]
@@ -390,7 +423,7 @@ class ScreenCost:
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-029
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-030
 def _head_seconds(tasks: list, options: Options) -> float:
     "How long the heads of tasks take, from an epoch of some of them on made-up numbers"
     largest = max(tasks, key=lambda task: len(task.runs))
@@ -425,7 +458,7 @@ def cost_of(
         seconds = _head_seconds(shared, options) if shared else 0.0
     return ScreenCost(heads, len(shared), alone - heads, banks, seconds)
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-030
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-031
 def plan_cost(
     dataset: Dataset,
     plan: ScreenPlan,
@@ -442,7 +475,7 @@ def plan_cost(
     splits, _ = draw_splits(dataset, plan.grid)
     return cost_of(plan_tasks(plan.grid, splits), options)
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-033
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-034
 RUN_COLUMNS = ["trigger", "trigger_name", "target", "target_name", "seed", "control", "n_clean"]
 RUN_COLUMNS += ["n_classes", "n_train", "injection_rate", *RATE_COLUMNS, "gain", "run"]
 
@@ -462,7 +495,7 @@ def effects_of(
     gain = {c: runs[runs["control"] == c].set_index(key)["gain"] for c in ("", control)}
     return (gain[""] - gain[control]).dropna().rename("effect").reset_index()
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-034
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-035
 def _ranked(plan: ScreenPlan, runs: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     "A row a trigger, the largest mean effect first; those without a finished pair come last"
     rows, poisoned = [], runs[runs["control"] == ""]
@@ -484,7 +517,7 @@ def _ranked(plan: ScreenPlan, runs: pd.DataFrame, effects: pd.DataFrame) -> pd.D
     table = pd.DataFrame(rows)
     return table.sort_values("effect", ascending=False, ignore_index=True, kind="stable")
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-036
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-037
 FEW = 8  # with fewer triggers nothing is concluded from a rank correlation
 
 
@@ -505,7 +538,7 @@ def predict(
         row = {"predictor": name, "meaning": meaning, "triggers": n}
         rows.append(row | said | {"says": _says(n, *found)})
     columns = ["predictor", "meaning", "triggers", "correlation", "low", "high", "says"]
-    return pd.DataFrame(rows, columns=columns).astype({c: float for c in columns[3:6]})
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:6], float))
 
 
 def _says(n: int, value, low, high) -> str:
@@ -523,7 +556,7 @@ def _says(n: int, value, low, high) -> str:
         return "goes with larger effects"
     return "goes with smaller effects" if high < 0 else "inconclusive"
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-040
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-041
 @dataclass(frozen=True)
 class Screening:
     "What a screening found"
@@ -549,7 +582,7 @@ class Screening:
         head = escape(repr(self).splitlines()[0])
         return f"<p>{head}</p>{shown.round(3).to_html(index=False, escape=True)}"
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-041
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-042
 def run_screen(
     dataset: Dataset,
     plan: ScreenPlan,
@@ -595,7 +628,7 @@ def _failures(failed: pd.DataFrame, table: pd.DataFrame) -> list:  # of sentence
         notes.append("One trigger: nothing can be said about what predicts the effect.")
     return notes
 
-# %% ../../nbs/api/train/15_screening.ipynb #15-screening-042
+# %% ../../nbs/api/train/15_screening.ipynb #15-screening-043
 @takes(SplitSettings, but=("n_clean", "seed"))
 @takes(Recipe, but=("seed",))
 def screen(
@@ -607,7 +640,7 @@ def screen(
     controls=("true_labels",),  # names in CONTROLS
     n_clean: int | None = None,  # None: for each trigger the largest that fits
     num_classes: int = 10,  # of each trigger at the most
-    backbone=None,  # folder of a saved model whose body is the frozen network; None: the recipe's
+    backbone=None,  # folder of a saved model, or "true_labels": it is trained; None: the recipe's
     recipe: Recipe | str | None = None,
     settings: SplitSettings | None = None,
     patch: Patch | None = None,
@@ -625,10 +658,14 @@ def screen(
         controls=controls,
         n_clean=n_clean,
         num_classes=num_classes,
-        backbone=backbone,
+        backbone=None if backbone == "true_labels" else backbone,
         recipe=recipe,
         settings=settings,
         patch=patch,
         **given,
     )
-    return run_screen(dataset, plan, folder, client, progress=progress, **options or {})
+    options = options or {}
+    if backbone == "true_labels":
+        how = {k: options[k] for k in ("device", "skip_unreadable") if k in options}
+        plan = on_backbone(dataset, plan, Path(folder) / "backbone", progress=progress, **how)
+    return run_screen(dataset, plan, folder, client, progress=progress, **options)
