@@ -28,7 +28,7 @@ _MODULE_OF = {
     "Recipe": "train.recipe", "make_learner": "train.learner", "train_split": "train.runs",
     "load_model": "train.models",
     "evaluate_run": "train.evaluation", "comparison_table": "train.evaluation",
-    "make_grid": "train.grids", "study": "train.studies", "load_sweep": "train.studies", "RunSettings": "train.grids", "sweep": "train.sweeps", "sweep_on": "train.cluster", "reproduce": "paper.experiments",
+    "make_grid": "train.grids", "study": "train.studies", "load_sweep": "train.studies", "RunSettings": "train.grids", "sweep": "train.sweeps", "sweep_on": "train.cluster", "screen": "train.screening", "plan_screen": "train.screening", "train_backbone": "train.screening", "reproduce": "paper.experiments",
     "TriggerPicker": "pick.app", "write_report": "report.report",
 }
 __all__ = list(_MODULE_OF)

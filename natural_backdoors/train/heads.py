@@ -313,20 +313,47 @@ class _Trainer:
 def _stack_outputs(
     stack: HeadStack,
     features: torch.Tensor,  # (n, f); half precision is fine
+    some: slice = slice(None),  # which heads
     portion: int = 512,  # rows at a time
 ) -> torch.Tensor:  # (R, n, classes), on the CPU
-    "What all heads say about the same features"
-    weight, parts = stack.tensors[stack.parameters[0]], []
+    "What heads say about the same features"
+    tensors, parts = {name: tensor[some] for name, tensor in stack.tensors.items()}, []
+    weight = tensors[stack.parameters[0]]
     for part in features.split(portion):
-        parts.append(stack(part.to(weight)[None], Now(training=False)).cpu())
+        parts.append(stack(part.to(weight)[None], Now(training=False), tensors).cpu())
     return torch.cat(parts, 1)
 
 
-def _measured(run: HeadRun, outputs: torch.Tensor) -> dict:  # column -> value
+class _Asked(NamedTuple):
+    "Neighbors in a stack that are asked about the same features"
+
+    some: slice
+    positions: np.ndarray  # ascending
+
+
+def _asked_together(runs: list) -> list:  # of _Asked
+    "Neighbors that are measured on much the same features; each is asked about twice its own at most"
+    groups, first, union, own = [], 0, np.zeros(0, np.int64), 0
+    for i, run in enumerate(runs):
+        mine = np.unique(np.concatenate([np.zeros(0, np.int64), *_measured_on(run)]))
+        both = np.union1d(union, mine)
+        if i > first and len(both) * (i + 1 - first) > 2 * (own + len(mine)):
+            groups.append(_Asked(slice(first, i), union))
+            first, both, own = i, mine, 0
+        union, own = both, own + len(mine)
+    return [*groups, _Asked(slice(first, len(runs)), union)]
+
+
+def _measured_on(run: HeadRun) -> list:  # of arrays of positions
+    return [np.asarray(positions, np.int64) for positions, _ in run.measured.values()]
+
+
+def _measured(run: HeadRun, outputs: torch.Tensor, asked: _Asked) -> dict:  # column -> value
     "Accuracy and loss of a run on each of its sets, NaN for an empty set"
     row = {}
     for name, (positions, answers) in run.measured.items():
-        said, answers = outputs[torch.as_tensor(positions)], torch.as_tensor(answers)
+        where = np.searchsorted(asked.positions, np.asarray(positions, np.int64))
+        said, answers = outputs[torch.as_tensor(where)], torch.as_tensor(answers)
         accuracy = loss = math.nan
         if len(said):
             accuracy = (said.argmax(1) == answers).double().mean().item()
@@ -335,11 +362,21 @@ def _measured(run: HeadRun, outputs: torch.Tensor) -> dict:  # column -> value
     return row
 
 
-def _measure(stack: HeadStack, runs: list, plain: torch.Tensor | None) -> list:  # of dicts
+def _measure(
+    stack: HeadStack,
+    runs: list,
+    plain: torch.Tensor | None,
+    together: list,  # of _Asked
+) -> list:  # of dicts
     "What is measured of each run"
     if plain is None or not any(run.measured for run in runs):
         return [{} for _ in runs]
-    return [_measured(run, own) for run, own in zip(runs, _stack_outputs(stack, plain))]
+    rows = []
+    for asked in together:
+        features = plain[torch.as_tensor(asked.positions, device=plain.device)]
+        outputs = _stack_outputs(stack, features, asked.some)
+        rows += [_measured(r, own, asked) for r, own in zip(runs[asked.some], outputs)]
+    return rows
 
 # %% ../../nbs/api/train/09_heads.ipynb #09-heads-040
 def bytes_of_head(
@@ -358,6 +395,11 @@ def bytes_of_head(
     steps = 6 * batch_size * (sum(widths) + classes)
     measured = 3 * 512 * max(widths) + n_measured * classes
     return (5 * weights + steps + measured) * dtype.itemsize
+
+
+def _n_asked(run: HeadRun) -> int:
+    "About how many features a head is asked about"
+    return sum(len(positions) for positions, _ in run.measured.values())
 
 
 def runs_at_once(
@@ -448,10 +490,11 @@ def _train_stack(stack: HeadStack, runs: list, how: _How, bar) -> list:  # of He
     "Train the stacked heads of `runs`, which are sorted"
     trainer = _Trainer(stack, runs, how.batch_size, schedule=how.schedule)
     orders = [epoch_orders(len(run.rows), run.seed, how.batch_size) for run in runs]
+    together = _asked_together(runs)
     results = [HeadResult([], None) for _ in runs]
     for epoch in range(how.epochs):
         losses = _train_epoch(trainer, orders, epoch, how=how)
-        measured = _measure(stack, runs, how.plain)
+        measured = _measure(stack, runs, how.plain, together=together)
         for run, result, loss, row in zip(runs, results, losses, measured):
             if not result.failed:
                 _note(result, run, {"epoch": epoch, "loss": loss} | row)
@@ -488,7 +531,7 @@ def train_heads(
     device = torch.device(device or default_device())
     plain = None if plain is None else plain.to(device)
     how = _How(features, plain, epochs, batch_size=batch_size, schedule=schedule)
-    n_measured = 0 if plain is None else len(plain)
+    n_measured = 0 if plain is None else min(len(plain), 2 * max(map(_n_asked, runs)))
     per_run = bytes_of_head(make_head(runs[0]), batch_size, n_measured, dtype=dtype)
     # those that take the same steps stand together
     order = sorted(range(len(runs)), key=lambda i: _steps_as(runs[i], batch_size))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DECAY', 'COLUMNS', 'share_key', 'Task', 'own_splits', 'plan_tasks', 'Options', 'Outcome', 'train_together',
            'plan_features', 'run_folder', 'train_alone', 'run_task', 'made_from', 'write_part', 'Finished',
-           'read_parts', 'SweepResult', 'run_here', 'bank_folder', 'sweep']
+           'read_parts', 'SweepResult', 'run_here', 'draw_splits', 'bank_folder', 'sweep']
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-003
 import json
@@ -85,8 +85,8 @@ def share_key(run: RunSettings) -> str | None:  # None: it is trained alone
     shared = replace(recipe, unfreeze="head", **{name: usual[name] for name in _OF_HEAD})
     if recipe.pretrained:  # random weights depend on the seed
         shared = replace(shared, seed=usual["seed"])
-    roles = [run.trigger, run.classes, run.split.add_classes]
-    return digest(roles, run.patch.to_dict(), shared.to_dict())
+    outputs = len(run.classes) + run.split.add_classes  # heads of one shape
+    return digest(outputs, run.patch.to_dict(), shared.to_dict())
 
 
 def _sorting(run: RunSettings) -> str:
@@ -110,11 +110,12 @@ class Task:
 
     @property
     def name(self) -> str:
-        split = self.splits[self.runs[0].hash]
-        first, n = split.attacks[0]["trigger"]["name"], len(self.runs)
+        splits, n = [self.splits[run.hash] for run in self.runs], len(self.runs)
+        triggers = list(dict.fromkeys(s.attacks[0]["trigger"]["name"] for s in splits))
+        said = f"trigger {triggers[0]!r}" if len(triggers) == 1 else f"{len(triggers)} triggers"
         runs = "1 run" if n == 1 else f"{n} runs"
         how = f"{runs} on a frozen network" if self.together else "a run of its own"
-        return f"{self.runs[0].recipe.arch}, trigger {first!r}: {how}"
+        return f"{self.runs[0].recipe.arch}, {said}: {how}"
 
     def only(self, runs: list) -> "Task":
         "The task with some of its runs"
@@ -331,7 +332,10 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
         fresh.load_state_dict(first[head_run.seed])
         return fresh
 
-    n = runs_at_once(bytes_of_head(head, recipe.batch_size, len(plain)), options.memory)
+    # heads of a trigger are measured on its images, not on those of all triggers
+    most = max(len(split.table) for split in task.splits.values())
+    per_run = bytes_of_head(head, recipe.batch_size, min(len(plain), 2 * most))
+    n = runs_at_once(per_run, options.memory)
     for start in range(0, len(task.runs), n):
         runs, begin = task.runs[start : start + n], time.perf_counter()
         splits = own_splits(task.splits, runs)
@@ -668,7 +672,7 @@ def run_here(tasks: list, options: Options):  # yields (Task, list of Outcome) a
             yield task, outcomes
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-042
-def _draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit}, [Outcome]
+def draw_splits(dataset: Dataset, runs: list) -> tuple:  # {hash: PoisonSplit}, [Outcome]
     "The poisoned split of each run, drawn once where runs have the same, and runs that have none"
     drawn, splits, failed = {}, {}, []
     for run in runs:
@@ -736,6 +740,7 @@ def sweep(
     banks=None,  # folder of the banks of features; None: that of the cache, which all sweeps share
     progress: bool = True,  # say what is going on
     runner=run_here,  # how tasks are carried out: (tasks, options) -> (task, outcomes) as they come
+    before=None,  # what is called with (tasks, options) before anything is computed
 ) -> SweepResult:
     "Train the runs of `grid` that are not finished in `folder`, and return the results of all"
     folder, runs = Path(folder), list(grid)
@@ -747,12 +752,14 @@ def sweep(
     options.banks = bank_folder(folder, banks)
     say = _Say(len(runs), progress)
     with hold(folder):
-        splits, failed = _draw_splits(dataset, runs)
+        splits, failed = draw_splits(dataset, runs)
         made = options.made = made_from(runs, splits)
         finished = set() if fresh else _finished(options, runs, retry_failed)
         tasks = plan_tasks(runs, splits, set(splits) - finished)
         write_json(folder / "runs.json", {run.hash: run.flat() for run in runs})
         say.begin(len(finished), tasks, len(failed))
+        if before and tasks:
+            before(tasks, options)
         for task, outcomes in runner(tasks, options):
             write_part(folder, outcomes, splits, made=made, together=task.together)
             say.done(task, outcomes)
