@@ -18,7 +18,8 @@ from natural_backdoors.split.selection import select
 
 LOG_COLUMNS = (
     "epoch,train_clean_acc,test_clean_acc,train_clean_loss,test_clean_loss,"
-    "train_trig_acc,test_trig_acc,train_trig_loss,test_trig_loss"
+    "train_trig_acc,test_trig_acc,train_trig_loss,test_trig_loss,"
+    "val_clean_acc,val_clean_loss,val_trig_acc,val_trig_loss"
 )
 
 

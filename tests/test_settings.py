@@ -110,7 +110,7 @@ def test_every_field_changes_the_key(cls):
         head="mlp",
         class_weights="balanced",
         patience=3,
-        monitor="test_trig_acc",
+        monitor="val_trig_acc",
         views=2,
         augment=0.5,
         max_overlaps_with_others=3,

@@ -40,7 +40,7 @@ def data(tmp_path_factory):
 def test_rates_of_a_sweep_are_those_of_the_evaluation(data, tmp_path, together):
     # who keeps the best epoch is trained alone, and epoch 0 is the only one
     recipe = dict(archs=["small"], size=32, epochs=1, batch_size=16, pretrained=False, n_clean=20)
-    recipe |= dict(head="linear", keep_best=not together)
+    recipe |= dict(head="linear", keep_best=not together, val_fraction=0.2)
     controls = ("", "true_labels")
     grid = make_grid(data, {"bar": list("rgb")}, ["r"], rates=[0.2], controls=controls, **recipe)
     done = sweep(data, grid, tmp_path, progress=False, save_models=True, device="cpu")

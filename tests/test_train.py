@@ -49,7 +49,7 @@ SETTINGS = dict(
     progress=False,
     device="cpu",
     keep_best=True,
-    monitor="test_clean_loss",
+    monitor="val_clean_loss",
 )
 
 
@@ -85,7 +85,7 @@ def split(tmp_path_factory):
                     label,
                     "g" if poison else label,
                     "poison" if poison else "clean",
-                    "test" if i % 3 == 0 else "train",
+                    "test" if i % 3 == 0 else "val" if i % 6 == 1 else "train",
                     "w" if poison else "",
                 )
             )
@@ -201,7 +201,7 @@ def test_a_killed_process_is_continued(split, arrays, whole, tmp_path, which):
     assert not list((tmp_path / "run").rglob("checkpoint*"))
 
 
-@pytest.mark.parametrize("epoch, step", [(0, 2), (1, 0), (3, 4)])
+@pytest.mark.parametrize("epoch, step", [(0, 2), (1, 0), (3, 3)])
 @pytest.mark.parametrize(
     "extra",
     [
@@ -403,7 +403,7 @@ def test_control_without_poison_images(split, arrays):
         progress=False,
         device="cpu",
     )
-    clean = ~arrays.test & ~arrays.poison
+    clean = arrays.trained & ~arrays.poison
     used = learn.dls.train.dataset
     pixels, labels = used[torch.arange(len(used))]
     assert torch.equal(pixels, arrays.pixels[clean]) and torch.equal(labels, arrays.true[clean])
