@@ -225,7 +225,8 @@ class Log(EpochLog):
     after_batch = after_train = after_validate = before_fit
 
     def after_epoch(self):
-        row = dict.fromkeys(("train_clean_acc", "test_clean_acc"), 0.25 * len(self.rows))
+        row = dict.fromkeys(("train_clean_acc", "val_clean_acc"), 0.25 * len(self.rows))
+        row["test_clean_acc"] = row["val_clean_acc"]
         row |= dict.fromkeys(("train_trig_acc", "test_trig_acc"))
         loss = {f"{s}_{k}_loss": 0.5 for s in ("train", "test") for k in ("clean", "trig")}
         self.rows.append({"epoch": len(self.rows)} | row | loss)

@@ -585,10 +585,10 @@ class EpochRow(TypedDict):
     test_clean_loss: Finite | None
     train_trig_loss: Finite | None
     test_trig_loss: Finite | None
-    val_clean_acc: Share | None
-    val_clean_loss: Finite | None
-    val_trig_acc: Share | None
-    val_trig_loss: Finite | None
+    val_clean_acc: NotRequired[Share | None]  # since there are validation parts
+    val_clean_loss: NotRequired[Finite | None]
+    val_trig_acc: NotRequired[Share | None]
+    val_trig_loss: NotRequired[Finite | None]
 
 
 class EpochRows(TypedDict):

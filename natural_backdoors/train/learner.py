@@ -49,7 +49,7 @@ from natural_backdoors.train.models import (
     private_seed,
     set_trainable,
 )
-from .recipe import LOG_COLUMNS, Recipe, check_chooser, recipe_of
+from .recipe import LOG_COLUMNS, Recipe, check_chooser, chooser, recipe_of
 
 with loading_torch():
     import torch
@@ -147,7 +147,9 @@ class EpochLog(Callback):
     def load_state(self, plain, tensors):
         self.rows = []
         for row in checked(plain, EpochRows, "the log")["rows"]:
-            self.rows.append({k: math.nan if v is None else v for k, v in row.items()})
+            # one of an earlier version has no columns of a validation part
+            numbers = {k: math.nan if v is None else v for k, v in row.items()}
+            self.rows.append(dict.fromkeys(LOG_COLUMNS, math.nan) | numbers)
 
     def table(self) -> pd.DataFrame:  # LOG_COLUMNS, a row an epoch
         return pd.DataFrame(self.rows, columns=LOG_COLUMNS)
@@ -327,7 +329,7 @@ def check_validation(recipe: Recipe, split: PoisonSplit) -> None:
     check_chooser(recipe, len(part))
     goals = {a["trigger"]["label"]: a["target"]["label"] for a in split.attacks}
     shown = (part["role"] == "poison") & (part["trigger"].map(goals) != part["true_label"])
-    if recipe.chooses() and "_trig_" in recipe.monitor and not shown.any():
+    if chooser(recipe) and "_trig_" in recipe.monitor and not shown.any():
         of = f"of the control {split.header['control']!r} " if split.header.get("control") else ""
         raise UserError(
             f"monitor {recipe.monitor!r} is measured on images of other classes than the target "
