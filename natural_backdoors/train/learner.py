@@ -65,7 +65,7 @@ with loading_torch():
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-008
 class EpochLog(Callback):
-    """Measure each set of images after each epoch, and how often it is the target without a trigger
+    """Measure each set of images after an epoch, and how often the target is said without a trigger
 
     Accuracies are shown in the progress table, everything is written to `path`."""
 
