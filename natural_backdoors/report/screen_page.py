@@ -147,11 +147,13 @@ model, minus what it adds in the control {{ control.name }}, on the same images.
 runs of one seed share images, so it is somewhat too narrow.</p>{% from 'parts' import plot %}
 {% for p in pictures.effects %}{{ plot(p) }}{% endfor %}""" + _TABLE.replace("TABLE", "effects")
 _PREDICTS = """<p>{{ centrality }}</p><p>Rank correlations over triggers, with bootstrap
-intervals. Several measures are looked at, and one of twenty such intervals misses by chance.</p>{% from 'parts' import plot %}
+intervals. Several measures are looked at, and one of twenty such intervals misses by chance.</p>
+{% from 'parts' import plot %}
 {% for p in pictures.predictors %}{{ plot(p) }}{% endfor %}""" + _TABLE.replace(
     "TABLE", "predictors"
 )
-_LEFT = """{% if not left_out and not failed %}<p>Every trigger that was found was trained.</p>{% endif %}
+_LEFT = """{% if not left_out and not failed %}
+<p>Every trigger that was found was trained.</p>{% endif %}
 <ul>{% for name, reason in left_out %}<li><strong>{{ name }}</strong>: {{ reason }}</li>{% endfor %}
 </ul>{% if failed %}<h3>Runs that failed</h3><ul>
 {% for f in failed %}<li>{{ f }}</li>{% endfor %}</ul>{% endif %}"""
