@@ -152,8 +152,8 @@ intervals. Several measures are looked at, and one of twenty such intervals miss
 {% for p in pictures.predictors %}{{ plot(p) }}{% endfor %}""" + _TABLE.replace(
     "TABLE", "predictors"
 )
-_LEFT = """{% if not left_out and not failed %}<p>Every trigger that was found was
-trained.</p>{% endif %}
+_LEFT = """{% if not left_out and not failed %}
+<p>Every trigger that was found was trained.</p>{% endif %}
 <ul>{% for name, reason in left_out %}<li><strong>{{ name }}</strong>: {{ reason }}</li>{% endfor %}
 </ul>{% if failed %}<h3>Runs that failed</h3><ul>
 {% for f in failed %}<li>{{ f }}</li>{% endfor %}</ul>{% endif %}"""

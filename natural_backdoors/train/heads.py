@@ -332,7 +332,7 @@ class _Asked(NamedTuple):
 
 
 def _asked_together(runs: list) -> list:  # of _Asked
-    "Neighbors with much the same features; each is asked about twice its own at most"
+    "Neighbors that are measured on much the same features, at most about twice their own"
     groups, first, union, own = [], 0, np.zeros(0, np.int64), 0
     for i, run in enumerate(runs):
         mine = np.unique(np.concatenate([np.zeros(0, np.int64), *_measured_on(run)]))
