@@ -164,7 +164,7 @@ def atomic_path(
             os.close(handle)
         scratch.unlink(missing_ok=True)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-015
+# %% ../../nbs/api/base/03_files.ipynb #03-files-014
 def _open_zip(path, mode):
     "The only file in the archive `path`"
     archive = zipfile.ZipFile(path)
@@ -178,7 +178,7 @@ def _open_zstd(path, mode):
     "The decompressed bytes of `path`, by pyarrow: Python has no decompressor for it"
     return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-016
+# %% ../../nbs/api/base/03_files.ipynb #03-files-015
 COMPRESSED = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
@@ -199,7 +199,7 @@ def open_bytes(
         return open(path, "rb")
     return io.BufferedReader(_Unfolded(unpack(path, "rb"), path), 1 << 18)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-017
+# %% ../../nbs/api/base/03_files.ipynb #03-files-016
 _PLENTY = 2**30  # bytes that any compressed file may hold
 
 
@@ -227,7 +227,7 @@ class _Unfolded(io.RawIOBase):
         self.file.close()
         super().close()
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-018
+# %% ../../nbs/api/base/03_files.ipynb #03-files-017
 _MAX_TEXT = "NATURAL_BACKDOORS_MAX_TEXT"  # variable of the environment: bytes
 
 
@@ -270,7 +270,7 @@ def not_utf8(
             line += (piece or b"").count(b"\n")
     return UserError(f"{path} has changed while it was read; read it again")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-019
+# %% ../../nbs/api/base/03_files.ipynb #03-files-018
 def read_text(
     path,  # file to read, which may be compressed
 ) -> str:
@@ -286,7 +286,7 @@ def read_text(
         f"meant; split it, or set {_MAX_TEXT} to more, if there is memory for several times that"
     )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-022
+# %% ../../nbs/api/base/03_files.ipynb #03-files-021
 # what a message adds where the folder of the images can be named
 IMAGE_ROOT = "name the folder that holds the images with image_root='...'"
 
@@ -310,7 +310,7 @@ def inside(
 # a path of Windows is one on every system: nobody calls a folder "C:"
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\]|$)")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-025
+# %% ../../nbs/api/base/03_files.ipynb #03-files-024
 def leads_out(
     name,  # the name of a file, as some label file gives it
 ) -> bool:
@@ -343,7 +343,7 @@ def inside_by_tail(
         "end of that path"
     )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-030
+# %% ../../nbs/api/base/03_files.ipynb #03-files-029
 def common_folders(
     paths,  # of files
 ) -> list:  # of str; one, if there is a folder that holds all of them and is not a whole disk
@@ -370,7 +370,7 @@ def _common(folders: list) -> list:
 def _is_disk(folder: str) -> bool:
     return os.path.dirname(os.path.abspath(folder)) == os.path.abspath(folder)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-031
+# %% ../../nbs/api/base/03_files.ipynb #03-files-030
 def check_below(
     paths,  # of files
     roots: list,  # folders
@@ -392,7 +392,7 @@ def check_below(
                 f"{where}: {path!r:.200} is outside of the folder of the images ({named}); {remedy}"
             )
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-034
+# %% ../../nbs/api/base/03_files.ipynb #03-files-033
 _PORTS = {f"{port}{i}" for port in ("com", "lpt") for i in range(10)}
 _RESERVED = {"con", "prn", "aux", "nul", *_PORTS}
 
@@ -407,7 +407,7 @@ def safe_name(
     name = re.sub(r"[^A-Za-z0-9-]+", "_", plain)[:longest].strip("_-") or otherwise
     return f"{name}_" if name.lower() in _RESERVED else name
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-036
+# %% ../../nbs/api/base/03_files.ipynb #03-files-035
 def path_name(
     text,  # a name: of a dataset, of an experiment
     longest: int = 100,  # bytes
@@ -428,7 +428,7 @@ def _is_one_part(text: str) -> bool:
     edges = text[0] in ". " or text[-1] in ". "
     return not edges and text.split(".")[0].strip().lower() not in _RESERVED
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-040
+# %% ../../nbs/api/base/03_files.ipynb #03-files-039
 def _plain(value):
     "What `json` does not know: numpy scalars and arrays, paths, sets"
     if isinstance(value, np.generic):
@@ -441,7 +441,7 @@ def _plain(value):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} does not go into JSON")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-041
+# %% ../../nbs/api/base/03_files.ipynb #03-files-040
 def write_json(
     path,  # file to write
     value,  # anything JSON has a word for, numpy values included
@@ -462,7 +462,7 @@ def _check_halves(text: str, path) -> None:
         near = text[max(e.start - 20, 0) : e.end + 20]
         raise UserError(f"{path}: there is half a character in {near!r}; correct that text") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-042
+# %% ../../nbs/api/base/03_files.ipynb #03-files-041
 def read_json(
     path,  # file to read
 ):
@@ -486,7 +486,7 @@ def read_json(
         _check_halves(json.dumps(value, ensure_ascii=False), path)
     return value
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-043
+# %% ../../nbs/api/base/03_files.ipynb #03-files-042
 def _check_depth(value, path, most: int = 100) -> None:
     "Refuse what is so deep that a function which calls itself would not reach its end"
     level = [value] if isinstance(value, (dict, list)) else []
@@ -507,7 +507,7 @@ def _finite(text: str) -> float:
 def _not_a_number(text: str):
     raise UserError(f"{text:.20}, which JSON has no number for")
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-047
+# %% ../../nbs/api/base/03_files.ipynb #03-files-046
 def write_table(
     path,  # Parquet file to write
     table: pd.DataFrame,
@@ -517,7 +517,7 @@ def write_table(
         table.to_parquet(scratch, index=False, compression="zstd")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-048
+# %% ../../nbs/api/base/03_files.ipynb #03-files-047
 def read_table(
     path,  # Parquet file to read
 ) -> pd.DataFrame:
@@ -533,7 +533,7 @@ def read_table(
         said = " ".join(str(e).split())[:300]
         raise UserError(f"{path} is not a readable Parquet file ({said})") from e
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-052
+# %% ../../nbs/api/base/03_files.ipynb #03-files-051
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # the wide ones too
 
 
@@ -555,7 +555,7 @@ def write_csv(
         shown.to_csv(scratch, index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
     return Path(path)
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-056
+# %% ../../nbs/api/base/03_files.ipynb #03-files-055
 def hash_of(
     *parts,  # arrays, strings, or values JSON has a word for
     start=None,  # the hash of the parts that come before these
@@ -580,7 +580,7 @@ def digest(
     "SHA-256 of `parts`, the same on every machine"
     return hash_of(*parts).hexdigest()
 
-# %% ../../nbs/api/base/03_files.ipynb #03-files-059
+# %% ../../nbs/api/base/03_files.ipynb #03-files-058
 def file_digest(
     path,  # a file
     algorithm: str = "sha256",  # or another of `hashlib`, such as "md5"

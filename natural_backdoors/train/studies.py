@@ -22,7 +22,6 @@ from ..base.verdict_words import Names, verdict_over_runs
 from ..base.verdicts import kind_over_runs
 from ..split.settings import SplitSettings
 from .recipe import Recipe
-from .sweeps import COLUMNS, SweepResult
 
 # %% ../../nbs/api/train/14_studies.ipynb #14-studies-008
 MEASURES = {
@@ -264,8 +263,10 @@ def _in_words(own: dict, rows: pd.DataFrame) -> Names:
 # %% ../../nbs/api/train/14_studies.ipynb #14-studies-037
 def load_sweep(
     folder,  # of a sweep
-) -> SweepResult:
+) -> "SweepResult":  # noqa: F821
     "What the last call of a sweep gave, from its folder"
+    from natural_backdoors.train.sweeps import COLUMNS, SweepResult  # which loads torch
+
     folder = Path(folder)
     file = folder / "results.parquet"
     if not file.is_file():
