@@ -410,7 +410,10 @@ def _missing(plan: dict, to: _Target) -> dict:  # position -> names
     "The files of a plan that are not there yet"
     missing = {}
     for name, (i, size) in plan.items():
-        inside(to.folder, name)
+        try:
+            inside(to.folder, name)
+        except UserError as e:
+            raise UserError(f"{to.archive}: {e}") from None
         if to.lacks(name, size):
             missing.setdefault(i, []).append(name)
     return missing
