@@ -50,6 +50,11 @@ def serve(address):
         for name in IMPORTED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        import pandas
+
+        # it takes this process for a terminal, where it would leave columns of wide tables out
+        pandas.set_option("display.max_columns", 20)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
