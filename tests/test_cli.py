@@ -154,6 +154,7 @@ def test_files_of_a_run(trained):
         "triggers.json",
         "neighborhood.json",
         "evaluation.json",
+        "accidental.parquet",
         "report.html",
         *(
             f"{m}/{f}"

@@ -560,7 +560,7 @@ def until(condition, seconds=60):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_in_the_middle_and_resumed(server, tmp_path, how):
-    server.fault("/big.bin", pace=0.05, times=1)
+    server.fault("/big.bin", pace=0.15, times=1)
     process = start(server, tmp_path, "a.jpg", "big.bin")
     until(lambda: server.asked("/big.bin") and server.asked("/big.bin")[0].sent > 1_500_000)
     until(lambda: (tmp_path / "a.jpg").exists())
