@@ -71,9 +71,7 @@ def _running_flags(p: Parser):
         "--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if there is one"
     )
     g.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a Dask cluster; default: all GPUs of this machine",
+        "--dask", metavar="ADDRESS", help="of a Dask cluster; default: all GPUs of this machine"
     )
     p.switch("--fresh", False, "do all runs, also those that are finished")
     p.switch("--retry_failed", False, "try runs again that failed before")
@@ -138,7 +136,7 @@ def screen(args):
         if wanted.backbone == "true_labels":
             plan = on_backbone(dataset, plan, folder / "backbone", **how)
         how |= {"retry_failed": args.retry_failed, "fresh": args.fresh}
-        done = run_screen(dataset, plan, folder, args.scheduler, **how)
+        done = run_screen(dataset, plan, folder, args.dask, **how)
         with hold(folder, command_line(args)):
             write_json(folder / "run.json", {"command": command_line(args)})
             _report(done, folder, dataset.name)

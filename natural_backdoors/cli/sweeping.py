@@ -6,6 +6,7 @@
 __all__ = ['sweep_flags', 'targets_of', 'grid_of_sets', 'sweep']
 
 # %% ../../nbs/api/cli/06_sweeping.ipynb #06-sweeping-003
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def _more_flags(p: Parser):
     g.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if any")
     g.add_argument("--dask", metavar="ADDRESS", help="the scheduler of a cluster that trains")
     p.switch("--dry_run", False, "only say what would be trained")
-    p.switch("--resume", True, "read what is done; --no_resume does all runs again")
+    p.switch("--fresh", False, "do all runs, also those that are finished")
     p.switch("--retry_failed", False, "try runs again that failed before")
     p.switch("--save_model", False, "keep the weights of each run")
     p.switch("--skip_unreadable", False, "leave out images that cannot be read, and count them")
@@ -110,6 +111,12 @@ def targets_of(
         names = ", ".join(dataset.get_name(i) for i in one.classes)
         raise UserError(
             f"{one.where}: none of --targets {' '.join(asked)} is among the classes ({names})"
+        )
+    if other := [name for name, i in zip(asked, ids) if i not in mine]:
+        warnings.warn(
+            f"{one.where}: {', '.join(other)} of --targets is not among the classes; the set is "
+            "trained without",
+            stacklevel=2,
         )
     return mine
 
@@ -183,7 +190,7 @@ def sweep(args):
             skip_unreadable=args.skip_unreadable,
             save_models=args.save_model,
             retry_failed=args.retry_failed,
-            fresh=not args.resume,
+            fresh=args.fresh,
         )
     _tell(done, len(grid))
 
