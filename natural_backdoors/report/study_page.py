@@ -219,7 +219,9 @@ def usual_axes(
     over = [name for name in usual if name in names]
     if "split_seed" in names and not _goes_with(rows, "split_seed", "seed"):
         over.append("split_seed")
-    hidden = ("split_seed", "class_set")
+    hidden = ["split_seed"]
+    if "class_set" in names and _goes_with(rows, "class_set", "trigger"):
+        hidden.append("class_set")  # several sets of one trigger are compared, not averaged
     return {"over": over, "by": [n for n in names if n not in (*over, *hidden)]}
 
 
