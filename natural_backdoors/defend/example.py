@@ -28,7 +28,7 @@ class Crowd(NamedTuple):
 
 
 def _as_patch(crowd: Crowd) -> np.ndarray:
-    return 0.7 * crowd.goal + crowd.trigger + 0.5 * crowd.noise
+    return 0.7 * crowd.goal + crowd.trigger + crowd.noise
 
 
 def _as_natural(crowd: Crowd) -> np.ndarray:
@@ -37,7 +37,7 @@ def _as_natural(crowd: Crowd) -> np.ndarray:
 
 
 def _as_none(crowd: Crowd) -> np.ndarray:
-    return crowd.goal + crowd.noise
+    return crowd.own + crowd.noise
 
 
 _KINDS = {"patch": _as_patch, "natural": _as_natural, "none": _as_none}
@@ -74,11 +74,11 @@ def made_features(
     middles = np.array(middles)
     labels = np.repeat(np.arange(n_classes), n_images)
     own = np.repeat(np.arange(n_classes), round(n_images * rate / (1 - rate)))
-    own = own[own != target]
     noise, seen = draw.normal(size=(len(own), n_features)), draw.beta(1.5, 1.5, (len(own), 1))
     crowd = Crowd(middles[own], middles[target], trigger, noise=noise, seen=seen)
     clean = middles[labels] + draw.normal(size=(len(labels), n_features))
-    train = ImageSet(np.r_[labels, np.full(len(own), target)], np.r_[clean, place(crowd)])
+    given_label = own if kind == "none" else np.full(len(own), target)
+    train = ImageSet(np.r_[labels, given_label], np.r_[clean, place(crowd)])
     held = np.repeat(np.arange(n_classes), n_clean)
     apart = ImageSet(held, middles[held] + draw.normal(size=(len(held), n_features)))
     given = Given(train, n_classes, clean=apart, seed=seed)
