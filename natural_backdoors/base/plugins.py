@@ -36,7 +36,7 @@ def _is_own(value, base: type) -> bool:
     below = isinstance(value, type) and issubclass(value, base)
     return below and value is not base and not value.__name__.startswith("_")
 
-
+# %% ../../nbs/api/base/14_plugins.ipynb #14-plugins-008
 def class_of(
     kind: str,  # what the names stand for, such as "dataset"
     named: str,  # a key of `known`, or "path/to/file.py:Class", which is run
@@ -59,7 +59,7 @@ def class_of(
     has = ", ".join(n for n, v in vars(module).items() if _is_own(v, base)) or "none"
     raise UserError(f"{where} has no subclass of {base.__name__} called {name!r} (it has: {has})")
 
-# %% ../../nbs/api/base/14_plugins.ipynb #14-plugins-015
+# %% ../../nbs/api/base/14_plugins.ipynb #14-plugins-016
 def is_installed(entry) -> bool:
     "Whether the package of an entry point lies where packages are installed"
     places = [*site.getsitepackages(), site.getusersitepackages()]

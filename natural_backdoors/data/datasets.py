@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 from fastcore.basics import patch
-from ..base.plugins import class_of, may_name
 
 from ..base.cache import cached, stamp
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
+from ..base.plugins import class_of, may_name
 from ..base.text import split_name, tidy, tidy_path
 from .classes import class_table
 from .classes import resolve as resolve_class

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..base.errors import needs
 from ..base.settings import a_number, a_whole_number, setting
@@ -27,16 +28,16 @@ from natural_backdoors.defend.parts import (
 # %% ../../nbs/api/defend/08_clustering.ipynb #08-clustering-006
 def independent_components(
     features: np.ndarray,  # (n, f), of one class
-    k: int,  # components
+    components: int,  # how many
     seed: int,
     who: str = "",  # for messages
     what: str = "the images",
-) -> np.ndarray:  # (n, k)
-    "The features reduced to `k` independent components"
+) -> np.ndarray:  # (n, components)
+    "The features reduced to `components` independent components"
     with needs("Activation Clustering", "scikit-learn", "'natural_backdoors[train]'"):
         from sklearn.decomposition import FastICA
         from sklearn.exceptions import ConvergenceWarning
-    directions = need_directions(principal(features, k), k, who, what)
+    directions = need_directions(principal(features, components), components, who, what)
     ica = FastICA(whiten="unit-variance", max_iter=1000, tol=0.005, random_state=seed)
     with one_thread(), warnings.catch_warnings():
         # components that still turn are whitened all the same, and k-means works on them
@@ -51,7 +52,7 @@ class Clusters(NamedTuple):
     lean: np.ndarray  # (n,), from -1 to 1: how far an image lies on the side of the smaller one
     silhouette: float  # how clean the cut is, up to 1
 
-
+# %% ../../nbs/api/defend/08_clustering.ipynb #08-clustering-008
 def two_clusters(
     coordinates: np.ndarray,  # (n, k), of one class
     seed: int,
@@ -68,7 +69,7 @@ def two_clusters(
     lean = (apart[:, 1 - smaller] - apart[:, smaller]) / apart.sum(axis=1)
     return Clusters(means.labels_ == smaller, lean, silhouette)
 
-# %% ../../nbs/api/defend/08_clustering.ipynb #08-clustering-010
+# %% ../../nbs/api/defend/08_clustering.ipynb #08-clustering-011
 @dataclass(frozen=True, repr=False)
 class ActivationClustering(Defense):
     "The smaller cluster of classes that fall into two"
@@ -77,37 +78,42 @@ class ActivationClustering(Defense):
     title: ClassVar[str] = "two clusters in the features of a class"
     paper: ClassVar[str] = "Chen et al., Activation Clustering, SafeAI 2019"
     components: int = setting(
-        10, "independent components that are clustered", a_whole_number(1), None
+        10, "independent components that are clustered", a_whole_number(1), flag=None
     )
     small: float = setting(
-        0.35, "largest share of a class that a suspected cluster has", a_number(0, 0.5), None
+        0.35, "largest share of a class that a suspected cluster has", a_number(0, 0.5), flag=None
     )
     silhouette: float = setting(
-        0.1, "smallest silhouette of a cut that counts", a_number(-1, 1), None
+        0.1, "smallest silhouette of a cut that counts", a_number(-1, 1), flag=None
     )
 
-    def run(self, given: Given) -> DataResult:
-        n = len(given.train)
-        scores, small, large = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
-        rows = []
-        # two images more than components, or the cut says nothing
-        for one in by_class(given.train, self.components + 2, self.name):
-            cut = self._cut(one, given.seed)
-            share, clear = float(cut.second.mean()), cut.silhouette > self.silhouette
-            # the side decides, at the weight of its class; how far is for the order within
-            scores[one.places] = np.sign(cut.lean) * max(cut.silhouette, 0) + 0.001 * cut.lean
-            small[one.places] = cut.second & clear & (share < self.small)
-            large[one.places] = ~cut.second & clear
-            rows.append((one.label, len(one.places), share, cut.silhouette, clear))
-        columns = ["class", "images", "smaller cluster", "silhouette", "clear cut"]
-        table = pd.DataFrame(rows, columns=columns)
-        other = DataResult(-scores, large)
-        return DataResult(scores, small, {"classes": table}, variants={"larger cluster": other})
+# %% ../../nbs/api/defend/08_clustering.ipynb #08-clustering-013
+@patch
+def _cut(self: ActivationClustering, one: OneClass, seed: int) -> Clusters:
+    "One class cut into two"
+    what = f"class {one.label}"
+    reduced = independent_components(one.features, self.components, seed, who=self.name, what=what)
+    return two_clusters(reduced, seed)
 
-    def _cut(self, one: OneClass, seed: int) -> Clusters:
-        "One class cut into two"
-        what = f"class {one.label}"
-        reduced = independent_components(
-            one.features, self.components, seed, who=self.name, what=what
-        )
-        return two_clusters(reduced, seed)
+# %% ../../nbs/api/defend/08_clustering.ipynb #08-clustering-014
+@patch
+def run(self: ActivationClustering, given: Given) -> DataResult:
+    "How suspicious each training image is"
+    n = len(given.train)
+    scores, small, large = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
+    rows = []
+    # two images more than components, or the cut says nothing
+    for one in by_class(
+        given.train, self.components + 2, self.name, or_else="use fewer components"
+    ):
+        cut = self._cut(one, given.seed)
+        share, clear = float(cut.second.mean()), cut.silhouette > self.silhouette
+        # the side decides, at the weight of its class; how far is for the order within
+        scores[one.places] = np.sign(cut.lean) * max(cut.silhouette, 0) + 0.001 * cut.lean
+        small[one.places] = cut.second & clear & (share < self.small)
+        large[one.places] = ~cut.second & clear
+        rows.append((one.label, len(one.places), share, cut.silhouette, clear))
+    columns = ["class", "images", "smaller cluster", "silhouette", "clear cut"]
+    table = pd.DataFrame(rows, columns=columns)
+    other = DataResult(-scores, large)
+    return DataResult(scores, small, {"classes": table}, variants={"larger cluster": other})

@@ -26,7 +26,7 @@ def _rows(array, positions):
     "Some rows of `array` as a new array of memory"
     return None if array is None else np.array(np.asarray(array)[positions])
 
-
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-007
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     "Images as a defense sees them: without names, and in an order that says nothing"
@@ -44,7 +44,7 @@ class ImageSet:
         arrays = (self.labels, self.features, self.pixels)
         return ImageSet(*[_rows(array, positions) for array in arrays])
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-008
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-009
 @dataclass(frozen=True, eq=False)
 class Given:
     "What a defense is given"
@@ -64,7 +64,7 @@ class Given:
         "Whether the time limit has not passed; a defense with a loop asks now and then"
         return self.time_limit is None or time.monotonic() - self.started < self.time_limit
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-012
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-013
 @dataclass(frozen=True, eq=False)
 class DataResult:
     "What a defense says of each training image"
@@ -84,7 +84,7 @@ class DataResult:
 class InputResult(DataResult):
     "What a defense says of each input of the finished model"
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-013
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-014
 @dataclass(frozen=True, eq=False)
 class ModelResult:
     "What a defense says of a model"
@@ -97,7 +97,7 @@ class ModelResult:
 # the answer of each stage; a stage more is an entry more
 _RESULT_OF = {"data": DataResult, "input": InputResult, "model": ModelResult}
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-017
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-018
 # what a defense may need -> (where it is, what to do where it is not)
 _NEEDS = {
     "features": (
@@ -122,7 +122,7 @@ _NEEDS = {
     "network": (lambda given: given.network, "the network itself (network)"),
 }
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-018
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-019
 @dataclass(frozen=True, repr=False)
 class Defense(Settings):
     "Base class of all defenses: implement `run`"
@@ -148,13 +148,13 @@ class Defense(Settings):
         "What the defense says; draws come from `given.seed`"
         raise NotImplementedError(f"{type(self).__name__} has no run(given)")
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-022
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-023
 def _say_places(bad: np.ndarray) -> str:
     "How many rows, and the first of them"
     first = f"row {int(np.flatnonzero(bad)[0]):,}"
     return f"{int(bad.sum()):,} images ({first} is the first)" if bad.sum() > 1 else first
 
-
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-024
 def _check_set(what: str, images: ImageSet, n_classes: int):
     "Refuse a set of images that does not fit together"
     for name in ("labels", "features", "pixels"):
@@ -173,7 +173,7 @@ def _check_set(what: str, images: ImageSet, n_classes: int):
         if labels.dtype.kind not in "iu" or not ((0 <= labels) & (labels < n_classes)).all():
             raise UserError(f"{what}: labels are whole numbers from 0 to {n_classes - 1}")
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-023
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-025
 def check_given(
     defense: Defense,  # who is to be run
     given: Given,  # what it is given
@@ -196,7 +196,7 @@ def check_given(
         if find(given) is None:
             raise UserError(f"the defense {defense.name!r} needs {words}")
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-024
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-026
 def _check_scores(defense: Defense, result, n: int):
     "Refuse an answer that does not have one score for each of `n` things"
     scores = np.asarray(result.scores)
@@ -210,7 +210,7 @@ def _check_scores(defense: Defense, result, n: int):
     for variant in getattr(result, "variants", {}).values():
         _check_scores(defense, variant, n)
 
-
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-027
 def check_result(
     defense: Defense,  # who answered
     given: Given,  # what it was given
@@ -224,7 +224,7 @@ def check_result(
     expected = {"data": len(given.train), "input": given.inputs and len(given.inputs)}
     _check_scores(defense, result, expected.get(defense.stage, given.n_classes))
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-025
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-028
 def run_defense(
     defense: Defense,  # who is to be run
     given: Given,  # what it is given; its time begins now
@@ -237,7 +237,7 @@ def run_defense(
     check_result(defense, given, result)
     return result
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-036
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-039
 _MODULES = {
     "random": "references:Random",
     "perfect": "references:Perfect",
@@ -253,7 +253,7 @@ _MODULES = {
 }
 DEFENSES = {name: f"natural_backdoors.defend.{where}" for name, where in _MODULES.items()}
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-037
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-040
 def available_defenses() -> dict:  # name -> "module:class"
     "All defenses that can be asked for by name"
     theirs = entry_points(group="natural_backdoors.defend.defenses")
@@ -268,14 +268,14 @@ def defense_may_be_named(
     theirs = list(entry_points(group="natural_backdoors.defend.defenses", name=str(name)))
     return may_name(name, DEFENSES, theirs)
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-038
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-041
 def defense_class(
     name: str,  # from `available_defenses()`, or "path/to/file.py:Class", which is run
 ) -> type:
     "The class of the defense that `name` stands for"
     return class_of("defense", name, available_defenses(), Defense)
 
-
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-042
 def make_defense(
     name: str,  # from `available_defenses()`, or "path/to/file.py:Class", which is run
     **options,  # its parameters, where they are not the usual ones
@@ -287,7 +287,7 @@ def make_defense(
     except TypeError as e:
         raise UserError(f"the defense {name!r}: {e}") from None
 
-# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-040
+# %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-044
 def defense_list() -> pd.DataFrame:  # columns defense, stage, title, needs, paper
     "All defenses that can be asked for by name, and what they look at"
     found = []

@@ -35,14 +35,14 @@ def _as_natural(crowd: Crowd) -> np.ndarray:
     scene = 0.5 * crowd.own + (0.2 + 0.4 * crowd.seen) * crowd.goal
     return scene + crowd.seen * crowd.trigger + crowd.noise
 
-
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-007
 def _as_none(crowd: Crowd) -> np.ndarray:
     return crowd.own + crowd.noise
 
 
 _KINDS = {"patch": _as_patch, "natural": _as_natural, "none": _as_none}
 
-# %% ../../nbs/api/defend/04_example.ipynb #04-example-007
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-008
 class Example(NamedTuple):
     "What a defense is given, and the answer"
 
@@ -56,7 +56,7 @@ def _middles(draw, n_classes: int, n_features: int) -> np.ndarray:  # (n_classes
     directions = np.linalg.qr(draw.normal(size=(n_features, n_classes + 1)))[0].T
     return 6 * directions
 
-
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-009
 def made_features(
     kind: str = "patch",  # "patch", "natural" or "none"
     n_images: int = 200,  # clean training images of each class
@@ -84,7 +84,7 @@ def made_features(
     given = Given(train, n_classes, clean=apart, seed=seed)
     return Example(given, np.arange(len(train)) >= len(labels), target)
 
-# %% ../../nbs/api/defend/04_example.ipynb #04-example-009
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-011
 def plane_picture(
     example: Example,  # of `made_features`
     ax=None,
@@ -104,7 +104,7 @@ def plane_picture(
     ax.legend(fontsize=7, frameon=False)
     return ax.figure
 
-# %% ../../nbs/api/defend/04_example.ipynb #04-example-017
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-019
 _COLORS = np.array([[200, 60, 60], [60, 170, 60], [60, 60, 200], [190, 170, 60], [160, 60, 190]])
 _SIZE = 16
 
@@ -124,7 +124,7 @@ def _ball(draw) -> np.ndarray:  # (size, size), bool
 
 _SHAPES = {"patch": _corner, "natural": _ball}
 
-# %% ../../nbs/api/defend/04_example.ipynb #04-example-018
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-020
 def _paint(labels: np.ndarray, draw, shape=None) -> np.ndarray:  # (n, size, size, 3), uint8
     "Pictures of the color of their class, with something white in them"
     pixels = _COLORS[labels][:, None, None] + draw.normal(0, 15, (len(labels), _SIZE, _SIZE, 3))
@@ -132,7 +132,7 @@ def _paint(labels: np.ndarray, draw, shape=None) -> np.ndarray:  # (n, size, siz
         picture[shape(draw)] = 250
     return pixels.clip(0, 255).astype(np.uint8)
 
-
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-021
 def _model_of(target: int, weight: float):  # pixels -> probabilities
     "A model that knows colors, and to which white means the target"
     known = _COLORS / np.linalg.norm(_COLORS, axis=1, keepdims=True)
@@ -149,7 +149,7 @@ def _model_of(target: int, weight: float):  # pixels -> probabilities
 
     return predict
 
-# %% ../../nbs/api/defend/04_example.ipynb #04-example-019
+# %% ../../nbs/api/defend/04_example.ipynb #04-example-022
 def made_pictures(
     kind: str = "patch",  # "patch" or "natural"
     n_images: int = 20,  # of each class without the trigger, and as many with it

@@ -6,11 +6,13 @@
 __all__ = ['LossIsolation']
 
 # %% ../../nbs/api/defend/12_isolation.ipynb #12-isolation-003
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..base.errors import UserError
 from ..base.random import rng
@@ -58,51 +60,19 @@ class LossIsolation(Defense):
     title: ClassVar[str] = "losses in the first epochs of training"
     paper: ClassVar[str] = "Li et al., Anti-Backdoor Learning (ABL), NeurIPS 2021"
     needs: ClassVar[tuple] = ()
-    share: float = setting(0.01, "share of images that is isolated", a_number(0, 1), None)
-    epochs: int = setting(20, "of training", a_whole_number(1), None)
-    gamma: float = setting(0.5, "the bound that losses are held near", a_number(0), None)
-    way: str = setting("lga", "lga (by image) or flooding (by batch)", one_of(_WAYS), None)
-    lr: float = setting(0.1, "learning rate", a_number(0, above=True), None)
-    batch_size: int = setting(64, "images a step", a_whole_number(1), None)
-
-    def run(self, given: Given) -> DataResult:
-        history = self._train(given)
-        scores = -history[-1]
-        labels = np.asarray(given.train.labels)
-        means = [history[:, labels == label].mean(axis=1) for label in np.unique(labels)]
-        table = pd.DataFrame(
-            np.stack(means, axis=1), columns=[f"class {k}" for k in np.unique(labels)]
-        )
-        return DataResult(scores, flag_most(scores, self.share), {"loss by epoch": table})
-
-    def _train(self, given: Given) -> np.ndarray:  # (epochs, n), losses after each epoch
-        "The loss of each image after each epoch"
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        from natural_backdoors.train.models import private_seed
-
-        bounded, history = _WAYS[self.way], []
-        labels = torch.from_numpy(np.asarray(given.train.labels, np.int64))
-        with private_seed(given.seed):
-            network, x = _learner(given, given.seed)
-            optimizer = torch.optim.SGD(network.parameters(), self.lr, momentum=0.9)
-            for epoch in range(self.epochs):
-                order = torch.from_numpy(rng(given.seed, 166, epoch).permutation(len(x)))
-                network.train()
-                for batch in order.split(self.batch_size):
-                    losses = cross_entropy(network(x[batch]), labels[batch], reduction="none")
-                    optimizer.zero_grad()
-                    bounded(losses, self.gamma).backward()
-                    optimizer.step()
-                history.append(_losses(network, x, labels))
-                if not np.isfinite(history[-1]).all():
-                    raise UserError(
-                        f"{self.name!r}: the losses grew beyond all numbers; choose a smaller lr"
-                    )
-                if not given.in_time():
-                    break
-        return np.stack(history)
+    share: float = setting(0.01, "share of images that is isolated", a_number(0, 1), flag=None)
+    epochs: int = setting(10, "of training", a_whole_number(1), flag=None)
+    gamma: float = setting(0.5, "the bound that losses are held near", a_number(0), flag=None)
+    way: str = setting(
+        "flooding", "lga (by image) or flooding (by batch)", one_of(_WAYS), flag=None
+    )
+    lr: float = setting(
+        0.01,
+        "learning rate; the paper has 0.1, for a network trained from the start",
+        a_number(0, above=True),
+        flag=None,
+    )
+    batch_size: int = setting(64, "images a step", a_whole_number(1), flag=None)
 
 # %% ../../nbs/api/defend/12_isolation.ipynb #12-isolation-012
 def _losses(network, x, labels) -> np.ndarray:  # (n,)
@@ -114,3 +84,69 @@ def _losses(network, x, labels) -> np.ndarray:  # (n,)
     with torch.no_grad():
         parts = [network(part) for part in x.split(1024)]
         return cross_entropy(torch.cat(parts), labels, reduction="none").numpy().astype(float)
+
+# %% ../../nbs/api/defend/12_isolation.ipynb #12-isolation-014
+@patch
+def _epoch(self: LossIsolation, network, optimizer, images, order):
+    "One pass over the images"
+    from torch.nn.functional import cross_entropy
+
+    x, labels = images
+    network.train()
+    for batch in order.split(self.batch_size):
+        if len(batch) == 1 < len(x):
+            continue  # some layers need a spread, which one image has not
+        losses = cross_entropy(network(x[batch]), labels[batch], reduction="none")
+        optimizer.zero_grad()
+        _WAYS[self.way](losses, self.gamma).backward()
+        optimizer.step()
+
+# %% ../../nbs/api/defend/12_isolation.ipynb #12-isolation-015
+@contextmanager
+def _torch_threads(count: int | None):
+    "A block in which torch uses `count` threads; None: as many as it does"
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@patch
+def _train(self: LossIsolation, given: Given) -> np.ndarray:  # (epochs, n), losses after each epoch
+    "The loss of each image after each epoch"
+    import torch
+
+    from natural_backdoors.train.models import private_seed
+
+    history, labels = [], torch.from_numpy(np.asarray(given.train.labels, np.int64))
+    with private_seed(given.seed):
+        network, x = _learner(given, given.seed)
+        optimizer = torch.optim.SGD(network.parameters(), self.lr, momentum=0.9)
+        # one layer is so small that threads would only wait for one another
+        with _torch_threads(1 if isinstance(network, torch.nn.Linear) else None):
+            for epoch in range(self.epochs):
+                order = torch.from_numpy(rng(given.seed, 166, epoch).permutation(len(x)))
+                self._epoch(network, optimizer, (x, labels), order=order)
+                history.append(_losses(network, x, labels))
+                if not np.isfinite(history[-1]).all():
+                    raise UserError(
+                        f"{self.name!r}: the losses grew beyond all numbers; choose a smaller lr"
+                    )
+                if not given.in_time():
+                    break
+    return np.stack(history)
+
+# %% ../../nbs/api/defend/12_isolation.ipynb #12-isolation-016
+@patch
+def run(self: LossIsolation, given: Given) -> DataResult:
+    "How suspicious each training image is"
+    history = self._train(given)
+    scores = -history[-1]
+    labels = np.asarray(given.train.labels)
+    means = [history[:, labels == label].mean(axis=1) for label in np.unique(labels)]
+    table = pd.DataFrame(np.stack(means, axis=1), columns=[f"class {k}" for k in np.unique(labels)])
+    return DataResult(scores, flag_most(scores, self.share), {"loss by epoch": table})

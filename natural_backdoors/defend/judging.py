@@ -10,6 +10,7 @@ __all__ = ['FALSE_ALARMS', 'Ranking', 'ranking', 'auroc_interval', 'judge_scores
 import time
 import zlib
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class Ranking(NamedTuple):
     clean: np.ndarray  # (n clean images,)
     levels: int  # distinct scores
 
-
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-007
 def ranking(
     scores,  # (n,), the higher, the more suspicious
     poison,  # (n,), bool: the answer
@@ -49,7 +50,7 @@ def ranking(
     distinct, level = np.unique(-scores, return_inverse=True)
     return Ranking(level[poison], level[~poison], len(distinct))
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-007
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-008
 class _Counts(NamedTuple):
     "Images at each distinct score, from the highest on"
 
@@ -67,7 +68,7 @@ def _auroc(counts: _Counts) -> float:
     ahead = np.cumsum(counts.poison) - counts.poison / 2  # a tie is half a win
     return float((ahead * counts.clean).sum() / (counts.poison.sum() * counts.clean.sum()))
 
-
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-009
 def _average_precision(counts: _Counts) -> float:
     "The precision at each poison image, averaged"
     found, alarms = np.cumsum(counts.poison), np.cumsum(counts.clean)
@@ -82,7 +83,7 @@ def _tpr_at(counts: _Counts, most: float) -> float:
     allowed = alarms <= most * counts.clean.sum() * (1 + 1e-12)
     return float(found[allowed].max(initial=0) / counts.poison.sum())
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-012
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-014
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
@@ -104,7 +105,7 @@ def auroc_interval(
     high = 1.0 if value >= 1 else brentq(too_far, max(value, 1e-12), 1)
     return low, high
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-019
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-021
 def _resampled(rank: Ranking, seed: int, resamples: int):  # yields _Counts
     "Counts of images drawn with replacement"
     draw = rng(seed, 161)
@@ -122,7 +123,7 @@ def _interval(value: float, samples: list, n_poison: int, at_least: bool) -> dic
     # a percentile may miss the value itself by a rounding error
     return {"value": value, "low": float(min(low, value)), "high": float(max(high, value))}
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-021
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-023
 FALSE_ALARMS = (0.01, 0.05, 0.1)  # shares of clean images
 
 
@@ -130,7 +131,7 @@ def _no_value() -> dict:
     "Where there is nothing to measure, nothing is known"
     return {"value": None, "low": 0.0, "high": 1.0}
 
-
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-024
 def judge_scores(
     scores,  # (n,), the higher, the more suspicious
     poison,  # (n,), bool: the answer
@@ -141,7 +142,7 @@ def judge_scores(
     rank, resamples = ranking(scores, poison), whole_number("resamples", resamples, 100)
     others = {"average_precision": _average_precision}
     for most in FALSE_ALARMS:
-        others[f"tpr_at_fpr_{most:.0%}".rstrip("%")] = lambda c, most=most: _tpr_at(c, most)
+        others[f"tpr_at_fpr_{most:.0%}".rstrip("%")] = partial(_tpr_at, most=most)
     if not len(rank.poison) or not len(rank.clean):
         return {name: _no_value() for name in ("auroc", *others)}
     counts, n_poison = _counts(rank), len(rank.poison)
@@ -154,7 +155,7 @@ def judge_scores(
         judged[name] = _interval(measure(counts), drawn, n_poison, is_share)
     return judged
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-022
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-025
 def judge_flags(
     flagged,  # (n,), bool
     poison,  # (n,), bool: the answer
@@ -168,7 +169,7 @@ def judge_flags(
         "sacrificed": wilson(flagged[~poison].sum(), (~poison).sum()),
     }
 
-
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-026
 def judge(
     result,  # DataResult or InputResult
     poison,  # (n,), bool: the answer
@@ -179,7 +180,7 @@ def judge(
     scores = judge_scores(result.scores, poison, seed, resamples=resamples)
     return scores | judge_flags(result.flagged, poison)
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-023
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-027
 def judgment_table(
     result,  # DataResult or InputResult
     poison,  # (n,), bool: the answer
@@ -195,7 +196,7 @@ def judgment_table(
     whole = {"n": "Int64", "hits": "Int64"}
     return table.astype({"value": float, "low": float, "high": float} | whole)
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-030
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-034
 def score_picture(
     scores,  # (n,), the higher, the more suspicious
     poison,  # (n,), bool: the answer
@@ -221,7 +222,7 @@ def score_picture(
         clear_frame(ax)
     return left.figure
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-033
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-037
 class BlindRun(NamedTuple):
     "What a defense said without knowing the order of the images"
 
@@ -233,7 +234,7 @@ class BlindRun(NamedTuple):
 def _shuffled_order(n: int, seed: int, stream: int, secret: int) -> np.ndarray:
     return rng(seed, stream, secret).permutation(n)
 
-
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-038
 def _shuffled(given: Given, seed: int, secret: int) -> tuple:  # Given, order by name of the set
     "What is given, each set of images in an order of its own"
     orders, sets = {}, {}
@@ -244,7 +245,7 @@ def _shuffled(given: Given, seed: int, secret: int) -> tuple:  # Given, order by
             sets[name] = images.take(orders[name])
     return replace(given, **sets), orders
 
-# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-034
+# %% ../../nbs/api/defend/03_judging.ipynb #03-judging-039
 def run_blind(
     defense: Defense,  # who is to be run
     given: Given,  # what it is given, in any order

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..base.errors import needs
 from ..base.settings import a_number, a_whole_number, setting
@@ -58,35 +59,41 @@ class LabelAudit(Defense):
     name: ClassVar[str] = "label_audit"
     title: ClassVar[str] = "confidence in the label, of models that did not see the image"
     paper: ClassVar[str] = "Northcutt et al., Confident Learning, JAIR 2021"
-    folds: int = setting(5, "parts into which images are dealt", a_whole_number(2, 100), None)
+    folds: int = setting(5, "parts into which images are dealt", a_whole_number(2, 100), flag=None)
     components: int = setting(
-        128, "principal directions that models are fitted to", a_whole_number(1), None
+        128, "principal directions that models are fitted to", a_whole_number(1), flag=None
     )
     strength: float = setting(
-        1.0, "of the fit, as C of scikit-learn", a_number(0, above=True), None
+        1.0, "of the fit, as C of scikit-learn", a_number(0, above=True), flag=None
     )
 
-    def run(self, given: Given) -> DataResult:
-        classes = by_class(given.train, self.folds, self.name)
-        labels = np.zeros(len(given.train), int)
-        for column, one in enumerate(classes):
-            labels[one.places] = column
-        directions = principal(given.train.features, self.components)
-        need_directions(directions, 1, self.name, "the training images")
-        coordinates = directions.of(given.train.features)
-        coordinates /= np.sqrt(
-            directions.spread.mean()
-        )  # one scale for all, so that C means one thing
-        said = held_out_probabilities(
-            coordinates, labels, self.folds, seed=given.seed, strength=self.strength
-        )
-        own = said[np.arange(len(labels)), labels]
-        flagged = mislabeled(said, labels)
-        table = pd.DataFrame(
-            {
-                "class": [one.label for one in classes],
-                "believed at": [own[one.places].mean() for one in classes],
-                "flagged": [int(flagged[one.places].sum()) for one in classes],
-            }
-        )
-        return DataResult(1 - own, flagged, tables={"classes": table})
+# %% ../../nbs/api/defend/06_label_audit.ipynb #06-label-audit-013
+@patch
+def _coordinates(self: LabelAudit, features) -> np.ndarray:  # (n, components)
+    "What models are fitted to: a few directions, in one scale for all, so that C means one thing"
+    directions = principal(features, self.components)
+    need_directions(directions, 1, self.name, "the training images")
+    return directions.of(features) / np.sqrt(directions.spread.mean())
+
+# %% ../../nbs/api/defend/06_label_audit.ipynb #06-label-audit-014
+@patch
+def run(self: LabelAudit, given: Given) -> DataResult:
+    "How suspicious each training image is"
+    classes = by_class(given.train, self.folds, self.name, or_else="use fewer folds")
+    labels = np.zeros(len(given.train), int)
+    for column, one in enumerate(classes):
+        labels[one.places] = column
+    coordinates = self._coordinates(given.train.features)
+    said = held_out_probabilities(
+        coordinates, labels, self.folds, seed=given.seed, strength=self.strength
+    )
+    own = said[np.arange(len(labels)), labels]
+    flagged = mislabeled(said, labels)
+    table = pd.DataFrame(
+        {
+            "class": [one.label for one in classes],
+            "believed at": [own[one.places].mean() for one in classes],
+            "flagged": [int(flagged[one.places].sum()) for one in classes],
+        }
+    )
+    return DataResult(1 - own, flagged, tables={"classes": table})

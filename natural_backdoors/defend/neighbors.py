@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..base.errors import UserError, needs
 from ..base.settings import a_whole_number, or_none, setting, yes_or_no
@@ -20,14 +21,14 @@ from .defenses import DataResult, Defense, Given
 def neighbor_votes(
     features: np.ndarray,  # (n, f)
     labels: np.ndarray,  # (n,)
-    k: int,  # neighbors of each image, itself not counted
+    neighbors: int,  # of each image, itself not counted
     n_classes: int,
 ) -> np.ndarray:  # (n, n_classes), whole numbers
-    "How many of the `k` nearest other images have each label"
+    "How many of the `neighbors` nearest other images have each label"
     with needs("nearest neighbors", "scikit-learn", "'natural_backdoors[train]'"):
         from sklearn.neighbors import NearestNeighbors as Search
     # brute force: trees do not help with thousands of dimensions
-    search = Search(n_neighbors=k, algorithm="brute").fit(features)
+    search = Search(n_neighbors=neighbors, algorithm="brute").fit(features)
     nearest = labels[search.kneighbors(return_distance=False)]
     columns = [(nearest == label).sum(axis=1) for label in range(n_classes)]
     return np.stack(columns, axis=1)
@@ -44,39 +45,44 @@ class NearestNeighbors(Defense):
         None,
         "how many vote; None: as many as the smallest class has images",
         or_none(a_whole_number(1)),
-        None,
+        flag=None,
     )
     directions_only: bool = setting(
-        True, "compare directions (features of length 1), as the paper does", yes_or_no(), None
+        True, "compare directions (features of length 1), as the paper does", yes_or_no(), flag=None
     )
 
-    def run(self, given: Given) -> DataResult:
-        labels = np.asarray(given.train.labels)
-        features = np.asarray(given.train.features, np.float32)
-        k = self._how_many(labels)
-        if self.directions_only:
-            features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-        votes = neighbor_votes(features, labels, k, n_classes=given.n_classes)
-        own = votes[np.arange(len(labels)), labels]
-        flagged = own < votes.max(axis=1)
-        table = pd.DataFrame(
-            [(k, int(label), int(flagged[labels == label].sum())) for label in np.unique(labels)],
-            columns=["neighbors", "class", "flagged"],
+# %% ../../nbs/api/defend/07_neighbors.ipynb #07-neighbors-012
+@patch
+def _how_many(self: NearestNeighbors, labels: np.ndarray) -> int:
+    "The number of neighbors that vote"
+    smallest = int(np.unique(labels, return_counts=True)[1].min())
+    k = smallest if self.neighbors is None else self.neighbors
+    if k >= len(labels):
+        raise UserError(
+            f"{self.name!r}: {k:,} neighbors were asked for, and an image has "
+            f"{len(labels) - 1:,} others; choose fewer neighbors"
         )
-        return DataResult(1 - own / k, flagged, tables={"classes": table})
+    if smallest == 1:
+        raise UserError(
+            f"{self.name!r}: a class has 1 image, which no neighbor can have the label of; "
+            "leave the class out"
+        )
+    return k
 
-    def _how_many(self, labels: np.ndarray) -> int:
-        "The number of neighbors that vote"
-        smallest = int(np.unique(labels, return_counts=True)[1].min())
-        k = smallest if self.neighbors is None else self.neighbors
-        if k >= len(labels):
-            raise UserError(
-                f"{self.name!r}: {k:,} neighbors were asked for, and an image has "
-                f"{len(labels) - 1:,} others; choose fewer neighbors"
-            )
-        if smallest == 1:
-            raise UserError(
-                f"{self.name!r}: a class has 1 image, which no neighbor can have the label of; "
-                "leave the class out"
-            )
-        return k
+# %% ../../nbs/api/defend/07_neighbors.ipynb #07-neighbors-013
+@patch
+def run(self: NearestNeighbors, given: Given) -> DataResult:
+    "How suspicious each training image is"
+    labels = np.asarray(given.train.labels)
+    features = np.asarray(given.train.features, np.float32)
+    k = self._how_many(labels)
+    if self.directions_only:
+        features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    votes = neighbor_votes(features, labels, k, n_classes=given.n_classes)
+    own = votes[np.arange(len(labels)), labels]
+    flagged = own < votes.max(axis=1)
+    table = pd.DataFrame(
+        [(k, int(label), int(flagged[labels == label].sum())) for label in np.unique(labels)],
+        columns=["neighbors", "class", "flagged"],
+    )
+    return DataResult(1 - own / k, flagged, tables={"classes": table})

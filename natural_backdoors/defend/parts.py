@@ -23,11 +23,12 @@ class OneClass(NamedTuple):
     places: np.ndarray  # where they are among all images
     features: np.ndarray  # (n, f), float64
 
-
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-007
 def by_class(
     images: ImageSet,  # with labels and features
     at_least: int,  # images that a class must have
     who: str,  # name of the defense, for the message
+    or_else: str = "",  # what helps beside leaving the class out, such as "use fewer components"
 ) -> list:  # of OneClass, ascending
     "The images of each class that there is"
     labels, found = np.asarray(images.labels), []
@@ -37,13 +38,13 @@ def by_class(
             many = "1 image" if len(places) == 1 else f"{len(places):,} images"
             raise UserError(
                 f"class {label} has {many}, and {who!r} needs at least {at_least:,} of each class; "
-                "leave the class out, or use fewer components"
+                f"leave the class out{or_else and ', or '}{or_else}"
             )
         features = np.asarray(images.features)[places].astype(np.float64)
         found.append(OneClass(int(label), places, features))
     return found
 
-# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-010
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-011
 class Directions(NamedTuple):
     "The directions in which features spread most, the widest first"
 
@@ -55,18 +56,18 @@ class Directions(NamedTuple):
         "The coordinates of `features` along these directions"
         return (np.asarray(features, np.float64) - self.middle) @ self.axes.T
 
-
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-012
 def principal(
     features: np.ndarray,  # (n, f)
-    k: int,  # how many directions; fewer come back where the features have no more
+    count: int,  # how many directions; fewer come back where the features have no more
 ) -> Directions:
-    "The `k` principal directions of `features`"
+    "The `count` principal directions of `features`"
     features = np.asarray(features, np.float64)
     middle = features.mean(axis=0)
     centered = features - middle
     n, f = centered.shape
     square = centered @ centered.T if n < f else centered.T @ centered
-    first = max(len(square) - k, 0)
+    first = max(len(square) - count, 0)
     spread, vectors = eigh(square, subset_by_index=[first, len(square) - 1])
     spread, vectors = spread[::-1], vectors[:, ::-1]
     there = spread > max(spread[0], 0) * 1e-10
@@ -76,7 +77,7 @@ def principal(
     axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
     return Directions(middle, axes, spread / n)
 
-# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-014
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-016
 @contextmanager
 def one_thread():
     "A block of small computations in scikit-learn and linear algebra, without threads"
@@ -85,7 +86,7 @@ def one_thread():
     with threadpool_limits(1):
         yield
 
-# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-017
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-019
 def need_directions(
     directions: Directions,
     at_least: int,  # how many there must be

@@ -7,51 +7,58 @@ __all__ = ['REFERENCES', 'Random', 'Perfect']
 
 # %% ../../nbs/api/defend/02_references.ipynb #02-references-003
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from .defenses import DataResult, Defense, Given
 
 from ..base.errors import UserError
 from ..base.random import rng
+from ..base.settings import one_of, setting
+from .defenses import DataResult, Defense, Given, InputResult
 
 # %% ../../nbs/api/defend/02_references.ipynb #02-references-005
 @dataclass(frozen=True, repr=False)
 class _Reference(Defense):
     "A defense that is told the answer"
 
-    needs = ()
+    needs: ClassVar[tuple] = ()
+    stage: str = setting("data", "what it is to stand beside", one_of(("data", "input")), None)
+
+    def _answer(self, scores: np.ndarray, flagged: np.ndarray):
+        kind = InputResult if self.stage == "input" else DataResult
+        return kind(scores, flagged)
 
     def run(self, given: Given):
         raise UserError(
             f"the reference {self.name!r} needs the answer; run_blind of defend.judging gives it"
         )
 
-
+# %% ../../nbs/api/defend/02_references.ipynb #02-references-006
 @dataclass(frozen=True, repr=False)
 class Random(_Reference):
     "Flags as many images as are poisoned, drawn at random: what every defense must beat"
 
-    name = "random"
-    title = "nothing: it guesses"
+    name: ClassVar[str] = "random"
+    title: ClassVar[str] = "nothing: it guesses"
 
     def told(self, given: Given, poison: np.ndarray) -> DataResult:
         "The answer, from which it takes only the number"
         scores = rng(given.seed, 160).random(len(poison))
         flagged = np.zeros(len(poison), bool)
         flagged[np.argsort(-scores, kind="stable")[: int(np.sum(poison))]] = True
-        return DataResult(scores, flagged)
+        return self._answer(scores, flagged)
 
-# %% ../../nbs/api/defend/02_references.ipynb #02-references-006
+# %% ../../nbs/api/defend/02_references.ipynb #02-references-007
 @dataclass(frozen=True, repr=False)
 class Perfect(_Reference):
     "Flags the poison images and no other: what no defense can beat"
 
-    name = "perfect"
-    title = "the answer: it is an oracle"
+    name: ClassVar[str] = "perfect"
+    title: ClassVar[str] = "the answer: it is an oracle"
 
     def told(self, given: Given, poison: np.ndarray) -> DataResult:
         "The answer"
-        return DataResult(np.asarray(poison, float), np.asarray(poison, bool))
+        return self._answer(np.asarray(poison, float), np.asarray(poison, bool))
 
 
 # just these two, not what is below them: a class of somebody's own is told nothing

@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy.linalg import pinvh
 
 from ..base.errors import UserError
@@ -30,7 +31,7 @@ def _outer(rows: np.ndarray) -> np.ndarray:
     "The mean square of `rows`, as an array"
     return rows.T @ rows / len(rows)
 
-
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-007
 def variation(
     coordinates: np.ndarray,  # (n, k), of a clean set
     labels: np.ndarray,  # (n,)
@@ -55,7 +56,7 @@ def variation(
             break
     return Variation(between, within)
 
-# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-010
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-011
 class Groups(NamedTuple):
     "A class cut into two groups"
 
@@ -63,7 +64,7 @@ class Groups(NamedTuple):
     lean: np.ndarray  # (n,), from -1 to 1: how far an image lies on its side
     explained: float  # how much better two groups explain an image than one
 
-
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-012
 def two_groups(
     white: np.ndarray,  # (n, k), of one class, where the variation within a group is a ball
     clean: np.ndarray,  # (m, k), clean images of this class; there may be none
@@ -83,7 +84,7 @@ def two_groups(
     lean = (apart[:, 1 - poison] - apart[:, poison]) / apart.sum(axis=1)
     return Groups(means.labels_ == poison, lean, explained)
 
-# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-013
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-015
 @dataclass(frozen=True, repr=False)
 class Scan(Defense):
     "Classes that two groups explain far better than one"
@@ -96,58 +97,13 @@ class Scan(Defense):
         None,
         "principal directions that are looked at; None: as many as the clean set allows",
         or_none(a_whole_number(1)),
-        None,
+        flag=None,
     )
     threshold: float = setting(
-        7.389, "index above which a class is taken for a target (e squared)", a_number(0), None
+        7.389, "index above which a class is taken for a target (e squared)", a_number(0), flag=None
     )
 
-    def run(self, given: Given) -> DataResult:
-        classes = by_class(given.train, 2, self.name)
-        if len(classes) < 3:
-            raise UserError(
-                f"{self.name!r} asks whether a class stands out among the others, and there are "
-                f"{len(classes)} classes; it needs at least 3"
-            )
-        directions = principal(given.train.features, self._components(given.clean))
-        need_directions(directions, 1, self.name, "the training images")
-        held = np.asarray(given.clean.labels)
-        white, clean = _whitened(
-            directions.of(given.train.features), directions.of(given.clean.features), held
-        )
-        groups = [
-            two_groups(white[one.places], clean[held == one.label], given.seed) for one in classes
-        ]
-        index = stands_out([group.explained for group in groups])
-        scores, flagged = np.zeros(len(white)), np.zeros(len(white), bool)
-        for one, group, height in zip(classes, groups, index):
-            scores[one.places] = np.sign(group.lean) * max(height, 0) + 0.001 * group.lean
-            flagged[one.places] = group.poison & (height > self.threshold)
-        table = pd.DataFrame(
-            {
-                "class": [one.label for one in classes],
-                "explained": [group.explained for group in groups],
-                "index": index,
-                "suspected group": [group.poison.mean() for group in groups],
-            }
-        )
-        return DataResult(scores, flagged, {"classes": table})
-
-    def _components(self, clean: ImageSet) -> int:
-        "How many directions the clean set is enough for"
-        if clean.labels is None:
-            raise UserError(f"{self.name!r} needs the labels of the clean set")
-        beyond = len(clean) - len(set(np.asarray(clean.labels).tolist()))
-        wanted = min(64, beyond // 3) if self.components is None else self.components
-        if not 1 <= wanted <= beyond:
-            raise UserError(
-                f"{self.name!r}: a clean set of {len(clean)} images tells how images vary in at "
-                f"most {max(beyond, 0)} directions beside those between its classes; it needs "
-                f"{max(wanted, 3)} or more. Give more clean images, or fewer components"
-            )
-        return wanted
-
-# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-014
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-017
 def _whitened(train: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> tuple:  # train, clean
     "Coordinates in which images vary around their middle as a ball"
     root = np.linalg.cholesky(pinvh(variation(clean, labels).within))
@@ -162,3 +118,58 @@ def stands_out(
     above = values - np.median(values)
     usual = 1.4826 * np.median(np.abs(above))
     return above / max(usual, 1e-12 * max(np.abs(values).max(), 1))
+
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-020
+@patch
+def _components(self: Scan, clean: ImageSet) -> int:
+    "How many directions the clean set is enough for"
+    if clean.labels is None:
+        raise UserError(f"{self.name!r} needs the labels of the clean set")
+    beyond = len(clean) - len(set(np.asarray(clean.labels).tolist()))
+    wanted = min(64, beyond // 3) if self.components is None else self.components
+    if not 1 <= wanted <= beyond:
+        raise UserError(
+            f"{self.name!r}: a clean set of {len(clean)} images tells how images vary in at "
+            f"most {max(beyond, 0)} directions beside those between its classes; it needs "
+            f"{max(wanted, 3)} or more. Give more clean images, or fewer components"
+        )
+    return wanted
+
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-021
+@patch
+def _groups(self: Scan, given: Given, classes: list) -> list:  # of Groups
+    "Each class in two"
+    directions = principal(given.train.features, self._components(given.clean))
+    need_directions(directions, 1, self.name, "the training images")
+    coordinates = directions.of(given.train.features), directions.of(given.clean.features)
+    held, found = np.asarray(given.clean.labels), []
+    white, clean = _whitened(*coordinates, held)
+    for one in classes:
+        found.append(two_groups(white[one.places], clean[held == one.label], given.seed))
+    return found
+
+# %% ../../nbs/api/defend/11_scan.ipynb #11-scan-022
+@patch
+def run(self: Scan, given: Given) -> DataResult:
+    "How suspicious each training image is"
+    classes = by_class(given.train, 2, self.name)
+    if len(classes) < 3:
+        raise UserError(
+            f"{self.name!r} asks whether a class stands out among the others, and there are "
+            f"{len(classes)} classes; it needs at least 3"
+        )
+    groups = self._groups(given, classes)
+    index = stands_out([group.explained for group in groups])
+    scores, flagged = np.zeros(len(given.train)), np.zeros(len(given.train), bool)
+    for one, group, height in zip(classes, groups, index):
+        scores[one.places] = np.sign(group.lean) * max(height, 0) + 0.001 * group.lean
+        flagged[one.places] = group.poison & (height > self.threshold)
+    table = pd.DataFrame(
+        {
+            "class": [one.label for one in classes],
+            "explained": [group.explained for group in groups],
+            "index": index,
+            "suspected group": [group.poison.mean() for group in groups],
+        }
+    )
+    return DataResult(scores, flagged, {"classes": table})

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..base.errors import UserError
 from ..base.settings import a_number, setting, tuple_of
@@ -27,7 +28,7 @@ def spectral_scores(
     direction = need_directions(principal(features, 1), 1, who, what)
     return direction.of(features)[:, 0] ** 2
 
-
+# %% ../../nbs/api/defend/09_spectral.ipynb #09-spectral-007
 def flag_most(
     scores: np.ndarray,  # (n,), of one class
     share: float,  # of them
@@ -37,7 +38,7 @@ def flag_most(
     flagged[np.argsort(-scores, kind="stable")[: round(share * len(scores))]] = True
     return flagged
 
-# %% ../../nbs/api/defend/09_spectral.ipynb #09-spectral-013
+# %% ../../nbs/api/defend/09_spectral.ipynb #09-spectral-014
 @dataclass(frozen=True, repr=False)
 class SpectralSignatures(Defense):
     "Images far along the widest direction of their class"
@@ -45,15 +46,15 @@ class SpectralSignatures(Defense):
     name: ClassVar[str] = "spectral"
     title: ClassVar[str] = "the widest direction in the features of a class"
     paper: ClassVar[str] = "Tran et al., Spectral Signatures, NeurIPS 2018"
-    share: float = setting(0.1, "share of poison that a class may have", a_number(0, 1), None)
+    share: float = setting(0.1, "share of poison that a class may have", a_number(0, 1), flag=None)
     times: float = setting(
-        1.5, "how many times this share is left out", a_number(0, above=True), None
+        1.5, "how many times this share is left out", a_number(0, above=True), flag=None
     )
     curve: tuple = setting(
         (0.01, 0.05, 0.1, 0.2, 0.3, 0.5),
         "shares that are tried as well",
         tuple_of(a_number(0, 1)),
-        None,
+        flag=None,
     )
 
     def __post_init__(self):
@@ -61,26 +62,29 @@ class SpectralSignatures(Defense):
         for share in (self.share, *self.curve):
             if share * self.times >= 1:
                 raise UserError(
-                    f"{self.name!r}: {self.times:g} times the share {share:g} would leave out whole "
-                    "classes; choose a smaller share"
+                    f"{self.name!r}: {self.times:g} times the share {share:g} would leave out "
+                    "whole classes; choose a smaller share"
                 )
 
-    def run(self, given: Given) -> DataResult:
-        classes, scores = by_class(given.train, 2, self.name), np.zeros(len(given.train))
-        rows = []
+# %% ../../nbs/api/defend/09_spectral.ipynb #09-spectral-016
+@patch
+def run(self: SpectralSignatures, given: Given) -> DataResult:
+    "How suspicious each training image is"
+    classes, scores = by_class(given.train, 2, self.name), np.zeros(len(given.train))
+    rows = []
+    for one in classes:
+        found = spectral_scores(one.features, self.name, f"class {one.label}")
+        scores[one.places] = found
+        rows.append((one.label, len(found), found.mean(), found.max()))
+    table = pd.DataFrame(rows, columns=["class", "images", "spread", "largest score"])
+
+    def leaving_out(share):
+        "The images that are flagged if this is the share of poison"
+        flagged = np.zeros(len(scores), bool)
         for one in classes:
-            found = spectral_scores(one.features, self.name, f"class {one.label}")
-            scores[one.places] = found
-            rows.append((one.label, len(found), found.mean(), found.max()))
-        table = pd.DataFrame(rows, columns=["class", "images", "spread", "largest score"])
+            flagged[one.places] = flag_most(scores[one.places], self.times * share)
+        return DataResult(scores, flagged)
 
-        def leaving_out(share):
-            "The images that are flagged if this is the share of poison"
-            flagged = np.zeros(len(scores), bool)
-            for one in classes:
-                flagged[one.places] = flag_most(scores[one.places], self.times * share)
-            return DataResult(scores, flagged)
-
-        variants = {f"share {share:g}": leaving_out(share) for share in self.curve}
-        flagged = leaving_out(self.share).flagged
-        return DataResult(scores, flagged, {"classes": table}, variants=variants)
+    variants = {f"share {share:g}": leaving_out(share) for share in self.curve}
+    flagged = leaving_out(self.share).flagged
+    return DataResult(scores, flagged, {"classes": table}, variants=variants)

@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -102,12 +103,12 @@ def que_weights(
     weights = np.exp(scaled - scaled.max())
     return (axes * (weights / weights.sum())) @ axes.T
 
-
+# %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-018
 def que_scores(white: np.ndarray, alpha: float) -> np.ndarray:  # (n,)
     "The weighted square of the whitened coordinates of each image"
     return np.einsum("ni,ij,nj->n", white, que_weights(white, alpha), white)
 
-# %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-021
+# %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-022
 class _Found(NamedTuple):
     "What SPECTRE finds in a class"
 
@@ -122,7 +123,7 @@ def _sticks_out(coordinates: np.ndarray, flagged: np.ndarray, alpha: float) -> f
     covariance = np.atleast_2d(np.cov(white.T, bias=True))
     return float((covariance * que_weights(white, alpha)).sum())
 
-# %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-022
+# %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-023
 @dataclass(frozen=True, repr=False)
 class Spectre(Defense):
     "Images that stick out of the robust shape of their class"
@@ -131,57 +132,60 @@ class Spectre(Defense):
     title: ClassVar[str] = "what sticks out of the robust shape of a class"
     paper: ClassVar[str] = "Hayase et al., SPECTRE, ICML 2021"
     share: float = setting(
-        0.1, "share of poison that a class may have", a_number(0, 0.5, above=True), None
+        0.1, "share of poison that a class may have", a_number(0, 0.5, above=True), flag=None
     )
     times: float = setting(
-        1.5, "how many times this share is left out", a_number(0, 2, above=True), None
+        1.5, "how many times this share is left out", a_number(0, 2, above=True), flag=None
     )
-    alpha: float = setting(4.0, "how much the widest directions count", a_number(0), None)
+    alpha: float = setting(4.0, "how much the widest directions count", a_number(0), flag=None)
     components: tuple = setting(
         (2, 4, 8, 16, 32, 64),
         "numbers of directions that are tried",
         tuple_of(a_whole_number(1)),
-        None,
+        flag=None,
     )
     images_each: int = setting(
-        3, "images that a class must have for each direction", a_whole_number(2), None
+        3, "images that a class must have for each direction", a_whole_number(2), flag=None
     )
 
-    def run(self, given: Given) -> DataResult:
-        n, found = len(given.train), {}
-        if not self.components:
-            raise UserError(f"{self.name!r}: components must have at least one number")
-        at_least = self.images_each * min(self.components)
-        classes = by_class(given.train, at_least, self.name)
-        for one in classes:
-            found[one.label] = self._of_class(one)
-        target = max(found, key=lambda label: found[label].out)
-        scores, everywhere, there = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
-        for one in classes:
-            scores[one.places] = found[one.label].scores
-            everywhere[one.places] = flag_most(scores[one.places], self.times * self.share)
-            there[one.places] = everywhere[one.places] & (one.label == target)
-        rows = [(label, f.components, f.out, label == target) for label, f in found.items()]
-        table = pd.DataFrame(
-            rows, columns=["class", "components", "sticks out", "taken for target"]
-        )
-        variants = {"every class": DataResult(scores, everywhere)}
-        return DataResult(scores, there, {"classes": table}, variants=variants)
+# %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-025
+@patch
+def _of_class(self: Spectre, one: OneClass) -> _Found:
+    "Scores of a class, with the number of directions for which most sticks out"
+    # more directions than a class has images for have a shape that says nothing
+    counts = [k for k in self.components if self.images_each * k <= len(one.features)]
+    directions = principal(one.features, max(counts))
+    need_directions(directions, min(counts), self.name, f"class {one.label}")
+    all_of_them, best = directions.of(one.features), None
+    with one_thread():
+        for k in sorted({min(k, all_of_them.shape[1]) for k in counts}):
+            coordinates = all_of_them[:, :k]
+            white = robust_shape(coordinates, self.share).white(coordinates)
+            scores = que_scores(white, self.alpha)
+            flagged = flag_most(scores, self.times * self.share)
+            out = _sticks_out(all_of_them, flagged, self.alpha)
+            if best is None or out > best.out:
+                best = _Found(scores, out, k)
+    return best
 
-    def _of_class(self, one: OneClass) -> _Found:
-        "Scores of a class, with the number of directions for which most sticks out"
-        # more directions than a class has images for have a shape that says nothing
-        counts = [k for k in self.components if self.images_each * k <= len(one.features)]
-        directions = principal(one.features, max(counts))
-        need_directions(directions, min(counts), self.name, f"class {one.label}")
-        all_of_them, best = directions.of(one.features), None
-        with one_thread():
-            for k in sorted({min(k, all_of_them.shape[1]) for k in counts}):
-                coordinates = all_of_them[:, :k]
-                white = robust_shape(coordinates, self.share).white(coordinates)
-                scores = que_scores(white, self.alpha)
-                flagged = flag_most(scores, self.times * self.share)
-                out = _sticks_out(all_of_them, flagged, self.alpha)
-                if best is None or out > best.out:
-                    best = _Found(scores, out, k)
-        return best
+# %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-026
+@patch
+def run(self: Spectre, given: Given) -> DataResult:
+    "How suspicious each training image is"
+    n, found = len(given.train), {}
+    if not self.components:
+        raise UserError(f"{self.name!r}: components must have at least one number")
+    at_least = self.images_each * min(self.components)
+    classes = by_class(given.train, at_least, self.name, or_else="try fewer components")
+    for one in classes:
+        found[one.label] = self._of_class(one)
+    target = max(found, key=lambda label: found[label].out)
+    scores, everywhere, there = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
+    for one in classes:
+        scores[one.places] = found[one.label].scores
+        everywhere[one.places] = flag_most(scores[one.places], self.times * self.share)
+        there[one.places] = everywhere[one.places] & (one.label == target)
+    rows = [(label, f.components, f.out, label == target) for label, f in found.items()]
+    table = pd.DataFrame(rows, columns=["class", "components", "sticks out", "taken for target"])
+    variants = {"every class": DataResult(scores, everywhere)}
+    return DataResult(scores, there, {"classes": table}, variants=variants)
