@@ -250,6 +250,7 @@ _MODULES = {
     "loss_isolation": "isolation:LossIsolation",
     "strip": "strip:Strip",
     "scale_up": "scale_up:ScaleUp",
+    "neural_cleanse": "neural_cleanse:NeuralCleanse",
 }
 DEFENSES = {name: f"natural_backdoors.defend.{where}" for name, where in _MODULES.items()}
 
