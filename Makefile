@@ -118,6 +118,7 @@ benchmarks: setup ## what the main steps cost, beside named peers (minutes)
 	$(BIN)/python benchmarks/duplicates.py
 	$(BIN)/python benchmarks/training.py --repeat 1
 	$(BIN)/python benchmarks/sweep.py --repeat 1
+	$(BIN)/python benchmarks/defenses.py --images 2000 --features 512
 
 # writes 5 GB of label files into the folder for temporary files, and removes them again
 benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for the page that shows them (long)
@@ -133,6 +134,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/run.py --save
 	$(BIN)/python benchmarks/training.py --save
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save
+	$(BIN)/python benchmarks/defenses.py --save
 
 benchmarks-gpu: setup ## training and sweeps on the GPU of this machine, kept in benchmarks/results/
 	$(BIN)/python -c 'import torch; torch.cuda.is_available() or exit("PyTorch sees no GPU here")'

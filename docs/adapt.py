@@ -27,6 +27,7 @@ FOLDERS = {
     "sets": "Triggers and class sets",
     "split": "Choosing and splitting",
     "train": "Training, evaluation, sweeps",
+    "defend": "Defenses",
     "pick": "The picker",
     "report": "Reports",
     "paper": "The publication",

@@ -7,12 +7,9 @@ __all__ = ['BOX_COLUMNS', 'RELATION_COLUMNS', 'RELATIONS', 'DOUBTFUL', 'DATASETS
            'as_relations', 'available', 'may_be_named', 'listing', 'manager_class', 'open_dataset']
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-003
-import importlib
-import importlib.util
 import inspect
 import os
 import re
-import site
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,8 +18,9 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..base.cache import cached, stamp
-from ..base.checks import did_you_mean, lookup
+from ..base.checks import did_you_mean
 from ..base.errors import UserError
+from ..base.plugins import class_of, may_name
 from ..base.text import split_name, tidy, tidy_path
 from .classes import class_table
 from .classes import resolve as resolve_class
@@ -364,13 +362,6 @@ def available() -> dict:  # name -> "module:class"
     return {entry.name: entry.value for entry in theirs} | DATASETS
 
 
-def _is_installed(entry) -> bool:
-    "Whether the package of an entry point lies where packages are installed"
-    places = [*site.getsitepackages(), site.getusersitepackages()]
-    here = entry.dist and Path(entry.dist.locate_file("")).resolve()
-    return here in [Path(place).resolve() for place in places]
-
-
 # A manager is code. A person may name any; a file of Python, or a package that merely lies in the
 # working folder, could come from the stranger who wrote the file that names it.
 def may_be_named(
@@ -378,7 +369,7 @@ def may_be_named(
 ) -> bool:
     "Whether a file may ask for this kind of dataset: one of ours, or of an installed package"
     theirs = list(entry_points(group="natural_backdoors.data.datasets", name=str(data)))
-    return str(data) in DATASETS or bool(theirs) and all(map(_is_installed, theirs))
+    return may_name(data, DATASETS, theirs)
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-051
 def listing() -> pd.DataFrame:  # columns data, title, license, homepage
@@ -395,43 +386,13 @@ def listing() -> pd.DataFrame:  # columns data, title, license, homepage
     return pd.DataFrame(found, columns=["data", "title", "license", "homepage"])
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-052
-def _module_in(path: Path, data: str):
-    "The module in the file `path`, which `data` names"
-    if not path.is_file():
-        raise UserError(f"no such file: {path} (from {data!r})")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as e:
-        raise UserError(f"{path} could not be run: {type(e).__name__}: {e}") from e
-    return module
-
-
-def _is_manager(value) -> bool:
-    return isinstance(value, type) and issubclass(value, Dataset)
-
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-053
 def manager_class(
     data: str,  # a name from `available()`, or "path/to/file.py:Class", which is run
 ) -> type:
     "The manager class that `data` stands for"
-    where, _, name = data.rpartition(":")
-    if where.endswith(".py"):
-        module = _module_in(Path(where), data)
-    else:
-        where, _, name = lookup("dataset", data, available()).rpartition(":")
-        try:
-            module = importlib.import_module(where)
-        except ImportError as e:
-            raise UserError(f"the manager {data!r} cannot be imported from {where}: {e}") from e
-    if _is_manager(cls := getattr(module, name, None)):
-        return cls
-    known = [n for n, v in vars(module).items() if _is_manager(v) and v is not Dataset]
-    has = ", ".join(known) or "none"
-    raise UserError(f"{where} has no subclass of Dataset called {name!r} (it has: {has})")
+    return class_of("dataset", data, available(), Dataset)
 
-# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-054
+# %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-053
 def open_dataset(
     data: str,  # a name from `available()`, or "path/to/file.py:Class", which is run
     dataset_root,  # the dataset's folder, or for some the file itself
