@@ -265,12 +265,12 @@ def load_sweep(
     folder,  # of a sweep
 ) -> "SweepResult":  # noqa: F821
     "What the last call of a sweep gave, from its folder"
-    from natural_backdoors.train.sweeps import COLUMNS, SweepResult  # which loads torch
-
     folder = Path(folder)
     file = folder / "results.parquet"
     if not file.is_file():
         raise UserError(f"{folder} holds no results of a sweep (there is no results.parquet)")
+    from natural_backdoors.train.sweeps import COLUMNS, SweepResult  # which loads torch
+
     table = read_table(file)
     if lacking := [name for name in COLUMNS if name not in table]:
         raise UserError(
