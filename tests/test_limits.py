@@ -9,8 +9,11 @@ import io
 import itertools
 import json
 import os
+import sys
 import tarfile
+from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -27,20 +30,33 @@ from natural_backdoors.base.checks import number
 from natural_backdoors.base.files import read_json, read_text
 from natural_backdoors.base.random import rng
 from natural_backdoors.base.schemas import ModelFile, checked, read_log
-from natural_backdoors.data import archives, images, label_pairs, voc_xml, yolo
+from natural_backdoors.data import archives, download, images, label_pairs, relabel, voc_xml, yolo
 from natural_backdoors.data.archives import check_space, extract
 from natural_backdoors.data.classes import class_table
 from natural_backdoors.data.label_pairs import _pack, _unpack, part_of, read_pairs
 from natural_backdoors.data.labels import encode
-from natural_backdoors.graph import confusions, cooccurrence, paths, shards
-from natural_backdoors.graph.cograph import CoGraph
+from natural_backdoors.graph import (
+    confusions,
+    cooccurrence,
+    engine_graph_tool,
+    engine_networkx,
+    engine_scipy,
+    paths,
+    shards,
+)
+from natural_backdoors.graph.centrality import centrality
+from natural_backdoors.graph.cograph import CoGraph, toy_graph
 from natural_backdoors.graph.engine_scipy import betweenness, closeness
+from natural_backdoors.graph.heatmap import cluster_order
 from natural_backdoors.report.page import percent
 from natural_backdoors.sets import independent_sets, questions
 from natural_backdoors.sets.class_sets import maximum_set
 from natural_backdoors.sets.combinations import _meetings
 from natural_backdoors.split import card, formats, photographs
 from natural_backdoors.train.recipe import Recipe
+
+sys.path.insert(0, str(Path(__file__).parent))
+from http_server import serve
 
 
 def around(limit):
@@ -298,6 +314,59 @@ def test_bits_in_which_looks_differ(within):
     assert photographs.near_pairs(hashes, within).tolist() == near
 
 
+# -- steps and sizes of the analysis
+
+
+ENGINES = {"networkx": engine_networkx, "scipy": engine_scipy, "graph-tool": engine_graph_tool}
+
+
+@pytest.mark.parametrize("measure", ["eigenvector", "pagerank"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_steps_of_a_power_iteration(monkeypatch, request, engine, measure):
+    "With one step less than are needed it says so; with that many, and one more, it is right"
+    if engine == "graph-tool":
+        request.getfixturevalue("graph_tool")
+    graph, module = toy_graph(), ENGINES[engine]
+    right = centrality(graph, measure, engine="networkx")
+
+    def settles(steps):
+        monkeypatch.setattr(module, "MAX_STEPS", steps)
+        try:
+            return centrality(graph, measure, engine=engine)
+        except UserError as e:
+            assert str(e).startswith(f"{measure} did not settle in ")
+
+    low, high = 1, 10_000  # settles in `high` steps, not in `low`
+    assert settles(low) is None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if settles(middle) is not None else (middle, high)
+    for step in (0, 1):
+        assert np.allclose(settles(high + step), right, atol=1e-9)
+    assert 20 < high < 500 and settles(high - 1) is None
+
+
+@pytest.mark.parametrize("n", [2, 3, *around(500)])
+def test_classes_of_a_heat_map(n):
+    "Groups that never meet stay together, whether the leaves are put in the best order or not"
+    group = np.arange(n) % 5
+    draw = np.random.default_rng(n)
+    one = draw.permutation(n)
+    rows = [(image, c) for image in range(4) for c in one]  # image `image` of each group
+    place = [5 * image + group[c] for image, c in rows]
+    shape = (20, n)
+    x = sparse.csr_array((np.ones(len(rows), np.int8), (place, [c for _, c in rows])), shape=shape)
+    counts = (x.T.astype(np.int64) @ x).tocsr()
+    overlaps = SimpleNamespace(counts=counts, images_of=np.full(n, 4))
+    order = cluster_order(overlaps, np.arange(n))
+    assert sorted(order) == list(range(n))
+    changes = np.flatnonzero(np.diff(group[order]))
+    assert len(changes) == min(n, 5) - 1
+
+
+# -- pieces of what is read and written
+
+
 @pytest.mark.parametrize("portion", [1, *around(7), *around(15)])
 def test_portions_of_photographs(monkeypatch, portion):
     monkeypatch.setattr(photographs, "_PORTION", portion)
@@ -316,7 +385,8 @@ def test_files_of_an_export(monkeypatch, shard):
     monkeypatch.setattr(formats, "SHARD", shard)
     sizes = np.array([10, 20, 5, 25, 10, 1])
     rows = {"train": np.array([0, 2, 3, 5]), "test": np.array([1, 4])}
-    job = SimpleNamespace(bytes=lambda: sizes, rows=lambda part: rows[part])
+    split = SimpleNamespace(table=pd.DataFrame({"part": list(rows)}))
+    job = SimpleNamespace(split=split, bytes=lambda: sizes, rows=lambda part: rows[part])
     files = formats._shards(job)
     for part, mine in rows.items():
         parts = [found for name, found in files.items() if name.startswith(f"data/{part}-")]
@@ -324,6 +394,101 @@ def test_files_of_an_export(monkeypatch, shard):
         assert all(sizes[some].sum() < shard + sizes.max() for some in parts)
         if sizes[mine].sum() <= shard:
             assert len(parts) == 1
+
+
+@pytest.mark.parametrize("piece", [1, *around(64), *around(640), *around(1024)])
+def test_pieces_of_an_export(monkeypatch, piece):
+    "Rows come out once and in order, however many bytes of images are held at once"
+    monkeypatch.setattr(formats, "PIECE", piece)
+    split = fake_split(16)
+    pictures = [Written(i, bytes([i]) * 64, ".jpg", f"{i:x}") for i in range(16)]
+    job = SimpleNamespace(
+        split=split,
+        pictures=lambda rows: iter(pictures),
+        positions=lambda column: [0] * len(split.table),
+    )
+    batches = list(formats.row_batches(job, range(16)))
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["image"]["bytes"] for row in rows] == [p.data for p in pictures]
+    assert [row["image_id"] for row in rows] == split.table.image.tolist()
+    assert all(64 * (len(batch) - 1) < piece for batch in batches)
+
+
+@pytest.mark.parametrize("n", around(1000))
+def test_rows_of_a_piece(n):
+    split = fake_split(n)
+    job = SimpleNamespace(
+        split=split,
+        pictures=lambda rows: (Written(i, b"x", ".jpg", "0") for i in rows),
+        positions=lambda column: [0] * len(split.table),
+    )
+    batches = list(formats.row_batches(job, range(n)))
+    assert [len(batch) for batch in batches] == [1000] * (n // 1000) + [n % 1000] * (n % 1000 > 0)
+
+
+class Written(NamedTuple):
+    row: int
+    data: bytes
+    suffix: str
+    sha256: str
+
+
+def fake_split(n):
+    columns = {"image": [f"{i}.jpg" for i in range(n)], "role": "clean", "part": "train"}
+    columns |= {"trigger": "", "class_id": 0, "true_label": "cat"}
+    columns |= {"class": "cat", "train_label": "cat"}
+    classes = [{"id": 0, "label": "cat", "name": "cat"}]
+    return SimpleNamespace(table=pd.DataFrame(columns), header={"classes": classes})
+
+
+@pytest.mark.parametrize("n", [*around(64), *around(128)])
+def test_files_of_label_maps_read_together(tmp_path, n):
+    "However many files of one size there are, each is given once and in order"
+    contents = [int(i).to_bytes(8, "little") * 5 for i in range(n)]
+    for i, content in enumerate(contents):
+        (tmp_path / f"{i:03d}").write_bytes(content)
+    bad, found = {}, {}
+    names = [f"{i:03d}" for i in range(n)]
+    for size, which, maps in relabel._same_size(str(tmp_path), names, np.full(n, 40), bad):
+        found |= {int(i): row.tobytes()[:size] for i, row in zip(which, maps)}
+    assert not bad and list(found) == list(range(n))
+    assert [found[i] for i in range(n)] == contents
+
+
+@STEP
+def test_the_largest_label_map(tmp_path, monkeypatch, step):
+    monkeypatch.setattr(relabel, "_LARGEST", 100)
+    (tmp_path / "a").write_bytes(bytes(100 + step))
+    bad = {}
+    list(relabel._same_size(str(tmp_path), ["a"], np.array([100 + step]), bad))
+    assert bool(bad) == (step > 0)
+    assert not bad or bad[0].startswith("it is larger than any label map (101 bytes)")
+
+
+@pytest.mark.parametrize("limit", ["_CHUNK", "_RESUMABLE", "_LOOK"])
+@STEP
+def test_pieces_of_a_download(tmp_path, monkeypatch, limit, step):
+    "A file that is as long as a piece, one byte shorter or longer, comes whole and is known again"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download, limit, 2**10)
+    content = rng(step + 1).bytes(2**10 + step)
+    with serve({"/a.bin": content}) as server:
+        remotes = [download.Remote(f"{server.url}/a.bin", "a.bin")]
+        report = download.fetch(remotes, tmp_path, progress=False)
+        assert len(report.done) == 1 and (tmp_path / "a.bin").read_bytes() == content
+        asked = len(server.log)
+        download.fetch(remotes, tmp_path, progress=False)
+        assert len(server.log) == asked
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.bin", "info.json"]
+
+
+@STEP
+def test_the_size_that_is_known_beforehand(tmp_path, monkeypatch, step):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve({"/a.bin": bytes(1000 + step)}) as server:
+        remotes = [download.Remote(f"{server.url}/a.bin", "a.bin", size=1000)]
+        report = download.fetch(remotes, tmp_path, progress=False, backoff=0.01, retries=0)
+    assert len(report.done) == (step == 0)
 
 
 @STEP

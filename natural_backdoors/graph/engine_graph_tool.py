@@ -10,6 +10,7 @@ __all__ = ['MEASURES', 'ORIGINAL', 'EARLY', 'graph_tool', 'to_graph_tool', 'degr
 # %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-003
 from functools import cache
 
+import networkx as nx
 import numpy as np
 from scipy.sparse import csgraph
 
@@ -127,6 +128,12 @@ def harmonic(graph: CoGraph, weighted: bool) -> np.ndarray:
     return _closeness(graph, weighted, harmonic=True, norm=False)
 
 # %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-028
+def _check_settled(last_change: float, tolerance: float) -> None:
+    "graph-tool says nothing when it stops at the limit of steps; so this looks whether it settled"
+    if last_change > 10 * tolerance:  # where rounding alone moves the values, that is enough
+        raise nx.PowerIterationFailedConvergence(MAX_STEPS)
+
+
 def eigenvector(graph: CoGraph, weighted: bool) -> np.ndarray:
     "Weight of each vertex in the leading eigenvector, of length 1"
     tool, _ = to_graph_tool(graph)
@@ -136,8 +143,13 @@ def eigenvector(graph: CoGraph, weighted: bool) -> np.ndarray:
     scaled = np.concatenate([scaled_weights(graph, weighted), np.full(n, 0.5)])
     weight = tool.new_edge_property("double", vals=scaled)
     settings = {"epsilon": TOLERANCE, "max_iter": MAX_STEPS}
-    _, values = graph_tool().centrality.eigenvector(tool, weight=weight, **settings)
-    return values.a / np.linalg.norm(values.a)
+    _, found = graph_tool().centrality.eigenvector(tool, weight=weight, **settings)
+    values = found.a / np.linalg.norm(found.a)
+    a, b = graph.ends
+    after = values + np.bincount(a, scaled[:-n] * values[b], n)
+    after += np.bincount(b, scaled[:-n] * values[a], n)
+    _check_settled(np.abs(after / np.linalg.norm(after) - values).sum(), n * TOLERANCE)
+    return values
 
 
 def pagerank(graph: CoGraph, weighted: bool) -> np.ndarray:
@@ -145,7 +157,9 @@ def pagerank(graph: CoGraph, weighted: bool) -> np.ndarray:
     tool, weights = to_graph_tool(graph)
     weight = weights["overlap"] if weighted else None
     settings = {"damping": DAMPING, "epsilon": TOLERANCE * 1e-2, "max_iter": MAX_STEPS}
-    values = graph_tool().centrality.pagerank(tool, weight=weight, **settings)
+    values, steps = graph_tool().centrality.pagerank(tool, weight=weight, ret_iter=True, **settings)
+    if steps >= MAX_STEPS:
+        raise nx.PowerIterationFailedConvergence(MAX_STEPS)
     return values.a / values.a.sum()
 
 # %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-032
