@@ -47,6 +47,10 @@ class _ImageIds:
         return None if (texts[:-1] <= texts[1:]).all() else np.argsort(texts, kind="stable")
 
     @cached_property
+    def index(self) -> pd.Index:  # which finds an image without looking at all
+        return pd.Index(self.texts.astype(object))
+
+    @cached_property
     def hashed(self):
         texts = self.texts if self.order is None else self.texts[self.order]
         return hash_of(texts.tolist())
@@ -74,6 +78,10 @@ class LabelMatrix:
         self._ids = images if isinstance(images, _ImageIds) else _ImageIds(images)
         self.as_class, self.as_trigger, self.absent = as_class, as_trigger, absent
         self.members = members or {}
+        self._by_class = {}
+
+    def __getstate__(self):
+        return self.__dict__ | {"_by_class": {}}  # what was made can be made again
 
     @property
     def images(self) -> np.ndarray:  # n_images str
@@ -96,13 +104,41 @@ class LabelMatrix:
     ) -> np.ndarray:  # n_images bools
         "Which images carry class `id`, serve as the class or the trigger, or are free of it"
 
-        def of(matrix):
-            return matrix[:, [id]].toarray().ravel() > 0
-
+        found = np.zeros(len(self.images), bool)
         if use == "free":
-            return ~of(self.matrix) if self.absent is None else of(self.absent)
-        usable = {"present": None, "class": self.as_class, "trigger": self.as_trigger}[use]
-        return of(self.matrix if usable is None else usable)
+            found[self.places(id, "present" if self.absent is None else "absent")] = True
+            return ~found if self.absent is None else found
+        found[self.places(id, use)] = True
+        return found
+
+    def places(
+        self,
+        id: int,  # a class id
+        use: str = "present",  # "present", "class", "trigger" or "absent" (verified)
+    ) -> np.ndarray:  # whole numbers, ascending
+        "The positions of the images that carry class `id`, or serve as the class or the trigger"
+        named = {"class": self.as_class, "trigger": self.as_trigger, "absent": self.absent}
+        matrix = named.get(use)
+        use = use if matrix is not None else "present"
+        if use not in self._by_class:  # a search by rows would go through the labels of all images
+            columns = (self.matrix if matrix is None else matrix).tocsc()
+            columns.eliminate_zeros()
+            columns.sort_indices()
+            self._by_class[use] = columns
+        columns = self._by_class[use]
+        return columns.indices[columns.indptr[id] : columns.indptr[id + 1]]
+
+    def positions(
+        self,
+        images,  # image ids
+    ) -> np.ndarray:  # whole numbers; -1: there is no such image
+        "Where some images stand among all"
+        return self._ids.index.get_indexer(pd.Index(list(images), dtype=object))
+
+    @property
+    def sorted_by_id(self) -> bool:
+        "Whether the images come in the order of their ids"
+        return self._ids.order is None
 
     def arrays(self) -> list:
         "The codes of all four matrices, as far as they are there, by sorted image, for a digest"

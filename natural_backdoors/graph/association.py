@@ -12,21 +12,69 @@ import pandas as pd
 from .overlaps import Overlaps
 
 # %% ../../nbs/api/graph/10_association.ipynb #10-association-006
+def _log_factorials(numbers: list) -> list:  # of arrays
+    "log(n!) of arrays of whole numbers; from a table where the numbers are small"
+    from scipy.special import gammaln  # not every analysis asks for this
+
+    most = max((int(n.max()) for n in numbers if len(n)), default=0)
+    if most > 1 << 24:
+        return [gammaln(n + 1.0) for n in numbers]
+    table = gammaln(np.arange(1.0, most + 2))
+    return [table[n] for n in numbers]
+
+
+def _side(first, n_trigger, n_class, *, n_images, up) -> np.ndarray:
+    "Probability of the count `first` and of all above it, or, where `up` is False, below it"
+    neither = n_images - n_trigger - n_class + first  # images that show none of the two
+    alone = n_trigger - first, n_class - first
+    sizes = [n_trigger, n_images - n_trigger, n_class, n_images - n_class]
+    logs = _log_factorials([*sizes, first, *alone, neither, n_images])
+    # a step up moves one image from each of `alone` into both cells of `first` and `neither`
+    above = [np.where(up, alone[0], first), np.where(up, alone[1], neither)]
+    below = [np.where(up, first, alone[0]) + 1, np.where(up, neither, alone[1]) + 1]
+    return np.exp(sum(logs[:4]) - sum(logs[4:]) + np.log(_ratios_summed(above, below)))
+
+
+def _ratios_summed(above: list, below: list) -> np.ndarray:
+    "1 + r0 + r0 r1 + ...: r is the product of `above` over that of `below`; one less, one more"
+    above, below = np.array(above, float), np.array(below, float)
+    left, term = np.arange(above.shape[1]), np.ones(above.shape[1])
+    total, summed = np.ones(len(term)), np.ones(len(term))
+    while len(left):
+        for _ in range(8):  # terms before it is looked which sums are complete
+            term = term * above[0] * above[1] / (below[0] * below[1])
+            summed += term
+            above, below = np.maximum(above - 1, 0), below + 1
+        total[left] = summed
+        go = term > 1e-17 * summed
+        left, term, summed, above, below = (
+            left[go],
+            term[go],
+            summed[go],
+            above[:, go],
+            below[:, go],
+        )
+    return total
+
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-007
 def chance(
     shared,  # images with both; these four are arrays or numbers that fit together
     n_trigger,  # images with the trigger
     n_class,  # images with the class
     n_images,  # all images
-) -> np.ndarray:  # p-values
+) -> np.ndarray:  # p-values, to eight digits
     "The probability that chance alone gives `shared` or more images with both"
-    # takes a quarter of a second to import, and not every analysis asks for this
-    from scipy import stats
+    given = np.broadcast_arrays(shared, n_trigger, n_class, n_images)
+    k, a, b, n = (np.asarray(numbers, np.int64).ravel() for numbers in given)
+    p = np.where(k > np.minimum(a, b), 0.0, 1.0)
+    some = np.flatnonzero((k > np.maximum(a + b - n, 0)) & (p > 0))
+    k, a, b, n = k[some], a[some], b[some], n[some]
+    up = k > (a + 1) * (b + 1) // (n + 2)  # above the most frequent count
+    side = _side(np.where(up, k, k - 1), a, b, n_images=n, up=up)
+    p[some] = np.clip(np.where(up, side, 1 - side), 0, 1)  # rounding may end a hair outside
+    return p.reshape(given[0].shape)
 
-    # sf(k) is P(X > k); summation may end a hair above 1
-    tail = stats.hypergeom.sf(np.asarray(shared) - 1, n_images, n_trigger, n_class)
-    return np.clip(tail, 0, 1)
-
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-011
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-014
 def adjust(
     p_values,  # one a test
     n_tests: int | None = None,  # how many tests there were; the others had a p-value of 1
@@ -40,7 +88,7 @@ def adjust(
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
     return adjusted
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-015
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-018
 # A convention of this project, not of a publication
 BANDS = {"low": 0.0, "moderate": 0.1, "high": 0.5}  # shares of the class; `high` is above a half
 
@@ -53,7 +101,7 @@ def band(
     lower = np.where(share >= BANDS["moderate"], "moderate", "low")
     return np.where(share > BANDS["high"], "high", lower)
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-018
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-021
 SCORES = ["share", "band", "lift", "overlap_coefficient", "p_value", "q_value"]
 
 
@@ -63,18 +111,21 @@ def pair_scores(
 ) -> pd.DataFrame:  # columns a, b (ids, a < b), overlaps, and `SCORES` but share and band
     "What is the same for both directions of a pair; the share is not, see `trigger_scores`"
     pairs, n = overlaps.pairs(1), overlaps.images_of
-    n_a, n_b, shared = n[pairs.a], n[pairs.b], pairs.overlaps.to_numpy()
+    columns = {name: pairs[name].to_numpy() for name in pairs}
+    n_a, n_b, shared = n[columns["a"]], n[columns["b"]], columns["overlaps"]
     present = int((n > 0).sum())
     p_values = chance(shared, n_a, n_b, n_images=overlaps.n_images)
-    pairs = pairs.assign(
-        lift=overlaps.n_images * shared / (n_a * n_b),
-        overlap_coefficient=shared / np.minimum(n_a, n_b),
-        p_value=p_values,
-        q_value=adjust(p_values, present * (present - 1) // 2),
-    )
-    return pairs[pairs.overlaps >= min_overlaps].reset_index(drop=True)
+    columns |= {
+        "lift": overlaps.n_images * shared / (n_a * n_b),
+        "overlap_coefficient": shared / np.minimum(n_a, n_b),
+        "p_value": p_values,
+        "q_value": adjust(p_values, present * (present - 1) // 2),
+    }
+    if min_overlaps > 1:
+        columns = {name: values[shared >= min_overlaps] for name, values in columns.items()}
+    return pd.DataFrame(columns, copy=False)
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-019
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-022
 def trigger_scores(
     overlaps: Overlaps,
     pairs: pd.DataFrame,  # `pair_scores(overlaps)`

@@ -95,27 +95,32 @@ class Supply(NamedTuple):
     two_triggers: int  # images that are left out for showing two of the triggers
 
 
+def _names(labels: LabelMatrix, at: np.ndarray) -> np.ndarray:  # image ids, sorted
+    names = labels.images[at].astype(str)
+    return names if labels.sorted_by_id else np.sort(names)
+
+
 def sort_images(
     labels: LabelMatrix,
     triggers: list,  # ids
     classes: list,  # ids
     without=(),  # image ids that are not to be used
+    by_id: bool = True,  # False: positions instead of image ids, to be counted
 ) -> Supply:
     "Which images may stand for each class, clean or with exactly one of the triggers"
-    number = np.asarray((labels.matrix[:, classes] > 0).sum(axis=1)).ravel()
+    number = np.zeros(len(labels.images), np.int32)
+    for c in classes:
+        number[labels.places(c)] += 1
     alone = number == 1
     if len(without):
-        alone &= ~pd.Index(labels.images).isin(list(without))
-    # all classes by column at once: one by one, each would go through the labels of all images
-    by_class = labels.matrix if labels.as_class is None else labels.as_class
-    by_class = by_class[:, classes].tocsc()
-    places = [by_class.indices[a:b] for a, b in zip(by_class.indptr, by_class.indptr[1:])]
+        gone = labels.positions(without)
+        alone[gone[gone >= 0]] = False  # the others are in another split
+    places = {c: labels.places(c, "class") for c in classes}
 
     def images_of(role) -> dict:
         role = alone & role
-        return {
-            c: np.sort(labels.images[at[role[at]]].astype(str)) for c, at in zip(classes, places)
-        }
+        found = {c: at[role[at]] for c, at in places.items()}
+        return {c: _names(labels, at) for c, at in found.items()} if by_id else found
 
     free = np.array([labels.column(t, "free") for t in triggers])
     shown = np.array([labels.column(t, "trigger") for t in triggers])

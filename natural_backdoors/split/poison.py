@@ -296,14 +296,14 @@ def _left(images: np.ndarray, dropped) -> np.ndarray:
     return images[~np.isin(images, list(dropped))] if dropped else images
 
 
-def _plan(asked: _Request, added: list, dropped=()) -> tuple:
+def _plan(asked: _Request, added: list, dropped=(), by_id: bool = True) -> tuple:
     """How many images of each class and trigger to take, with these classes added
 
     `Supply`, class ids, and a plan for each attack. Images that are `dropped` are in the supply,
     so that the others are drawn in the same order, and are not counted."""
     ids = sorted([*asked.classes, *added])
     triggers = [attack.trigger for attack in asked.attacks]
-    supply = sort_images(asked.labels, triggers, ids, asked.settings.without)
+    supply = sort_images(asked.labels, triggers, ids, asked.settings.without, by_id=by_id)
     clean = np.array([len(_left(supply.clean[c], dropped)) for c in ids])
     names, plans = asked.labels.classes.name, []
     for attack, images in zip(asked.attacks, supply.poison):
@@ -338,7 +338,7 @@ def _with_copies(error: UserError, dropped) -> UserError:
 def _fits(asked: _Request, added: list) -> bool:
     "Whether there are enough images with these classes added"
     try:
-        _plan(asked, added)
+        _plan(asked, added, by_id=False)
     except UserError:
         return False
     return True
@@ -428,7 +428,7 @@ def _settle(settings: SplitSettings, labels: LabelMatrix, chosen: list) -> Split
 def _left_out(dataset: Dataset, labels: LabelMatrix, without: tuple) -> tuple:  # image ids
     "The images that are to be left out; one that the dataset does not have is an error"
     without = excluded_images(without)
-    if set(without) <= set(labels.images.astype(str)):
+    if not without or (labels.positions(without) >= 0).all():
         return without
     # a list may have been made for the dataset as a whole
     every = [image for split in dataset.splits for image in dataset.label_matrix(split).images]
