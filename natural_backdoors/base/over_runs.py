@@ -7,8 +7,10 @@ __all__ = ['over_runs', 'over_seeds', 'seed_averages', 'paired_over_runs', 'runs
 
 # %% ../../nbs/api/base/14_over_runs.ipynb #14-over-runs-003
 import math
+from bisect import bisect_left
 
 import numpy as np
+from scipy.special import stdtrit
 
 from .errors import UserError
 from .random import rng
@@ -25,15 +27,18 @@ def _numbers(values, what: str, least: int) -> np.ndarray:
     return values
 
 
+def _times(n: int) -> float:
+    "How many standard errors a 95 % interval of n observations reaches: Student's t"
+    return float(stdtrit(n - 1, 0.975))
+
+
 def over_runs(
     values,  # a number for each run
 ) -> Estimate:
     "The mean over runs with its 95 % t interval"
-    from scipy.stats import t  # takes a moment to import
-
     values = _numbers(values, "an interval over runs", 2)
     n, mean = len(values), float(values.mean())
-    half = float(t.ppf(0.975, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = _times(n) * float(values.std(ddof=1)) / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half)
 
 # %% ../../nbs/api/base/14_over_runs.ipynb #14-over-runs-012
@@ -42,14 +47,12 @@ def over_seeds(
     seeds,  # the seed that drew the images of each run
 ) -> Estimate:
     "The mean over runs with its 95 % t interval over seeds: runs of one seed are one observation"
-    from scipy.stats import t
-
     values, groups = _numbers(values, "an interval over seeds", 1), _groups(values, seeds)
     n, mean = len(set(groups.tolist())), float(values.mean())
     if n < 2:
         raise UserError("an interval over seeds needs at least 2 seeds, and all runs have one")
     sums = np.bincount(groups, values - mean)
-    half = float(t.ppf(0.975, n - 1)) * math.sqrt(n / (n - 1) * (sums**2).sum()) / len(values)
+    half = _times(n) * math.sqrt(n / (n - 1) * (sums**2).sum()) / len(values)
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -91,13 +94,12 @@ def runs_needed(
     most: int = 10_000,
 ) -> int | None:  # None: more than `most`
     "The number of runs whose t interval is narrow enough, if they scatter as these do"
-    from scipy.stats import t
-
     values = _numbers(values, "a number of runs", 2)
-    spread = float(values.std(ddof=1))
-    n = np.arange(2, most + 1)
-    enough = t.ppf(0.975, n - 1) * spread / np.sqrt(n) <= half
-    return int(n[enough][0]) if half > 0 and enough.any() else None
+    spread, numbers = float(values.std(ddof=1)), range(2, most + 1)
+    # with more runs an interval is only ever narrower
+    enough = lambda n: half > 0 and _times(n) * spread / math.sqrt(n) <= half
+    place = bisect_left(numbers, True, key=enough)
+    return numbers[place] if place < len(numbers) else None
 
 # %% ../../nbs/api/base/14_over_runs.ipynb #14-over-runs-025
 def _rank_correlations(x, y) -> np.ndarray:
