@@ -463,6 +463,7 @@ class SeenTable(TypedDict):
     share: list[Share | None]
     distance: list[Share | None]
     occluded: list[Share | None]
+    truncated: NotRequired[list[Share | None]]  # since it is looked at
 
 
 class RowsTable(TypedDict):

@@ -157,8 +157,9 @@ def _kind_of(args, folder: Path) -> str:
     "What a page is asked for"
     axes = args.over is not None or args.by is not None
     if not (folder / "results.parquet").is_file():
-        for flag in ("--run",) * (args.of_run is not None) + ("--over and --by",) * axes:
-            raise UserError(f"{flag} is for the folder of a sweep, and {folder} is none")
+        if args.of_run is not None or axes:
+            flags = "--over and --by are" if axes else "--run is"
+            raise UserError(f"{flags} for the folder of a sweep, and {folder} is none")
         return "run"
     if args.of_run is not None and axes:
         raise UserError("--run is one run of a sweep, and --over and --by are about all; leave one")
@@ -305,8 +306,8 @@ def _folder_flags(p: Parser):
         "--run",
         dest="of_run",  # `run` is the function of the command
         metavar="ID",
-        help="of a sweep that kept its weights (--save_model): the run with this id, or the only one "
-        "whose id begins so",
+        help="of a sweep that kept its weights (--save_model): the run with this id, or the only "
+        "one whose id begins so",
     )
 
 

@@ -42,9 +42,9 @@ def _the_run(id, runs: dict, folder: Path) -> str:
         return found[0]
     named = "; ".join(run_said(run, runs[run]) for run in (found[:3] or _nearest(id, runs)))
     if found:
-        more = "; ..." if len(found) > 3 else ""
+        more = " and others" if len(found) > 3 else ""
         raise UserError(
-            f"{len(found)} runs of {folder} have ids that begin with {id!r}: {named}{more}. Give "
+            f"{len(found)} runs of {folder} have ids that begin with {id!r}: {named}{more}; give "
             "more digits"
         )
     raise UserError(
