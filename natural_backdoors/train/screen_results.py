@@ -25,6 +25,7 @@ from natural_backdoors.base.schemas import (
     read_checked_table,
 )
 from ..base.verdicts import ALPHA
+from ..split.controls import CONTROLS
 
 # %% ../../nbs/api/train/15_screen_results.ipynb #15-screen-results-006
 RUN_COLUMNS = list(ScreenRunsTable.__annotations__)
@@ -155,9 +156,10 @@ def load_screen(
     if not file.is_file():
         raise UserError(f"{folder} holds no finished screening (no screening.json); {_AGAIN}")
     said = read_checked(file, ScreenFile, _AGAIN)
-    if said["format"] != _FORMAT:
+    if said["format"] != _FORMAT or said["control"] not in CONTROLS:
         raise UserError(f"{file} is of another version of natural_backdoors; {_AGAIN}")
     runs = read_checked_table(folder / "screening_runs.parquet", ScreenRunsTable, _AGAIN)
+    runs = runs[RUN_COLUMNS].astype(dict.fromkeys(_MAYBE_OF_RUN, float))
     table = _read_triggers(folder / "screening.parquet")
     effects = effects_of(runs, said["control"])
     _check_together(table, runs, effects, folder=folder)
@@ -165,7 +167,7 @@ def load_screen(
     failed = pd.DataFrame(said["failed"], columns=["run", "reason", "trigger_name"])
     return Screening(
         table,
-        runs[RUN_COLUMNS],
+        runs,
         effects,
         predictors=predict(table),
         left_out=left_out,
@@ -176,13 +178,19 @@ def load_screen(
     )
 
 # %% ../../nbs/api/train/15_screen_results.ipynb #15-screen-results-022
+# numbers that may be missing; a column of nothing else has no type of its own
+_MAYBE = ["effect", "low", "high", "attack_success", "clean_accuracy", "centrality", "box_area"]
+_MAYBE_OF_RUN = ["clean_accuracy", "attack_success", "target_without_trigger", "gain"]
+
+
 def _read_triggers(file: Path) -> pd.DataFrame:
     "screening.parquet; its lists are those of Python"
     table = read_table(file)
     for name in ("classes", "targets"):
         if name in table:
             table[name] = [_as_list(cell) for cell in table[name]]
-    return checked_table(table, ScreenTable, file, _AGAIN)[list(ScreenTable.__annotations__)]
+    table = checked_table(table, ScreenTable, file, _AGAIN)[list(ScreenTable.__annotations__)]
+    return table.astype(dict.fromkeys(_MAYBE, float))
 
 
 def _as_list(cell):
