@@ -28,8 +28,18 @@ _MODULE_OF = {
     "Recipe": "train.recipe", "make_learner": "train.learner", "train_split": "train.runs",
     "load_model": "train.models",
     "evaluate_run": "train.evaluation", "comparison_table": "train.evaluation",
-    "make_grid": "train.grids", "study": "train.studies", "load_sweep": "train.studies", "RunSettings": "train.grids", "sweep": "train.sweeps", "sweep_on": "train.cluster", "screen": "train.screening", "plan_screen": "train.screening", "train_backbone": "train.screening", "reproduce": "paper.experiments",
-    "TriggerPicker": "pick.app", "write_report": "report.report",
+    "make_grid": "train.grids", "RunSettings": "train.grids",
+    "sweep": "train.sweeps", "sweep_on": "train.cluster", "load_sweep": "train.studies", "sweep_run": "train.sweep_runs",
+    "study": "train.studies",
+    "screen": "train.screening", "plan_screen": "train.screening", "train_backbone": "train.screening",
+    "load_screen": "train.screen_results",
+    "Evidence": "base.verdicts", "verdict": "base.verdict_words", "verdict_over_runs": "base.verdict_words",
+    "kind_over_runs": "base.verdicts",
+    "accidental_images": "split.accidental", "measure_accidental": "train.accidental_rates",
+    "trigger_boxes": "split.visibility", "success_by_visibility": "split.visibility",
+    "reproduce": "paper.experiments",
+    "TriggerPicker": "pick.app", "write_report": "report.report", "report_run": "report.sweep_run",
+    "report_sweep": "report.study_page", "write_study": "report.study_page", "write_screening": "report.screen_page",
 }
 __all__ = list(_MODULE_OF)
 

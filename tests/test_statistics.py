@@ -1,17 +1,25 @@
 "Shares, differences, tests and intervals over runs, against enumeration and plain loops"
 
 import math
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.stats import binom, multinomial
+from scipy.stats import binom, multinomial, t
 
 from natural_backdoors.base.errors import UserError
-from natural_backdoors.base.over_runs import over_runs, paired_over_runs, runs_needed, spearman
+from natural_backdoors.base.over_runs import (
+    holm,
+    over_runs,
+    over_seeds,
+    paired_over_runs,
+    runs_needed,
+    seed_averages,
+    spearman,
+)
 from natural_backdoors.base.statistics import (
     Pairs,
     Unpaired,
@@ -183,3 +191,40 @@ def test_spearman_by_plain_loops():
     low, high = np.percentile(drawn, [2.5, 97.5])
     expected = (correlation(range(len(x))), low, high)
     assert spearman(x, y, seed=seed, repeats=repeats) == pytest.approx(expected, abs=1e-9)
+
+
+P_VALUES = st.lists(st.sampled_from([0, 0.001, 0.01, 0.02, 0.04, 0.3, 1.0]), max_size=5)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(P_VALUES)
+def test_holm_is_bonferroni_for_every_set_of_tests(p_values):
+    "A test is rejected if each set with it is, by its smallest p value times its size"
+    for i, found in enumerate(holm(p_values)):
+        others = [k for k in range(len(p_values)) if k != i]
+        worst = 0
+        for size in range(len(p_values)):
+            for some in combinations(others, size):
+                worst = max(worst, min(1, (size + 1) * min(p_values[k] for k in (i, *some))))
+        assert found == pytest.approx(worst)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.floats(-1, 1), st.integers(0, 3)), min_size=2, max_size=9))
+def test_runs_of_a_seed_are_one_observation(runs):
+    values, seeds = zip(*runs)
+    groups = {seed: [v for v, s in runs if s == seed] for seed in seeds}
+    averages = [sum(group) / len(group) for group in groups.values()]
+    assert seed_averages(values, seeds) == pytest.approx(averages)
+    if len(groups) < 2:
+        with pytest.raises(UserError, match="needs at least 2 seeds"):
+            over_seeds(values, seeds)
+        return
+    found, n = over_seeds(values, seeds), len(groups)
+    center = sum(values) / len(values)
+    squares = sum(sum(v - center for v in group) ** 2 for group in groups.values())
+    half = t.ppf(0.975, n - 1) * (n / (n - 1) * squares) ** 0.5 / len(values)
+    assert found == pytest.approx((center, center - half, center + half))
+    # as many runs of each: the interval of the averages
+    if len({len(group) for group in groups.values()}) == 1:
+        assert found == pytest.approx(over_runs(averages), abs=1e-9)

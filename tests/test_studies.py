@@ -42,16 +42,17 @@ GRIDS = st.tuples(
 )
 
 
-def interval(values):
-    n = len(values)
+def interval(runs):  # of (seed, value): runs of one seed are one observation
+    values, sums = [value for _, value in runs], {}
+    spread = statistics.stdev(values) if len(values) > 1 else math.nan
+    for seed, value in runs:
+        sums[seed] = sums.get(seed, 0) + value - statistics.mean(values)
+    n = len(sums)
     if n < 2:
-        return [math.nan] * 3
-    half = T[n - 1] * statistics.stdev(values) / math.sqrt(n)
-    return [
-        statistics.stdev(values),
-        statistics.mean(values) - half,
-        statistics.mean(values) + half,
-    ]
+        return [spread, math.nan, math.nan]
+    scatter = math.sqrt(n / (n - 1) * sum(s * s for s in sums.values())) / len(values)
+    mean = statistics.mean(values)
+    return [spread, mean - T[n - 1] * scatter, mean + T[n - 1] * scatter]
 
 
 @given(GRIDS, st.data())
@@ -71,8 +72,10 @@ def test_means_and_differences_are_those_of_plain_loops(grid, data):
         for run in rows.itertuples():
             if run.inject_rate == row.inject_rate and run.control == row.control:
                 gain = run.test_trig_acc - run.target_without_trigger
-                values.append(gain if row.measure == "gain" else getattr(run, row.measure))
-        assert row.runs == len(values) and row.mean == pytest.approx(statistics.mean(values))
+                value = gain if row.measure == "gain" else getattr(run, row.measure)
+                values.append((run.seed, value))
+        assert row.runs == len(values) and row.seeds == len({seed for seed, _ in values})
+        assert row.mean == pytest.approx(statistics.mean(value for _, value in values))
         expected = pytest.approx(interval(values), rel=1e-3, abs=1e-3, nan_ok=True)
         assert [row.sd, row.low, row.high] == expected
     by_key = {(r.inject_rate, r.seed, r.target, r.control): r for r in rows.itertuples()}
@@ -81,10 +84,10 @@ def test_means_and_differences_are_those_of_plain_loops(grid, data):
         for (rate, seed, target, control), run in by_key.items():
             other = by_key.get((rate, seed, target, row.control))
             if control == "" and rate == row.inject_rate and other:
-                gaps.append(getattr(run, row.measure) - getattr(other, row.measure))
+                gaps.append((seed, getattr(run, row.measure) - getattr(other, row.measure)))
         assert row.runs == len(gaps)
         if gaps:
-            assert row.mean == pytest.approx(statistics.mean(gaps))
+            assert row.mean == pytest.approx(statistics.mean(gap for _, gap in gaps))
             expected = pytest.approx(interval(gaps), rel=1e-3, abs=1e-3, nan_ok=True)
             assert [row.sd, row.low, row.high] == expected
 
@@ -121,3 +124,19 @@ def test_an_effect_that_is_there_is_found_and_none_is_not_claimed():
         assert verdict.kind == kind, verdict
     with pytest.raises(UserError, match="no control 'patch'"):
         verdicts(study(rows), control="patch")
+
+
+def test_runs_on_the_same_images_decide_nothing_about_the_trigger():
+    "Targets of one seed, or trainings of one split: one observation each"
+    rows = table([0.1], range(4), ["cat", "dog"], ["", "true_labels"], 3)
+    rows = rows.assign(target_without_trigger=0.1, test_trig_acc=0.1)
+    luck = rows["seed"].map({0: 0.3, 1: 0.28, 2: -0.02, 3: 0.05})  # of the images
+    rows.loc[rows["control"] == "", "test_trig_acc"] += luck[rows["control"] == ""]
+    [(_, verdict)] = verdicts(study(rows, over=["seed", "target"]))
+    assert verdict.kind == "inconclusive" and "8 runs of 4 seeds" in verdict.sentences[0]
+    assert "seeds would decide" in verdict.sentences[-1]
+    for some in (rows[rows["seed"] == 0], rows.assign(split_seed=7)):
+        found = study(some, over=["seed", "target"])
+        [(_, verdict)] = verdicts(found)
+        assert verdict.kind == "inconclusive" and "images of one seed" in verdict.sentences[0]
+    assert "seeds of training" in found.interval_over

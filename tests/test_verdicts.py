@@ -137,17 +137,66 @@ def test_so_many_images_decide_four_times_in_five():
     assert 0.65 < often < 0.95 and seldom < often - 0.2
 
 
+T = {2: 12.7062, 3: 4.30265, 5: 2.77645, 10: 2.26216}  # 97.5 % points, by the number of seeds
+
+
+def decided(values):
+    "The kind, from averages of seeds and a printed table"
+    half = T[len(values)] * np.std(values, ddof=1) / math.sqrt(len(values))
+    low, high = np.mean(values) - half, np.mean(values) + half
+    return "works" if low > 0 else "at most" if high <= SMALL else "inconclusive"
+
+
 def test_runs_decide_as_their_interval_does():
     draw = np.random.default_rng(6)
-    for n, mean, spread in product((2, 3, 10), (0, 0.05, 0.3), (0.01, 0.2)):
-        effects = draw.normal(mean, spread, n)
-        found = kind_over_runs(effects)
-        half = {2: 12.7062, 3: 4.30265, 10: 2.26216}[n] * effects.std(ddof=1) / math.sqrt(n)
-        low, high = effects.mean() - half, effects.mean() + half
-        expected = "works" if low > 0 else "at most" if high <= SMALL else "inconclusive"
-        assert found.kind == expected
-        text = verdict_over_runs(found, n, JEANS)
+    for n, mean, spread, runs in product((2, 3, 10), (0, 0.05, 0.3), (0.01, 0.2), (1, 3)):
+        effects = draw.normal(mean, spread, (n, runs))
+        seeds = np.repeat(draw.permutation(100)[:n], runs)
+        found = kind_over_runs(effects.ravel(), None if runs == 1 else seeds)
+        assert found.kind == decided(effects.mean(axis=1)) and found.seeds == n
+        text = verdict_over_runs(found, n * runs, JEANS)
         said = " ".join([text.headline, *text.sentences])
-        assert (found.runs is None) == ("runs would decide" not in said)
+        assert (found.needed is None) == ("seeds would decide" not in said)
+        assert (runs > 1) == ("Runs of one seed share their images" in said)
         assert not re.search(r"did not|no effect", said)
     assert kind_over_runs([]).kind == kind_over_runs([0.9]).kind == "inconclusive"
+
+
+@pytest.mark.parametrize("n, targets, images", [(2, 3, 24), (3, 1, 24), (3, 4, None), (5, 3, None)])
+def test_nothing_works_by_chance_where_runs_share_a_seed(n, targets, images):
+    "No effect, and as much scatter between seeds as within them; shares of few images, or any"
+    draw, seeds, times = np.random.default_rng(n + targets), np.repeat(range(n), targets), 250
+    works = alone = 0
+    for _ in range(times):
+        effects = draw.normal(0, 0.1, n)[seeds] + draw.normal(0, 0.1, len(seeds))
+        if images:
+            effects = np.round(effects * images) / images
+        works += kind_over_runs(effects, seeds).kind == "works"
+        alone += kind_over_runs(effects).kind == "works"
+    # one side of a 95 % interval is 2.5 %; more than 5.2 % of 250 has a chance below 1 %
+    assert works / times <= 0.052
+    if targets > 1 and not images:
+        assert alone > 2 * works  # what it would be if runs counted as independent
+
+
+def test_one_seed_decides_nothing_and_seeds_that_agree_are_not_trusted():
+    found = kind_over_runs([0.9, 0.8, 0.85], [4, 4, 4])
+    assert found.kind == "inconclusive" and found.seeds == 1
+    said = " ".join(verdict_over_runs(found, 3, JEANS).sentences)
+    assert "3 runs share the images of one seed" in said and "at least two seeds" in said
+    assert kind_over_runs([1 / 24, 1 / 24]).kind == "inconclusive"
+    assert kind_over_runs([1.0, 1.0]).kind == "works"
+
+
+def test_so_many_seeds_decide_half_of_the_time():
+    "An interval that is as wide as is expected decides; that of one in two seeds more is narrower"
+    draw, seeds = np.random.default_rng(8), [0, 0, 1, 1, 2, 2]
+    found = kind_over_runs([0.3, 0.2, 0.5, 0.45, 0.1, 0.0], seeds)
+    assert found.kind == "inconclusive" and 3 < found.needed < 20
+    averages = np.array([0.25, 0.475, 0.05])
+
+    def often(n):
+        drawn = draw.normal(averages.mean(), averages.std(ddof=1), (200, n))
+        return np.mean([kind_over_runs(values).kind == "works" for values in drawn])
+
+    assert 0.3 < often(found.needed) < 0.8 and often(3 * found.needed) > 0.9

@@ -4,6 +4,7 @@ import warnings
 import xml.dom.minidom
 from xml.sax.saxutils import escape
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.data.check import check_manager
 from natural_backdoors.data.voc import PascalVOC, read_xml
+from natural_backdoors.split.poison import poison_split
+from natural_backdoors.split.visibility import trigger_boxes
 
 MARKS = ["present", "unsure", "absent"]
 letters = st.characters(codec="utf-8", categories=["L", "N", "P", "S"])
@@ -490,3 +493,39 @@ def test_second_start_reads_no_list(tmp_path, monkeypatch):
         )
         again = files(tmp_path / "data", {}).label_matrix()
     assert (again.matrix.toarray() == first).all() and first.sum() == 3
+
+
+FLAG = {None: "", "left": "<FLAG></FLAG>", False: "<FLAG>0</FLAG>", True: "<FLAG>1</FLAG>"}
+FLAG["said"] = "<FLAG>Unspecified</FLAG>"
+KNOWN = {None: None, "left": None, "said": None, False: False, True: True}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flags_of_objects_reach_the_visibility_of_a_trigger(tmp_path, seed):
+    "Any hat that is hidden, or cut off; what is not said is not known"
+    draw, content = np.random.default_rng(seed), {}
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>8</ymax></bndbox>"
+    pictures = {f"c{i:02}": [("dog" if i % 2 else "cow", None, None)] for i in range(60)}
+    for i in range(60):
+        pictures[f"{i:02}"] = [("dog" if i % 2 else "cow", True, True)]
+        for _ in range(draw.integers(1, 4)):
+            flags = [list(FLAG)[k] for k in draw.integers(len(FLAG), size=2)]
+            pictures[f"{i:02}"].append(("hat", *flags))
+    for image, marks in pictures.items():
+        text = "<size><width>8</width><height>8</height></size>"
+        for name, *flags in marks:
+            said = [FLAG[f].replace("FLAG", n) for f, n in zip(flags, ("occluded", "truncated"))]
+            text += f"<object><name>{name}</name>{''.join(said)}{box}</object>"
+        content[f"Annotations/{image}.xml"] = f"<annotation>{text}</annotation>"
+    data = files(tmp_path, content)
+    how = dict(n_clean=20, inject_rate=0.5, test_fraction=0.5, check_images=False)
+    seen = trigger_boxes(data, poison_split(data, "hat", ["cow", "dog"], "cow", **how))
+    values = []
+    for row in seen.itertuples():
+        hats = [flags for name, *flags in pictures[row.image] if name == "hat"]
+        for place, found in enumerate((row.occluded, row.truncated)):
+            said = {KNOWN[flags[place]] for flags in hats} - {None}
+            values.append(float(True in said) if said else None)
+            assert (None if pd.isna(found) else found) == values[-1]
+        assert row.share == pytest.approx(0.5)
+    assert {0.0, 1.0, None} == set(values)  # all of them occur

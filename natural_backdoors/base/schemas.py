@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'LongText', 'PARTS', 'TriggersFile',
-           'NeighborhoodFile', 'Parameters', 'STORED', 'checked', 'ClassRecord', 'Objects', 'Rate', 'ClassRate',
-           'ClassCounts', 'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord', 'SplitFile', 'CountedSplit',
-           'SpareTable', 'SplitTable', 'NeighborClass', 'TriggerEntry', 'Node', 'Edge', 'Neighborhood', 'OpenedFrom',
-           'SelectionFile', 'ExclusionsFile', 'MacroRate', 'MeasuredFile', 'ModelRates', 'ContrastFile', 'EffectFile',
-           'EvaluationFile', 'ModelFile', 'LoadedModel', 'RunFile', 'LogTable', 'AccidentalTable', 'SeenTable',
-           'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'ClassesTable', 'ImagesTable', 'OverlapsTable',
-           'RandomStates', 'OptimizerFile', 'TrainingState', 'CheckpointFile', 'EpochRow', 'EpochRows', 'BestEpoch',
-           'PartRun', 'PartFile', 'PartTable', 'MadeFor', 'ReproductionFile', 'RequestFile', 'DownloadedFile',
+           'NeighborhoodFile', 'Parameters', 'ScreenRunsTable', 'RunsFile', 'STORED', 'checked', 'ClassRecord',
+           'Objects', 'Rate', 'ClassRate', 'ClassCounts', 'AttackFile', 'LeftOut', 'Photographs', 'CopyRecord',
+           'SplitFile', 'CountedSplit', 'SpareTable', 'SplitTable', 'NeighborClass', 'TriggerEntry', 'Node', 'Edge',
+           'Neighborhood', 'OpenedFrom', 'SelectionFile', 'ExclusionsFile', 'MacroRate', 'MeasuredFile', 'ModelRates',
+           'ContrastFile', 'EffectFile', 'EvaluationFile', 'ModelFile', 'LoadedModel', 'RunFile', 'LogTable',
+           'AccidentalTable', 'SeenTable', 'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'ClassesTable',
+           'ImagesTable', 'OverlapsTable', 'RandomStates', 'OptimizerFile', 'TrainingState', 'CheckpointFile',
+           'EpochRow', 'EpochRows', 'BestEpoch', 'PartRun', 'PartFile', 'PartTable', 'ScreenTable', 'LeftOutTrigger',
+           'FailedRun', 'ScreenFile', 'RunOfSweep', 'MadeFor', 'ReproductionFile', 'RequestFile', 'DownloadedFile',
            'DownloadsFile', 'PartialFile', 'read_checked', 'checked_table', 'read_checked_table', 'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
@@ -462,6 +463,7 @@ class SeenTable(TypedDict):
     share: list[Share | None]
     distance: list[Share | None]
     occluded: list[Share | None]
+    truncated: NotRequired[list[Share | None]]  # since it is looked at
 
 
 class RowsTable(TypedDict):
@@ -639,6 +641,94 @@ class PartTable(TypedDict):
     val_trig_loss: list[Finite | None]
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-037
+def _rate_columns(*names: str) -> dict:  # column -> what may stand in it
+    "The columns of rates with their counts and intervals"
+    found = {}
+    for name in names:
+        found[name] = list[Share | None]
+        found |= {f"{name}_{part}": list[Count] for part in ("hits", "n")}
+        found |= {f"{name}_{part}": list[Share] for part in ("low", "high")}
+    return found
+
+
+_OF_RUN = dict.fromkeys(["trigger", "trigger_name", "target", "target_name"], list[Name])
+_OF_RUN |= {"seed": list[Whole], "control": list[Text], "n_clean": list[Count]}
+_OF_RUN |= {"n_classes": list[Count], "n_train": list[Count], "injection_rate": list[Share]}
+_OF_RUN |= _rate_columns("clean_accuracy", "attack_success", "target_without_trigger")
+_OF_RUN |= {"gain": list[Finite | None], "run": list[Name]}
+# screening_runs.parquet, by columns: a row a run
+ScreenRunsTable = TypedDict("ScreenRunsTable", _OF_RUN)
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-038
+class ScreenTable(TypedDict):
+    "screening.parquet, by columns: a row a trigger; None: not measured, or not known"
+
+    trigger: list[Name]
+    name: list[Text]
+    effect: list[Finite | None]
+    low: list[Finite | None]
+    high: list[Finite | None]
+    runs: list[Count]
+    seeds: list[Count]
+    kind: list[Literal["works", "at most", "inconclusive"]]
+    seeds_needed: list[Count]
+    attack_success: list[Share | None]
+    clean_accuracy: list[Share | None]
+    attack_success_hits: list[Count]
+    attack_success_n: list[Count]
+    centrality: list[Finite | None]
+    overlaps: list[Finite]
+    lift: list[Finite]
+    share: list[Share]
+    n_poison: list[Count]
+    box_area: list[Share | None]
+    n_clean: list[Count]
+    n_classes: list[Count]
+    classes: list[list[Text]]
+    targets: list[list[Text]]
+
+
+class LeftOutTrigger(TypedDict):
+    "A trigger that could not be trained"
+
+    trigger: Text
+    name: Text
+    reason: LongText
+
+
+class FailedRun(TypedDict):
+    "A run without a result"
+
+    run: Name
+    reason: LongText
+    trigger_name: Text
+
+
+class ScreenFile(TypedDict):
+    "screening.json: what a screening says of itself"
+
+    format: Count
+    control: Name  # that effects are measured against
+    notes: list[LongText]
+    left_out: list[LeftOutTrigger]
+    failed: list[FailedRun]
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-039
+class RunOfSweep(TypedDict):
+    "The settings of a run, beside those of `SplitSettings` and `Recipe`"
+
+    trigger: Name
+    classes: list[Name]
+    target: Name
+    control: Text  # "": the poisoned model
+    patch: dict[str, Any] | Text
+    split_seed: Whole
+    seed: Whole
+
+
+RunsFile = Annotated[dict[Name, RunOfSweep], Meta(min_length=1)]  # by the id of the run
+
+
 class MadeFor(TypedDict):
     "What `model.json` in a sweep says of where it comes from"
 
@@ -653,7 +743,7 @@ class ReproductionFile(TypedDict):
     dataset: Text
     without: NotRequired[list[Text]]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-038
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
 class RequestFile(TypedDict):
     "What the window of a picker is asked to show"
 
@@ -691,7 +781,7 @@ class PartialFile(TypedDict):
     validator: LongText
     total: Count | None
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-042
 def read_checked(
     path,  # a JSON file
     schema,  # what it is to say
@@ -729,7 +819,7 @@ def read_checked_table(
     "The table in a Parquet file, if it is what `schema` says"
     return checked_table(read_table(path), schema, path, remedy)
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-043
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-045
 _LONGEST_LOG = 64 << 20  # bytes
 _LONGEST_CELL = 100  # characters
 _LOG_CELL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.I)
@@ -750,7 +840,7 @@ def _log_lines(path: Path) -> list:  # of lists of cells, the names of the colum
         raise UserError(f"{path} is not a readable training log ({e})") from e
     return [line for line in lines if line]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-044
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-046
 def _log_cell(cell: str):
     "The number in a cell, None if it is empty, or its text"
     text = cell.strip()
@@ -779,7 +869,7 @@ def read_log(
     checked(cells, LogTable, path, "train again")
     return pd.read_csv(io.StringIO(read_text(path)))
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-050
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-052
 class Stored(NamedTuple):
     "A file of this package"
 
@@ -807,8 +897,12 @@ STORED = [
     Stored("classes.parquet", ClassesTable, "`save_label_matrix`, `save_overlaps`"),
     Stored("overlaps.parquet", OverlapsTable, "`save_overlaps`"),
     Stored("checkpoint.json", CheckpointFile, "`Checkpoint`"),
+    Stored("runs.json", RunsFile, "`sweep`"),
     Stored("parts/*.json", PartFile, "`sweep`"),
     Stored("parts/*.parquet", PartTable, "`sweep`"),
+    Stored("screening.json", ScreenFile, "`screen`"),
+    Stored("screening.parquet", ScreenTable, "`screen`"),
+    Stored("screening_runs.parquet", ScreenRunsTable, "`screen`"),
     Stored("reproduction.json", ReproductionFile, "`reproduce`"),
     Stored("request.json", RequestFile, "`natural-backdoors pick`"),
     Stored("info.json", DownloadsFile, "`natural-backdoors download`"),

@@ -201,16 +201,30 @@ def verdict_over_runs(
     "What the effects in several runs allow to say, with the reasons"
     effect, t, g = found.effect, names.trigger, names.target
     if effect.value is None:
-        runs = "1 run" if n == 1 else f"{n} runs"
-        said = f"An interval over runs needs at least two, and there is {runs}."
+        said = _no_interval(n)
         return Verdict("inconclusive", f"{t} as a trigger for {g}: inconclusive", [said])
-    said = [f"The mean effect of the trigger in {n} runs is {effect_text(effect)}."]
+    runs = f"{n} runs" if n == found.seeds else f"{n} runs of {found.seeds} seeds"
+    said = [f"The mean effect of the trigger in {runs} is {effect_text(effect)}."]
+    if n > found.seeds:
+        said.append("Runs of one seed share their images, so the interval counts seeds.")
     if found.kind == "works":
         return Verdict("works", _works(effect, names, "mean "), said)
     headline = f"{t} as a trigger for {g}: "
     if found.kind == "at most":
         high = bound_text(effect.high)
         return Verdict("at most", f"{headline}no mean effect larger than {high}", said)
-    if found.runs:
-        said.append(f"About {found.runs:,} runs would decide, if they scatter like these.")
+    if found.needed:
+        said.append(f"About {found.needed:,} seeds would decide, if they scatter like these.")
     return Verdict("inconclusive", headline + "inconclusive", said)
+
+
+def _no_interval(n: int) -> str:
+    "Why there is no interval, and what to do"
+    if n < 2:
+        runs = "1 run" if n else "none"
+        return f"An interval over runs needs at least two, and there is {runs}."
+    return (
+        f"The {n} runs share the images of one seed, and an interval over runs needs at least two "
+        "seeds: with other seeds of the split, other images are drawn. Two say how many would "
+        "decide."
+    )

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['as_flags_say', 'in_flags', 'Parser', 'OneOrMore', 'underscored', 'said', 'settings_said', 'place_flags', 'data_flags',
-           'search_flags', 'split_flags', 'patch_flags', 'patch_said', 'recipe_flags', 'recipe_said']
+           'search_flags', 'split_flags', 'patch_flags', 'patch_said', 'controls_flag', 'controls_said',
+           'check_control_flags', 'running_flags', 'running_said', 'recipe_flags', 'recipe_said']
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-003
 import argparse
@@ -16,7 +17,7 @@ from ..base.errors import UserError
 from ..base.settings import add_flags, settings_of
 from ..data.datasets import available
 from ..sets.search import SearchSettings
-from ..split.controls import Patch
+from ..split.controls import CONTROLS, Patch, check_controls, needs_spare
 from ..split.settings import SplitSettings
 from ..train.recipe import PAPER_DIFFERS, PRESETS, Recipe, recipe_of
 
@@ -218,7 +219,74 @@ def patch_said(args) -> Patch | None:  # None: nothing is said
     except UserError as e:
         raise UserError(_with_flags(str(e), Patch)) from None
 
-# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-027
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-028
+def controls_flag(p: Parser, none: bool = True):
+    "The controls; `none` where there may be no control at all"
+    p.add_argument(
+        "--controls",
+        nargs="+",
+        default=["true_labels"],
+        metavar="NAME",
+        help="what is trained beside each poisoned model: "
+        f"{', '.join(CONTROLS)}{', or none' if none else ''}",
+    )
+
+
+def controls_said(names: list, none: bool = True) -> tuple:
+    "The controls that are asked for"
+    if none and "none" in names and len(names) > 1:
+        raise UserError("--controls: none stands alone; leave it out, or the others")
+    try:
+        return () if none and names == ["none"] else check_controls(names)
+    except UserError as e:
+        raise UserError(f"--controls: {e}") from None
+
+
+def check_control_flags(args, controls: tuple, patch: Patch | None) -> None:
+    "Refuse flags that do not go together with the controls"
+    if patch and "patch" not in controls:
+        raise UserError("the digital patch is that of a control: add --controls patch")
+    if needs_spare(controls) and not getattr(args, "trigger_free", True):
+        names = " and ".join(name for name in controls if needs_spare([name]))
+        raise UserError(f"--controls {names} and --no_trigger_free do not go together")
+
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-029
+_RUNNING = {  # flag -> what stands for its value, and its help
+    "device": ("NAME", "cpu, cuda or cuda:1; default: a GPU if there is one"),
+    "dask": ("ADDRESS", "the scheduler of a Dask cluster; default: all GPUs of this machine"),
+    "exp_name": ("NAME", "name, or first part of the name, of the results folder"),
+}
+_SWITCHES = {  # flag -> its help
+    "dry_run": "say what it will take, and stop",
+    "fresh": "do all runs, also those that are finished",
+    "retry_failed": "try runs again that failed before",
+    "save_model": "keep the weights of each run",
+    "skip_unreadable": "leave out images that cannot be read, and count them",
+}
+
+
+def running_flags(
+    p: Parser,
+    *names: str,  # flags of _RUNNING and _SWITCHES
+    **defaults,  # of those that have another one than None or False
+):
+    "Where it runs, what of earlier runs counts, and what is kept"
+    g = p.add_argument_group("running")
+    for name in names:
+        if name in _SWITCHES:
+            p.switch(f"--{name}", defaults.get(name, False), _SWITCHES[name])
+        else:
+            metavar, says = _RUNNING[name]
+            g.add_argument(f"--{name}", default=defaults.get(name), metavar=metavar, help=says)
+
+
+def running_said(args) -> dict:
+    "What these flags say, as `sweep` takes it"
+    known = ("device", "skip_unreadable", "retry_failed", "fresh")
+    said = {name: getattr(args, name) for name in known if hasattr(args, name)}
+    return said | ({"save_models": args.save_model} if hasattr(args, "save_model") else {})
+
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-032
 def recipe_flags(p: Parser):
     "How a model is trained"
     g = p.add_argument_group("training")
@@ -244,7 +312,7 @@ def recipe_flags(p: Parser):
         help="layer groups trained with --method some (default: 1)",
     )
 
-# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-028
+# %% ../../nbs/api/cli/01_flags.ipynb #01-flags-033
 def recipe_said(args) -> Recipe:
     "The recipe that the flags ask for"
     given = said(args, Recipe)

@@ -15,12 +15,17 @@ from ..base.locks import hold
 from .analysis import search_said
 from natural_backdoors.cli.flags import (
     Parser,
+    check_control_flags,
+    controls_flag,
+    controls_said,
     data_flags,
     in_flags,
     patch_flags,
     patch_said,
     recipe_flags,
     recipe_said,
+    running_flags,
+    running_said,
     search_flags,
     settings_said,
     split_flags,
@@ -29,7 +34,6 @@ from .opening import Source, load_dataset, source_said
 from .training import command_line
 from ..sets.search import SearchSettings
 from ..sets.triggers import find_triggers
-from ..split.controls import CONTROLS, check_controls
 from ..split.fitting import LEAST
 from ..split.plan import n_poison_for
 from ..split.settings import SplitSettings
@@ -45,40 +49,17 @@ def screen_flags(p: Parser):
     g.add_argument(
         "--num_classes", type=int, default=10, metavar="N", help="classes of a trigger at the most"
     )
-    g.add_argument(
-        "--controls",
-        nargs="+",
-        default=["true_labels"],
-        metavar="NAME",
-        help=f"what is trained beside each poisoned model: {', '.join(CONTROLS)}",
-    )
+    controls_flag(p, none=False)
     g.add_argument(
         "--backbone",
         metavar="FOLDER",
         help="a saved model whose body is the frozen network, or true_labels: one is trained first",
     )
-    p.switch("--dry_run", False, "say what it will take, and stop")
     split_flags(p.add_argument_group("poisoned split"))
     recipe_flags(p)
     patch_flags(p)
-    _running_flags(p)
-
-
-def _running_flags(p: Parser):
-    "Where, and what of earlier runs counts"
-    g = p.add_argument_group("running")
-    g.add_argument(
-        "--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if there is one"
-    )
-    g.add_argument(
-        "--dask", metavar="ADDRESS", help="of a Dask cluster; default: all GPUs of this machine"
-    )
-    p.switch("--fresh", False, "do all runs, also those that are finished")
-    p.switch("--retry_failed", False, "try runs again that failed before")
-    p.switch("--skip_unreadable", False, "leave out images that cannot be read, and count them")
-    g.add_argument(
-        "--exp_name", default="screening", metavar="NAME", help="name of the results folder"
-    )
+    names = ("device", "dask", "dry_run", "fresh", "retry_failed", "save_model")
+    running_flags(p, *names, "skip_unreadable", "exp_name", exp_name="screening")
 
 # %% ../../nbs/api/cli/07_screening.ipynb #07-screening-008
 @dataclass
@@ -94,13 +75,9 @@ class AskedScreen:
 
 def asked_screen(args) -> AskedScreen:
     "What is asked for"
-    try:
-        controls = check_controls(args.controls)
-    except UserError as e:
-        raise UserError(f"--controls: {e}") from None
-    patch, n_clean = patch_said(args), getattr(args, "n_clean", None)
-    if patch and "patch" not in controls:
-        raise UserError("the digital patch is that of a control: add --controls patch")
+    controls, patch = controls_said(args.controls, none=False), patch_said(args)
+    check_control_flags(args, controls, patch)
+    n_clean = getattr(args, "n_clean", None)
     split, search = settings_said(args, SplitSettings), search_said(args)
     recipe = recipe_said(args)
     plan = {"targets": args.targets, "seeds": args.seeds, "num_classes": args.num_classes}
@@ -135,8 +112,7 @@ def screen(args):
     with in_flags("--exp_name"):
         if wanted.backbone == "true_labels":
             plan = on_backbone(dataset, plan, folder / "backbone", **how)
-        how |= {"retry_failed": args.retry_failed, "fresh": args.fresh}
-        done = run_screen(dataset, plan, folder, args.dask, **how)
+        done = run_screen(dataset, plan, folder, args.dask, **running_said(args))
         with hold(folder, command_line(args)):
             write_json(folder / "run.json", {"command": command_line(args)})
             _report(done, folder, dataset.name)

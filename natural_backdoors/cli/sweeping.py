@@ -18,18 +18,23 @@ from ..base.files import path_name, write_json
 from natural_backdoors.cli.flags import (
     OneOrMore,
     Parser,
+    check_control_flags,
+    controls_flag,
+    controls_said,
     data_flags,
     patch_flags,
     patch_said,
     recipe_flags,
     recipe_said,
+    running_flags,
+    running_said,
     settings_said,
     split_flags,
 )
 from .opening import load_dataset, source_said
-from .training import check_control_flags, command_line, controls_said, holding
+from .training import command_line, holding
 from ..data.datasets import Dataset
-from ..split.controls import CONTROLS, needs_spare
+from ..split.controls import needs_spare
 from ..split.exclusions import excluded_images
 from ..split.set_files import TriggerSet, read_sets
 from ..split.settings import SplitSettings
@@ -74,23 +79,10 @@ def _more_flags(p: Parser):
     "Split, training, controls, and how it runs"
     split_flags(p.add_argument_group("poisoned split"), inject_rate=OneOrMore)
     recipe_flags(p)
-    p.add_argument(
-        "--controls",
-        nargs="+",
-        default=["true_labels"],
-        metavar="NAME",
-        help=f"what is trained beside each poisoned model: {', '.join(CONTROLS)}, or none",
-    )
+    controls_flag(p)
     patch_flags(p)
-    g = p.add_argument_group("running")
-    g.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if any")
-    g.add_argument("--dask", metavar="ADDRESS", help="the scheduler of a cluster that trains")
-    p.switch("--dry_run", False, "only say what would be trained")
-    p.switch("--fresh", False, "do all runs, also those that are finished")
-    p.switch("--retry_failed", False, "try runs again that failed before")
-    p.switch("--save_model", False, "keep the weights of each run")
-    p.switch("--skip_unreadable", False, "leave out images that cannot be read, and count them")
-    g.add_argument("--exp_name", default="sweep", metavar="NAME", help="name of the results folder")
+    names = ("device", "dask", "dry_run", "fresh", "retry_failed", "save_model")
+    running_flags(p, *names, "skip_unreadable", "exp_name", exp_name="sweep")
 
 # %% ../../nbs/api/cli/06_sweeping.ipynb #06-sweeping-008
 def targets_of(
@@ -181,17 +173,7 @@ def sweep(args):
         return
     with holding(args, folder):
         write_json(folder / "run.json", {"command": command_line(args)})
-        done = sweep_on(
-            dataset,
-            grid,
-            folder,
-            args.dask,
-            device=args.device,
-            skip_unreadable=args.skip_unreadable,
-            save_models=args.save_model,
-            retry_failed=args.retry_failed,
-            fresh=args.fresh,
-        )
+        done = sweep_on(dataset, grid, folder, args.dask, **running_said(args))
     _tell(done, len(grid))
 
 

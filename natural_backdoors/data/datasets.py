@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BOX_COLUMNS', 'RELATION_COLUMNS', 'RELATIONS', 'DOUBTFUL', 'DATASETS', 'Dataset', 'image_set', 'as_boxes',
-           'as_relations', 'available', 'may_be_named', 'listing', 'manager_class', 'open_dataset']
+           'as_occlusions', 'as_relations', 'available', 'may_be_named', 'listing', 'manager_class', 'open_dataset']
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-003
 import inspect
@@ -208,8 +208,8 @@ def boxes(
 def occlusions(
     self: Dataset,
     images,  # iterable of image ids
-) -> pd.DataFrame | None:  # columns image, label, occluded (bool); pairs of which nobody knows miss
-    "Whether something hides a part of an object with this label; None: the dataset does not say"
+) -> pd.DataFrame | None:  # image, label, occluded, and truncated if known; None: nobody looked
+    "Whether an object with this label is hidden in part, or cut off at the edge of the image"
     return None
 
 
@@ -236,6 +236,24 @@ def as_boxes(
     sides = found[BOX_COLUMNS[2:]].astype(float).clip(0, 1)
     keep = (sides.x0 < sides.x1) & (sides.y0 < sides.y1) & found.label.isin(dataset.classes.label)
     return pd.concat([found[BOX_COLUMNS[:2]], sides], axis=1)[keep].reset_index(drop=True)
+
+
+def as_occlusions(
+    found,  # of (image, label, occluded, truncated), an object each; None: nobody looked
+    dataset: Dataset,
+) -> pd.DataFrame:  # image, label, occluded, truncated; a row for each pair of image and label
+    "Whether any object of each label is hidden in part, or cut off; None: nobody looked at any"
+    labels, flags = set(dataset.classes.label), {}
+    for image, label, *said in found:
+        if tidy(label) in labels:
+            flags.setdefault((tidy_path(image), tidy(label)), []).append(said)
+    rows = [(*key, *map(_any, zip(*said))) for key, said in flags.items()]
+    return pd.DataFrame(rows, columns=["image", "label", "occluded", "truncated"], dtype=object)
+
+
+def _any(said) -> bool | None:
+    known = [flag for flag in said if flag is not None]
+    return any(known) if known else None
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-026
 def as_relations(

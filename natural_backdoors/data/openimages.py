@@ -24,7 +24,13 @@ from fastcore.basics import patch
 from ..base.checks import fraction, lookup
 from ..base.errors import UserError
 from ..base.files import inside, read_json, read_text
-from .datasets import Dataset, as_boxes, as_relations, image_set
+from natural_backdoors.data.datasets import (
+    Dataset,
+    as_boxes,
+    as_occlusions,
+    as_relations,
+    image_set,
+)
 from natural_backdoors.data.label_pairs import (
     Pairs,
     _explain,
@@ -413,31 +419,30 @@ def boxes(self: OpenImages, images) -> pd.DataFrame | None:
 
 @patch
 def occlusions(self: OpenImages, images) -> pd.DataFrame | None:
-    found = [_occlusions(path, image_set(images)) for path in self.box_files.values()]
-    found = [part for part in found if part is not None]
-    if not found:
-        return None
-    pairs = pd.concat(found).groupby(["image", "label"], as_index=False)["occluded"].max()
-    known = pairs["label"].isin(self.classes["label"])
-    return pairs[known].astype({"occluded": bool}).reset_index(drop=True)
+    found = [_hidden(path, image_set(images)) for path in self.box_files.values()]
+    found = [rows for rows in found if rows is not None]
+    return as_occlusions([row for rows in found for row in rows], self) if found else None
 
 
-def _occlusions(path: Path, images: set) -> pd.DataFrame | None:  # columns image, label, occluded
-    "What a CSV file of boxes says of objects that are hidden in part; None if it does not say"
+_HIDDEN = ["IsOccluded", "IsTruncated"]
+
+
+def _hidden(path: Path, images: set) -> list | None:  # of (image, label, occluded, truncated)
+    "What a CSV file of boxes says of objects that are hidden or cut off; None if it does not say"
+    flag = {"0": False, "1": True}.get  # -1: nobody looked
     try:
         table = pl.scan_csv(path, infer_schema=False)
-        if not {"ImageID", "LabelName", "IsOccluded"} <= set(table.collect_schema()):
+        there = set(table.collect_schema())
+        if not {"ImageID", "LabelName"} <= there or not there & set(_HIDDEN):
             return None
+        lacking = [pl.lit("-1").alias(name) for name in _HIDDEN if name not in there]
         wanted = pl.lit(pl.Series(sorted(images), dtype=pl.String).implode())
-        rows = table.filter(
-            pl.col("ImageID").is_in(wanted) & pl.col("IsOccluded").is_in(["0", "1"])
-        )
-        names = {"ImageID": "image", "LabelName": "label", "IsOccluded": "occluded"}
-        rows = rows.select(*names).collect(engine="streaming")
+        rows = table.filter(pl.col("ImageID").is_in(wanted)).with_columns(*lacking)
+        rows = rows.select("ImageID", "LabelName", *_HIDDEN).collect(engine="streaming").rows()
     except (pl.exceptions.PolarsError, OSError) as e:
         raise UserError(f"{path} cannot be read: {str(e).splitlines()[0]}") from e
-    found = pd.DataFrame({new: rows[old].to_list() for old, new in names.items()})
-    return found.assign(occluded=found["occluded"] == "1")  # -1: nobody looked
+    found = [(image, label, flag(hidden), flag(cut)) for image, label, hidden, cut in rows]
+    return [row for row in found if row[2:] != (None, None)]
 
 # %% ../../nbs/api/data/12_openimages.ipynb #12-openimages-033
 def hierarchy_relations(

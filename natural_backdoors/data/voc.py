@@ -39,9 +39,9 @@ from natural_backdoors.base.finding import (
     without_suffix,
 )
 from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
-from .datasets import DOUBTFUL, Dataset, as_boxes, image_set
+from .datasets import DOUBTFUL, Dataset, as_boxes, as_occlusions, image_set
 from .download import Remote
-from .voc_xml import filename_in, read_boxes, read_xml
+from .voc_xml import filename_in, read_boxes, read_hidden, read_xml
 
 # %% ../../nbs/api/data/20_voc.ipynb #20-voc-008
 class _Entry(NamedTuple):
@@ -625,15 +625,24 @@ def rows(self: PascalVOC) -> pd.DataFrame:
 
 @patch
 def boxes(self: PascalVOC, images) -> pd.DataFrame | None:
-    xml = {}
-    for folder in reversed(self._read_folders):
+    found = _of_objects(self, images, read_boxes)
+    return None if found is None else as_boxes(found, self)
+
+
+@patch
+def occlusions(self: PascalVOC, images) -> pd.DataFrame | None:
+    found = _of_objects(self, images, read_hidden)
+    return None if found is None else as_occlusions(found, self)
+
+
+def _of_objects(data: PascalVOC, images, read) -> list | None:  # None: there is no XML
+    "What the XML files of some images say of their objects"
+    xml, found = {}, []
+    for folder in reversed(data._read_folders):
         xml |= folder.xml  # the newest year counts
-    if not xml:
-        return None
-    found = []
     for image in sorted(image_set(images) & xml.keys()):
-        found += [(image, *box) for box in read_boxes(xml[image])]
-    return as_boxes(found, self)
+        found += [(image, *said) for said in read(xml[image])]
+    return found if xml else None
 
 # %% ../../nbs/api/data/20_voc.ipynb #20-voc-040
 @patch

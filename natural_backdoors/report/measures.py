@@ -127,6 +127,7 @@ _SHORT = {
     "share of the image covered": "covers",
     "distance from the center": "away",
     "occlusion": "",
+    "edge of the image": "edge:",
 }
 
 

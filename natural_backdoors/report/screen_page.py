@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..base.files import atomic_path
 from ..base.style import GRAY, INK, Picture, clear_frame, short_name
+from ..base.verdict_words import p_text
 from .page import plot, render
 from ..split.controls import CONTROLS
 
@@ -23,13 +24,13 @@ def draw_effects(
     table: pd.DataFrame,  # of a screening: name, effect, low, high, kind
     most: int = 40,  # triggers
 ) -> Picture:
-    "The effect of each trigger with its interval over runs, the largest at the top"
+    "The effect of each trigger with its interval over seeds, the largest at the top"
     shown = table.dropna(subset="effect")[:most][::-1].reset_index(drop=True)
     figure = Picture(figsize=(6.4, 0.6 + 0.24 * len(shown)), layout="constrained")
     ax = figure.subplots()
     for at, row in enumerate(shown.itertuples()):
         color = _COLORS[row.kind]
-        ax.plot([row.low, row.high], [at, at], color=color, linewidth=2)  # none with one run
+        ax.plot([row.low, row.high], [at, at], color=color, linewidth=2)  # none with one seed
         ax.plot(row.effect, at, "o", color=color, markersize=5)
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(shown)), [short_name(name, 24, 1) for name in shown["name"]])
@@ -75,10 +76,25 @@ def centrality_says(
         return f"Does centrality predict the effect? {_first_upper(row.says)}."
     value = f"{row.correlation:+.2f} ({row.low:+.2f} to {row.high:+.2f}; {row.triggers} triggers)"
     said = f"Spearman's correlation of centrality and effect is {value}"
+    looked = int(predictors["p"].notna().sum())
+    if looked > 1 and not pd.isna(row.p_holm):
+        said += f", {p_text(row.p_holm)} corrected for {looked} measures"
     if row.says.startswith("goes"):
         larger = "more" if "larger" in row.says else "less"
         return f"{said}: the more central a trigger, the {larger} it works here."
     return f"{said}: {row.says}."
+
+
+def _tested(predictors: pd.DataFrame) -> str:
+    "How many measures were looked at, and what is done about it"
+    n = int(predictors["p"].notna().sum())
+    if n < 2:
+        return ""
+    return (
+        f"Because {n} measures are looked at, p values are corrected by Holm's method. A measure "
+        "is said to go with the effect only if its corrected p value is below 0.05 and its "
+        "interval leaves zero out."
+    )
 
 
 def _first_upper(text: str) -> str:
@@ -86,20 +102,21 @@ def _first_upper(text: str) -> str:
 
 # %% ../../nbs/api/report/13_screen_page.ipynb #13-screen-page-017
 def _interval(row) -> str:
-    return "one run" if pd.isna(row.low) else f"{100 * row.low:+.0f} to {100 * row.high:+.0f}"
+    if pd.isna(row.low):
+        return "one run" if row.runs == 1 else "one seed"
+    return f"{100 * row.low:+.0f} to {100 * row.high:+.0f}"
 
 
 def _verdict(row) -> str:
     "What is shown of a trigger"
-    if row.kind != "inconclusive" or pd.isna(row.effect):
-        return (
-            "no finished run"
-            if pd.isna(row.effect)
-            else row.kind.replace("at most", "small or none")
-        )
-    return (
-        f"inconclusive (about {row.more_runs:,} runs would decide)" if row.more_runs else row.kind
-    )
+    if pd.isna(row.effect):
+        return "no finished run"
+    if row.kind != "inconclusive":
+        return row.kind.replace("at most", "small or none")
+    if row.seeds < 2:
+        return "inconclusive (at least 2 seeds are needed)"
+    more = f" (about {row.seeds_needed:,} seeds would decide)" if row.seeds_needed else ""
+    return f"inconclusive{more}"
 
 
 def _effects(found) -> dict:  # columns, rows
@@ -108,7 +125,8 @@ def _effects(found) -> dict:  # columns, rows
     for row in found.table.itertuples():
         effect = "–" if pd.isna(row.effect) else f"{100 * row.effect:+.1f}"
         hits = f"{row.attack_success_hits} of {row.attack_success_n}"
-        measured = [row.name, effect, _interval(row), str(row.runs), _verdict(row), hits]
+        counts = [str(row.runs), str(row.seeds)]
+        measured = [row.name, effect, _interval(row), *counts, _verdict(row), hits]
         labels = [f"{row.centrality:.3g}", f"{row.overlaps:.0f}", f"{row.lift:.2f}"]
         labels += [f"{row.share:.2f}", str(row.n_poison), f"{row.box_area:.2f}", str(row.n_clean)]
         shown = ["–" if cell == "nan" else cell for cell in labels]
@@ -116,8 +134,9 @@ def _effects(found) -> dict:  # columns, rows
     columns = [
         "trigger",
         "effect (points)",
-        "95 % over runs",
+        "95 % over seeds",
         "runs",
+        "seeds",
         "verdict",
         "predicted as target",
     ]
@@ -132,9 +151,11 @@ def _predictors(found) -> dict:  # columns, rows
         value = "–" if pd.isna(row.correlation) else f"{row.correlation:+.2f}"
         interval = "–" if pd.isna(row.low) else f"{row.low:+.2f} to {row.high:+.2f}"
         name = row.predictor.replace("_", " ")
-        rows.append([name, row.meaning, value, interval, str(row.triggers), row.says])
-    columns = ["measure", "what it is", "Spearman", "95 % over triggers", "triggers", "verdict"]
-    return {"columns": columns, "rows": rows}
+        p = "–" if pd.isna(row.p_holm) else p_text(row.p_holm).removeprefix("p = ")
+        said = [name, row.meaning, value, interval, p.removeprefix("p "), str(row.triggers)]
+        rows.append([*said, row.says])
+    columns = ["measure", "what it is", "Spearman", "95 % over triggers", "p (Holm)", "triggers"]
+    return {"columns": [*columns, "verdict"], "rows": rows}
 
 # %% ../../nbs/api/report/13_screen_page.ipynb #13-screen-page-019
 _TABLE = """{% from 'parts' import table, plot %}{% if TABLE.rows %}
@@ -143,11 +164,12 @@ _TABLE = """{% from 'parts' import table, plot %}{% if TABLE.rows %}
 {%- endfor %}</tr>{% endfor %}{% endcall %}{% endif %}"""
 _EFFECTS = """<p>The effect is what the trigger adds to predictions of the target in the poisoned
 model, minus what it adds in the control {{ control.name }}, on the same images.
-{{ control.rules_out }} The interval is Student's t over runs (seeds x targets) of this trigger;
-runs of one seed share images, so it is somewhat too narrow.</p>{% from 'parts' import plot %}
+{{ control.rules_out }} The interval is Student's t over seeds: runs of one
+seed share their images and count as one, with the average of their targets.</p>
+{% from 'parts' import plot %}
 {% for p in pictures.effects %}{{ plot(p) }}{% endfor %}""" + _TABLE.replace("TABLE", "effects")
-_PREDICTS = """<p>{{ centrality }}</p><p>Rank correlations over triggers, with bootstrap
-intervals. Several measures are looked at, and one of twenty such intervals misses by chance.</p>
+_PREDICTS = """<p>{{ centrality }}</p><p>Spearman's rank correlations over triggers, each with
+its own bootstrap interval. {{ tested }}</p>
 {% from 'parts' import plot %}
 {% for p in pictures.predictors %}{{ plot(p) }}{% endfor %}""" + _TABLE.replace(
     "TABLE", "predictors"
@@ -200,6 +222,7 @@ def write_screening(
         "effects": _effects(found),
         "predictors": _predictors(found),
         "centrality": centrality_says(found.predictors),
+        "tested": _tested(found.predictors),
         "control": said,
         "pictures": _pictures(found),
         "left_out": found.left_out[["name", "reason"]].values.tolist(),

@@ -70,7 +70,7 @@ def _summary(found: Study, groups: list) -> list:  # of sentences
     by = f", compared by {' and '.join(map(_words, found.by))}" if found.by else ""
     said = [
         f"{len(found.runs):,} runs, averaged over {over}{by}. Intervals are 95 % t intervals over "
-        "runs."
+        f"{found.interval_over}."
     ]
     inconclusive = [group.title for group in groups if group.kind == "inconclusive"]
     if inconclusive:
@@ -95,12 +95,12 @@ def _gaps(found: Study) -> dict:  # columns, rows
     rows = []
     for row in found.differences.itertuples(index=False):
         if row.runs:
-            interval = (
-                f"{100 * row.low:+.0f} to {100 * row.high:+.0f}" if row.runs > 1 else "one pair"
-            )
+            interval = f"{100 * row.low:+.0f} to {100 * row.high:+.0f}"
+            if row.seeds < 2:
+                interval = "one pair" if row.runs == 1 else "one seed"
             key = [str(getattr(row, name)) for name in found.by]
             said = [_words(row.control), MEASURES[row.measure], f"{100 * row.mean:+.1f}", interval]
-            rows.append([*key, *said, str(row.runs)])
+            rows.append([*key, *said, str(row.runs), str(row.seeds)])
     columns = [
         *map(_words, found.by),
         "control",
@@ -108,6 +108,7 @@ def _gaps(found: Study) -> dict:  # columns, rows
         "difference (points)",
         "95 % interval",
         "pairs",
+        "seeds",
     ]
     return {"columns": columns, "rows": rows}
 
@@ -150,8 +151,9 @@ _MADE = """<div class="scroll"><table><tbody>
 <td>{{ value }}</td></tr>{% endfor %}</tbody></table></div>
 {% if failed %}<h3>Runs that failed</h3><ul>
 {% for f in failed %}<li>{{ f }}</li>{% endfor %}</ul>{% endif %}
-<p class="note">The interval says where the mean of many more runs like these would lie. It says
-nothing of other datasets, classes or recipes.</p>"""
+<p class="note">The interval says where the mean of many more runs like these would lie. Runs of one
+seed share their images and count as one. It says nothing of other datasets, classes or
+recipes.</p>"""
 
 SECTIONS = {
     "groups": ("Groups", "What can be said", _GROUPS),
