@@ -6,12 +6,54 @@
 __all__ = ['BANDS', 'SCORES', 'chance', 'adjust', 'band', 'pair_scores', 'trigger_scores']
 
 # %% ../../nbs/api/graph/10_association.ipynb #10-association-003
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
+from scipy.special import gammaln
 
 from .overlaps import Overlaps
 
 # %% ../../nbs/api/graph/10_association.ipynb #10-association-006
+class _Draws(NamedTuple):
+    "What pairs are counted in: arrays of one shape"
+
+    of_trigger: np.ndarray  # images with the trigger
+    of_class: np.ndarray  # images with the class
+    images: np.ndarray
+
+    def only(self, which: np.ndarray) -> "_Draws":
+        return _Draws(*(part[which] for part in self))
+
+    def log_chance(self, k: np.ndarray) -> np.ndarray:
+        "The logarithm of the probability of exactly `k`"
+        a, b, n = self
+        return _log_ways(a, k) + _log_ways(n - a, b - k) - _log_ways(n, b)
+
+
+def _log_ways(n: np.ndarray, k: np.ndarray) -> np.ndarray:
+    "The logarithm of n over k"
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-008
+def _tail(k: np.ndarray, draws: _Draws, up: bool) -> np.ndarray:
+    "The probability of `k` or more (`up`), or of `k` or less"
+    term = np.exp(draws.log_chance(k))
+    total, open_ = term.copy(), np.flatnonzero(term > 0)
+    k, term, draws = k[open_], term[open_], draws.only(open_)
+    while len(open_):
+        a, b, n = draws
+        if up:
+            term = term * ((a - k) * (b - k) / ((k + 1) * (n - a - b + k + 1)))
+        else:
+            term = term * (k * (n - a - b + k) / ((a - k + 1) * (b - k + 1)))
+        total[open_] += term
+        k = k + (1 if up else -1)
+        go_on = term > 1e-17 * total[open_]
+        open_, k, term, draws = open_[go_on], k[go_on], term[go_on], draws.only(go_on)
+    return total
+
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-009
 def chance(
     shared,  # images with both; these four are arrays or numbers that fit together
     n_trigger,  # images with the trigger
@@ -19,14 +61,17 @@ def chance(
     n_images,  # all images
 ) -> np.ndarray:  # p-values
     "The probability that chance alone gives `shared` or more images with both"
-    # takes a quarter of a second to import, and not every analysis asks for this
-    from scipy import stats
+    given = np.broadcast_arrays(shared, n_trigger, n_class, n_images)
+    shape, (k, *draws) = given[0].shape, [np.ravel(part).astype(float) for part in given]
+    draws, p = _Draws(*draws), np.ones(len(k))
+    least = np.maximum(0, draws.of_trigger + draws.of_class - draws.images)
+    is_high = k > draws.of_trigger * draws.of_class / draws.images.clip(1)
+    up, down = is_high & (k > least), ~is_high & (k > least)
+    p[up] = _tail(k[up], draws.only(up), up=True)
+    p[down] = 1 - _tail(k[down] - 1, draws.only(down), up=False)
+    return np.clip(p, 0, 1).reshape(shape)
 
-    # sf(k) is P(X > k); summation may end a hair above 1
-    tail = stats.hypergeom.sf(np.asarray(shared) - 1, n_images, n_trigger, n_class)
-    return np.clip(tail, 0, 1)
-
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-011
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-016
 def adjust(
     p_values,  # one a test
     n_tests: int | None = None,  # how many tests there were; the others had a p-value of 1
@@ -40,7 +85,7 @@ def adjust(
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
     return adjusted
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-015
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-020
 # A convention of this project, not of a publication
 BANDS = {"low": 0.0, "moderate": 0.1, "high": 0.5}  # shares of the class; `high` is above a half
 
@@ -53,7 +98,7 @@ def band(
     lower = np.where(share >= BANDS["moderate"], "moderate", "low")
     return np.where(share > BANDS["high"], "high", lower)
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-018
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-023
 SCORES = ["share", "band", "lift", "overlap_coefficient", "p_value", "q_value"]
 
 
@@ -74,7 +119,7 @@ def pair_scores(
     )
     return pairs[pairs.overlaps >= min_overlaps].reset_index(drop=True)
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-019
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-024
 def trigger_scores(
     overlaps: Overlaps,
     pairs: pd.DataFrame,  # `pair_scores(overlaps)`
