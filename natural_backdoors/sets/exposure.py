@@ -172,7 +172,7 @@ def _how_many(e: Exposure) -> str:
     )
     candidates = set(e.found.ranking.index) - set(e.found.params["excluded"])
     if settings.triggers is None and len(candidates) > most:
-        said += f"; only the {most:,} most central were looked at (n_triggers says how many)"
+        said += f"; only the {most:,} most central were looked at (n_triggers={most})"
     return f"{said}."
 
 
