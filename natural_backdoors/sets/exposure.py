@@ -106,16 +106,18 @@ def review_list(
     for trigger, near in table.groupby("trigger", sort=False):
         for cls, images in _showing(labels, trigger, near.id.to_numpy()):
             parts[trigger, cls] = images
-    found = []
-    for row in table.itertuples(index=False):
-        images = parts[row.trigger, row.id]
+    lists = []
+    for trigger, cls in zip(table["trigger"].tolist(), table["id"].tolist()):
+        images = parts[trigger, cls]
         if per_pair is not None and len(images) > per_pair:
-            draw = rng(seed, row.trigger, row.id).permutation(len(images))[:per_pair]
+            draw = rng(seed, trigger, cls).permutation(len(images))[:per_pair]
             images = images[np.sort(draw)]
-        values = [row.trigger, row.trigger_name, row.id, row.name, row.share]
-        part = pd.DataFrame({"image": images})
-        found.append(part.assign(**dict(zip(REVIEW_COLUMNS[1:], values))))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=REVIEW_COLUMNS)
+        lists.append(images)
+    rows = table[["trigger", "trigger_name", "id", "name", "share"]]
+    found = rows.loc[rows.index.repeat([len(images) for images in lists])]
+    found = found.set_axis(REVIEW_COLUMNS[1:], axis=1).reset_index(drop=True)
+    found.insert(0, "image", np.concatenate([np.empty(0, object), *lists]))
+    return found
 
 # %% ../../nbs/api/sets/08_exposure.ipynb #08-exposure-020
 def _showing(labels, trigger: int, ids: np.ndarray):  # yields class id, image ids in order
