@@ -19,6 +19,8 @@ _MODULE_OF = {
     "CoGraph": "graph.cograph", "co_graph": "graph.cograph",
     "draw_neighborhood": "graph.pictures",
     "draw_heat_map": "graph.heatmap",
+    "expose": "sets.exposure", "Exposure": "sets.exposure",
+    "audit": "report.audits", "Audit": "report.audits", "write_audit": "report.audit_page",
     "Triggers": "sets.triggers", "find_triggers": "sets.triggers", "load_triggers": "sets.triggers",
     "find_pairs": "sets.combinations", "disjoint_triggers": "sets.combinations", "compare_measures": "sets.comparison",
     "Selection": "split.selection", "SplitSettings": "split.settings", "SearchSettings": "sets.search",

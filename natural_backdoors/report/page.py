@@ -7,6 +7,7 @@ __all__ = ['BASE_TEMPLATES', 'percent', 'in_words', 'data_uri', 'thumbnail', 'pl
 
 # %% ../../nbs/api/report/02_page.ipynb #02-page-003
 import base64
+from hashlib import sha256
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -191,10 +192,11 @@ BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'
+{%- if script %}; script-src {{ script.allowed|safe }}{% endif %}">
 <title>{{ headline }}</title>
 <link rel="icon" href="data:,">
-<style>{% include 'style.css' %}</style>
+<style>{% include 'style.css' %}{% include 'more.css' %}</style>
 </head>
 <body>
 <main>
@@ -215,9 +217,11 @@ BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 {% include id %}
 </section>
 {% endfor %}</main>
-</body>
+{% if script %}<script>{{ script.text|safe }}</script>
+{% endif %}</body>
 </html>
 """
+BASE_TEMPLATES["more.css"] = ""  # looks of one page
 
 # %% ../../nbs/api/report/02_page.ipynb #02-page-033
 def whole(text: str) -> str:
@@ -225,12 +229,21 @@ def whole(text: str) -> str:
     return text.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")
 
 
+def _script(text: str) -> dict | None:  # "text", "allowed"
+    "A script, and the digest by which a browser knows that it is the one that was meant"
+    if not text:
+        return None
+    found = base64.b64encode(sha256(text.encode()).digest()).decode()
+    return {"text": text, "allowed": f"'sha256-{found}'"}
+
+
 def render(
     templates: dict,  # name -> Jinja template; that of a section has the section's id as its name
     values: dict,  # what they use; the frame: eyebrow, headline, summary, quiet, warnings, sections
+    script: str = "",  # JavaScript of our own, which the page runs; no other can run in it
 ) -> str:
     "A page from the frame, the `templates` of its sections and the `values` that go into them"
     loader = DictLoader({**BASE_TEMPLATES, **templates})
     env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     env.filters |= {"percent": percent, "whole": whole}
-    return env.get_template("page").render(values)
+    return env.get_template("page").render({**values, "script": _script(script)})
