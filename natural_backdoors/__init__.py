@@ -29,6 +29,7 @@ _MODULE_OF = {
     "load_model": "train.models",
     "evaluate_run": "train.evaluation", "comparison_table": "train.evaluation",
     "make_grid": "train.grids", "study": "train.studies", "load_sweep": "train.studies", "RunSettings": "train.grids", "sweep": "train.sweeps", "sweep_on": "train.cluster", "screen": "train.screening", "plan_screen": "train.screening", "train_backbone": "train.screening", "reproduce": "paper.experiments",
+    "Defense": "defend.defenses", "panel": "defend.panel_run", "load_panel": "defend.panel_file", "write_defenses": "report.defense_page",
     "TriggerPicker": "pick.app", "write_report": "report.report",
 }
 __all__ = list(_MODULE_OF)

@@ -204,7 +204,8 @@ def _blind(bench: Bench, defense: Defense):  # BlindRun
     if defense.needs and set(defense.needs) <= {"features", "clean_features"}:
         given = replace(given, train=replace(given.train, pixels=None))  # large, and not needed
     answer = case.asked if defense.stage == "input" else case.trained
-    return run_blind(defense, given, answer.poison, seed=case.seed)
+    more = {"true_labels": case.true_labels} if defense.stage == "repair" else {}
+    return run_blind(defense, given, answer.poison, case.seed, **more)
 
 # %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-019
 def run_one(bench: Bench, defense: Defense) -> Done:

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from .panel_measures import rates_of
 
 from ..base.errors import UserError, loading_torch
+from .panel_measures import rates_of
 from .run_models import Case
 from ..split.poison import PoisonSplit
 from ..train.batches import SplitArrays, label_arrays

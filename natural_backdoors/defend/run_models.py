@@ -349,6 +349,10 @@ class Case:
     pixels: np.ndarray  # their images
 
     @property
+    def true_labels(self) -> np.ndarray:  # (n,), of the training images
+        return np.array([self.of.labels.index(label) for label in self.train["true_label"]])
+
+    @property
     def goals(self) -> dict:  # label of a trigger -> position of its target
         attacks, labels = self.of.split.attacks, self.of.labels
         return {a["trigger"]["label"]: labels.index(a["target"]["label"]) for a in attacks}
