@@ -39,6 +39,8 @@ _MODULE_OF = {
     "kind_over_runs": "base.verdicts",
     "accidental_images": "split.accidental", "measure_accidental": "train.accidental_rates",
     "trigger_boxes": "split.visibility", "success_by_visibility": "split.visibility",
+    "Defense": "defend.defenses", "panel": "defend.panel_run", "load_panel": "defend.panel_file",
+    "write_defenses": "report.defense_page",
     "reproduce": "paper.experiments",
     "TriggerPicker": "pick.app", "write_report": "report.report", "report_run": "report.sweep_run",
     "report_sweep": "report.study_page", "write_study": "report.study_page", "write_screening": "report.screen_page",

@@ -12,8 +12,9 @@ __all__ = ['Whole', 'Count', 'Finite', 'Share', 'Positive', 'Text', 'Name', 'Lon
            'AccidentalTable', 'SeenTable', 'RowsTable', 'ExportedFile', 'ExportFile', 'ManifestTable', 'ClassesTable',
            'ImagesTable', 'OverlapsTable', 'RandomStates', 'OptimizerFile', 'TrainingState', 'CheckpointFile',
            'EpochRow', 'EpochRows', 'BestEpoch', 'PartRun', 'PartFile', 'PartTable', 'ScreenTable', 'LeftOutTrigger',
-           'FailedRun', 'ScreenFile', 'RunOfSweep', 'MadeFor', 'ReproductionFile', 'RequestFile', 'DownloadedFile',
-           'DownloadsFile', 'PartialFile', 'read_checked', 'checked_table', 'read_checked_table', 'read_log', 'Stored']
+           'FailedRun', 'ScreenFile', 'RunOfSweep', 'PanelModel', 'PanelDefense', 'PanelFile', 'PanelTable',
+           'ScoresTable', 'MadeFor', 'ReproductionFile', 'RequestFile', 'DownloadedFile', 'DownloadsFile',
+           'PartialFile', 'read_checked', 'checked_table', 'read_checked_table', 'read_log', 'Stored']
 
 # %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-003
 import csv
@@ -728,7 +729,68 @@ class RunOfSweep(TypedDict):
 
 RunsFile = Annotated[dict[Name, RunOfSweep], Meta(min_length=1)]  # by the id of the run
 
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
+class PanelModel(TypedDict):
+    "A model that defenses were run on"
 
+    run: Text
+    model: Name
+    folder: Text  # below the folder of the panel's run
+    weights_sha256: Name
+
+
+class PanelDefense(TypedDict):
+    "A defense of a panel"
+
+    name: Name
+    stage: Name
+    title: Text
+    paper: Text
+    parameters: dict[str, Any]
+    shortened: dict[str, Any]  # parameters of its paper that were not used
+
+
+class PanelFile(TypedDict):
+    "panel.json: what a panel of defenses was made of"
+
+    format: Count
+    version: Text
+    models: list[PanelModel]
+    defenses: list[PanelDefense]
+    settings: dict[str, Any]  # of `PanelSettings`
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-041
+class _PanelRows(TypedDict):
+    run: list[Text]
+    model: list[Name]
+    defense: list[Name]
+    stage: list[Name]
+    seed: list[Count]
+
+
+class PanelTable(_PanelRows):
+    "panel.parquet, by columns: what was measured of each defense"
+
+    variant: list[Text]
+    trigger: list[Text]
+    strength: list[Finite | None]
+    measure: list[Name]
+    value: list[Finite | None]
+    low: list[Finite | None]
+    high: list[Finite | None]
+    n: list[Count | None]
+    hits: list[Count | None]
+    reason: list[LongText]
+
+
+class ScoresTable(_PanelRows):
+    "panel_scores.parquet, by columns: what defenses said of each image, or class"
+
+    score: list[Finite]
+    flagged: list[bool]
+    poison: list[bool]
+
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-042
 class MadeFor(TypedDict):
     "What `model.json` in a sweep says of where it comes from"
 
@@ -743,7 +805,7 @@ class ReproductionFile(TypedDict):
     dataset: Text
     without: NotRequired[list[Text]]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-040
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-043
 class RequestFile(TypedDict):
     "What the window of a picker is asked to show"
 
@@ -781,7 +843,7 @@ class PartialFile(TypedDict):
     validator: LongText
     total: Count | None
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-042
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-045
 def read_checked(
     path,  # a JSON file
     schema,  # what it is to say
@@ -819,7 +881,7 @@ def read_checked_table(
     "The table in a Parquet file, if it is what `schema` says"
     return checked_table(read_table(path), schema, path, remedy)
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-045
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-048
 _LONGEST_LOG = 64 << 20  # bytes
 _LONGEST_CELL = 100  # characters
 _LOG_CELL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.I)
@@ -840,7 +902,7 @@ def _log_lines(path: Path) -> list:  # of lists of cells, the names of the colum
         raise UserError(f"{path} is not a readable training log ({e})") from e
     return [line for line in lines if line]
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-046
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-049
 def _log_cell(cell: str):
     "The number in a cell, None if it is empty, or its text"
     text = cell.strip()
@@ -869,7 +931,7 @@ def read_log(
     checked(cells, LogTable, path, "train again")
     return pd.read_csv(io.StringIO(read_text(path)))
 
-# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-052
+# %% ../../nbs/api/base/12_schemas.ipynb #12-schemas-055
 class Stored(NamedTuple):
     "A file of this package"
 
@@ -903,6 +965,9 @@ STORED = [
     Stored("screening.json", ScreenFile, "`screen`"),
     Stored("screening.parquet", ScreenTable, "`screen`"),
     Stored("screening_runs.parquet", ScreenRunsTable, "`screen`"),
+    Stored("panel.json", PanelFile, "`panel`"),
+    Stored("panel.parquet", PanelTable, "`panel`"),
+    Stored("panel_scores.parquet", ScoresTable, "`panel`"),
     Stored("reproduction.json", ReproductionFile, "`reproduce`"),
     Stored("request.json", RequestFile, "`natural-backdoors pick`"),
     Stored("info.json", DownloadsFile, "`natural-backdoors download`"),

@@ -6,6 +6,7 @@
 __all__ = ['SECTIONS', 'Section', 'Rates', 'Settings']
 
 # %% ../../nbs/api/report/07_sections.ipynb #07-sections-003
+import shlex
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -543,7 +544,15 @@ objects, an easy class), not from poisoning.</li>
 missing, images with a trigger are among the clean ones; the gallery is there to look for them.</li>
 <li>Clean accuracy is measured on images that show one of the {{ limits.n_classes }} classes and no
 trigger. It is not the accuracy on the dataset as a whole.</li>
-</ul>"""
+</ul>{% if limits.defend %}<h3>Does a defense catch it?</h3>
+<p>This runs defenses on these models, and writes a page about them:</p>
+<pre>{{ limits.defend }}</pre>{% endif %}"""
+
+
+def _defend(run: Run) -> str:
+    "The command that runs defenses; empty where the weights were not kept"
+    kept = (run.folder / "poisoned" / "model.safetensors").is_file()
+    return shlex.join(["natural-backdoors", "defend", str(run.folder)]) if kept else ""
 
 
 def _limits(run: Run, attacks: list) -> dict:
@@ -552,6 +561,7 @@ def _limits(run: Run, attacks: list) -> dict:
         "titles": [a.title for a in attacks],
         "n_classes": len(run.header["classes"]),
         "threads": (run.models["poisoned"].info or {}).get("threads"),
+        "defend": _defend(run),
     }
 
 
