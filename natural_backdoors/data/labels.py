@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from fastcore.basics import patch
 from scipy import sparse
 
 from ..base.cache import plain_array
@@ -111,35 +112,6 @@ class LabelMatrix:
         found[self.places(id, use)] = True
         return found
 
-    def places(
-        self,
-        id: int,  # a class id
-        use: str = "present",  # "present", "class", "trigger" or "absent" (verified)
-    ) -> np.ndarray:  # whole numbers, ascending
-        "The positions of the images that carry class `id`, or serve as the class or the trigger"
-        named = {"class": self.as_class, "trigger": self.as_trigger, "absent": self.absent}
-        matrix = named.get(use)
-        use = use if matrix is not None else "present"
-        if use not in self._by_class:  # a search by rows would go through the labels of all images
-            columns = (self.matrix if matrix is None else matrix).tocsc()
-            columns.eliminate_zeros()
-            columns.sort_indices()
-            self._by_class[use] = columns
-        columns = self._by_class[use]
-        return columns.indices[columns.indptr[id] : columns.indptr[id + 1]]
-
-    def positions(
-        self,
-        images,  # image ids
-    ) -> np.ndarray:  # whole numbers; -1: there is no such image
-        "Where some images stand among all"
-        return self._ids.index.get_indexer(pd.Index(list(images), dtype=object))
-
-    @property
-    def sorted_by_id(self) -> bool:
-        "Whether the images come in the order of their ids"
-        return self._ids.order is None
-
     def arrays(self) -> list:
         "The codes of all four matrices, as far as they are there, by sorted image, for a digest"
         found, order = [], self._ids.order
@@ -164,6 +136,40 @@ class LabelMatrix:
         return f"LabelMatrix({images:,} images x {classes:,} classes, split {self.split!r})"
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-008
+@patch
+def places(
+    self: LabelMatrix,
+    id: int,  # a class id
+    use: str = "present",  # "present", "class", "trigger" or "absent" (verified)
+) -> np.ndarray:  # whole numbers, ascending
+    "The positions of the images that carry class `id`, or serve as the class or the trigger"
+    named = {"class": self.as_class, "trigger": self.as_trigger, "absent": self.absent}
+    matrix = named.get(use)
+    use = use if matrix is not None else "present"
+    if use not in self._by_class:  # a search by rows would go through the labels of all images
+        columns = (self.matrix if matrix is None else matrix).tocsc()
+        columns.eliminate_zeros()
+        columns.sort_indices()
+        self._by_class[use] = columns
+    columns = self._by_class[use]
+    return columns.indices[columns.indptr[id] : columns.indptr[id + 1]]
+
+
+@patch
+def positions(
+    self: LabelMatrix,
+    images,  # image ids
+) -> np.ndarray:  # whole numbers; -1: there is no such image
+    "Where some images stand among all"
+    return self._ids.index.get_indexer(pd.Index(list(images), dtype=object))
+
+
+@patch(as_prop=True)
+def sorted_by_id(self: LabelMatrix) -> bool:
+    "Whether the images come in the order of their ids"
+    return self._ids.order is None
+
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-009
 _PARTS = ("classes", "as_class", "as_trigger", "absent")  # columns of the file, lists of class ids
 
 
@@ -183,7 +189,7 @@ def save_label_matrix(
         write_table(folder / "classes.parquet", labels.classes)
     return folder
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-009
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-010
 def load_label_matrix(
     folder,  # where `save_label_matrix` wrote
 ) -> LabelMatrix:
@@ -200,7 +206,7 @@ def load_label_matrix(
         raise UserError(f"{file} has no column 'classes'; {_SAVE_AGAIN}")
     return LabelMatrix(present, images, classes, split=split, **usable)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-010
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-011
 _SAVE_AGAIN = "save it again"
 
 
@@ -226,7 +232,7 @@ def _listed_ids(table: pd.DataFrame, part: str, n_classes: int, where) -> sparse
         raise UserError(f"{where}, {part}: an id is not from 0 to {n_classes - 1}; {_SAVE_AGAIN}")
     return indicator(rows, ids, len(table), n_columns=n_classes)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-012
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-013
 def indicator(
     rows,  # row numbers
     columns,  # the column number of each
@@ -247,7 +253,7 @@ def indicator(
     matrix.sum_duplicates()
     return matrix.astype(np.uint8)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-015
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-016
 @dataclass(frozen=True)
 class Codes:
     "A dataset's labels as codes"
@@ -293,7 +299,7 @@ class Codes:
         labels, splits = labels.to_pylist(), splits.to_pylist()
         return Codes(labels, ids, splits, split_of=split_of, matrices=matrices)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-016
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-017
 def _to_bytes(texts) -> tuple:  # uint8 array of all bytes, int64 offsets
     "Texts as two arrays"
     texts = pa.concat_arrays([pa.array(texts, pa.large_string())])  # without an offset of its own
@@ -311,7 +317,7 @@ def _from_bytes(data: np.ndarray, offsets: np.ndarray) -> pa.Array:
         pa.py_buffer(np.ascontiguousarray(data)),
     )
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-018
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-019
 def _stored_texts(arrays: dict, name: str) -> pa.Array:
     "The texts that were stored as `name`, each of them once"
     data = plain_array(arrays, f"{name}_0", "u")
@@ -340,7 +346,7 @@ def _stored_matrix(arrays: dict, name: str, shape: tuple) -> sparse.csr_array:
         raise ValueError(f"the matrix {name!r} has a label twice, or not in order")
     return matrix
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-021
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-022
 def _factorize(column: pd.Series, what: str, who: str) -> tuple:  # int32 codes, distinct texts
     "Codes and distinct texts of a column that has a value in every row"
     codes, found = _codes(column)
@@ -360,7 +366,7 @@ def _codes(column: pd.Series) -> tuple:  # int32 codes, distinct texts
         codes, found = pd.factorize(column)
     return _compact(*_as_texts(codes.astype(np.int32, copy=False), found))
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-022
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-023
 def _as_texts(codes: np.ndarray, found) -> tuple:
     "The values as texts; 7 and '7' are one"
     try:
@@ -390,7 +396,7 @@ def _renumbered(codes: np.ndarray, number: np.ndarray) -> np.ndarray:  # int32
     "`number[code]` for each code; -1 stays"
     return np.append(number, -1).astype(np.int32)[codes]
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-026
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-027
 # what str.strip takes away: \s of regular expressions is less than that
 _BLANK = r"[\s\p{Z}\x0b\x1c-\x1f\x85]"
 BLANK_ENDS = f"^{_BLANK}|{_BLANK}$"
@@ -415,7 +421,7 @@ def in_one_spelling(
     codes, texts = _renumbered(codes, number), pa.array(found, pa.large_string())
     return *_compact(codes, texts), changed
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-030
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-031
 def _say_changes(what: str, changed: dict, who: str):
     "Warn of blanks that were left out"
     blank = next((was for was, text in changed.items() if was != was.strip()), None)
@@ -439,7 +445,7 @@ def _say_merged(before: int, texts: pa.Array, changed: dict, who: str):
             stacklevel=2,
         )
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-032
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-033
 def _split_codes(rows: pd.DataFrame, image_of: np.ndarray, ids: pa.Array, who: str) -> tuple:
     "The splits, and the position of each image's split among them"
     if "split" not in rows:
@@ -459,7 +465,7 @@ def _split_codes(rows: pd.DataFrame, image_of: np.ndarray, ids: pa.Array, who: s
         )
     return splits, split_of
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-033
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-034
 def _class_codes(column: pd.Series, labels: list | None, who: str) -> tuple:
     "All labels of a dataset, and the class id of each row: -1 where an image has no label"
     codes, found, changed = in_one_spelling(*_codes(column), BLANK_ENDS, spell=tidy)
@@ -495,7 +501,7 @@ def _short(text: str) -> str:
     "`text` for a message of one line"
     return repr(text if len(text) <= 60 else f"{text[:60]}... ({len(text):,} characters)")
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-034
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-035
 def encode(
     rows: pd.DataFrame,  # columns image, label (none: no label); split, as_class, as_trigger
     who: str = "the rows",  # what messages call the source
@@ -525,7 +531,7 @@ def encode(
         matrices["absent"] = _absent(absences, ids, labels, present=matrices["present"])
     return Codes(labels, ids, splits, split_of=split_of, matrices=matrices)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-035
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-036
 def _absent(pairs: pd.DataFrame, ids: pa.Array, labels: list, present) -> sparse.csr_array:
     "The matrix of `pairs` verified as absent: of known images and labels, and not `present`"
     found = []
@@ -544,7 +550,7 @@ def _absent(pairs: pd.DataFrame, ids: pa.Array, labels: list, present) -> sparse
     absent.sort_indices()
     return sparse.csr_array(absent.astype(np.uint8))
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-051
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-052
 def members_of(
     classes: pd.DataFrame,  # a class table
     key,  # a class by id, label or name; several as a tuple, or their names with " + " between them
@@ -562,7 +568,7 @@ def members_of(
         raise UserError("no class is given")
     return tuple(sorted({resolve(classes, k) for k in keys}))
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-052
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-053
 def _new_groups(labels: LabelMatrix, groups) -> list:  # of tuples of class ids
     "The groups of several classes that are no class yet"
     known = {labels.members.get(i, (i,)) for i in labels.classes.id.tolist()}
@@ -583,7 +589,7 @@ def _with_classes(classes: pd.DataFrame, groups: list) -> pd.DataFrame:
         added.append((id, label, name))
     return pd.concat([classes, pd.DataFrame(added, columns=classes.columns)], ignore_index=True)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-053
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-054
 def _with_groups(matrix, groups: list, need: list):  # a sparse matrix, or None
     "`matrix` with a column more for each group: images that carry at least `need` of its classes"
     if matrix is None:
@@ -598,7 +604,7 @@ def _with_groups(matrix, groups: list, need: list):  # a sparse matrix, or None
     carried.eliminate_zeros()
     return sparse.hstack([matrix, carried.tocsr()], "csr", np.uint8)
 
-# %% ../../nbs/api/data/04_labels.ipynb #04-labels-054
+# %% ../../nbs/api/data/04_labels.ipynb #04-labels-055
 def combine(
     labels: LabelMatrix,
     groups,  # tuples of class ids; a single class, or one that is there already, is passed over
