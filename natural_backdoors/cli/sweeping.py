@@ -26,7 +26,7 @@ from natural_backdoors.cli.flags import (
     settings_said,
     split_flags,
 )
-from .opening import load_dataset, source_said
+from .opening import claim_name, load_dataset, source_said
 from .training import check_control_flags, command_line, controls_said, holding
 from ..data.datasets import Dataset
 from ..split.controls import CONTROLS, needs_spare
@@ -74,14 +74,15 @@ def _more_flags(p: Parser):
     "Split, training, controls, and how it runs"
     split_flags(p.add_argument_group("poisoned split"), inject_rate=OneOrMore)
     recipe_flags(p)
-    p.add_argument(
+    g = p.add_argument_group("controls")
+    g.add_argument(
         "--controls",
         nargs="+",
         default=["true_labels"],
         metavar="NAME",
         help=f"what is trained beside each poisoned model: {', '.join(CONTROLS)}, or none",
     )
-    patch_flags(p)
+    patch_flags(g)
     g = p.add_argument_group("running")
     g.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU if any")
     g.add_argument("--dask", metavar="ADDRESS", help="the scheduler of a cluster that trains")
@@ -173,13 +174,15 @@ def sweep(args):
     "Train many trigger sets, with every seed, target and rate, and write a page about them"
     from natural_backdoors.train.cluster import sweep_on
 
-    dataset = load_dataset(source_said(args), args.download_dataset)
+    source = source_said(args)
+    dataset = load_dataset(source, args.download_dataset)
     grid = grid_of_sets(args, dataset)
     folder = Path(args.results_root) / path_name(dataset.name) / path_name(args.exp_name, 200)
     print(_said(grid, folder))
     if args.dry_run:
         return
     with holding(args, folder):
+        claim_name(args.results_root, source, dataset)
         write_json(folder / "run.json", {"command": command_line(args)})
         done = sweep_on(
             dataset,
