@@ -117,7 +117,7 @@ def test_several_values_are_a_sweep(toy, trained, tmp_path, capsys):
     folder = (
         tmp_path
         / "results"
-        / "table"
+        / "labels"
         / "betweenness_exact"
         / "minOver15_maxOver-1"
         / "test_trig3_cl0-1-2_sweep"
@@ -140,7 +140,7 @@ def test_files_of_a_run(trained):
     run = (
         trained
         / "results"
-        / "table"
+        / "labels"
         / "betweenness_exact"
         / "minOver15_maxOver-1"
         / "test_trig3_cl0-1-2"
@@ -177,9 +177,9 @@ def test_files_of_a_run(trained):
     ]
     for model in ("poisoned", "true_labels"):
         assert evaluation["models"][model]["attacks"][0]["attack_success"]["n"] == len(attacked)
-    aux = trained / "data" / "table"
+    aux = trained / "data" / "labels"
     assert [
-        p.name for p in aux.glob("possible_triggers__centrality_betweenness__*_data_table.json")
+        p.name for p in aux.glob("possible_triggers__centrality_betweenness__*_data_labels.json")
     ]
     assert "<html" in (run / "report.html").read_text().lower()
 
@@ -396,7 +396,7 @@ def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):
         ),
         (
             ["-t", "flag", "-c", "ant", "bee", "--inject_rate", "0.9"],
-            ["too few images", "lower inject_rate"],
+            ["too few images", "lower --inject_rate"],
         ),
         (
             ["-t", "flag", "-c", "ant", "bee", "--inject_rate", "2"],
@@ -407,7 +407,7 @@ def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):
             ["did you mean 'closeness'"],
         ),
         (["--inject_rate", "1"], ["--inject_rate is a number from 0 to below 1"]),
-        (["-t", "ant"], ["'ant' is not among the", "min_classes"]),
+        (["-t", "ant"], ["'ant' has not 2 such classes", "--sample_size 20"]),
         (["-c", "ant", "bee"], ["--classes is given without --trigger"]),
         (["-t", "flag", "-c", "ant", "bee", "--teacher", "resnet5O"], ["resnet50"]),
         (["-t", "flag", "-c", "ant", "bee", "--epochs", "0"], ["--epochs is a whole number"]),

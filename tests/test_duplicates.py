@@ -406,7 +406,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     data.rows()[["image", "label"]].astype(str).to_csv("labels.csv", index=False)
     table = ["--data", "table", "--dataset_root", "labels.csv", "--option", "image_root=images"]
     assert main(["duplicates", *table, "--near", "2"]) == 0
-    out, folder = capsys.readouterr().out, tmp_path / "results" / "table" / "duplicates"
+    out, folder = capsys.readouterr().out, tmp_path / "results" / "labels" / "duplicates"
     found = find_duplicates(data, near=2)
     assert f"{len(found.marks)} images are one too many, in {found.n_groups} groups" in out
     assert len(pd.read_csv(folder / "duplicates.csv")) == len(found.table)

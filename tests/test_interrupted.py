@@ -227,12 +227,12 @@ def held_by_another(folder):
 
 
 OTHERS = {
-    "duplicates": ("table/duplicates", "--data table --dataset_root {labels} --results_root"),
+    "duplicates": ("labels/duplicates", "--data table --dataset_root {labels} --results_root"),
     "reproduce": (
         "reproduce/scenes/centrality",
         "--experiment centrality --scale small --results_root",
     ),
-    "analyze": ("table", "--data table --dataset_root {labels} --min_overlaps 1 --data_root"),
+    "analyze": ("labels", "--data table --dataset_root {labels} --min_overlaps 1 --data_root"),
 }
 
 

@@ -215,8 +215,8 @@ def add_flags(
         about = cls.about()[f.name]
         if about.flag is None or (names is not None and f.name not in names):
             continue
-        usual = "" if f.default in (None, (), "") else f" (default: {f.default})"
-        options = {"dest": f.name, "default": argparse.SUPPRESS, "help": about.meaning + usual}
+        help = about.meaning.replace("; None: ", "; without it: ") + _usual(f.default)
+        options = {"dest": f.name, "default": argparse.SUPPRESS, "help": help}
         if about.rule.parse is None:
             group.add_argument(f"--{about.flag}", action="store_true", **options)
             options["help"] = f"the opposite of --{about.flag}"
@@ -228,6 +228,12 @@ def add_flags(
         if f.name in actions:
             options["action"] = actions[f.name]
         group.add_argument(f"--{about.flag}", **options)
+
+
+def _usual(default) -> str:
+    "A default as the help says it"
+    words = " ".join(map(str, default)) if isinstance(default, tuple) else default
+    return "" if words in (None, "") else f" (default: {words})"
 
 # %% ../../nbs/api/base/04_settings.ipynb #04-settings-032
 def as_flags(

@@ -14,12 +14,21 @@ from ..base.errors import UserError
 from ..base.files import path_name
 from ..base.locks import SOON, hold
 from .flags import Parser, in_flags, settings_said
-from .opening import count_shards, is_sharded, load_dataset, source_said
+from .messages import as_flags_say
+from natural_backdoors.cli.opening import (
+    Source,
+    claim_name,
+    count_shards,
+    is_sharded,
+    load_dataset,
+    source_said,
+)
 from ..data.classes import JOIN, resolve
+from ..data.datasets import Dataset
 from ..graph.overlaps import save_overlaps
 from ..sets.combinations import disjoint_triggers, find_pairs
 from ..sets.search import SearchSettings
-from ..sets.triggers import Triggers, find_triggers
+from ..sets.triggers import Triggers, search_triggers
 from ..split.selection import Selection
 from ..split.settings import SplitSettings
 
@@ -57,6 +66,17 @@ def analyze_flags(p: Parser):
         help="count on the Dask cluster with this scheduler, such as tcp://10.0.0.1:8786; "
         "--dataset_root then names files that all its workers can read",
     )
+    g.add_argument(
+        "--interactive",
+        action="store_true",
+        help="then look at triggers and classes in this terminal, choose and save",
+    )
+    g.add_argument(
+        "--selection",
+        default="selection.json",
+        metavar="FILE",
+        help="where --interactive saves what is chosen, for `train --selection`",
+    )
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-007
 def search_said(args, base: SearchSettings | None = None) -> SearchSettings:
@@ -71,10 +91,13 @@ def search_said(args, base: SearchSettings | None = None) -> SearchSettings:
 def save_analysis(
     found: Triggers,
     data_root,  # folder for auxiliary files
+    source: Source,  # how the dataset was opened
+    dataset,  # a Dataset, or Overlaps
 ) -> Path:  # the triggers file
     "Write triggers and overlaps to the auxiliary folder of the dataset"
     folder = Path(data_root) / path_name(found.dataset)
     with in_flags("--data_root"), hold(folder, wait=SOON, below=False):
+        claim_name(data_root, source, dataset)
         save_overlaps(found.overlaps, folder)
         return found.to_json(folder)
 
@@ -133,7 +156,7 @@ def _more_lines(args, found: Triggers):  # yields text
     if shown.unproven:
         yield f"\n{shown.unproven}; --time_limit gives more time"
     if args.explain is not None:
-        yield f"\n{found.explain(args.trigger, args.explain)}"
+        yield f"\n{as_flags_say(str(found.explain(args.trigger, args.explain)))}"
     if args.confusions:
         alike = found.confusions()
         yield f"\npairs that may be one thing with two labels: {len(alike)}"
@@ -151,6 +174,16 @@ def _split_said(dataset, found: Triggers) -> str:
     return f"looked at: the split {looked!r} (not at {others}; --split chooses)\n"
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-016
+def _choose(args, source: Source, dataset, found: Triggers):
+    "Let somebody at the terminal choose a trigger and its classes"
+    from natural_backdoors.pick.state import PickerState
+    from natural_backdoors.pick.terminal import choose_in_terminal
+
+    own = dataset if isinstance(dataset, Dataset) else None
+    how = {"dataset": own, "path": args.selection, "opened": source.to_dict()}
+    choose_in_terminal(PickerState.of(found, **how), speak=as_flags_say)
+
+# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-017
 def analyze(args):
     "Find the objects in a dataset that could be triggers, and the classes each could attack"
     source, search = source_said(args), search_said(args)
@@ -159,11 +192,11 @@ def analyze(args):
         dataset = count_shards(source, search.split, args.dask)
     else:
         dataset = load_dataset(source, args.download_dataset)
-    found = find_triggers(dataset, search)
+    found = search_triggers(dataset, search)
     if sharded:
-        found.dataset = source.name or source.data
+        found.dataset = source.name
     title, table = _shown_part(args, found)  # first: a mistake there leaves nothing behind
-    file = save_analysis(found, args.data_root)
+    file = save_analysis(found, args.data_root, source, dataset)
     print(
         f"{dataset}\n{_split_said(dataset, found)}{found.graph}; engine: {found.params['engine']}; "
         f"left out as triggers: {len(found.params['excluded'])} classes\n\n{title}: {len(table)}"
@@ -171,7 +204,10 @@ def analyze(args):
     if len(table):
         print(show(table, args.top))
     elif not len(found):
-        print("no trigger has enough classes; lower --min_classes, --min_clean or --min_poison")
+        print(as_flags_say(found.why_none))
     for line in _more_lines(args, found):
         print(line)
     print(f"\nwritten: {file}")
+    if args.interactive:
+        print()
+        _choose(args, source, dataset, found)

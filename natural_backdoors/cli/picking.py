@@ -11,7 +11,9 @@ from pathlib import Path
 from ..base.errors import UserError
 from .analysis import search_said, what_differs, words
 from .flags import Parser, settings_said, split_flags
+from .messages import as_flags_say
 from .opening import Source, load_dataset, source_said
+from ..sets.search import SearchSettings
 from ..split.selection import Selection, ids_of
 from ..split.settings import SplitSettings
 
@@ -30,11 +32,18 @@ def pick_flags(p: Parser):
         "--port", type=int, default=0, metavar="N", help="of this machine; 0: a free one"
     )
     g.add_argument("--no_browser", action="store_true", help="print the address and do not open it")
+    g.add_argument(
+        "--interactive",
+        action="store_true",
+        help="choose in this terminal, with lines that are typed, and without a browser",
+    )
     split_flags(p.add_argument_group("poisoned split"))
 
 # %% ../../nbs/api/cli/04_picking.ipynb #04-picking-006
 def pick(args):
     "Look at triggers, classes and images in a browser, and save a selection"
+    if args.interactive:
+        return _in_terminal(args)
     from natural_backdoors.pick.server import listen_on, serve
 
     listen_on(args.port).close()  # what is wrong with it is told before the dataset is read
@@ -45,6 +54,29 @@ def pick(args):
 
 def _say(text):
     print(text, flush=True)
+
+
+def _in_terminal(args):
+    "The same without a browser: lines that are typed"
+    from natural_backdoors.pick.terminal import choose_in_terminal
+
+    taken_up = Path(args.selection).is_file()
+    state = _state_asked(resume_request(args) if taken_up else new_request(args))
+    state.begin()
+    choose_in_terminal(state, speak=as_flags_say)
+
+
+def _state_asked(request: dict):  # a `PickerState`
+    "What a window would show"
+    from natural_backdoors.pick.state import PickerState
+
+    source = Source(**request["source"])
+    dataset, opened = load_dataset(source), request.get("opened", request["source"])
+    if "selection" in request:
+        return PickerState.resume(dataset, request["selection"], opened=opened)
+    search, settings = SearchSettings(**request["search"]), SplitSettings(**request["settings"])
+    how = {"path": request["path"], "opened": opened, "settings": settings}
+    return PickerState.of(dataset, **how, search=search)
 
 # %% ../../nbs/api/cli/04_picking.ipynb #04-picking-008
 def new_request(args) -> dict:  # for `serve`

@@ -30,10 +30,10 @@ from natural_backdoors.cli.flags import (
     settings_said,
     split_flags,
 )
-from .opening import Source, load_dataset, source_said
+from .opening import Source, claim_name, load_dataset, source_said
 from .training import command_line
 from ..sets.search import SearchSettings
-from ..sets.triggers import find_triggers
+from ..sets.triggers import search_triggers
 from ..split.fitting import LEAST
 from ..split.plan import n_poison_for
 from ..split.settings import SplitSettings
@@ -57,7 +57,7 @@ def screen_flags(p: Parser):
     )
     split_flags(p.add_argument_group("poisoned split"))
     recipe_flags(p)
-    patch_flags(p)
+    patch_flags(p.add_argument_group("digital patch"))
     names = ("device", "dask", "dry_run", "fresh", "retry_failed", "save_model")
     running_flags(p, *names, "skip_unreadable", "exp_name", exp_name="screening")
 
@@ -101,12 +101,13 @@ def screen(args):
     from natural_backdoors.train.screening import on_backbone, plan_screen, run_screen
 
     dataset = load_dataset(wanted.source, args.download_dataset)
-    found = find_triggers(dataset, wanted.search)
+    found = search_triggers(dataset, wanted.search)
     folder = Path(args.results_root) / path_name(dataset.name) / path_name(args.exp_name)
     own = wanted.backbone not in (None, "true_labels")
     plan = plan_screen(dataset, found, **wanted.plan, backbone=wanted.backbone if own else None)
     if args.dry_run:
         return _say_cost(args, wanted, dataset, plan, folder=folder)
+    claim_name(args.results_root, wanted.source, dataset)
     plan = _with_images(args, dataset, plan)
     how = {"device": args.device, "skip_unreadable": args.skip_unreadable}
     with in_flags("--exp_name"):

@@ -31,7 +31,7 @@ from natural_backdoors.cli.flags import (
     settings_said,
     split_flags,
 )
-from .opening import load_dataset, source_said
+from .opening import claim_name, load_dataset, source_said
 from .training import command_line, holding
 from ..data.datasets import Dataset
 from ..split.controls import needs_spare
@@ -79,8 +79,7 @@ def _more_flags(p: Parser):
     "Split, training, controls, and how it runs"
     split_flags(p.add_argument_group("poisoned split"), inject_rate=OneOrMore)
     recipe_flags(p)
-    controls_flag(p)
-    patch_flags(p)
+    patch_flags(controls_flag(p))
     names = ("device", "dask", "dry_run", "fresh", "retry_failed", "save_model")
     running_flags(p, *names, "skip_unreadable", "exp_name", exp_name="sweep")
 
@@ -165,13 +164,15 @@ def sweep(args):
     "Train many trigger sets, with every seed, target and rate, and write a page about them"
     from natural_backdoors.train.cluster import sweep_on
 
-    dataset = load_dataset(source_said(args), args.download_dataset)
+    source = source_said(args)
+    dataset = load_dataset(source, args.download_dataset)
     grid = grid_of_sets(args, dataset)
     folder = Path(args.results_root) / path_name(dataset.name) / path_name(args.exp_name, 200)
     print(_said(grid, folder))
     if args.dry_run:
         return
     with holding(args, folder):
+        claim_name(args.results_root, source, dataset)
         write_json(folder / "run.json", {"command": command_line(args)})
         done = sweep_on(dataset, grid, folder, args.dask, **running_said(args))
     _tell(done, len(grid))

@@ -12,6 +12,7 @@ import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ..base.errors import UserError
 from ..base.files import ensure_folder, path_name, write_json, write_table
@@ -36,18 +37,23 @@ from natural_backdoors.cli.flags import (
     settings_said,
     split_flags,
 )
-from .opening import Source, load_dataset, source_said
+from .opening import Source, claim_name, load_dataset, source_said
 from ..data.datasets import Dataset
 from ..data.labels import members_of
 from ..graph.cograph import EmptyGraph
-from ..sets.search import SearchSettings
-from ..sets.triggers import Triggers, centrality_code, find_triggers
+from natural_backdoors.sets.search import (
+    SearchSettings,
+    class_counts,
+    find_classes,
+    possible_classes,
+)
+from ..sets.triggers import Triggers, centrality_code, search_triggers
 from ..split.accidental import KINDS
 from ..split.card import attack_names
 from ..split.controls import CONTROLS, Patch, needs_spare
 from ..split.effects import read_evidence
 from ..split.exclusions import excluded_images
-from ..split.plan import n_poison_for
+from ..split.plan import largest_n_clean, n_poison_for
 from ..split.poison import PoisonSplit, poison_split, write_datafile
 from ..split.selection import Selection
 from ..split.settings import SplitSettings
@@ -104,8 +110,7 @@ def train_flags(p: Parser):
         "--exclusions", metavar="FILE", help="a file of images that are not used, or a selection"
     )
     recipe_flags(p)
-    controls_flag(p)
-    patch_flags(p)
+    patch_flags(controls_flag(p))
     names = ("device", "retry_failed", "save_model", "skip_unreadable", "exp_name")
     running_flags(p, *names, save_model=True, exp_name="test")
     _resume_flags(p)
@@ -205,22 +210,77 @@ def choose(
         if wanted.classes is not None:
             raise UserError("--classes is given without --trigger")
         if not len(found):
-            raise UserError(
-                "no trigger has enough classes with enough images; lower --sample_size, "
-                "--inject_rate or --min_overlaps, or name a --trigger"
-            )
+            raise _too_few_images(wanted, found, list(found.too_few))
         trigger = int(found.table.id[0])
     else:
         objects = members_of(dataset.classes, wanted.trigger)
         trigger = objects if len(objects) > 1 else objects[0]
     if wanted.classes is not None:
         classes = [dataset.resolve(c) for c in wanted.classes]
+    elif (id := _id_of(found, trigger)) in found.too_few:
+        raise _too_few_images(wanted, found, [id])
     else:
         classes = found[trigger].id.tolist()[:num_classes]
     target = classes[0] if wanted.target is None else dataset.resolve(wanted.target)
     return Chosen(trigger, classes, target)
 
+
+def _id_of(found: Triggers, trigger: int | tuple) -> int | None:
+    "The id that a trigger has in a search; several objects have one of their own"
+    together = {objects: id for id, objects in found.overlaps.members.items()}
+    return together.get(trigger, trigger if isinstance(trigger, int) else None)
+
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-020
+class _Fitting(NamedTuple):
+    "A sample size for which a trigger has enough classes"
+
+    n_clean: int
+    n_classes: int
+    trigger: int
+
+
+_LEAST = 10  # of fewer clean images a class none are left for testing
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-021
+def _fitting(found: Triggers, trigger: int, rate: float) -> _Fitting | None:  # None: no size fits
+    "The largest sample size for which a trigger has enough classes"
+    overlaps, search = found.overlaps, replace(found.settings, time_limit=2)
+    near = class_counts(overlaps, trigger, possible_classes(overlaps, found.graph, trigger))
+    images = zip(near.n_clean, near.n_poison)
+    largest = sorted((largest_n_clean(c, p, rate, _LEAST) for c, p in images), reverse=True)
+    largest = [n for n in largest if n]
+    # with each of these sizes one class more has images; what conflicts is asked of the search
+    for n in list(dict.fromkeys(largest[search.min_classes - 1 :]))[:20]:
+        asked = replace(search, min_clean=n, min_poison=n_poison_for(n, rate))
+        classes = find_classes(overlaps, found.graph, trigger, asked)[0]
+        if len(classes) >= search.min_classes:
+            return _Fitting(n, len(classes), trigger)
+    return None
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
+def _too_few_images(wanted: Asked, found: Triggers, triggers: list) -> UserError:
+    "What is missing for a split, in the flags that ask for it"
+    split, search, names = wanted.split, found.settings, found.classes["name"]
+    n, rate = split.n_clean, split.inject_rate
+    if search.min_clean > n or search.min_poison > n_poison_for(n, rate) or not triggers:
+        return UserError(found.why_none)  # other flags than those of the split ask for more
+    usual = " (the default)" if n == SplitSettings().n_clean else ""
+    who = repr(str(names[triggers[0]]))
+    if len(triggers) > 1:
+        who = f"none of {len(triggers)} possible triggers"
+    said = (
+        f"too few images: --sample_size {n}{usual} asks for {n} clean images a class, and "
+        f"--inject_rate {rate} for {n_poison_for(n, rate)} with the trigger; {who} has "
+        f"{'not ' if len(triggers) == 1 else ''}{search.min_classes} such classes"
+    )
+    fits = [fit for one in triggers if (fit := _fitting(found, one, rate)) is not None]
+    if not fits:
+        return UserError(f"{said}, with any size; try a lower --min_overlaps, or name --classes")
+    best = max(fits, key=lambda fit: fit.n_clean)
+    of = "" if len(triggers) == 1 else f" of {str(names[best.trigger])!r}"
+    return UserError(f"{said}; --sample_size {best.n_clean} has {best.n_classes}{of}")
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-025
 def results_folder(
     root,  # of all results
     data: str,  # name of the dataset
@@ -240,7 +300,7 @@ def results_folder(
         / path_name(f"{path_name(exp_name)}_trig{trigger}_cl{classes}", 200)
     )
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-022
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-027
 def _control_parameters(wanted: Asked) -> dict:
     "The controls of a run, and the patch if one carries it"
     patch = (wanted.patch or Patch()).to_dict() if "patch" in wanted.controls else None
@@ -271,7 +331,7 @@ def _holds(folder: Path) -> str:  # "": nothing that a later run could use
     left = [*folder.glob("*/model.json"), *folder.glob("*/checkpoint/checkpoint.json")]
     return "another run that was interrupted" if left else ""
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-023
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-028
 def claim_folder(
     folder: Path,
     record: dict,  # command and parameters, for run.json
@@ -295,7 +355,7 @@ def claim_folder(
     write_json(folder / "run.json", record)
     return folder
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-027
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
 def make_split(
     dataset: Dataset,
     chosen: Chosen,
@@ -323,12 +383,12 @@ def make_split(
         print(f"{len(gone)} images cannot be had, others are drawn")
         settings = replace(settings, without=(*settings.without, *gone))
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-029
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
 def command_line(args) -> str:
     "The command that was given, to run it again"
     return shlex.join(["natural-backdoors", *args.argv])
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-030
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
 def train(args):
     "Build the poisoned split, train the poisoned model and its controls, measure and report"
     wanted = asked(args)
@@ -346,23 +406,24 @@ def train(args):
     split = make_split(dataset, chosen, wanted.split, args.download_dataset)
     record = {"command": command_line(args), "parameters": _parameters(wanted, chosen)}
     with holding(args, folder):
+        claim_name(home, wanted.source, dataset)
         claim_folder(folder, record, fresh=not args.resume)
         print(f"{split!r}\n{show(split.counts)}")
         if found is not None:
-            save_analysis(found, args.data_root)
+            save_analysis(found, args.data_root, wanted.source, dataset)
             found.to_json(folder / "triggers.json")
             around = found.neighborhood(chosen.trigger, chosen.classes)
             write_json(folder / "neighborhood.json", around)
         _finish_run(args, wanted, dataset, split, folder=folder)
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-031
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-036
 @contextmanager
 def holding(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
     with in_flags("--exp_name"), hold(folder, command_line(args)):
         yield
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-032
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-037
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
     "The triggers of the dataset; None if there is no graph and none is needed"
     if wanted.classes is None:
@@ -376,13 +437,13 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
             min_classes=max(search.min_classes, 2),
         )
     try:
-        return find_triggers(dataset, wanted.search)
+        return search_triggers(dataset, wanted.search)
     except EmptyGraph as e:
         if wanted.classes is None:
             raise
         print(f"no analysis ({e}); going on with the classes given")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-033
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-038
 def _finish_run(args, wanted: Asked, dataset: Dataset, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
@@ -427,7 +488,7 @@ def measure_more(
     table.insert(1, "images", rates["kind"].map(KINDS))
     return [f"\npredicted as the target by accident:\n{table.to_string(index=False)}"]
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-034
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-039
 def verdict_lines(
     evaluation: dict,  # the content of evaluation.json
     split: PoisonSplit,
@@ -448,7 +509,7 @@ def verdict_lines(
         lines.append("no verdict without a control that saw no wrong label: --controls true_labels")
     return lines
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-035
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-040
 _SHOWN = ["target_name", "inject_rate", "lr", "control"]
 
 
@@ -475,6 +536,7 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
         grid = find_images(dataset, grid, args.download_dataset)
     folder = Path(f"{folder}_sweep")
     with holding(args, folder):
+        claim_name(args.results_root, wanted.source, dataset)
         write_json(folder / "run.json", {"command": command_line(args)})
         done = sweep(
             dataset,

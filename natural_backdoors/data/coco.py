@@ -251,6 +251,7 @@ class Coco(Dataset):
 
     name = "coco"
     title = "COCO, or an export in COCO's JSON format"
+    example = "--dataset_root coco/annotations/instances_train2017.json"
     license = "annotations CC BY 4.0, photographs under their owners' licenses"
     homepage = "https://cocodataset.org"
     _official_names = rf"instances_({ANY_SPLIT})(?P<year>\d{{4}})?"
@@ -477,6 +478,7 @@ class Lvis(Coco):
 
     name = "lvis"
     title = "LVIS, 1,203 classes on COCO's photographs"
+    example = "--dataset_root lvis/lvis_v1_train.json --option image_root=coco"
     homepage = "https://www.lvisdataset.org"
     _official_names = rf"lvis_v(?P<year>[\d.]+)_({ANY_SPLIT})"
     _image_name = staticmethod(_two_parts)

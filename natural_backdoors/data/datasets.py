@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['BOX_COLUMNS', 'RELATION_COLUMNS', 'RELATIONS', 'DOUBTFUL', 'DATASETS', 'Dataset', 'image_set', 'as_boxes',
-           'as_occlusions', 'as_relations', 'available', 'may_be_named', 'listing', 'manager_class', 'open_dataset']
+           'as_occlusions', 'as_relations', 'available', 'may_be_named', 'listing', 'manager_class', 'name_of_place',
+           'open_dataset']
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-003
 import inspect
@@ -34,6 +35,7 @@ class Dataset:
     title: str = ""  # what it is, in a few words
     license: str = ""  # under which terms
     homepage: str = ""  # where people get it
+    example: str = ""  # its place and options, as flags
     cache_from: int = 1 << 20  # `sources` of fewer bytes than this are read again each time
 
     def rows(self) -> pd.DataFrame:
@@ -411,6 +413,19 @@ def manager_class(
     return class_of("dataset", data, available(), Dataset)
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-053
+def name_of_place(
+    place,  # a file, a folder, an address, or a pattern of several
+) -> str:  # "": there is none
+    "What a dataset is called after the file or folder it lies in"
+    text = str(place).rstrip("/") or "/"
+    name = os.path.basename(text if "://" in text else os.path.abspath(text))
+    if not os.path.isdir(text):
+        name = name.split(".")[0]
+    name = re.sub(r"\[[^]]*\]|[*?]", "", name).strip("-_. ")
+    above = os.path.dirname(text)
+    return name if name or above in ("", text) else name_of_place(above)
+
+
 def open_dataset(
     data: str,  # a name from `available()`, or "path/to/file.py:Class", which is run
     dataset_root,  # the dataset's folder, or for some the file itself
@@ -433,8 +448,10 @@ def open_dataset(
         message = f"{cls.__name__} does not take these options: {e} (its options: {takes})"
         raise UserError(message) from e
     dataset = cls(*args, **options)
-    if re.fullmatch(r"\w+", data):
-        dataset.name = data
+    # two datasets of one kind have two names; a manager may have given it one, a file of code too
+    own = vars(dataset).get("name") or (data not in available() and cls.name != Dataset.name)
+    if not own:
+        dataset.name = name_of_place(dataset_root) or data
     # so that it can be written down
     dataset.opened = {"data": data, "dataset_root": str(dataset_root), "options": given}
     return dataset

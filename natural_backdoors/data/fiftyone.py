@@ -181,6 +181,7 @@ class FiftyOne(Dataset):
     "A dataset in an export format of FiftyOne"
 
     title = "FiftyOne: a dataset exported as JSON"
+    example = "--dataset_root export --option field=ground_truth"
     license = "that of the dataset"
     homepage = "https://docs.voxel51.com/user_guide/export_datasets.html"
 

@@ -438,6 +438,7 @@ class HuggingFace(Dataset):
     "A dataset of the package `datasets`, with columns of labels"
 
     title = "Hugging Face: in memory, saved, or a folder of the hub"
+    example = "--dataset_root my_dataset --option labels=objects.category"
     license = "that of the dataset; see its card"
     homepage = "https://huggingface.co/docs/datasets"
 

@@ -193,6 +193,7 @@ class ImageNetReaL(ImageNet):
 
     name = "imagenet_real"
     title = "ImageNet ReaL: the validation images, relabeled"
+    example = "--dataset_root imagenet/real.json --option image_root=imagenet/val"
     license = "labels Apache 2.0; images for research, by login"
     homepage = "https://github.com/google-research/reassessed-imagenet"
 

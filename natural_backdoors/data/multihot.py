@@ -207,6 +207,7 @@ class MultiHot(Dataset):
     "A table with a row for each image and a column for each label"
 
     title = "Your own table: a row for each image, a column for each label"
+    example = "--dataset_root attributes.csv --option ignore=width,height"
 
     def __init__(
         self,
@@ -458,6 +459,7 @@ class CelebA(MultiHot):
     "CelebA: 202,599 faces with 40 attributes"
 
     title = "CelebA: faces with 40 attributes"
+    example = "--dataset_root celeba"
     license = "non-commercial research only; photographs of people"
     homepage = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
     name = "celeba"

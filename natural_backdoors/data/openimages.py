@@ -213,6 +213,7 @@ class OpenImages(OpenImagesFolder):
     "Open Images box annotations on disk (versions 4 to 7)"
 
     name, title = "openimages", "Open Images boxes, versions 4 to 7"
+    example = "--dataset_root open_images"
 
     def __init__(
         self,

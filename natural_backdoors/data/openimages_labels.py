@@ -95,6 +95,7 @@ class OpenImagesLabels(OpenImagesFolder):
     "Open Images image-level labels on disk (versions 4 to 7)"
 
     name, title = "openimages_labels", "Open Images image-level labels, 20,000 classes"
+    example = "--dataset_root open_images --option trainable=true"
 
     def __init__(
         self,

@@ -483,6 +483,7 @@ class ImageNetReLabel(ImageNet):
 
     name = "imagenet_relabel"
     title = "ImageNet ReLabel: label maps of the training images"
+    example = "--dataset_root relabel --option image_root=imagenet/train"
     license = "maps Apache 2.0; images for research, by login"
     homepage = "https://github.com/naver-ai/relabel_imagenet"
 

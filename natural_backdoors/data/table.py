@@ -196,6 +196,7 @@ class TableDataset(Dataset):
     "A dataset given as rows of image and label"
 
     title = "Your own table: a row for each label of each image"
+    example = "--dataset_root labels.csv --option image=filename"
 
     def __init__(
         self,

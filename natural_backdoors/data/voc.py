@@ -209,6 +209,7 @@ class PascalVOC(Dataset):
 
     name = "voc"
     title = "Pascal VOC, or an export in its layout"
+    example = "--dataset_root VOCdevkit/VOC2007"
     license = "Flickr's terms of use"
     homepage = "http://host.robots.ox.ac.uk/pascal/VOC/"
 

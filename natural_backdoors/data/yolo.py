@@ -556,6 +556,7 @@ class Yolo(Dataset):
 
     name = "yolo"
     title = "YOLO txt folders, with data.yaml or classes.txt"
+    example = "--dataset_root photos/data.yaml"
     license = "that of your data"
     homepage = "https://docs.ultralytics.com/datasets/detect/"
 

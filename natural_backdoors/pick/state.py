@@ -35,7 +35,7 @@ from natural_backdoors.sets.search import (
     class_counts,
     possible_classes,
 )
-from ..sets.triggers import Triggers, find_triggers
+from ..sets.triggers import Triggers, find_triggers, search_triggers
 from ..split.exclusions import MARKS, SELECTION
 from ..split.preview import preview
 from ..split.selection import Selection, ids_of, select
@@ -371,8 +371,8 @@ def analyze(self: PickerState, form: dict | None = None) -> Triggers:
     if self.overlaps.members:  # several objects together: only the labels know about those
         wanted = self.found.table.id.tolist() if self.found is not None else []
         together = tuple(self.overlaps.members.get(t, t) for t in wanted)
-        return find_triggers(self.source, replace(search, triggers=together))
-    found = find_triggers(self.overlaps, search)
+        return search_triggers(self.source, replace(search, triggers=together))
+    found = search_triggers(self.overlaps, search)
     found.dataset, found.source = self.name, self.source
     return found
 

@@ -18,7 +18,7 @@ from ..base.random import rng
 from ..data.datasets import Dataset
 from ..data.labels import LabelMatrix, combine
 from .class_sets import ClassSet, maximum_set
-from .triggers import Triggers, find_triggers
+from .triggers import Triggers, find_triggers, search_triggers
 
 # %% ../../nbs/api/sets/06_combinations.ipynb #06-combinations-012
 def _labels_of(found: Triggers) -> LabelMatrix:
@@ -58,7 +58,7 @@ def find_pairs(
         found.settings if min_classes is None else replace(found.settings, min_classes=min_classes)
     )
     # a pair is no vertex of the graph: its degree is the centrality that it has
-    pairs = find_triggers(
+    pairs = search_triggers(
         labels,
         settings,
         centrality="degree",

@@ -19,7 +19,7 @@ from ..base.random import rng
 from ..base.settings import settings_of, takes
 from ..graph.association import SCORES
 from .search import SearchSettings
-from .triggers import Triggers, find_triggers
+from .triggers import Triggers, find_triggers, search_triggers
 
 # %% ../../nbs/api/sets/08_exposure.ipynb #08-exposure-007
 EXPOSURE_COLUMNS = ["trigger", "trigger_name", "id", "label", "name", "images"]
@@ -217,7 +217,7 @@ def expose(
     base = settings_of(SearchSettings, given, settings, "expose")
     sizes = N_CLEAN if n_clean is None else (whole_number("n_clean", n_clean, 2),)
     for size in sizes:
-        found = find_triggers(dataset, _at_size(base, size, inject_rate))
+        found = search_triggers(dataset, _at_size(base, size, inject_rate))
         if len(found):
             break
     table, n = exposure_table(found), found.overlaps.n_images

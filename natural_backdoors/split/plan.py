@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SPARE_COLUMNS', 'Roles', 'check_roles', 'Attack', 'check_attacks', 'Supply', 'sort_images', 'share_out',
-           'n_poison_for', 'TooFewImages', 'keep_back', 'plan_counts', 'nothing_to_measure', 'nothing_to_train',
-           'too_few', 'spare_needs', 'draw_spare', 'too_few_spare', 'checked_spare', 'read_spare']
+           'n_poison_for', 'largest_n_clean', 'TooFewImages', 'keep_back', 'plan_counts', 'nothing_to_measure',
+           'nothing_to_train', 'too_few', 'spare_needs', 'draw_spare', 'too_few_spare', 'checked_spare', 'read_spare']
 
 # %% ../../nbs/api/split/04_plan.ipynb #04-plan-003
+from bisect import bisect_right
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,6 +154,18 @@ def n_poison_for(
 ) -> int:  # poison images
     "How many poison images make up `inject_rate` beside `n_clean` clean ones"
     return round(n_clean * inject_rate / (1 - inject_rate))
+
+
+def largest_n_clean(
+    clean: int,  # images of a class without the trigger
+    poison: int,  # images of it with the trigger
+    inject_rate: float,
+    least: int = 2,  # clean images at the least
+) -> int:  # 0: not even `least`
+    "The largest number of clean images of a class beside which there are enough poison images"
+    sizes = range(least, int(clean) + 1)
+    enough = bisect_right(sizes, poison, key=lambda n: n_poison_for(n, inject_rate))
+    return least - 1 + enough if enough else 0
 
 # %% ../../nbs/api/split/04_plan.ipynb #04-plan-025
 class TooFewImages(UserError):

@@ -82,7 +82,9 @@ def small_body(
 ) -> Body:
     "A small residual network for images of about 64 pixels, with random weights"
     if pretrained:
-        raise UserError("arch 'small' has no pretrained weights; use pretrained=False")
+        raise UserError(
+            "arch 'small' has no pretrained weights; use pretrained=False and unfreeze='all'"
+        )
     blocks = [ResBlock(1, now, more, stride=2) for now, more in pairwise(widths)]
     module = nn.Sequential(ConvLayer(3, widths[0], stride=2), *blocks, Pooled())
     init_cnn(module)
