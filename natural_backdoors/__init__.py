@@ -42,7 +42,7 @@ _MODULE_OF = {
     "Defense": "defend.defenses", "panel": "defend.panel_run", "load_panel": "defend.panel_file",
     "write_defenses": "report.defense_page",
     "reproduce": "paper.experiments",
-    "TriggerPicker": "pick.app", "write_report": "report.report", "report_run": "report.sweep_run",
+    "TriggerPicker": "pick.app", "write_report": "report.report", "report_run": "report.run_of_sweep",
     "report_sweep": "report.study_page", "write_study": "report.study_page", "write_screening": "report.screen_page",
 }
 __all__ = list(_MODULE_OF)
