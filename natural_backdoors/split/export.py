@@ -29,6 +29,7 @@ from natural_backdoors.base.files import (
     path_name,
     read_json,
     read_text,
+    remove_left_overs,
     write_json,
 )
 from ..base.locks import hold_place, scratch_folder
@@ -275,6 +276,7 @@ def export_split(
     asked = _asked(to, format, size, options)
     _check_split(split)
     with hold_place(asked.to):
+        remove_left_overs(asked.to.parent, below=False)  # also where the export is refused below
         if asked.one_file and not overwrite:
             _check_file(asked.to, asked.to.with_name(f"{asked.to.name}.md"))
         spare = _spare_of(split, asked.format)
