@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from natural_backdoors import UserError, audit, open_dataset, write_audit
+from natural_backdoors import UserError, audit, open_dataset
 from natural_backdoors.base.files import read_table, write_table
 from natural_backdoors.base.random import rng
 from natural_backdoors.cli.commands import run
