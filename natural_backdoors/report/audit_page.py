@@ -467,7 +467,7 @@ def _frame(audit: Audit) -> dict:
     left_out = set() if "effects" in audit.tables else {"effects"}
     sections = [(id, *part[:2]) for id, part in _SECTIONS.items() if id not in left_out]
     return {
-        "eyebrow": f"natural_backdoors · audit of {audit.name}",
+        "eyebrow": f"natural_backdoors · audit of {audit.name} · {audit.exposure.n_images:,} images",
         "headline": _headline(audit),
         "quiet": not len(audit.tables["triggers"]),
         "summary": audit.sentences(),
