@@ -160,7 +160,7 @@ _REVIEW = [
 _VERIFY = [
     Column("name", "Label"),
     Column("with_name", "With"),
-    Column("images", "Images with both", "count"),
+    Column("images", "Both", "count"),
     Column("why", "Why", "long"),
 ]
 
@@ -177,7 +177,7 @@ def _todo(audit: Audit, rows: int) -> dict:
 
 _TODO = """{% from 'live' import live %}<ol>{% for s in todo.steps %}<li>
 <strong>{{ s.title }}</strong> {{ s.text|whole }}</li>{% endfor %}</ol>
-<div class="two"><div>{% if todo.review.rows %}<h3>Images to look at</h3>
+<div class="two even"><div>{% if todo.review.rows %}<h3>Images to look at</h3>
 {{ live(todo.review, 'All of them: tables/review.csv') }}{% endif %}</div>
 <div>{% if todo.verify.rows %}<h3>Labels to verify</h3>
 {{ live(todo.verify, 'All of them: tables/verify.csv', 6) }}{% endif %}</div></div>"""
@@ -391,6 +391,7 @@ nav ul { margin-top: 0.8rem; }
 h2 { margin: 2rem 0 0.5rem; }
 section:first-of-type h2 { margin-top: 0.8rem; padding-top: 0.6rem; }
 .two { display: grid; grid-template-columns: minmax(0, 1.2fr) minmax(0, 1fr); gap: 0 2.2rem; }
+.two.even { grid-template-columns: minmax(0, 1fr) minmax(0, 1.1fr); }
 .two > figure { margin: 0.9rem 0; }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 0.3rem 0.8rem; max-width: none;
   color: var(--soft); font-size: 0.88rem; margin: 0.4rem 0; }
@@ -432,9 +433,9 @@ _LOOKS += """
 .pic i { position: absolute; border: 2px solid #2b9be6; box-shadow: 0 0 0 1px #0008; }
 .pic i.trigger { border-color: #ff7a1a; }
 .blue { color: var(--clean); font-weight: 600; }
-.long { min-width: 15rem; }
+.long { min-width: 13rem; }
 #copies .class { display: inline-block; vertical-align: top; width: 250px; margin-right: 2rem; }
-@media (max-width: 900px) { .two { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 900px) { .two, .two.even { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 640px) { .sides.images { grid-template-columns: minmax(0, 1fr); }
   .tools input { flex: 1 1 12rem; } .tiles { grid-template-columns: repeat(auto-fill,
   minmax(120px, 1fr)); } }
