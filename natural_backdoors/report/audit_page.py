@@ -467,8 +467,9 @@ def _frame(audit: Audit) -> dict:
     "What the frame of the page needs"
     left_out = set() if "effects" in audit.tables else {"effects"}
     sections = [(id, *part[:2]) for id, part in _SECTIONS.items() if id not in left_out]
+    images = f"{audit.exposure.n_images:,} images"
     return {
-        "eyebrow": f"natural_backdoors · audit of {audit.name} · {audit.exposure.n_images:,} images",
+        "eyebrow": f"natural_backdoors · audit of {audit.name} · {images}",
         "headline": _headline(audit),
         "quiet": not len(audit.tables["triggers"]),
         "summary": audit.sentences(),

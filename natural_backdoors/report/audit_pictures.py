@@ -54,6 +54,7 @@ def heat_map(
     shown = table[table.id.isin(classes.id)]
     triggers = shown.drop_duplicates("trigger").head(most_triggers)
     shown = shown[shown.trigger.isin(triggers.trigger)]
+    classes = classes[classes.id.isin(shown.id)]
     cells = {(row.id, row.trigger): _cell(row) for row in shown.itertuples(index=False)}
     rows = []
     for cls in classes.itertuples(index=False):
