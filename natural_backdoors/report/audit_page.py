@@ -188,6 +188,7 @@ class TriggerPart(NamedTuple):
 
     id: int
     name: str
+    words: str  # its name and those of all its classes, for the search
     said: str
     rows: list  # its classes, the largest share first
     more: int  # classes that are in the ranked table only
@@ -206,10 +207,11 @@ def _measured(row) -> str:
     return f"{100 * effect:+.0f} points{interval}: {row.kind}"
 
 
-def _said(row) -> str:
-    "A trigger in a sentence"
+def _said(row, chosen: list) -> str:
+    "A trigger in a sentence; `chosen` are the names of its set"
     classes = "class" if row.n_exposed == 1 else "classes"
-    together = f"{row.n_classes:,} of them could be attacked together"
+    names = ", ".join(chosen[:8]) + (f" and {len(chosen) - 8:,} more" if len(chosen) > 8 else "")
+    together = f"{row.n_classes:,} of them could be attacked together ({names})"
     return (
         f"{row.images:,} images show it; it meets {row.n_exposed:,} {classes}, and {together}. "
         f"Most exposed: {row.class_name}, {row.n_poison:,} of {row.class_images:,} images "
@@ -230,7 +232,8 @@ def _triggers(audit: Audit, shown: Evidence) -> list:  # of TriggerPart
         part = TriggerPart(
             row.id,
             row.name,
-            _said(row),
+            " ".join([row.name, *near["name"]]),
+            _said(row, found.sets[row.id]["name"].tolist()),
             rows=list(near.head(_CLASSES).itertuples(index=False)),
             more=len(near) - min(len(near), _CLASSES),
             picture=neighbors(found.neighborhood(row.id)),
@@ -243,10 +246,10 @@ def _triggers(audit: Audit, shown: Evidence) -> list:  # of TriggerPart
 # %% ../../nbs/api/report/18_audit_page.ipynb #18-audit-page-019
 _TRIGGERS = """{% from 'pairs' import pair %}{% if not triggers %}<p>There is none.</p>{% endif %}
 {% for n in notes %}<p class="missing">{{ n }}</p>{% endfor %}
-<div class="folds"><p class="tools" hidden><input type="search" placeholder="Find a trigger or class"
- aria-label="Find a trigger or class"><output></output></p>{% for t in triggers %}
-<details id="t-{{ t.id }}"{{ ' open' if loop.first }} data-words="{{ t.name|lower }}
-{%- for r in t.rows %} {{ r.name|lower }}{% endfor %}"><summary><strong>{{ t.name }}</strong>
+<div class="folds"><p class="tools" hidden><input type="search"
+ placeholder="Find a trigger or class" aria-label="Find a trigger or class"><output></output></p>
+{% for t in triggers %}<details id="t-{{ t.id }}"{{ ' open' if loop.first }}
+ data-words="{{ t.words|lower }}"><summary><strong>{{ t.name }}</strong>
  <span class="note">{{ t.rows[0].name }} {{ t.rows[0].share|percent }}
 {%- if t.rows|length + t.more > 1 %}, {{ t.rows|length + t.more - 1 }} more{% endif %}
 {%- if t.measured %}; measured: {{ t.measured }}{% endif %}</span></summary>
@@ -363,8 +366,9 @@ tables/NAME.csv and tables/NAME.parquet</caption><thead><tr><th scope="col">Name
 <th scope="col" class="n">Rows</th><th scope="col">What it is</th></tr></thead><tbody>
 {% for name, n, what in made.tables %}<tr><td>{{ name }}</td><td class="n">{{ '{:,}'.format(n) }}
 </td><td>{{ what }}</td></tr>{% endfor %}</tbody></table></div>
-<details><summary>Settings</summary><div class="scroll"><table><tbody>{% for k, v in made.settings %}
-<tr><th scope="row">{{ k }}</th><td>{{ v }}</td></tr>{% endfor %}</tbody></table></div></details>
+<details><summary>Settings</summary><div class="scroll"><table><tbody>
+{% for k, v in made.settings %}<tr><th scope="row">{{ k }}</th><td>{{ v }}</td></tr>{% endfor %}
+</tbody></table></div></details>
 {% if made.command %}<pre>{{ made.command }}</pre>{% endif %}"""
 
 

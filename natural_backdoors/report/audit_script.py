@@ -168,7 +168,7 @@ SCRIPT += """
 document.querySelectorAll('.folds').forEach(box => {
   const [field, said] = [box.querySelector('input'), box.querySelector('output')]
   const parts = [...box.querySelectorAll('details')]
-  field.parentElement.hidden = parts.length < 4
+  field.parentElement.hidden = parts.length < 2
   field.addEventListener('input', () => {
     const asked = field.value.toLowerCase().split(/\\s+/).filter(Boolean)
     for (const part of parts) part.hidden = !asked.every(word => part.dataset.words.includes(word))
