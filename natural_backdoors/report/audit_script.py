@@ -128,7 +128,8 @@ function enliven(box) {
     body.replaceChildren(...lines)
     more.hidden = found.length <= shown
     const n = rows.length.toLocaleString('en')
-    const all = found.length.toLocaleString('en'), match = asked.length ? ` that match, of ${n}` : ''
+    const all = found.length.toLocaleString('en')
+    const match = asked.length ? ` that match, of ${n}` : ''
     said.textContent = `${lines.length} of ${all} rows${match}`
     if (!found.length) said.textContent = `no row matches, of ${n}`
   }
