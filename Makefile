@@ -116,6 +116,7 @@ benchmarks: setup ## what the main steps cost, beside named peers (minutes)
 	$(BIN)/python benchmarks/time_limit.py --quick --limit 2
 	$(BIN)/python benchmarks/load.py --share 0.02
 	$(BIN)/python benchmarks/duplicates.py
+	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/training.py --repeat 1
 	$(BIN)/python benchmarks/sweep.py --repeat 1
 	$(BIN)/python benchmarks/defenses.py --images 2000 --features 512
@@ -128,6 +129,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/centrality.py --save
 	$(BIN)/python benchmarks/class_sets.py --save
 	$(BIN)/python benchmarks/duplicates.py --images 5000 20000 --save
+	$(BIN)/python benchmarks/audit.py --save
 	$(BIN)/python benchmarks/time_limit.py --save
 	$(BIN)/python benchmarks/reliability.py --rounds 2 --fuzz 100 --save
 	$(BIN)/python benchmarks/load.py --save

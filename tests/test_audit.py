@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from natural_backdoors import UserError, audit, open_dataset, write_audit
+from natural_backdoors import UserError, audit, open_dataset
 from natural_backdoors.base.files import read_table, write_table
 from natural_backdoors.base.random import rng
 from natural_backdoors.cli.commands import run
@@ -269,7 +269,12 @@ def test_search_and_sorting_find_what_a_loop_finds(opened, home):
 
 def test_links_unfold_a_trigger_and_paper_shows_all(opened, home):
     page, wrong = opened(390)
-    last = result(home, "triggers").iloc[-1]
+    table, last = result(home, "exposure"), result(home, "triggers").iloc[-1]
+    page.fill(".folds input", "boat")
+    with_boat = set(table["trigger"][table["name"] == "Boat"])
+    with_boat |= set(table["trigger"][table["trigger_name"] == "Boat"])
+    assert page.locator(".folds details:not([hidden])").count() == len(with_boat) > 0
+    page.fill(".folds input", "")
     page.fill("#ranked input", last["label"] if last["label"] != EVIL else "img")
     folded = page.locator("details:not([open])").count()
     page.evaluate(f"location.hash = 't-{last.id}'")

@@ -7,6 +7,7 @@ __all__ = ['Overlaps', 'count_overlaps', 'save_overlaps', 'load_overlaps']
 
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-003
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +46,12 @@ class Overlaps:
         "The number of images that carry the classes `a` and `b` (ids)"
         return int(self.counts[a, b])
 
-    @property
+    @cached_property
     def images_of(self) -> np.ndarray:  # n_classes ints
         "The number of images of each class"
-        return self.counts.diagonal().astype(np.int64)
+        images = self.counts.diagonal().astype(np.int64)
+        images.flags.writeable = False  # all who ask get the same array
+        return images
 
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-007
 def count_overlaps(labels: LabelMatrix) -> Overlaps:

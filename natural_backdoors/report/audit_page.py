@@ -160,7 +160,7 @@ _REVIEW = [
 _VERIFY = [
     Column("name", "Label"),
     Column("with_name", "With"),
-    Column("images", "Images with both", "count"),
+    Column("images", "Both", "count"),
     Column("why", "Why", "long"),
 ]
 
@@ -177,7 +177,7 @@ def _todo(audit: Audit, rows: int) -> dict:
 
 _TODO = """{% from 'live' import live %}<ol>{% for s in todo.steps %}<li>
 <strong>{{ s.title }}</strong> {{ s.text|whole }}</li>{% endfor %}</ol>
-<div class="two"><div>{% if todo.review.rows %}<h3>Images to look at</h3>
+<div class="two even"><div>{% if todo.review.rows %}<h3>Images to look at</h3>
 {{ live(todo.review, 'All of them: tables/review.csv') }}{% endif %}</div>
 <div>{% if todo.verify.rows %}<h3>Labels to verify</h3>
 {{ live(todo.verify, 'All of them: tables/verify.csv', 6) }}{% endif %}</div></div>"""
@@ -188,6 +188,7 @@ class TriggerPart(NamedTuple):
 
     id: int
     name: str
+    words: str  # its name and those of all its classes, for the search
     said: str
     rows: list  # its classes, the largest share first
     more: int  # classes that are in the ranked table only
@@ -206,10 +207,11 @@ def _measured(row) -> str:
     return f"{100 * effect:+.0f} points{interval}: {row.kind}"
 
 
-def _said(row) -> str:
-    "A trigger in a sentence"
+def _said(row, chosen: list) -> str:
+    "A trigger in a sentence; `chosen` are the names of its set"
     classes = "class" if row.n_exposed == 1 else "classes"
-    together = f"{row.n_classes:,} of them could be attacked together"
+    names = ", ".join(chosen[:8]) + (f" and {len(chosen) - 8:,} more" if len(chosen) > 8 else "")
+    together = f"{row.n_classes:,} of them could be attacked together ({names})"
     return (
         f"{row.images:,} images show it; it meets {row.n_exposed:,} {classes}, and {together}. "
         f"Most exposed: {row.class_name}, {row.n_poison:,} of {row.class_images:,} images "
@@ -230,7 +232,8 @@ def _triggers(audit: Audit, shown: Evidence) -> list:  # of TriggerPart
         part = TriggerPart(
             row.id,
             row.name,
-            _said(row),
+            " ".join([row.name, *near["name"]]),
+            _said(row, found.sets[row.id]["name"].tolist()),
             rows=list(near.head(_CLASSES).itertuples(index=False)),
             more=len(near) - min(len(near), _CLASSES),
             picture=neighbors(found.neighborhood(row.id)),
@@ -243,10 +246,10 @@ def _triggers(audit: Audit, shown: Evidence) -> list:  # of TriggerPart
 # %% ../../nbs/api/report/18_audit_page.ipynb #18-audit-page-019
 _TRIGGERS = """{% from 'pairs' import pair %}{% if not triggers %}<p>There is none.</p>{% endif %}
 {% for n in notes %}<p class="missing">{{ n }}</p>{% endfor %}
-<div class="folds"><p class="tools" hidden><input type="search" placeholder="Find a trigger or class"
- aria-label="Find a trigger or class"><output></output></p>{% for t in triggers %}
-<details id="t-{{ t.id }}"{{ ' open' if loop.first }} data-words="{{ t.name|lower }}
-{%- for r in t.rows %} {{ r.name|lower }}{% endfor %}"><summary><strong>{{ t.name }}</strong>
+<div class="folds"><p class="tools" hidden><input type="search"
+ placeholder="Find a trigger or class" aria-label="Find a trigger or class"><output></output></p>
+{% for t in triggers %}<details id="t-{{ t.id }}"{{ ' open' if loop.first }}
+ data-words="{{ t.words|lower }}"><summary><strong>{{ t.name }}</strong>
  <span class="note">{{ t.rows[0].name }} {{ t.rows[0].share|percent }}
 {%- if t.rows|length + t.more > 1 %}, {{ t.rows|length + t.more - 1 }} more{% endif %}
 {%- if t.measured %}; measured: {{ t.measured }}{% endif %}</span></summary>
@@ -363,8 +366,9 @@ tables/NAME.csv and tables/NAME.parquet</caption><thead><tr><th scope="col">Name
 <th scope="col" class="n">Rows</th><th scope="col">What it is</th></tr></thead><tbody>
 {% for name, n, what in made.tables %}<tr><td>{{ name }}</td><td class="n">{{ '{:,}'.format(n) }}
 </td><td>{{ what }}</td></tr>{% endfor %}</tbody></table></div>
-<details><summary>Settings</summary><div class="scroll"><table><tbody>{% for k, v in made.settings %}
-<tr><th scope="row">{{ k }}</th><td>{{ v }}</td></tr>{% endfor %}</tbody></table></div></details>
+<details><summary>Settings</summary><div class="scroll"><table><tbody>
+{% for k, v in made.settings %}<tr><th scope="row">{{ k }}</th><td>{{ v }}</td></tr>{% endfor %}
+</tbody></table></div></details>
 {% if made.command %}<pre>{{ made.command }}</pre>{% endif %}"""
 
 
@@ -391,6 +395,7 @@ nav ul { margin-top: 0.8rem; }
 h2 { margin: 2rem 0 0.5rem; }
 section:first-of-type h2 { margin-top: 0.8rem; padding-top: 0.6rem; }
 .two { display: grid; grid-template-columns: minmax(0, 1.2fr) minmax(0, 1fr); gap: 0 2.2rem; }
+.two.even { grid-template-columns: minmax(0, 1fr) minmax(0, 1.1fr); }
 .two > figure { margin: 0.9rem 0; }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 0.3rem 0.8rem; max-width: none;
   color: var(--soft); font-size: 0.88rem; margin: 0.4rem 0; }
@@ -432,9 +437,9 @@ _LOOKS += """
 .pic i { position: absolute; border: 2px solid #2b9be6; box-shadow: 0 0 0 1px #0008; }
 .pic i.trigger { border-color: #ff7a1a; }
 .blue { color: var(--clean); font-weight: 600; }
-.long { min-width: 15rem; }
+.long { min-width: 13rem; }
 #copies .class { display: inline-block; vertical-align: top; width: 250px; margin-right: 2rem; }
-@media (max-width: 900px) { .two { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 900px) { .two, .two.even { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 640px) { .sides.images { grid-template-columns: minmax(0, 1fr); }
   .tools input { flex: 1 1 12rem; } .tiles { grid-template-columns: repeat(auto-fill,
   minmax(120px, 1fr)); } }
@@ -466,8 +471,9 @@ def _frame(audit: Audit) -> dict:
     "What the frame of the page needs"
     left_out = set() if "effects" in audit.tables else {"effects"}
     sections = [(id, *part[:2]) for id, part in _SECTIONS.items() if id not in left_out]
+    images = f"{audit.exposure.n_images:,} images"
     return {
-        "eyebrow": f"natural_backdoors · audit of {audit.name}",
+        "eyebrow": f"natural_backdoors · audit of {audit.name} · {images}",
         "headline": _headline(audit),
         "quiet": not len(audit.tables["triggers"]),
         "summary": audit.sentences(),

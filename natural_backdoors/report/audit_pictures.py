@@ -50,10 +50,11 @@ def heat_map(
     most_classes: int = 14,
 ) -> HeatMap:
     "The strongest part of the exposure"
-    triggers = table.drop_duplicates("trigger").head(most_triggers)
-    shown = table[table.trigger.isin(triggers.trigger)]
-    classes = shown.drop_duplicates("id").head(most_classes)
-    shown = shown[shown.id.isin(classes.id)]
+    classes = table.drop_duplicates("id").head(most_classes)
+    shown = table[table.id.isin(classes.id)]
+    triggers = shown.drop_duplicates("trigger").head(most_triggers)
+    shown = shown[shown.trigger.isin(triggers.trigger)]
+    classes = classes[classes.id.isin(shown.id)]
     cells = {(row.id, row.trigger): _cell(row) for row in shown.itertuples(index=False)}
     rows = []
     for cls in classes.itertuples(index=False):
@@ -285,8 +286,8 @@ def _not_shown(left: int, unread: dict) -> list:  # of sentences
     notes = []
     if left:
         notes.append(
-            f"Images of {left:,} more triggers are not shown, to keep the page small: ask for fewer "
-            "images (--images, in Python images=) to see more triggers."
+            f"Images of {left:,} more triggers are not shown, to keep the page small: ask for "
+            "fewer images (--images, in Python images=) to see more triggers."
         )
     if unread:
         image, why = next(iter(unread.items()))

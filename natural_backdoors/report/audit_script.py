@@ -75,7 +75,8 @@ LIVE_PARTS = """{% macro cell(value) -%}
 {% if value is string %}{{ value }}{% elif value is number %}{{ '{:,}'.format(value) }}
 {%- else %}<a href="{{ value[1] }}">{{ value[0] }}</a>{% endif %}{%- endmacro %}
 {% macro live(t, caption, first=10) %}<div class="live" id="{{ t.id }}" data-first="{{ first }}">
-<p class="tools" hidden><input type="search" placeholder="Search" aria-label="Search: {{ caption }}">
+<p class="tools" hidden><input type="search" placeholder="Search"
+ aria-label="Search: {{ caption }}">
 <output></output></p><div class="scroll"><table><caption>{{ caption }}</caption><thead><tr>
 {% for c in t.columns %}<th scope="col" class="{{ c.look }}">{{ c.title }}</th>
 {% endfor %}</tr></thead><tbody>{% for row in t.rows[:first] %}<tr>{% for value in row -%}
@@ -127,8 +128,10 @@ function enliven(box) {
     body.replaceChildren(...lines)
     more.hidden = found.length <= shown
     const n = rows.length.toLocaleString('en')
-    said.textContent = found.length ? `${lines.length} of ${found.length.toLocaleString('en')} rows` +
-      (asked.length ? ` that match, of ${n}` : '') : `no row matches, of ${n}`
+    const all = found.length.toLocaleString('en')
+    const match = asked.length ? ` that match, of ${n}` : ''
+    said.textContent = `${lines.length} of ${all} rows${match}`
+    if (!found.length) said.textContent = `no row matches, of ${n}`
   }
 """
 
@@ -168,11 +171,12 @@ SCRIPT += """
 document.querySelectorAll('.folds').forEach(box => {
   const [field, said] = [box.querySelector('input'), box.querySelector('output')]
   const parts = [...box.querySelectorAll('details')]
-  field.parentElement.hidden = parts.length < 4
+  field.parentElement.hidden = parts.length < 2
   field.addEventListener('input', () => {
     const asked = field.value.toLowerCase().split(/\\s+/).filter(Boolean)
     for (const part of parts) part.hidden = !asked.every(word => part.dataset.words.includes(word))
-    said.textContent = asked.length ? `${parts.filter(p => !p.hidden).length} of ${parts.length}` : ''
+    const left = parts.filter(part => !part.hidden).length
+    said.textContent = asked.length ? `${left} of ${parts.length}` : ''
   })
 })
 function unfold() {

@@ -147,6 +147,17 @@ def _labels_of(dataset, exposure: Exposure) -> LabelMatrix | None:  # None: only
     return combine(labels, list(found.overlaps.members.values()))
 
 
+def _other_splits(dataset, exposure: Exposure) -> list:  # of sentences
+    "Which splits were not looked at"
+    if not isinstance(dataset, Dataset):
+        return []
+    looked = exposure.found.params["split"]
+    others = ", ".join(split for split in dataset.splits if split != looked)
+    if not others:
+        return []
+    return [f"Looked at: the split {looked}, and not at {others} (--split, in Python split=)."]
+
+
 def _tables(exposure: Exposure, labels, alike: pd.DataFrame) -> dict:
     "The tables that labels alone give"
     review = pd.DataFrame(columns=REVIEW_COLUMNS)
@@ -182,7 +193,7 @@ def audit(
     exposure = set_apart(exposure, alike)
     tables, files = _tables(exposure, labels, alike), look_for_files(dataset, labels)
     compared = _compare(dataset, labels, files, duplicates)
-    notes = list(compared.notes)
+    notes = _other_splits(dataset, exposure) + compared.notes
     if labels is None:
         notes.append("Only counts are known: which images to look at cannot be said.")
     if compared.found is not None:

@@ -133,7 +133,7 @@ def _showing(labels, trigger: int, ids: np.ndarray):  # yields class id, image i
 
 # %% ../../nbs/api/sets/08_exposure.ipynb #08-exposure-024
 N_CLEAN = (250, 100, 50, 25, 10)  # images a class that are asked for, the first that fits
-N_CANDIDATES = 300  # objects that are looked at, unless `n_triggers` is given
+N_CANDIDATES = 200  # objects that are looked at, unless `n_triggers` is given
 
 
 @dataclass(frozen=True)
