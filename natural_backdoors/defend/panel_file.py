@@ -45,6 +45,10 @@ EFFORTS = {
         "strip": {"overlays": 8},
         "loss_isolation": {"epochs": 1},
         "neural_cleanse": {"steps": 25, "batch_size": 8, "repeats": 1},
+        "fine_tuning": {"epochs": (1, 5)},
+        "fine_pruning": {"shares": (0.4, 0.8), "epochs": 2},
+        "nad": {"teacher": 3, "epochs": (1, 3)},
+        "last_layer": {"known": (0.0, 1.0)},
     },
 }
 
