@@ -20,6 +20,7 @@ from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import write_json
 from natural_backdoors.base.locks import hold
 from natural_backdoors.cli.commands import run as command
+from natural_backdoors.data.images import load_images
 from natural_backdoors.defend import panel_run
 from natural_backdoors.defend.defenses import DataResult, Defense
 from natural_backdoors.defend.panel_file import PanelSettings, load_panel, over_seeds, panel_table
@@ -27,6 +28,7 @@ from natural_backdoors.defend.panel_run import panel
 from natural_backdoors.defend.panel_words import read_panel
 from natural_backdoors.defend.run_models import held_out, models_in, small_run
 from natural_backdoors.report.defense_page import example_panel, roc, write_defenses
+from natural_backdoors.train.models import model_outputs
 
 FEW = ["spectral", "strip", "last_layer"]
 HOW = {"clean_images": 3, "inputs": 16, "retrain_epochs": 0, "resamples": 100, "effort": "quick"}
@@ -114,15 +116,25 @@ def test_the_clean_set_is_neither_trained_on_nor_measured_on(run):
             assert len(held.clean) + len(rest) == len(of.part("test"))
 
 
-def test_the_references_bracket_and_the_strength_nothing_is_the_model_itself(found):
+def test_the_references_bracket_and_the_model_as_it_is_by_plain_counts(run, found):
     perfect = found.table.query("defense == 'perfect' and measure == 'auroc'")
     assert (perfect["value"] == 1).all()
-    keys = ["model", "trigger", "measure"]
-    rates = ["clean_accuracy", "attack_success", "effect"]
-    repair = found.table[found.table["measure"].isin(rates) & (found.table["stage"] == "repair")]
-    before = repair[repair["defense"] == "none"].set_index(keys)["value"]
-    start = repair.query("defense == 'last_layer' and variant == 'curve' and strength == 0")
-    pd.testing.assert_series_equal(before, start.set_index(keys)["value"])
+    of = models_in(run, device="cpu")[0]
+    rest = held_out(of, HOW["clean_images"], 0).rest
+    pixels = load_images(rest["path"], 32).pixels
+    outputs = model_outputs(of.model, pixels, of.info["mean"], of.info["std"])
+    said = [of.labels[i] for i in outputs.argmax(1)]
+    target = of.split.attacks[0]["target"]["label"]
+    hits = {"clean": [], "poison": []}
+    for row, answer in zip(rest.itertuples(), said):
+        if row.role == "clean":
+            hits["clean"].append(answer == row.true_label)
+        elif row.true_label != target:
+            hits["poison"].append(answer == target)
+    before = found.table.query("model == 'poisoned' and defense == 'none' and stage == 'repair'")
+    value = before.set_index("measure")["value"]
+    assert value["clean_accuracy"] == pytest.approx(np.mean(hits["clean"]))
+    assert value["attack_success"] == pytest.approx(np.mean(hits["poison"]))
 
 
 def test_over_seeds_by_plain_loops(found):
@@ -329,6 +341,7 @@ def test_one_that_is_not_shown_to_work_is_said_first(tmp_path):
     assert readings["spectral"].works == "found"
     assert readings["neural_cleanse"].sentences[0].startswith("It works on the digital patch")
     worse = made.table.assign(low=made.table["low"].where(made.table["model"] != "patch", 0.0))
+    worse = worse.replace({"reason": {made.failed["reason"][0]: "<img src=x onerror=alert(1)>"}})
     made = type(made)(worse, made.scores, made.made, made.folder)
     reading = next(r for r in read_panel(made) if r.defense == "spectral")
     assert reading.sentences[0].startswith("This implementation is not shown to work here.")

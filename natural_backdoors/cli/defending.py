@@ -55,9 +55,8 @@ def defend(args):
     folder = Path(args.folder)
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
-    from natural_backdoors.report.defense_page import write_defenses
-
     from natural_backdoors.defend.panel_run import panel
+    from natural_backdoors.report.defense_page import write_defenses
 
     how = {name: getattr(args, name) for name in ("quick", "fresh", "retry_failed", "device")}
     how |= {"images_anywhere": args.images_anywhere} | said(args, PanelSettings)

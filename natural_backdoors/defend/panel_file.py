@@ -211,7 +211,9 @@ def _value_text(row) -> str:
 
 def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     "Models and defenses as they were run"
-    index = pd.MultiIndex.from_frame(rows[["stage", "defense"]].drop_duplicates())
+    names = rows[["stage", "defense"]].drop_duplicates()
+    names = names.sort_values("stage", key=lambda s: s.map([*MAIN].index), kind="stable")
+    index = pd.MultiIndex.from_frame(names)
     return table.reindex(index)[rows["where"].drop_duplicates().tolist()]
 
 # %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-027

@@ -15,6 +15,7 @@ import pandas as pd
 from ..base.files import atomic_path, write_json, write_table
 from ..base.style import BLUE, GRAY, PALE, VERMILION, Picture, clear_frame
 from natural_backdoors.defend.panel_file import (
+    BESIDE,
     FOLDER,
     SCORE_COLUMNS,
     Panel,
@@ -111,7 +112,7 @@ def _histogram(ax, mine: pd.DataFrame):
     low, high = np.quantile(score, [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, 26)
     inside = score.clip(edges[0], edges[-1])
-    for which, color, name in ((~poison, PALE, "clean"), (poison, VERMILION, "poison")):
+    for which, color, name in ((~poison, PALE, "without"), (poison, VERMILION, "with the trigger")):
         if which.any():
             weights = np.full(which.sum(), 1 / which.sum())
             ax.hist(inside[which], edges, weights=weights, color=color, alpha=0.7, label=name)
@@ -120,7 +121,7 @@ def _histogram(ax, mine: pd.DataFrame):
 
 
 def draw_scores(panel: Panel, defense: str, stage: str) -> Picture:
-    "How a defense scores clean and poison images, a picture for each model"
+    "How a defense scores images with and without the trigger, a picture for each model"
     scores = panel.scores
     mine = scores[(scores["defense"] == defense) & (scores["stage"] == stage)]
     models = _models(mine)
@@ -129,7 +130,7 @@ def draw_scores(panel: Panel, defense: str, stage: str) -> Picture:
         _histogram(ax, mine[mine["model"] == model])
         ax.set_title(_title(model), fontsize=9)
     figure.axes[0].legend(fontsize=7, frameon=False)
-    figure.axes[0].set_xlabel("score: the further right, the more suspicious", fontsize=8)
+    figure.supxlabel("score: the further right, the more suspicious", fontsize=8)
     return figure
 
 # %% ../../nbs/api/report/16_defense_page.ipynb #16-defense-page-014
@@ -152,6 +153,7 @@ def draw_rocs(panel: Panel, stage: str) -> Picture:
     "The curves of all defenses of a stage, a picture for each model in which there is poison"
     scores = panel.scores[panel.scores["stage"] == stage]
     scores = scores[scores.groupby("model")["poison"].transform("any")]
+    scores = scores[~scores["defense"].isin(BESIDE)]  # they are drawn as what they stand for
     models, names = _models(scores), scores["defense"].unique().tolist()
     figure = Picture(figsize=(2.9 * max(len(models), 1), 3.4), layout="constrained")
     for ax, model in zip(figure.subplots(1, max(len(models), 1), squeeze=False)[0], models):
@@ -246,7 +248,9 @@ def _cell(row) -> str:
     "A number as it stands in a table"
     if np.isnan(row.value):
         return "–"
-    return with_interval(row) if row.measure not in ("target_rank",) else f"{row.value:g}"
+    if row.measure == "target_rank":
+        return f"{row.value:g}"
+    return with_interval(row).replace(" to ", "–").replace(" (", "\u00a0(")
 
 
 def measures_table(panel: Panel, defense: str, stage: str) -> dict:  # columns, rows
@@ -361,7 +365,7 @@ NOTES = (
 
 def _headline(readings: list) -> str:
     "How many defenses find the natural trigger, of those that are shown to work"
-    sound = [r for r in readings if r.works == "found"]
+    sound = [r for r in readings if r.works == "found" and not r.told]
     if not sound:
         return "No defense is shown to work here, so none tells much about the natural trigger"
     found = sum(r.trigger == "found" for r in sound)
@@ -371,6 +375,7 @@ def _headline(readings: list) -> str:
 # %% ../../nbs/api/report/16_defense_page.ipynb #16-defense-page-030
 def _summary(readings: list) -> list:
     "The findings in sentences"
+    readings = [r for r in readings if not r.told]
     said, n = [], len(readings)
     for kind, words in {
         "found": "The natural trigger is found, or its attack lowered, by",
