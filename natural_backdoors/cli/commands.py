@@ -14,14 +14,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from traceback import print_exception
 
-from .defending import defend, defend_flags
-
 from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import path_name, write_csv
 from ..base.locks import hold
 from ..base.text import Printable
 from .analysis import analyze, analyze_flags
+from .defending import defend, defend_flags
 from natural_backdoors.cli.flags import (
     Parser,
     data_flags,

@@ -21,7 +21,7 @@ from ..base.errors import UserError, loading_torch
 from ..base.files import digest, ensure_folder, file_digest, write_json, write_table
 from ..base.locks import hold
 from ..base.schemas import PanelTable, ScoresTable, read_checked_table
-from ..base.settings import settings_of, takes
+from ..base.settings import takes
 from .defenses import Defense, available_defenses, make_defense
 from .judging import run_blind
 from natural_backdoors.defend.panel_file import (
@@ -77,7 +77,7 @@ class Chosen(NamedTuple):
     defenses: list  # of Defense
     broken: dict  # name -> why it cannot be used
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-009
 def chosen_defenses(
     defenses=None,  # names, "path/to/file.py:Class", or Defense objects; None: all there are
     effort: str = "usual",  # a key of EFFORTS
@@ -98,7 +98,7 @@ def chosen_defenses(
     _check_names(found)
     return Chosen(found, broken)
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-012
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-013
 def _code_of(defense: Defense) -> str:
     "A digest of the file in which `run` of a defense stands"
     code = inspect.unwrap(type(defense).run).__code__
@@ -108,7 +108,7 @@ def _code_of(defense: Defense) -> str:
 
 _OF_CASE = ("clean_images", "inputs", "retrain_epochs", "time_limit", "resamples")
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-014
 def part_key(
     weights: list,  # digests of the weights that count: the model's, and the clean control's
     settings: PanelSettings,
@@ -131,10 +131,10 @@ def part_key(
     }
     return digest(weights, own, what, of)[:20]
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-015
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-017
 RETRAINED = ("poisoned",)  # models that are trained again without what was flagged
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-018
 @dataclass(eq=False)
 class Bench:
     "A case with what is computed for it once"
@@ -158,7 +158,7 @@ class Bench:
                 self.retrained[key] = [said]
         return self.retrained[key]
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-016
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-019
 def _of_data(bench: Bench, result) -> list:
     case, how = bench.case, bench.settings
     rows = of_images(result, case.trained, case.seed, how.resamples)
@@ -168,7 +168,7 @@ def _of_data(bench: Bench, result) -> list:
 def _of_input(bench: Bench, result) -> list:
     return of_images(result, bench.case.asked, bench.case.seed, bench.settings.resamples)
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-020
 # stage -> the rows of a result; a stage more is an entry more
 _MEASURES = {
     "data": _of_data,
@@ -177,7 +177,7 @@ _MEASURES = {
     "repair": lambda bench, result: of_repair(bench.case, result, bench.beside),
 }
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-017
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-021
 def _scores(bench: Bench, stage: str, result) -> pd.DataFrame:  # score, flagged, poison
     "What a picture of a result needs"
     case, scores = bench.case, np.asarray(getattr(result, "scores", ()), float)
@@ -191,16 +191,16 @@ def _scores(bench: Bench, stage: str, result) -> pd.DataFrame:  # score, flagged
     table = {"score": scores, "flagged": result.flagged, "poison": answer.poison}
     return pd.DataFrame(table)[answer.judged]
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-018
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-022
 class Done(NamedTuple):
     "What became of a defense on a model"
 
     rows: list  # of rows of a panel
     scores: pd.DataFrame  # score, flagged, poison
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-023
 def _blind(bench: Bench, defense: Defense):  # BlindRun
-    "A run of a defense on what it may see; the model is a copy, so that the next one finds it whole"
+    "A run of a defense on what it may see, and a copy of the model: the next one finds it whole"
     case, network = bench.case, deepcopy(bench.case.of.network)
     # who only looks needs no gradients of the weights, which cost a third of the time
     network.requires_grad_(defense.stage == "repair")
@@ -211,7 +211,7 @@ def _blind(bench: Bench, defense: Defense):  # BlindRun
     more = {"true_labels": case.true_labels} if defense.stage == "repair" else {}
     return run_blind(defense, given, answer.poison, case.seed, **more)
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-019
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-024
 def run_one(bench: Bench, defense: Defense) -> Done:
     "One defense on one model, judged"
     limit = bench.settings.time_limit
@@ -223,7 +223,7 @@ def run_one(bench: Bench, defense: Defense) -> Done:
         rows.append({"measure": "late", "value": cost.seconds, "reason": late})
     return Done(rows, _scores(bench, defense.stage, found.result))
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-020
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-025
 def _nothing(bench: Bench, stage: str) -> Done:
     "What stands beside defenses of a stage: the model as it is, or trained with all images"
     case, rows = bench.case, []
@@ -233,7 +233,7 @@ def _nothing(bench: Bench, stage: str) -> Done:
         rows = rates_of(case, answers(case.of.network, case.pixels), bench.beside)
     return Done(rows, pd.DataFrame({"score": [], "flagged": [], "poison": []}))
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-026
 def _tried(bench: Bench, defense, stage: str) -> Done:
     "As `run_one`, but a failure is a result, too"
     try:
@@ -243,7 +243,7 @@ def _tried(bench: Bench, defense, stage: str) -> Done:
         said = {"measure": "failed", "reason": " ".join(reason.split())[:2000]}
         return Done([said], pd.DataFrame({"score": [], "flagged": [], "poison": []}))
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-022
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-028
 class Job(NamedTuple):
     "A defense to be run on a model"
 
@@ -260,7 +260,7 @@ class Job(NamedTuple):
         said = {"run": self.run, "model": self.model, "defense": name}
         return said | {"stage": self.stage, "seed": self.seed}
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-029
 def _beside(stages: list) -> list:  # of (defense, stage)
     "The references of the stages that are asked for"
     found = [("none", stage) for stage in ("data", "repair") if stage in stages]
@@ -268,7 +268,7 @@ def _beside(stages: list) -> list:  # of (defense, stage)
         found += [(kind(stage=stage), stage) for kind in (Random, Perfect)]
     return found
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-030
 def jobs_for(
     models: list,  # of RunModel, of one run
     defenses: list,  # of Defense
@@ -283,13 +283,13 @@ def jobs_for(
             found += [Job(of.run, of.name, seed, defense, stage) for defense, stage in asked]
     return [job for job in found if _has_rows(job, settings)]
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-031
 def _has_rows(job: Job, settings: PanelSettings) -> bool:
     "Whether there is anything to measure"
     all_images = job.defense == "none" and job.stage == "data"
     return not all_images or (job.model in RETRAINED and settings.retrain_epochs != 0)
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-026
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-035
 class Store:
     "Results of a panel that are done"
 
@@ -318,7 +318,7 @@ class Store:
         write_table(self.folder / f"{key}.parquet", rows)
         return rows, scores
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-029
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-038
 class _Run:
     "The models of a run, and what is prepared of them when somebody asks"
 
@@ -346,7 +346,7 @@ class _Run:
             self._benches = {(name, seed): Bench(case, self.settings, said)}
         return self._benches[name, seed]
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-030
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-039
 def _model_record(of, root: Path) -> dict:
     "What panel.json says of a model"
     place = of.folder.resolve().relative_to(root.resolve()).as_posix()
@@ -359,7 +359,7 @@ def _defense_record(defense: Defense) -> dict:
     said = {name: getattr(defense, name) for name in ("name", "stage", "title", "paper")}
     return said | {"parameters": defense.to_dict(), "shortened": defense.changed()}
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-040
 def _write(place: Path, parts: list, made: dict) -> Panel:
     "Write what was asked for; panel.json last, so that the tables are whole where it is"
     (place / "panel.json").unlink(missing_ok=True)
@@ -371,7 +371,7 @@ def _write(place: Path, parts: list, made: dict) -> Panel:
     write_json(place / "panel.json", made)
     return Panel(*tables, made, place)
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-031
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-041
 @takes(PanelSettings)
 def panel(
     run,  # results folder of a training, or of a sweep that kept its models
@@ -386,8 +386,7 @@ def panel(
     **given,  # fields of `PanelSettings`, in place of `settings` or beside it
 ) -> Panel:
     "Run defenses on all models of a run, and write what they find into its folder `defenses`"
-    own = settings_of(PanelSettings, given, settings, "panel")
-    settings, root = settings_for(own, quick), Path(run)
+    settings, root = settings_for(given, settings, quick), Path(run)
     chosen = chosen_defenses(defenses, settings.effort)
     if not chosen.defenses:
         raise UserError("no defense was asked for; leave defenses=None for all there are")
@@ -401,14 +400,14 @@ def panel(
             parts += _run_jobs(models, chosen, settings, store=store, progress=progress)
         return _write(root / FOLDER, parts, _made(records, chosen, settings))
 
-
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-042
 def _made(records: list, chosen: Chosen, settings: PanelSettings) -> dict:
     "What panel.json says"
     said = {"format": PANEL_FORMAT, "version": version("natural_backdoors"), "models": records}
     said["defenses"] = [_defense_record(defense) for defense in chosen.defenses]
     return said | {"settings": settings.to_dict()}
 
-# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-032
+# %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-043
 def _run_jobs(models: list, chosen: Chosen, settings, store: Store, progress: bool) -> list:
     "All that is asked of the models of a run: what is kept is read, the rest is done"
     run, parts = _Run(models, settings), []

@@ -23,7 +23,7 @@ class Finding(NamedTuple):
     kind: str  # "found", "not found", "open", "failed" or "not run"
     text: str  # half a sentence, with the numbers
 
-
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-006
 class Measures:
     "The measures of one defense on one model"
 
@@ -38,7 +38,7 @@ class Measures:
     def __len__(self):
         return len(self.rows)
 
-# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-006
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-007
 def with_interval(
     row,  # with value, low and high
 ) -> str:
@@ -50,7 +50,7 @@ def with_interval(
 
 WORKS = 0.7  # AUROC on the patch that a defense must reach with its whole interval
 
-
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-008
 def _images(of: Measures, before: Measures, least: float) -> Finding:
     "Of suspected images"
     auroc = of["auroc"]
@@ -63,7 +63,7 @@ def _images(of: Measures, before: Measures, least: float) -> Finding:
         text += f", and {100 * lost.value:.0f} % of clean images"
     return Finding(kind, text)
 
-# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-007
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-009
 def _model(of: Measures, before: Measures, least: float) -> Finding:
     "Of a suspected model"
     rank, called = of["target_rank"], of["called_backdoored"]
@@ -76,7 +76,7 @@ def _model(of: Measures, before: Measures, least: float) -> Finding:
         said = f"called backdoored {100 * called.value:.0f} % of the time"
     return Finding(kind, f"the model is {said}, and the target has rank {rank.value:g}")
 
-
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-010
 def _repair(of: Measures, before: Measures, least: float) -> Finding:
     "Of a repaired model: found is an attack that is lower than before"
     after, was, accuracy = of["attack_success"], before["attack_success"], of["clean_accuracy"]
@@ -90,10 +90,10 @@ def _repair(of: Measures, before: Measures, least: float) -> Finding:
         text += f"; clean accuracy {accuracy.value:.2f}, before {was_accuracy.value:.2f}"
     return Finding(kind, text)
 
-# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-008
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-011
 _OF_STAGE = {"data": _images, "input": _images, "model": _model, "repair": _repair}
 
-
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-012
 def finding(
     said: pd.DataFrame,  # from `over_seeds`
     failed: pd.DataFrame,  # of a panel
@@ -111,7 +111,7 @@ def finding(
     least = WORKS if model == "patch" else 0.5
     return _OF_STAGE[stage](of, Measures(said, model, "none", stage), least)
 
-# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-013
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-017
 class Reading(NamedTuple):
     "What a panel says of a defense"
 
@@ -125,19 +125,19 @@ class Reading(NamedTuple):
 
 _TOLD = "It is told which training images show the trigger: an upper bound, which nobody could use."
 
-
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-018
 def _first(patch: Finding) -> str:
     "Does the implementation work here?"
     if patch.kind == "not run":
         return (
-            "Whether this implementation works here is not known, because the run has no model with "
-            "the digital patch: train with --controls patch."
+            "Whether this implementation works here is not known, because the run has no model "
+            "with the digital patch: train with --controls patch."
         )
     if patch.kind == "found":
         return f"It works on the digital patch: {patch.text}."
     return f"This implementation is not shown to work here. On the digital patch: {patch.text}."
 
-# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-014
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-019
 _SAID = {
     "found": {"repair": "It lowers the attack", "": "It finds the natural trigger"},
     "not found": {"repair": "It does not lower the attack", "": "It does not find it"},
@@ -152,7 +152,7 @@ def _second(trigger: Finding, stage: str) -> str:
     words = _SAID[trigger.kind]
     return f"{words.get(stage, words[''])}: {trigger.text}."
 
-
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-020
 def _third(clean: Finding, stage: str, control: str) -> str:
     "What of a clean model?"
     name = control.replace("_", " ")
@@ -160,12 +160,12 @@ def _third(clean: Finding, stage: str, control: str) -> str:
         return f"On the clean model ({name}): {clean.text}."
     if clean.kind == "found":
         return (
-            f"It says as much of the clean model ({name}), in which nothing is poisoned: {clean.text}. "
-            "So it may have found the object, and not the attack."
+            f"It says as much of the clean model ({name}), in which nothing is poisoned: "
+            f"{clean.text}. So it may have found the object, and not the attack."
         )
     return f"On the clean model ({name}), in which nothing is poisoned: {clean.text}."
 
-# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-015
+# %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-021
 def read_panel(panel: Panel) -> list:  # of Reading, in the order of the panel
     "What a panel says of each defense"
     said = over_seeds(panel.table.assign(run=""))  # several runs are looked at like several seeds
