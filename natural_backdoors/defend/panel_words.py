@@ -153,11 +153,16 @@ def _second(trigger: Finding, stage: str) -> str:
     return f"{words.get(stage, words[''])}: {trigger.text}."
 
 # %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-020
-def _third(clean: Finding, stage: str, control: str) -> str:
+def _third(clean: Finding, trigger: Finding, stage: str, control: str) -> str:
     "What of a clean model?"
     name = control.replace("_", " ")
     if stage == "repair":
         return f"On the clean model ({name}): {clean.text}."
+    if clean.kind == "found" and trigger.kind != "found":
+        return (
+            f"It finds more in the clean model ({name}), in which nothing is poisoned: "
+            f"{clean.text}. That is the object, and not an attack."
+        )
     if clean.kind == "found":
         return (
             f"It says as much of the clean model ({name}), in which nothing is poisoned: "
@@ -177,7 +182,7 @@ def read_panel(panel: Panel) -> list:  # of Reading, in the order of the panel
         patch, trigger = on.get("patch", nobody), on.get("poisoned", nobody)
         sentences = [_first(patch), _second(trigger, stage)]
         if control := clean_control([m for m in models if m != "poisoned"]):
-            sentences.append(_third(on[control], stage, control))
+            sentences.append(_third(on[control], trigger, stage, control))
         told = name in TOLD
         sentences = [*sentences, _TOLD] if told else sentences
         found.append(Reading(name, stage, patch.kind, trigger.kind, sentences, told))
