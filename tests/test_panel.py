@@ -1,8 +1,10 @@
 "The panel of defenses: what it measures, what defenses cannot see, and what a stopped one leaves"
 
+import gc
 import json
 import shutil
 import threading
+import types
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +20,18 @@ from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import write_json
 from natural_backdoors.base.locks import hold
 from natural_backdoors.cli.commands import run as command
+from natural_backdoors.data.images import load_images
 from natural_backdoors.defend import panel_run
-from natural_backdoors.defend.defenses import DataResult, Defense, ModelResult
+from natural_backdoors.defend.defenses import DataResult, Defense
 from natural_backdoors.defend.panel_file import PanelSettings, load_panel, over_seeds, panel_table
 from natural_backdoors.defend.panel_run import panel
 from natural_backdoors.defend.panel_words import read_panel
 from natural_backdoors.defend.run_models import held_out, models_in, small_run
 from natural_backdoors.report.defense_page import example_panel, roc, write_defenses
+from natural_backdoors.train.models import model_outputs
 
-FEW = ["spectral", "strip", "fine_tuning"]
-HOW = {"clean_images": 3, "inputs": 16, "retrain_epochs": 1, "resamples": 100, "effort": "quick"}
+FEW = ["spectral", "strip", "last_layer"]
+HOW = {"clean_images": 3, "inputs": 16, "retrain_epochs": 0, "resamples": 100, "effort": "quick"}
 COST = ["seconds", "peak_mb"]
 
 
@@ -61,7 +65,7 @@ def without_cost(table):
 
 def test_nothing_fails_and_all_models_are_there(found):
     assert found.failed.empty
-    defenses = {name for name in found.table["defense"]}
+    defenses = set(found.table["defense"])
     assert defenses == {"none", "random", "perfect", *FEW}
     for name in FEW:
         assert set(found.table[found.table["defense"] == name]["model"]) == {
@@ -73,13 +77,14 @@ def test_nothing_fails_and_all_models_are_there(found):
 
 def test_auroc_is_that_of_scikit_learn(found):
     values = found.table.query("measure == 'auroc' and variant == ''")
-    values = values.set_index(["model", "defense"])["value"]
+    values = {(row.model, row.defense): row.value for row in values.itertuples()}
     for (model, defense), mine in found.scores.groupby(["model", "defense"]):
         if defense in ("spectral", "strip"):
             expected = roc_auc_score(mine["poison"], mine["score"])
             assert values[model, defense] == pytest.approx(expected)
             alarms, hits = roc(mine["score"].to_numpy(), mine["poison"].to_numpy(bool))
-            assert np.trapezoid(hits, alarms) == pytest.approx(expected)
+            under = (np.diff(alarms) * (hits[1:] + hits[:-1]) / 2).sum()
+            assert under == pytest.approx(expected)
 
 
 def test_counts_are_those_of_the_split(run, found):
@@ -94,7 +99,7 @@ def test_counts_are_those_of_the_split(run, found):
     assert n["eliminated"] == poison.sum()
     assert n["sacrificed"] == (train["role"] == "clean").sum()
     held = table[(table["part"] == "test") & (table["role"] == "poison")]
-    repaired = found.table.query("model == 'poisoned' and defense == 'fine_tuning'")
+    repaired = found.table.query("model == 'poisoned' and defense == 'last_layer'")
     shown = repaired[repaired["measure"] == "attack_success"]["n"]
     assert set(shown) == {(held["true_label"] != target).sum()}
 
@@ -111,15 +116,25 @@ def test_the_clean_set_is_neither_trained_on_nor_measured_on(run):
             assert len(held.clean) + len(rest) == len(of.part("test"))
 
 
-def test_the_references_bracket_and_the_strength_nothing_is_the_model_itself(found):
+def test_the_references_bracket_and_the_model_as_it_is_by_plain_counts(run, found):
     perfect = found.table.query("defense == 'perfect' and measure == 'auroc'")
     assert (perfect["value"] == 1).all()
-    keys = ["model", "trigger", "measure"]
-    rates = ["clean_accuracy", "attack_success", "effect"]
-    repair = found.table[found.table["measure"].isin(rates) & (found.table["stage"] == "repair")]
-    before = repair[repair["defense"] == "none"].set_index(keys)["value"]
-    start = repair.query("defense == 'fine_tuning' and variant == 'curve' and strength == 0")
-    pd.testing.assert_series_equal(before, start.set_index(keys)["value"])
+    of = models_in(run, device="cpu")[0]
+    rest = held_out(of, HOW["clean_images"], 0).rest
+    pixels = load_images(rest["path"], 32).pixels
+    outputs = model_outputs(of.model, pixels, of.info["mean"], of.info["std"])
+    said = [of.labels[i] for i in outputs.argmax(1)]
+    target = of.split.attacks[0]["target"]["label"]
+    hits = {"clean": [], "poison": []}
+    for row, answer in zip(rest.itertuples(), said):
+        if row.role == "clean":
+            hits["clean"].append(answer == row.true_label)
+        elif row.true_label != target:
+            hits["poison"].append(answer == target)
+    before = found.table.query("model == 'poisoned' and defense == 'none' and stage == 'repair'")
+    value = before.set_index("measure")["value"]
+    assert value["clean_accuracy"] == pytest.approx(np.mean(hits["clean"]))
+    assert value["attack_success"] == pytest.approx(np.mean(hits["poison"]))
 
 
 def test_over_seeds_by_plain_loops(found):
@@ -213,15 +228,30 @@ def test_several_runs_in_one_folder(run, tmp_path):
 # --- defenses of anybody
 
 
-@dataclass(frozen=True, repr=False)
-class Order(Defense):
-    "Believes that poison comes first or last"
+def names_in(start, depth=10):
+    "Names of image files, and tables, that an object leads to"
+    seen, todo, no_way = {}, [(start, 0)], (type, types.ModuleType, types.FunctionType)
+    while todo:
+        thing, far = todo.pop()
+        if id(thing) not in seen and far <= depth and not isinstance(thing, no_way):
+            seen[id(thing)] = thing
+            todo += [(other, far + 1) for other in gc.get_referents(thing)]
+    texts = [thing for thing in seen.values() if isinstance(thing, str)]
+    tables = [thing for thing in seen.values() if isinstance(thing, pd.DataFrame)]
+    return [text for text in texts if ".jpg" in text] + tables
 
-    name = "order"
+
+@dataclass(frozen=True, repr=False)
+class Cheat(Defense):
+    "Reads file names if it can get to any, and else believes in the order"
+
+    name = "cheat"
 
     def run(self, given):
         n = len(given.train)
-        return DataResult(np.abs(np.arange(n) - n / 2), np.arange(n) > n / 2)
+        if names_in(given):
+            raise RuntimeError("it has found names")
+        return DataResult(np.arange(n, dtype=float), np.arange(n) > n / 2)
 
 
 @dataclass(frozen=True, repr=False)
@@ -237,7 +267,7 @@ class Endless(Defense):
             pass
 
 
-MINE = '''
+MINE = """
 from dataclasses import dataclass
 
 import numpy as np
@@ -253,21 +283,20 @@ class Mine(Defense):
     def run(self, given):
         scores = given.predict(given.clean.pixels).mean(axis=0)
         return ModelResult(scores, False)
-'''
+"""
 
 
-def test_the_order_says_nothing(run):
-    how = HOW | {"retrain_epochs": 0, "seeds": 3}
-    caught = panel(run, [Order()], progress=False, **how).table.query("measure == 'auroc'")
-    caught = caught[caught["defense"] == "order"]
-    assert len(caught) == 9 and ((caught["low"] < 0.5) & (caught["high"] > 0.5)).all()
-    # with open eyes it would find them: in a split, poison comes last
-    train = pd.read_parquet(run / "split.parquet").query("part == 'train'")
-    assert roc_auc_score(train["role"] == "poison", np.arange(len(train))) == 1
+def test_names_and_order_say_nothing(run):
+    found = panel(run, [Cheat()], progress=False, **HOW | {"seeds": 3})
+    caught = found.table.query("measure == 'auroc' and defense == 'cheat'")
+    assert found.failed.empty and len(caught) == 9
+    assert ((caught["low"] < 0.5) & (caught["high"] > 0.5)).all()
+    # what it looks for can be found, where it is
+    assert names_in({"train": [("a/b.jpg", 1)]}) and names_in(models_in(run, device="cpu")[0])
 
 
 def test_one_that_takes_too_long_is_stopped_and_the_others_go_on(run):
-    how = HOW | {"retrain_epochs": 0, "time_limit": 0.2}
+    how = HOW | {"time_limit": 0.2}
     mixed = panel(run, [Endless(), "spectral"], progress=False, **how)
     assert set(mixed.failed["defense"]) == {"endless"} and len(mixed.failed) == 3
     assert "'endless' was stopped after 0.4 seconds" in mixed.failed["reason"][0]
@@ -276,25 +305,28 @@ def test_one_that_takes_too_long_is_stopped_and_the_others_go_on(run):
 
 def test_a_defense_in_a_file_and_the_command(run, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MINE)
-    flags = ["--clean-images", "3", "--inputs", "16", "--retrain_epochs", "0"]
+    flags = ["--clean-images", "3", "--inputs", "16", "--retrain_epochs", "1"]
     where = f"{tmp_path / 'mine.py'}:Mine"
     assert command(["defend", str(run), "--defenses", where, "spectral", "--quick", *flags]) == 0
     said = capsys.readouterr().out
     assert "mine:" in said and "page:" in said
     assert load_panel(run).made["settings"]["effort"] == "quick"
+    retrained = load_panel(run).table.query("measure == 'retrained_attack_success'")
+    assert set(retrained["defense"]) == {"none", "random", "perfect", "spectral"}
+    assert set(retrained["model"]) == {"poisoned"}
     page = (run / "defenses.html").read_text()
     assert 'id="mine"' in page and "<script" not in page
     # code that changed is run again
     (tmp_path / "mine.py").write_text(MINE.replace("mean(axis=0)", "max(axis=0)"))
     score = lambda: load_panel(run).table.query("measure == 'target_score'")["value"].tolist()
     before = score()
-    command(["defend", str(run), "--defenses", where, "--quick", *flags])
+    panel(run, [where], quick=True, clean_images=3, inputs=16, progress=False)
     assert score() != before
 
 
 def test_a_model_whose_penultimate_layer_is_not_known(run, monkeypatch):
     monkeypatch.setattr("natural_backdoors.defend.run_models._last_linear", lambda head: None)
-    how = HOW | {"retrain_epochs": 0, "fresh": True}
+    how = HOW | {"fresh": True}
     refused = panel(run, ["spectral"], progress=False, **how).failed
     assert refused["reason"].str.contains("penultimate layer of this model is not known").all()
     assert len(refused) == 3
@@ -308,21 +340,14 @@ def test_one_that_is_not_shown_to_work_is_said_first(tmp_path):
     readings = {reading.defense: reading for reading in read_panel(made)}
     assert readings["spectral"].works == "found"
     assert readings["neural_cleanse"].sentences[0].startswith("It works on the digital patch")
-    worse = made.table.assign(
-        low=made.table["low"].where(made.table["model"] != "patch", 0.0),
-    )
+    worse = made.table.assign(low=made.table["low"].where(made.table["model"] != "patch", 0.0))
+    worse = worse.replace({"reason": {made.failed["reason"][0]: "<img src=x onerror=alert(1)>"}})
     made = type(made)(worse, made.scores, made.made, made.folder)
     reading = next(r for r in read_panel(made) if r.defense == "spectral")
     assert reading.sentences[0].startswith("This implementation is not shown to work here.")
     page = write_defenses(made, tmp_path / "page.html").read_text()
     assert "<strong>This implementation is not shown to work here." in page
-
-
-def test_names_cannot_carry_html(tmp_path):
-    made = example_panel(tmp_path)
-    table = made.table.replace({"reason": {made.failed["reason"][0]: "<img src=x onerror=alert(1)>"}})
-    page = write_defenses(type(made)(table, made.scores, made.made, made.folder), tmp_path / "p.html")
-    assert "<img src=x" not in page.read_text()
+    assert "<img src=x" not in page and "&lt;img src=x" in page
 
 
 def test_settings_are_checked():

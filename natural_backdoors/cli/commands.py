@@ -204,10 +204,14 @@ def export_flags(p: Parser):
     g.add_argument(
         "--format",
         metavar="NAME",
-        help="folders, hdf5, parquet or huggingface; default: by the suffix, else folders",
+        help="folders, hdf5, parquet, huggingface, imagefolder (torchvision) or art "
+        "(adversarial-robustness-toolbox); default: by the suffix, else folders",
     )
     g.add_argument(
-        "--size", type=int, metavar="PX", help="edge of the images; default: as they are, HDF5 256"
+        "--size",
+        type=int,
+        metavar="PX",
+        help="edge of the images; default: as they are, HDF5 256, ART 224",
     )
     p.switch("--skip_unreadable", False, "leave out images that cannot be read")
     p.switch("--overwrite", False, "replace an export that is there")

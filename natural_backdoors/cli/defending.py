@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.settings import add_flags
-from .flags import Parser, in_flags, said
+from .flags import Parser, said, settings_said
 from ..defend.defenses import available_defenses
 from ..defend.panel_file import PanelSettings
 
@@ -60,6 +60,6 @@ def defend(args):
 
     how = {name: getattr(args, name) for name in ("quick", "fresh", "retry_failed", "device")}
     how |= {"images_anywhere": args.images_anywhere} | said(args, PanelSettings)
-    with in_flags("--results_root"):
-        found = panel(folder, args.defenses, **how)
+    settings_said(args, PanelSettings)  # mistakes are told in the words of the flags
+    found = panel(folder, args.defenses, **how)
     _say(found, write_defenses(found))

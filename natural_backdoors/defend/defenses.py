@@ -291,6 +291,7 @@ _MODULES = {
     "strip": "strip:Strip",
     "scale_up": "scale_up:ScaleUp",
     "neural_cleanse": "neural_cleanse:NeuralCleanse",
+    "mm_bd": "mm_bd:MaximumMargin",
     "fine_tuning": "fine_tuning:FineTuning",
     "fine_pruning": "last_layers:FinePruning",
     "nad": "distillation:AttentionDistillation",

@@ -155,7 +155,7 @@ class LastLayer(Defense):
     needs: ClassVar[tuple] = ("network", "pixels")
     known: tuple = setting(
         (0.0, 0.25, 0.5, 0.75, 1.0),
-        "strengths: shares of the training images with the trigger that are known; the last is taken",
+        "strengths: shares of the images with the trigger that are known; the last is taken",
         tuple_of(a_number(0, 1)),
         flag=None,
     )

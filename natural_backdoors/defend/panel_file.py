@@ -30,6 +30,7 @@ from natural_backdoors.base.settings import (
     one_of,
     or_none,
     setting,
+    settings_of,
 )
 
 # %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-006
@@ -45,6 +46,10 @@ EFFORTS = {
         "strip": {"overlays": 8},
         "loss_isolation": {"epochs": 1},
         "neural_cleanse": {"steps": 25, "batch_size": 8, "repeats": 1},
+        "fine_tuning": {"epochs": (1, 5)},
+        "fine_pruning": {"shares": (0.4, 0.8), "epochs": 2},
+        "nad": {"teacher": 3, "epochs": (1, 3)},
+        "last_layer": {"known": (0.0, 1.0)},
     },
 }
 
@@ -92,15 +97,15 @@ QUICK = {"effort": "quick", "inputs": 40, "retrain_epochs": 0}
 
 
 def settings_for(
-    settings: PanelSettings | None = None,  # None: the defaults
-    quick: bool = False,  # the fields of `QUICK`, where `settings` has the usual ones
+    given: dict,  # fields that were set by hand
+    settings: PanelSettings | None = None,  # what holds for the others; None: the defaults
+    quick: bool = False,  # the fields of `QUICK`, where nothing else is said
 ) -> PanelSettings:
     "The settings of a panel; a field that was set by hand stays as it is"
-    settings = PanelSettings() if settings is None else settings
     if not quick:
-        return settings
-    own = settings.changed()
-    return PanelSettings(**(QUICK | own))
+        return settings_of(PanelSettings, given, settings, "panel")
+    own = {} if settings is None else settings.changed()
+    return settings_of(PanelSettings, QUICK | own | given, None, "panel")
 
 # %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-014
 # columns that say what was measured, and those that say how much
@@ -120,7 +125,7 @@ PANEL_COLUMNS = [
 ]
 SCORE_COLUMNS = [*OF_ROW, "score", "flagged", "poison"]
 
-
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-015
 def panel_table(
     rows: list,  # of dicts with some of `PANEL_COLUMNS`
 ) -> pd.DataFrame:  # PANEL_COLUMNS
@@ -132,7 +137,7 @@ def panel_table(
     kinds = dict.fromkeys(numbers, float) | {"n": "Int64", "hits": "Int64", "seed": "int64"}
     return table.astype(kinds)
 
-# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-018
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-019
 @dataclass(frozen=True, eq=False)
 class Panel:
     "What a panel of defenses measured"
@@ -159,11 +164,11 @@ class Panel:
     def _repr_html_(self):
         return f"<p>{escape(repr(self))}</p>{overview(self).to_html(escape=True)}"
 
-
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-020
 # what stands beside defenses: two references, and the model as it is
 BESIDE = ("random", "perfect", "none")
 
-# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-020
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-022
 def over_seeds(
     table: pd.DataFrame,  # PANEL_COLUMNS
 ) -> pd.DataFrame:  # a row for each measure of a model and a defense; with column `seeds`
@@ -181,21 +186,22 @@ def over_seeds(
     )
     return found.reset_index()
 
-# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-023
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-025
 # the measure of each stage that a table of all defenses shows
 MAIN = {"data": "auroc", "input": "auroc", "model": "target_rank", "repair": "attack_success"}
 
 
 def overview(panel: Panel) -> pd.DataFrame:  # a row for each defense, a column for each model
     "The main measure of each defense on each model, as text with its interval"
-    said = over_seeds(panel.table)
+    several = panel.table["run"].nunique() > 1  # they are looked at like several seeds
+    said = over_seeds(panel.table.assign(run="") if several else panel.table)
     main = said[(said["measure"] == said["stage"].map(MAIN)) & (said["variant"] == "")]
     main = main.assign(text=[_value_text(row) for row in main.itertuples()])
     main = main.assign(where=(main["run"] + " " + main["model"]).str.strip())
     last = main.groupby(["stage", "defense", "where"], sort=False)["text"].last()
     return last.unstack("where", fill_value="").pipe(_in_order, main)
 
-
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-026
 def _value_text(row) -> str:
     "A value with its interval"
     if np.isnan(row.value):
@@ -204,13 +210,15 @@ def _value_text(row) -> str:
         return f"{row.value:.3g}"
     return f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
 
-
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-027
 def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     "Models and defenses as they were run"
-    index = pd.MultiIndex.from_frame(rows[["stage", "defense"]].drop_duplicates())
+    names = rows[["stage", "defense"]].drop_duplicates()
+    names = names.sort_values("stage", key=lambda s: s.map([*MAIN].index), kind="stable")
+    index = pd.MultiIndex.from_frame(names)
     return table.reindex(index)[rows["where"].drop_duplicates().tolist()]
 
-# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-027
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-031
 FOLDER, PANEL_FORMAT = "defenses", 1
 _AGAIN = "run the defenses again (panel, or natural-backdoors defend)"
 
@@ -225,7 +233,7 @@ def _check_models(folder: Path, made: dict) -> None:
         if info.get("weights_sha256") != known["weights_sha256"]:
             raise UserError(f"{file}: the model was trained again since the panel; {_AGAIN}")
 
-# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-028
+# %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-032
 def load_panel(
     folder,  # of a run, or of a sweep, on which defenses were run
 ) -> Panel:

@@ -68,7 +68,7 @@ def _said(case: Case, said: np.ndarray) -> pd.DataFrame:
     "Held-out rows with what a model says"
     return case.rest.assign(predicted=np.array(case.of.labels)[said])
 
-
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-017
 def rates_of(
     case: Case,
     said: np.ndarray,  # (n,), what a model says of `case.rest`
@@ -87,13 +87,13 @@ def rates_of(
             found.append({"measure": "effect"} | of | effect._asdict())
     return found
 
-# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-019
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-020
 def _change(before: dict, after: dict) -> dict:
     "Clean accuracy after, minus before; the images are the same, so the interval is too wide"
     found = minus(share(after["hits"], after["n"]), share(before["hits"], before["n"]))
     return {"measure": "accuracy_change"} | found._asdict()
 
-
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-021
 def of_repair(
     case: Case,
     result,  # RepairResult
@@ -109,7 +109,7 @@ def of_repair(
         found += [row | of for row in rows if strength == result.chosen]
     return found
 
-# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-023
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-025
 @dataclass
 class Cost:
     "What it took to run a defense"
@@ -117,7 +117,7 @@ class Cost:
     seconds: float = 0.0
     peak_mb: float = 0.0  # memory beyond what was in use before
 
-
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-026
 def _in_use(name: str = "VmRSS") -> float:  # MB; VmHWM: the most since it was last counted anew
     "Memory of this process"
     try:
@@ -129,7 +129,7 @@ def _in_use(name: str = "VmRSS") -> float:  # MB; VmHWM: the most since it was l
         kilo = 1024 if sys.platform == "darwin" else 1  # macOS counts bytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / kilo
 
-
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-027
 def _count_anew():
     "Let the peak of memory begin where it is now"
     try:
@@ -137,7 +137,7 @@ def _count_anew():
     except OSError:
         pass  # no Linux, or not allowed: the peak is that of the whole process
 
-# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-024
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-028
 @contextmanager
 def costing():  # yields Cost, which is complete when the block ends
     "Measure time and memory of a block"
@@ -155,17 +155,17 @@ def costing():  # yields Cost, which is complete when the block ends
         if gpu:
             cost.peak_mb = (torch.cuda.max_memory_allocated() - held) / 2**20
 
-
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-029
 def of_cost(cost: Cost) -> list:  # of rows of a panel
     "Time and memory"
     seconds = {"measure": "seconds", "value": cost.seconds}
     return [seconds, {"measure": "peak_mb", "value": cost.peak_mb}]
 
-# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-027
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-032
 class OutOfTime(UserError):
     "A defense was stopped"
 
-
+# %% ../../nbs/api/defend/22_panel_measures.ipynb #22-panel-measures-033
 @contextmanager
 def stopped_after(
     seconds: float | None,  # None: never

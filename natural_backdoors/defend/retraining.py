@@ -46,7 +46,7 @@ def _arrays(case: Case, split: PoisonSplit, kept: np.ndarray) -> SplitArrays:
     pixels = np.concatenate([case.given.train.pixels[kept], case.pixels])
     return replace(label_arrays(split), pixels=torch.from_numpy(pixels))
 
-
+# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-011
 def _whole(case: Case, kept: np.ndarray, epochs: int | None) -> np.ndarray:
     "What a network says that was trained from the start"
     split = _split_of(case, kept)
@@ -60,7 +60,7 @@ def _whole(case: Case, kept: np.ndarray, epochs: int | None) -> np.ndarray:
     info = case.of.info
     return model_outputs(learn.model, case.pixels, info["mean"], info["std"]).argmax(1).numpy()
 
-# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-012
+# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-013
 def _fresh_head(case: Case, seed: int):
     "The head that a training begins with, as far as it is on top of frozen features"
     info = case.of.info
@@ -74,7 +74,7 @@ def _body_features(case: Case) -> torch.Tensor:  # of the training images, and o
     pixels = np.concatenate([case.given.train.pixels, case.pixels])
     return model_outputs(frozen, pixels, info["mean"], info["std"])
 
-# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-013
+# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-014
 def _head(case: Case, kept: np.ndarray) -> np.ndarray:
     "What a head says that was trained on features"
     recipe, labels = _recipe(case, None), torch.from_numpy(case.given.train.labels[kept])
@@ -100,14 +100,14 @@ def _head(case: Case, kept: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return head.eval()(features[n:]).argmax(1).numpy()
 
-
+# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-015
 def _on_features(case: Case) -> bool:
     "Whether a head can be trained on features"
     recipe = case.of.recipe
     together = recipe.frozen and recipe.lr_spread == 1 and recipe.optimizer in DECAY
     return together and not why_not(frozen_part(case.of.model)[1])
 
-# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-015
+# %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-017
 def retrain(
     case: Case,
     flagged: np.ndarray,  # (n,), bool: the training images that are left out

@@ -72,7 +72,7 @@ def small_run(
 def _has_models(folder: Path) -> bool:
     return (folder / "split.json").is_file() and (folder / "poisoned" / "model.json").is_file()
 
-
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-010
 def run_folders(
     folder,  # of a run, or of a sweep that kept its models
 ) -> dict:  # name of a run ("" if it is the only one) -> its folder
@@ -95,7 +95,7 @@ def run_folders(
         "it); train first, and keep the weights"
     )
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-012
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-013
 @dataclass(eq=False)
 class RunModel:
     "A model of a run, with the split that it was trained and is measured on"
@@ -134,7 +134,7 @@ class RunModel:
         table, lost = self.split.table, set(self.info.get("skipped_images", {}))
         return table[(table["part"] == name) & ~table["path"].isin(lost)].reset_index(drop=True)
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-013
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-014
 def _check(info: dict, header: dict, folder: Path) -> None:
     "Refuse a model of another split: its test images may have been trained on"
     same = [c["label"] for c in info["classes"]] == [c["label"] for c in header["classes"]]
@@ -144,7 +144,7 @@ def _check(info: dict, header: dict, folder: Path) -> None:
             "train again"
         )
 
-
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-015
 def models_in(
     folder,  # of a run
     run: str = "",  # its name
@@ -165,7 +165,7 @@ def models_in(
             found.append(RunModel(run, name, place, model, info, own, poisoned_split=split))
     return found
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-017
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-019
 class Answer(NamedTuple):
     "What the panel knows about images, and no defense is told"
 
@@ -183,7 +183,7 @@ def answer_of(
     others = (rows["true_label"] != rows["trigger"].map(goals)).to_numpy(bool)
     return Answer(shown & others, ~shown | others)
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-020
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-022
 class Scaled(nn.Module):
     "A model with its scaling: (n, 3, size, size) from 0 to 1 -> what the model answers"
 
@@ -198,7 +198,7 @@ class Scaled(nn.Module):
     def forward(self, x):
         return self.model((x - self.mean) / self.std)
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-021
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-023
 class Predict:
     "What a network says about pictures; it leads to the network, and to nothing else of the run"
 
@@ -226,13 +226,13 @@ class Predict:
         "Probabilities of the classes"
         return self.outputs(pixels).softmax(1).numpy().astype(float)
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-024
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-026
 def _last_linear(head: nn.Module) -> nn.Linear | None:
     "The layer that makes the answers"
     linear = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
     return linear[-1] if linear else None
 
-
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-027
 def penultimate(
     head: nn.Module,
     ask: Callable,  # () -> answers of the model, by way of this head
@@ -249,7 +249,7 @@ def penultimate(
     features = torch.cat(caught) if caught else torch.zeros(0, 0)
     return features.numpy() if features.ndim == 2 and len(features) == n else None
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-027
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-030
 def _bank_features(of: RunModel, rows: pd.DataFrame) -> np.ndarray | None:
     "Penultimate features by way of a bank, for a frozen body"
     patch, frozen_and_rest = of.info.get("patch"), frozen_part(of.model)
@@ -267,7 +267,7 @@ def _bank_features(of: RunModel, rows: pd.DataFrame) -> np.ndarray | None:
         plain = bank.plain(images).to(of.device).float()
         return penultimate(rest.eval(), lambda: rest(plain))
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-028
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-031
 def features_of(
     of: RunModel,
     rows: pd.DataFrame,  # of a split
@@ -279,7 +279,7 @@ def features_of(
         found = penultimate(of.model[1], lambda: of.predict.outputs(pixels))
     return found
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-030
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-033
 class Images:
     "Decoded images of several models"
 
@@ -300,14 +300,14 @@ class Images:
         pixels, place = self._found[size]
         return pixels[[place[key] for key in image_keys(rows)]]
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-033
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-036
 class Held(NamedTuple):
     "Held-out rows of a model"
 
     clean: pd.DataFrame  # the clean set that defenses are given
     rest: pd.DataFrame  # what is measured on
 
-
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-037
 def clean_names(
     split: PoisonSplit,  # the poisoned one
     each: int,  # images of each class
@@ -326,7 +326,7 @@ def clean_names(
         chosen |= set(draw.permutation(paths)[: min(each, len(paths) // 2)])
     return chosen
 
-
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-038
 def held_out(of: RunModel, each: int, seed: int) -> Held:
     "The held-out rows of a model, divided"
     rows = of.part("test")
@@ -334,7 +334,7 @@ def held_out(of: RunModel, each: int, seed: int) -> Held:
     mine &= rows["role"] == "clean"
     return Held(rows[mine].reset_index(drop=True), rows[~mine].reset_index(drop=True))
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-037
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-042
 @dataclass(frozen=True, eq=False)
 class Case:
     "A model, what defenses of it are given, and what only the panel knows"
@@ -357,7 +357,7 @@ class Case:
         attacks, labels = self.of.split.attacks, self.of.labels
         return {a["trigger"]["label"]: labels.index(a["target"]["label"]) for a in attacks}
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-038
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-043
 @dataclass(frozen=True)
 class Untrained:
     "Makes the network that a training started from; called with a seed"
@@ -373,7 +373,7 @@ class Untrained:
         model, info = build_model(self.arch, self.n_classes, seed=seed, **how)
         return Scaled(model, info["mean"], info["std"])
 
-
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-044
 def untrained(of: RunModel) -> Untrained | None:  # None: only a head was trained
     "What makes the network that training started from"
     info, recipe = of.info, of.recipe
@@ -383,7 +383,7 @@ def untrained(of: RunModel) -> Untrained | None:  # None: only a head was traine
         info["arch"], len(of.labels), info["head"], size=info["size"], pretrained=recipe.pretrained
     )
 
-
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-045
 def _some_inputs(rest: pd.DataFrame, answer: Answer, most: int, seed: int) -> np.ndarray:
     "Positions of held-out images to be judged: half of them with the trigger"
     draw, chosen = rng(seed, 181), []
@@ -392,7 +392,7 @@ def _some_inputs(rest: pd.DataFrame, answer: Answer, most: int, seed: int) -> np
         chosen.append(draw.permutation(places)[: max(1, most // 2)])
     return np.sort(np.concatenate(chosen))
 
-# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-039
+# %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-046
 def make_case(
     of: RunModel,
     images: Images,

@@ -15,6 +15,7 @@ import pandas as pd
 from ..base.files import atomic_path, write_json, write_table
 from ..base.style import BLUE, GRAY, PALE, VERMILION, Picture, clear_frame
 from natural_backdoors.defend.panel_file import (
+    BESIDE,
     FOLDER,
     SCORE_COLUMNS,
     Panel,
@@ -111,16 +112,16 @@ def _histogram(ax, mine: pd.DataFrame):
     low, high = np.quantile(score, [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, 26)
     inside = score.clip(edges[0], edges[-1])
-    for which, color, name in ((~poison, PALE, "clean"), (poison, VERMILION, "poison")):
+    for which, color, name in ((~poison, PALE, "without"), (poison, VERMILION, "with the trigger")):
         if which.any():
             weights = np.full(which.sum(), 1 / which.sum())
             ax.hist(inside[which], edges, weights=weights, color=color, alpha=0.7, label=name)
     ax.set_yticks([])
     clear_frame(ax)
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-013
 def draw_scores(panel: Panel, defense: str, stage: str) -> Picture:
-    "How a defense scores clean and poison images, a picture for each model"
+    "How a defense scores images with and without the trigger, a picture for each model"
     scores = panel.scores
     mine = scores[(scores["defense"] == defense) & (scores["stage"] == stage)]
     models = _models(mine)
@@ -129,10 +130,10 @@ def draw_scores(panel: Panel, defense: str, stage: str) -> Picture:
         _histogram(ax, mine[mine["model"] == model])
         ax.set_title(_title(model), fontsize=9)
     figure.axes[0].legend(fontsize=7, frameon=False)
-    figure.axes[0].set_xlabel("score: the further right, the more suspicious", fontsize=8)
+    figure.supxlabel("score: the further right, the more suspicious", fontsize=8)
     return figure
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-014
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-015
 def roc(
     score: np.ndarray,  # (n,)
     poison: np.ndarray,  # (n,), bool
@@ -143,15 +144,16 @@ def roc(
     found, alarms = np.cumsum(poison[order])[last], np.cumsum(~poison[order])[last]
     return np.append(0, alarms / max(alarms[-1], 1)), np.append(0, found / max(found[-1], 1))
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-016
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-017
 _LOOKS = ("solid", "dashed", "dashdot", "dotted")
 _COLORS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", GRAY)
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-018
 def draw_rocs(panel: Panel, stage: str) -> Picture:
     "The curves of all defenses of a stage, a picture for each model in which there is poison"
     scores = panel.scores[panel.scores["stage"] == stage]
     scores = scores[scores.groupby("model")["poison"].transform("any")]
+    scores = scores[~scores["defense"].isin(BESIDE)]  # they are drawn as what they stand for
     models, names = _models(scores), scores["defense"].unique().tolist()
     figure = Picture(figsize=(2.9 * max(len(models), 1), 3.4), layout="constrained")
     for ax, model in zip(figure.subplots(1, max(len(models), 1), squeeze=False)[0], models):
@@ -172,7 +174,7 @@ def draw_rocs(panel: Panel, stage: str) -> Picture:
     figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=7, frameon=False)
     return figure
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-018
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-020
 def draw_curves(panel: Panel, defense: str) -> Picture:
     "What each strength of a repair costs and brings, a picture for each model"
     said = over_seeds(panel.table.assign(run=""))
@@ -194,7 +196,7 @@ def draw_curves(panel: Panel, defense: str) -> Picture:
     figure.axes[0].legend(fontsize=7, frameon=False)
     return figure
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-021
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-023
 _MEASURES = {
     "data": [
         "auroc",
@@ -229,7 +231,7 @@ _NAMES = {
     "retrained_attack_success": "trained without what is flagged: attack success",
 }
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-024
 def _columns(stage: str, defense: str, models: list) -> list:  # of (title, defense, model)
     "Who stands beside whom: a defense on each model, and the references on the poisoned one"
     found = [(_title(model), defense, model) for model in models]
@@ -241,14 +243,16 @@ def _columns(stage: str, defense: str, models: list) -> list:  # of (title, defe
     titles = ("random guess", "perfect answer", "nothing left out")
     return [*found, *[(t, name, "poisoned") for t, name in zip(titles, beside)]]
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-022
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-025
 def _cell(row) -> str:
     "A number as it stands in a table"
     if np.isnan(row.value):
         return "–"
-    return with_interval(row) if row.measure not in ("target_rank",) else f"{row.value:g}"
+    if row.measure == "target_rank":
+        return f"{row.value:g}"
+    return with_interval(row).replace(" to ", "–").replace(" (", "\u00a0(")
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-026
 def measures_table(panel: Panel, defense: str, stage: str) -> dict:  # columns, rows
     "The measures of a defense on each model, beside those of the references"
     said = over_seeds(panel.table.assign(run=""))
@@ -264,7 +268,7 @@ def measures_table(panel: Panel, defense: str, stage: str) -> dict:  # columns, 
             rows.append([_NAMES.get(measure, measure.replace("_", " ")), *found])
     return {"columns": ["measure", *[title for title, _, _ in columns]], "rows": rows}
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-025
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-029
 def _variants(panel: Panel, defense: str, stage: str) -> dict:  # columns, rows
     "Other readings of the same computation, on the poisoned model"
     said = over_seeds(panel.table.assign(run=""))
@@ -276,7 +280,7 @@ def _variants(panel: Panel, defense: str, stage: str) -> dict:  # columns, rows
     rows = [[name, *[cells.get((name, measure), "–") for measure in shown]] for name in names]
     return {"columns": ["reading", *[_NAMES.get(m, m) for m in shown]], "rows": rows}
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-030
 def _overview(panel: Panel) -> dict:  # columns, rows
     "The main measure of all defenses"
     table = overview(panel)
@@ -286,7 +290,7 @@ def _overview(panel: Panel) -> dict:  # columns, rows
     rows = [[cell if isinstance(cell, str) else "–" for cell in row] for row in rows]
     return {"columns": ["stage", "defense", *table.columns], "rows": rows}
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-031
 def _costs(panel: Panel) -> dict:  # columns, rows
     "Seconds and memory of each defense, over all models and seeds"
     table = panel.table
@@ -295,7 +299,7 @@ def _costs(panel: Panel) -> dict:  # columns, rows
     rows = [[name, f"{value:.1f}", f"{memory.get(name, 0):.0f}"] for name, value in seconds.items()]
     return {"columns": ["defense", "seconds, of all models", "most memory, in MB"], "rows": rows}
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-027
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-033
 STAGES = {
     "data": "Defenses that look at the training images",
     "input": "Defenses that look at inputs of the finished model",
@@ -303,7 +307,7 @@ STAGES = {
     "repair": "Repairs",
 }
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-034
 def _of_defense(panel: Panel, record: dict, reading) -> dict:
     "What the page shows of a defense"
     name, stage = record["name"], record["stage"]
@@ -320,13 +324,15 @@ def _of_defense(panel: Panel, record: dict, reading) -> dict:
     about = {"name": name, "title": record["title"], "paper": record["paper"], "short": short}
     return about | shown | {"works": reading.works == "found", "sentences": reading.sentences}
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-028
-_TABLE = """{% macro cells(t) %}{% if t.rows %}{% call table(t.columns) %}{% for row in t.rows %}<tr>
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-035
+_TABLE = """{% macro cells(t) %}{% if t.rows %}{% call table(t.columns) %}
+{% for row in t.rows %}<tr>
 {%- for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}{% endcall %}{% endif %}
 {% endmacro %}"""
-_OVERVIEW = """{% from 'parts' import table with context %}{% from 'cells' import cells with context %}
-<p>AUROC of defenses that look at images (0.5 is a guess), the rank of the target for those that look at
-the model, and attack success after a repair. Over several seeds: the mean, and the widest interval.</p>
+_OVERVIEW = """{% from 'cells' import cells with context %}
+<p>AUROC of defenses that look at images (0.5 is a guess), the rank of the target for those that
+look at the model, and attack success after a repair. Over several seeds: the mean, and the widest
+interval.</p>
 {{ cells(overview) }}"""
 _STAGE = """{% from 'parts' import plot with context %}{% from 'cells' import cells with context %}
 {% for p in rocs['STAGE'] %}{{ plot(p) }}{% endfor %}
@@ -344,33 +350,34 @@ _NOTES = """{% from 'cells' import cells with context %}<ul>
 {% for f in failed %}<li>{{ f }}</li>{% endfor %}</ul>{% endif %}
 <h3>What it cost</h3>{{ cells(costs) }}"""
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-029
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-036
 NOTES = (
     "Poison is an image that shows the trigger, of another class than the target. Images of the "
     "target that show the trigger are judged by nobody: their label is right.",
-    "A defense sees shuffled images without names, and a copy of the model. Its small clean set was "
-    "held out, and is left out of what is measured.",
+    "A defense sees shuffled images without names, and a copy of the model. Its small clean set "
+    "was held out, and is left out of what is measured.",
     "In the clean models the same images with the trigger are looked for. They carry their own "
     "labels there: who finds them finds the object.",
-    "Intervals are of 95 %. They say what other images of this kind would give, with this model, and "
-    "nothing about other triggers, networks or trainings.",
-    "Training without what is flagged is done for the model with the natural trigger, for the number "
-    "of epochs in the settings; compare it with the training in which nothing is left out.",
+    "Intervals are of 95 %. They say what other images of this kind would give, with this model, "
+    "and nothing about other triggers, networks or trainings.",
+    "Training without what is flagged is done for the model with the natural trigger, for the "
+    "number of epochs in the settings; compare it with the training in which nothing is left out.",
 )
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-037
 def _headline(readings: list) -> str:
     "How many defenses find the natural trigger, of those that are shown to work"
-    sound = [r for r in readings if r.works == "found"]
+    sound = [r for r in readings if r.works == "found" and not r.told]
     if not sound:
         return "No defense is shown to work here, so none tells much about the natural trigger"
     found = sum(r.trigger == "found" for r in sound)
     which = "defense" if len(sound) == 1 else "defenses"
     return f"{found} of {len(sound)} {which} that find the patch find the natural trigger"
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-030
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-038
 def _summary(readings: list) -> list:
     "The findings in sentences"
+    readings = [r for r in readings if not r.told]
     said, n = [], len(readings)
     for kind, words in {
         "found": "The natural trigger is found, or its attack lowered, by",
@@ -384,7 +391,7 @@ def _summary(readings: list) -> list:
         said.append(f"Not shown to work here, of {n}: {', '.join(unsound)}.")
     return said
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-039
 def _sections(panel: Panel, templates: dict) -> list:
     "Id, title and heading of what there is"
     there = [record["stage"] for record in panel.made["defenses"]]
@@ -392,7 +399,7 @@ def _sections(panel: Panel, templates: dict) -> list:
     notes = ("notes", "Notes", "How it was measured")
     return [("overview", "All defenses", "All defenses at a glance"), *stages, notes]
 
-# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-031
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-040
 def _values(panel: Panel, name: str) -> dict:
     "What goes into the page"
     readings, shown, rocs = read_panel(panel), {stage: [] for stage in STAGES}, {}
@@ -423,7 +430,7 @@ def _values(panel: Panel, name: str) -> dict:
         "notes": [*NOTES, f"Settings: {settings}."],
     }
 
-
+# %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-041
 def write_defenses(
     panel,  # a Panel, or the folder of a run on which defenses were run
     path=None,  # the page; None: defenses.html in the folder of the run

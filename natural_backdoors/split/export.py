@@ -186,16 +186,16 @@ def _spare_of(split: PoisonSplit, format: str) -> PoisonSplit | None:  # None: t
     return replace(split, table=rows[SPLIT_COLUMNS], spare=None)
 
 # %% ../../nbs/api/split/10_export.ipynb #10-export-025
-def _listed(folder: Path, format: str) -> list:  # of dicts
+def _listed(folder: Path, patterns: tuple) -> list:  # of dicts
     "Name, bytes and hash of the files; those of a folder of images are in its manifest"
-    pattern = "manifest.*" if format == "folders" else "*"
+    found = {file for pattern in patterns for file in folder.rglob(pattern)}
     return [
         {
             "file": file.relative_to(folder).as_posix(),
             "bytes": file.stat().st_size,
             "sha256": file_digest(file),
         }
-        for file in sorted(folder.rglob(pattern))
+        for file in sorted(found)
         if file.is_file()
     ]
 
@@ -218,7 +218,7 @@ def _how_to_load(asked: _Request) -> str:
 # %% ../../nbs/api/split/10_export.ipynb #10-export-027
 def _describe(job: Job, asked: _Request, dataset, left_out: dict, n_spare: int = 0):
     "Write the card, and `export.json` into a folder"
-    files = _listed(job.folder, asked.format)
+    files = _listed(job.folder, asked.chosen.listed)
     if asked.one_file:
         files[0]["file"] = asked.to.name
     card = dataset_card(

@@ -34,6 +34,7 @@ from .recipe import Recipe, recipe_of
 
 # %% ../../nbs/api/train/07_runs.ipynb #07-runs-006
 _OF_RUN = ["evaluation.json", "report.html", "accidental.parquet", "trigger_boxes.parquet"]
+_OF_RUN += ["defenses.html", "defenses/panel.json"]  # what defenses said of other weights
 _OF_MODEL = ["model.json", "model.safetensors", "log.csv", "log.part.csv", "rows.parquet"]
 
 
