@@ -134,8 +134,8 @@ def test_datasets_of_one_kind_do_not_meet(tmp_path, capsys, monkeypatch):
     [
         ("/photos/labels.csv.gz", "labels"),
         ("VOC2007", "VOC2007"),
-        ("s3://bucket/labels/part-*.parquet", "part"),
-        ("s3://bucket/labels/*.csv", "labels"),
+        ("s3://bucket/tags/part-*.parquet", "tags"),
+        ("/data/tags/20[0-9]*/*.csv", "tags"),
         ("/", ""),
     ],
 )
