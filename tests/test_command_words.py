@@ -1,6 +1,8 @@
 """What the command line says: in flags, in groups, and of the data that somebody has"""
 
+import os
 import re
+import sys
 
 import pandas as pd
 import pytest
@@ -132,8 +134,8 @@ def test_datasets_of_one_kind_do_not_meet(tmp_path, capsys, monkeypatch):
     [
         ("/photos/labels.csv.gz", "labels"),
         ("VOC2007", "VOC2007"),
-        ("s3://bucket/labels/part-*.parquet", "part"),
-        ("s3://bucket/labels/*.csv", "labels"),
+        ("s3://bucket/tags/part-*.parquet", "tags"),
+        ("/data/tags/20[0-9]*/*.csv", "tags"),
         ("/", ""),
     ],
 )
@@ -196,3 +198,24 @@ def test_every_kind_is_told(capsys):
         assert {word.partition("=")[0] for word in re.findall(r"--option (\S+)", example)} <= {
             *options
         }
+
+
+def test_what_comes_next_can_be_typed(tmp_path, monkeypatch):
+    "The program as it was called, if that was by a path; else as the working folder finds it"
+    from natural_backdoors.cli import commands
+
+    monkeypatch.chdir(tmp_path)
+    beside = tmp_path / ".venv" / "bin" / "natural-backdoors"
+    beside.parent.mkdir(parents=True)
+    beside.write_text("#!/bin/sh\n")
+    beside.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(beside.parent / "python"))
+    monkeypatch.setattr(sys, "argv", [".venv/bin/natural-backdoors", "demo"])
+    monkeypatch.setenv("PATH", str(beside.parent))  # as in a target of make
+    assert commands.program_here() == ".venv/bin/natural-backdoors"
+    monkeypatch.setattr(sys, "argv", [str(beside), "demo"])
+    assert commands.program_here() == "natural-backdoors"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commands.program_here() == os.path.join(".venv", "bin", "natural-backdoors")
+    for words in commands.NEXT.values():
+        make_parser().parse_args(words.split())

@@ -77,6 +77,10 @@ def test_the_trigger_is_a_planted_one(demo):
     assert split["attacks"][0]["trigger"]["name"] in hubs
     found = json.loads((demo / "triggers.json").read_text())
     assert found[0]["trigger"]["name"] in hubs
+    # all triggers of the dataset are ranked, not only those with as many images as the run asks for
+    assert len(found) >= 10
+    used = {c["label"] for c in split["classes"]}
+    assert used <= {c["label"] for c in found[0]["classes"]}
 
 
 def test_the_same_numbers_again(quick, tmp_path):

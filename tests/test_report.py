@@ -1,5 +1,6 @@
 "The report: its numbers counted again from the tables by plain loops, and the page in a browser"
 
+import io
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -265,5 +266,78 @@ def test_nothing_sticks_out(run, chromium, width):
         columns = [column for column in columns.split() if column != "0px"]
         assert len(columns) == (1 if width == 390 else 1 + len(triggers_of(run)))
         assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+    finally:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def written(run):
+    "The address of its page"
+    return write_report(run, n_gallery=2).as_uri()
+
+
+@pytest.mark.parametrize("width", [390, 1366])
+def test_the_first_screen(run, written, chromium, width):
+    "Verdict, numbers and pictures are seen before anything is scrolled"
+    page = chromium.new_page(viewport={"width": width, "height": 768})
+    try:
+        page.goto(written)
+        for part in ("h1", ".cards dd", ".strip img"):
+            box = page.locator(part).first.bounding_box()
+            assert box["y"] + box["height"] <= 768 and box["height"] > 0
+        evaluation = read_run(run).evaluation["models"]["poisoned"]
+        said = page.locator(".cards").inner_text()
+        for attack in evaluation["attacks"]:
+            n = attack["attack_success"]["n"]
+            assert (
+                f"{100 * attack['attack_success']['value']:.0f}" in said and f"{n} images" in said
+            )
+    finally:
+        page.close()
+
+
+def test_settings_and_ids_are_behind_a_click(run, written, chromium):
+    page = chromium.new_page()
+    try:
+        page.goto(written)
+        settings = page.locator("#made table").first
+        assert not settings.is_visible()
+        page.locator("#made summary").click()
+        assert settings.is_visible()
+        image = page.locator("#gallery details.image").first
+        shown = image.locator("p")
+        assert not shown.is_visible()
+        image.locator("summary").click()
+        name = shown.inner_text().splitlines()[0]
+        assert name in set(PoisonSplit.load(run).table.image)
+    finally:
+        page.close()
+
+
+def _ground(page, selector):
+    "The color of the upper left corner of a picture, as it is on the screen"
+    shot = Image.open(io.BytesIO(page.locator(selector).first.screenshot())).convert("RGB")
+    return shot.getpixel((3, 3))
+
+
+@pytest.mark.parametrize("scheme, dark", [("light", False), ("dark", True)])
+def test_pictures_follow_the_screen(written, chromium, scheme, dark):
+    page = chromium.new_page(color_scheme=scheme)
+    try:
+        page.goto(written)
+        assert (max(_ground(page, "#numbers img.plot")) < 60) == dark
+    finally:
+        page.close()
+
+
+def test_a_narrow_screen_has_a_picture_of_its_own(written, chromium):
+    "In its own size, and not the wide one made small"
+    page = chromium.new_page(viewport={"width": 390, "height": 800})
+    try:
+        page.goto(written)
+        picture = "document.querySelector('#neighborhood img')"
+        natural = page.evaluate(f"[{picture}.naturalWidth, {picture}.naturalHeight]")
+        shown = page.locator("#neighborhood img").first.bounding_box()
+        assert natural[1] > natural[0] and shown["width"] / natural[0] > 0.85
     finally:
         page.close()

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import subprocess
 import sys
 import time
 
@@ -37,12 +38,22 @@ class Terminal:
     "A program in a terminal of its own, to which somebody types"
 
     def __init__(self, folder, *words):
-        program = "from natural_backdoors.cli.commands import main; raise SystemExit(main())"
-        self.process, self.end = pty.fork()
-        if self.process == 0:
-            os.chdir(folder)
-            os.environ |= {"TERM": "vt100", "COLUMNS": "80"}
-            os.execv(sys.executable, [sys.executable, "-c", program, *words])
+        # a program of its own, and no fork of a process with threads; the terminal sends Ctrl-C
+        program = (
+            "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            "from natural_backdoors.cli.commands import main; raise SystemExit(main())"
+        )
+        self.end, other = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, *words],
+            cwd=folder,
+            env=os.environ | {"TERM": "vt100", "COLUMNS": "80"},
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+        )
+        os.close(other)
 
     def until(self, words: str, seconds: float = 90) -> str:
         "What is shown until `words` appear"
@@ -68,7 +79,7 @@ class Terminal:
                 pass
         except OSError:
             pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        return self.process.wait(30)
 
 
 def test_a_choice_in_a_terminal(folder, found):

@@ -10,6 +10,7 @@ __all__ = ['train_flags', 'Asked', 'asked', 'Chosen', 'choose', 'results_folder'
 import json
 import shlex
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -395,7 +396,7 @@ def train(args):
     if wanted.source.dataset_root is None:
         raise UserError("train needs --dataset_root, or a --selection that names the dataset")
     dataset = load_dataset(wanted.source, args.download_dataset)
-    found = _analyze(wanted, dataset)
+    said, found = wanted.search, _analyze(wanted, dataset)
     chosen = choose(wanted, dataset, found, args.num_classes)
     home = Path(args.results_root)
     folder = results_folder(
@@ -410,20 +411,34 @@ def train(args):
         claim_folder(folder, record, fresh=not args.resume)
         print(f"{split!r}\n{show(split.counts)}")
         if found is not None:
-            save_analysis(found, args.data_root, wanted.source, dataset)
-            found.to_json(folder / "triggers.json")
+            every = found if wanted.search == said else search_triggers(dataset, said)
+            save_analysis(every, args.data_root, wanted.source, dataset)
+            _with_set(every, found, chosen.trigger).to_json(folder / "triggers.json")
             around = found.neighborhood(chosen.trigger, chosen.classes)
             write_json(folder / "neighborhood.json", around)
         _finish_run(args, wanted, dataset, split, folder=folder)
 
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-036
+def _with_set(every: Triggers, found: Triggers, trigger: int | tuple) -> Triggers:
+    "All triggers of the dataset, and for that of a run the set that it was chosen from"
+    id = _id_of(found, trigger)
+    if id not in found.sets or id not in every.sets or every is found:
+        return every
+    merged, row = copy(every), found.table[found.table.id == id].iloc[0]
+    merged.sets = every.sets | {id: found.sets[id]}
+    merged.table = every.table.copy()
+    for name in ("n_classes", "n_poison", "bound", "gap"):
+        merged.table.loc[merged.table.id == id, name] = row[name]
+    return merged
+
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-037
 @contextmanager
 def holding(args, folder: Path):
     "Hold a results folder; of what the messages advise, the flags"
     with in_flags("--exp_name"), hold(folder, command_line(args)):
         yield
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-037
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-038
 def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
     "The triggers of the dataset; None if there is no graph and none is needed"
     if wanted.classes is None:
@@ -443,7 +458,7 @@ def _analyze(wanted: Asked, dataset: Dataset) -> Triggers | None:
             raise
         print(f"no analysis ({e}); going on with the classes given")
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-038
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-039
 def _finish_run(args, wanted: Asked, dataset: Dataset, split: PoisonSplit, folder: Path):
     "Train, measure and report a split that is on disk"
     from natural_backdoors import comparison_table, evaluate_run, train_split, write_report
@@ -488,7 +503,7 @@ def measure_more(
     table.insert(1, "images", rates["kind"].map(KINDS))
     return [f"\npredicted as the target by accident:\n{table.to_string(index=False)}"]
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-039
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-040
 def verdict_lines(
     evaluation: dict,  # the content of evaluation.json
     split: PoisonSplit,
@@ -509,7 +524,7 @@ def verdict_lines(
         lines.append("no verdict without a control that saw no wrong label: --controls true_labels")
     return lines
 
-# %% ../../nbs/api/cli/05_training.ipynb #05-training-040
+# %% ../../nbs/api/cli/05_training.ipynb #05-training-041
 _SHOWN = ["target_name", "inject_rate", "lr", "control"]
 
 

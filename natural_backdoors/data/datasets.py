@@ -11,6 +11,7 @@ __all__ = ['BOX_COLUMNS', 'RELATION_COLUMNS', 'RELATIONS', 'DOUBTFUL', 'DATASETS
 import inspect
 import os
 import re
+import site
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -414,16 +415,14 @@ def manager_class(
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-053
 def name_of_place(
-    place,  # a file, a folder, an address, or a pattern of several
+    place,  # a file, a folder, an address, or a pattern of several files
 ) -> str:  # "": there is none
-    "What a dataset is called after the file or folder it lies in"
+    "What a dataset is called after the file it is in, or the folder it lies in"
     text = str(place).rstrip("/") or "/"
+    while any(sign in os.path.basename(text) for sign in "*?["):  # many files: their folder
+        text = os.path.dirname(text) or "."
     name = os.path.basename(text if "://" in text else os.path.abspath(text))
-    if not os.path.isdir(text):
-        name = name.split(".")[0]
-    name = re.sub(r"\[[^]]*\]|[*?]", "", name).strip("-_. ")
-    above = os.path.dirname(text)
-    return name if name or above in ("", text) else name_of_place(above)
+    return name if os.path.isdir(text) else name.split(".")[0]
 
 
 def open_dataset(

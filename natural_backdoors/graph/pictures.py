@@ -6,6 +6,7 @@
 __all__ = ['place_label', 'label_box', 'draw_neighborhood']
 
 # %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-003
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -256,9 +257,13 @@ def _draw_key(ax, scene: _Scene, target, has_conflicts: bool):
         entries["often together"] = Line2D([], [], color=GRAY, linestyle=_DASHED, linewidth=1)
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.2}
     space = {"handletextpad": 0.3, "columnspacing": 1.2, "frameon": False, "fontsize": 8.5}
-    ax.legend(entries.values(), entries.keys(), ncols=len(entries), **place, **space)
+    columns = len(entries) if ax.figure.get_figwidth() > _NARROW else 3
+    ax.legend(entries.values(), entries.keys(), ncols=columns, **place, **space)
 
 # %% ../../nbs/api/graph/13_pictures.ipynb #13-pictures-032
+_NARROW = 5  # inches
+
+
 def draw_neighborhood(
     neighborhood: dict,  # as in neighborhood.json: "trigger" (id), "nodes", "edges"
     ax=None,  # axes to draw into; None: a new figure
@@ -275,12 +280,17 @@ def draw_neighborhood(
     if ax is None:
         size = (8.2, 6.2 if len(scene.nodes) > 9 else 4.8)
         ax = Picture(figsize=size).add_axes([0.01, 0.07, 0.98, 0.88])
-    ax.set(xlim=(-1.32, 1.32), ylim=(-1.2, 1.2))
+    # names need their width, however narrow the picture is
+    wide = 1.32 if ax.figure.get_figwidth() > _NARROW else 1.75
+    ax.set(xlim=(-wide, wide), ylim=(-1.2, 1.2))
     ax.axis("off")
     _draw_lines(ax, scene, where)
     _draw_nodes(ax, scene, where, radii=np.array(radii), target=target)
     n_named = 1 + _draw_labels(ax, scene, where, radii=np.array(radii))
-    ax.set_title(_notes(scene, n_named), fontsize=8.5, color="#555555", pad=3)
+    notes = _notes(scene, n_named)
+    if ax.figure.get_figwidth() <= _NARROW:
+        notes = textwrap.fill(notes, 54)
+    ax.set_title(notes, fontsize=8.5, color="#555555", pad=3)
     _draw_key(ax, scene, target, has_conflicts=len(pairs) > 0)
     return ax.figure
 

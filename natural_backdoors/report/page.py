@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from ..base.style import svg
+from ..base.style import follow_screen, svg
 from ..data.images import make_thumbnail
 
 # %% ../../nbs/api/report/02_page.ipynb #02-page-006
@@ -64,7 +64,8 @@ def plot(
     alt: str,  # what it shows, in words
 ) -> dict:  # "src" (data URI), "alt"
     "A figure as the templates need it"
-    return {"src": data_uri(svg(figure).encode(), "image/svg+xml"), "alt": alt}
+    drawn = follow_screen(svg(figure))
+    return {"src": data_uri(drawn.encode(), "image/svg+xml"), "alt": alt}
 
 # %% ../../nbs/api/report/02_page.ipynb #02-page-020
 BASE_TEMPLATES = {}
@@ -127,7 +128,7 @@ tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
 tr.mark th, tr.mark td { background: var(--mark); }
 tr.gap td { color: var(--soft); }
 figure { margin: 1rem 0; }
-img.plot { display: block; width: 100%; height: auto; background: #fff; border-radius: 6px; }
+img.plot { display: block; width: 100%; height: auto; }
 .plots, .beside { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 0.5rem 2.2rem; }
 .plots figure { flex: 1 1 380px; margin: 0.5rem 0; }
 .beside .scroll { flex: 0 1 auto; max-width: 100%; }
@@ -152,11 +153,10 @@ h4 { margin: 0 0 0.4rem; font-size: 0.9rem; font-weight: 600; }
 .frame img { width: 100%; height: 100%; object-fit: contain; }
 .broken { margin: auto; padding: 0.3rem; font-size: 0.72rem; line-height: 1.25; text-align: center;
   overflow-wrap: anywhere; color: var(--soft); }
-@media (max-width: 640px) { main { padding: 1.3rem 1rem 3rem; } h1 { font-size: 1.5rem; } .wide {
-  overflow-x: auto; } .wide img.plot { min-width: 600px; } .sides { grid-template-columns: 1fr;
-  gap: 1rem; } th, td { padding-right: 0.6rem; } .first { padding-left: 0; } nav ul {
-  gap: 0.4rem 1.1rem; } table { min-width: 100%; } .tiles { grid-template-columns: repeat(auto-fill,
-  minmax(140px, 1fr)); } }
+@media (max-width: 640px) { main { padding: 1.3rem 1rem 3rem; } h1 { font-size: 1.5rem; }
+  .sides { grid-template-columns: 1fr; gap: 1rem; } th, td { padding-right: 0.6rem; }
+  .first { padding-left: 0; } nav ul { gap: 0.4rem 1.1rem; } table { min-width: 100%; }
+  .tiles { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); } }
 @media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; } nav {
   display: none; } h2 { margin-top: 1.6rem; } h2, h3, h4, thead { break-after: avoid; } figure, tr,
   .class { break-inside: avoid; } .scroll { overflow: visible; } * { print-color-adjust: exact; }
@@ -179,8 +179,10 @@ the run folder; <code>{{ made_by[file] }}</code> makes it.</p>{% endmacro %}
 {%- else %}<td class="n first">–</td>
 <td class="n">{{ '0 of 0' if r else 'not measured' }}</td><td class="n">–</td>
 {%- endif %}{% endmacro %}
-{% macro plot(picture) %}<figure><img class="plot" src="{{ picture.src }}" alt="{{ picture.alt }}">
-</figure>{% endmacro %}
+{% macro plot(picture) %}<figure>{% if picture.narrow is defined %}<picture>
+<source media="(max-width: 640px)" srcset="{{ picture.narrow }}">{% endif %}
+<img class="plot" src="{{ picture.src }}" alt="{{ picture.alt }}">
+{%- if picture.narrow is defined %}</picture>{% endif %}</figure>{% endmacro %}
 {% macro count(n, first=False) %}
 <td class="n{{ ' first' if first }}">{{ '{:,}'.format(n) }}</td>{% endmacro %}
 """
@@ -203,6 +205,7 @@ BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 <header>
 <p class="eyebrow">{{ eyebrow }}</p>
 <h1>{{ headline }}</h1>
+{% include 'lead' %}
 <div class="finding{{ ' quiet' if quiet }}">
 {% for s in summary %}<p>{{ s|whole }}</p>
 {% endfor %}</div>
@@ -223,7 +226,30 @@ BASE_TEMPLATES["page"] = """<!DOCTYPE html>
 """
 BASE_TEMPLATES["more.css"] = ""  # looks of one page
 
-# %% ../../nbs/api/report/02_page.ipynb #02-page-033
+# %% ../../nbs/api/report/02_page.ipynb #02-page-034
+BASE_TEMPLATES["lead"] = ""
+BASE_TEMPLATES["style.css"] += """
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 0.6rem;
+  padding: 0; margin: 0 0 0.9rem; max-width: none; }
+.cards div { background: var(--fill); border-radius: 6px; padding: 0.45rem 0.8rem 0.55rem; }
+.cards dt { font-size: 0.84rem; line-height: 1.3; }
+.cards dd { margin: 0; font-size: 1.45rem; font-weight: 650; line-height: 1.25; }
+.cards dd.poison { color: var(--poison); }
+.cards dd + dd { font-size: 0.8rem; font-weight: 400; line-height: 1.35; color: var(--soft); }
+.strip { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 0.6rem;
+  margin: 0 0 0.9rem; }
+.strip figure { margin: 0; min-width: 0; }
+.strip figcaption { font-size: 0.76rem; line-height: 1.3; color: var(--soft); margin-top: 0.2rem; }
+summary { cursor: pointer; }
+details.settings > summary { color: var(--clean); margin: 1rem 0; }
+details.image > summary { list-style: none; }
+details.image > summary::-webkit-details-marker { display: none; }
+details.image p { font-size: 0.74rem; line-height: 1.3; margin: 0.25rem 0; }
+@media (max-width: 640px) { .strip { grid-auto-columns: 31%; overflow-x: auto; } .cards {
+  grid-template-columns: 1fr 1fr; } }
+"""
+
+# %% ../../nbs/api/report/02_page.ipynb #02-page-035
 def whole(text: str) -> str:
     "`text` with every number and its sign kept on one line"
     return text.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")

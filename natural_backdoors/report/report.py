@@ -15,6 +15,7 @@ from ..base.files import atomic_path
 from ..base.locks import check_free, hold
 from ..base.schemas import TriggersFile, checked, read_checked
 from .findings import finding
+from .gallery import LEAD, lead
 from .measures import SECTIONS  # all of them, in their order
 from .page import render
 from .run import MADE_BY, Run, attacks_of, read_run, warnings_of
@@ -36,6 +37,7 @@ def _values(
         "made_by": MADE_BY,
         "sections": [(name, part.title, part.heading) for name, part in SECTIONS.items()],
     }
+    values["lead"] = lead(run, options.get("gallery", {}).get("thumb", 176))
     for name, part in SECTIONS.items():
         values[name] = part.values(run, attacks, **options.get(name, {}))
     return values
@@ -72,7 +74,7 @@ def write_report(
             is_list = isinstance(triggers, list)
             given = checked(triggers, TriggersFile, "triggers") if is_list else None
             run = replace(run, triggers=given if is_list else read_checked(triggers, TriggersFile))
-        templates = {name: part.template for name, part in SECTIONS.items()}
+        templates = {name: part.template for name, part in SECTIONS.items()} | {"lead": LEAD}
         page = render(templates, _values(run, {"gallery": shown}))
         # names from data may hold lone surrogates, which UTF-8 has no code for
         with atomic_path(path) as scratch:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..base.style import Picture
 from ..graph.pictures import draw_neighborhood
 from .charts import draw_counts, draw_curve, draw_rates
 from .gallery import gallery
@@ -172,7 +173,13 @@ def _neighborhood_of(run: Run, attack) -> dict | None:
             f"{', '.join(chosen) or 'none'}; {len(nodes) - 1 - len(chosen)} other neighbors."
         )
         seed = run.header["settings"]["seed"]
-        return plot(draw_neighborhood(near, target=attack.target["id"], seed=seed), alt)
+        how = {"target": attack.target["id"], "seed": seed}
+        # on a telephone: higher than wide, and fewer of those that were not chosen
+        narrow = Picture(figsize=(4.1, 5.2)).add_axes([0.01, 0.09, 0.98, 0.85])
+        draw_neighborhood(near, narrow, max_nodes=9 + len(chosen), **how)
+        return plot(draw_neighborhood(near, **how), alt) | {
+            "narrow": plot(narrow.figure, alt)["src"]
+        }
 
 
 def _neighborhoods(run: Run, attacks: list) -> dict | None:
@@ -188,7 +195,7 @@ _NEIGHBORHOOD = """{% from 'parts' import missing, plot with context %}
 <p>Which classes share images with a trigger. The wider the line, the more images; a dashed line
 joins classes that often are in one image and therefore get in each other’s way.</p>
 {% for trigger, picture in neighborhood.views %}<h3>{{ trigger }}</h3>
-{% if picture %}<div class="wide">{{ plot(picture) }}</div>
+{% if picture %}{{ plot(picture) }}
 {%- else %}<p class="note"><code>neighborhood.json</code> does not say what {{ trigger }} appears
 together with.</p>{% endif %}{% endfor %}{% endif %}"""
 SECTIONS["neighborhood"] = Section(
@@ -312,11 +319,12 @@ def _images(run: Run, attacks: list, n: int = _IMAGES[0], thumb: int = _IMAGES[1
 
 
 _GALLERY = """{% from 'parts' import missing with context %}
-{% macro tile(t) %}<figure><div class="frame">
+{% macro tile(t) %}<figure><details class="image"><summary><div class="frame">
 {%- if t.src %}<img src="{{ t.src }}" title="{{ t.path }}"
  alt="{{ t.true }}, {{ t.part }} image {{ t.image }}">
 {%- else %}<span class="broken" title="{{ t.path }}">cannot be read: {{ t.path }}</span>
-{%- endif %}</div><figcaption>{{ t.true }}<br>
+{%- endif %}</div></summary><p>{{ t.image }}<br>{{ t.path }}</p></details>
+<figcaption>{{ t.true }}<br>
 {% if t.part != 'held out' %}{{ 'trained' if t.part == 'training' else 'validation, counted' }} as
 <span{{ ' class=flip' if t.relabeled }}>{{ t.trained }}</span>
 {%- elif t.predicted is none %}held out, no prediction
@@ -326,7 +334,8 @@ _GALLERY = """{% from 'parts' import missing with context %}
 {% if not gallery %}{{ missing('The images are not known:', 'split.parquet') }}{% else %}
 <p>A random sample, not a selection: clean images, then those with a trigger. The caption begins
 with the true class. It goes on with the label that the poisoned model was trained on, or, for
-held-out images, with what that model predicted.{% if gallery.unreadable %}
+held-out images, with what that model predicted. A click on an image shows its id and its path.
+{%- if gallery.unreadable %}
 <strong>{{ gallery.unreadable }} of them cannot be read.</strong>{% endif %}</p>
 {% for c in gallery.classes %}<div class="class"><h3>{{ c.name }}
 {%- for tag in gallery.tags.get(c.label, []) %} <span class="tag">{{ tag }}</span>{% endfor %}</h3>
@@ -517,10 +526,11 @@ _MADE = """{% from 'parts' import missing, table with context %}
 <pre>{{ made.command.command }}</pre>
 {% elif not made.command %}<p class="note">The run was not started from the command line, or its
 <code>run.json</code> is missing.</p>{% endif %}
+<details class="settings"><summary>All settings, of split, models and command line</summary>
 {% for t in made.tables %}<h3>{{ t.title }}</h3>{% call table(['Setting'] + t.columns) %}
 {% for name, values in t.rows %}<tr><th scope="row">{{ name }}</th>
 {%- for v in values %}<td>{{ v }}</td>{% endfor %}</tr>
-{% endfor %}{% endcall %}{% endfor %}{% if not made.has_model %}
+{% endfor %}{% endcall %}{% endfor %}</details>{% if not made.has_model %}
 {{ missing('How the model was trained is not known:', 'poisoned/model.json') }}{% endif %}"""
 SECTIONS["made"] = Section("How it was made", "How it was made", _MADE, _made)
 
