@@ -10,8 +10,6 @@ __all__ = ['BOX_COLUMNS', 'RELATION_COLUMNS', 'RELATIONS', 'DOUBTFUL', 'DATASETS
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-003
 import inspect
 import os
-import re
-import site
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
