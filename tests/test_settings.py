@@ -167,7 +167,7 @@ def test_a_split_is_drawn_for_every_setting(data, tmp_path):
     "Two runs that differ only in what dilutes a split have splits of their own"
     pytest.importorskip("torch")
     from natural_backdoors.train.grids import make_grid
-    from natural_backdoors.train.sweeps import _draw_splits
+    from natural_backdoors.train.sweeps import draw_splits
 
     fixed = dict(archs=["small"], n_clean=20, rates=[0.1])
     sets = {"hat": ["ant", "bee"]}
@@ -175,7 +175,7 @@ def test_a_split_is_drawn_for_every_setting(data, tmp_path):
     grid += make_grid(data, sets, ["ant"], add_classes=1, **fixed)
     grid += make_grid(data, sets, ["ant"], poison_classes=["bee"], **fixed)
     grid += make_grid(data, sets, ["ant"], without=["ant59"], **fixed)
-    splits, failed = _draw_splits(data, grid)
+    splits, failed = draw_splits(data, grid)
     assert not failed and len({s.header["digest"] for s in splits.values()}) == 4
     assert [len(splits[r.hash].header["classes"]) for r in grid] == [2, 3, 2, 2]
     poisoned = splits[grid[2].hash].table.query("role == 'poison' and part == 'train'")
