@@ -200,12 +200,12 @@ def _draw_key(figure, table: pd.DataFrame, published: bool):
 
 
 def _panel(ax, title: str, table: pd.DataFrame, column: str):
-    "Title and axis of a panel of accuracies; the title says how many images a run has"
+    "Title and axis of a panel of accuracies; the title says how many images a run has: n"
     percent_axis(ax)
     counts = table.get(f"{COUNTED[column]}_n")
     if counts is not None and len(counts):
         low, high = int(counts.min()), int(counts.max())
-        title += f" ({low if low == high else f'{low} to {high}'} images a run)"
+        title += f" (n = {low if low == high else f'{low}–{high}'})"
     ax.set_title(title, fontsize=10, loc="left", color=INK)
 
 
