@@ -38,7 +38,7 @@ _MODULE_OF = {
     "accidental_images": "split.accidental", "measure_accidental": "train.accidental_rates",
     "trigger_boxes": "split.visibility", "success_by_visibility": "split.visibility",
     "reproduce": "paper.experiments",
-    "TriggerPicker": "pick.app", "write_report": "report.report", "report_run": "report.sweep_run",
+    "TriggerPicker": "pick.app", "write_report": "report.report", "report_run": "report.run_of_sweep",
     "report_sweep": "report.study_page", "write_study": "report.study_page", "write_screening": "report.screen_page",
 }
 __all__ = list(_MODULE_OF)

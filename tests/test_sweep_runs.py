@@ -15,8 +15,8 @@ from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import write_json
 from natural_backdoors.cli.commands import main
 from natural_backdoors.data.table import TableDataset
+from natural_backdoors.report.run_of_sweep import report_run
 from natural_backdoors.report.screen_page import _effects, write_screening
-from natural_backdoors.report.sweep_run import report_run
 from natural_backdoors.train.evaluation import read_evaluation
 from natural_backdoors.train.grids import make_grid
 from natural_backdoors.train.screen_results import (

@@ -181,7 +181,7 @@ def _page(args, folder: Path, kind: str) -> Path:
 
         return write_screening(load_screen(folder), folder / "screening.html", folder.parent.name)
     if kind == "one of many":
-        from natural_backdoors.report.sweep_run import report_run
+        from natural_backdoors.report.run_of_sweep import report_run
 
         return report_run(folder, args.of_run, **anywhere)
     from natural_backdoors.report.report import write_report
