@@ -149,8 +149,8 @@ def reproduce(args):
             **{name: value for name, value in running_said(args).items() if value is not None},
         )
     page = folder / "reproduction.html"
-    table = done.medians.round(3).to_string(index=False)
-    print(f"\n{table}\n\nresults: {folder}\npage:    {page}")
+    table = done.shown.to_string(index=False)
+    print(f"\n{done.ran}\n\n{table}\n\nresults: {folder}\npage:    {page}")
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-013
 def report(args):
