@@ -479,3 +479,21 @@ def test_celeba(folder, rows, kaggle, crlf):
     for split, images in expected.items():
         m = data.label_matrix(split)
         assert dict(zip(m.images, (m.matrix.toarray() > 0).tolist())) == images
+
+
+@pytest.mark.parametrize("place", ["", "images", "photos", "img"])
+@pytest.mark.parametrize("kind", ["table", "multihot"])
+def test_images_beside_a_table_are_found(tmp_path, kind, place):
+    "In its folder, or in one with a usual name; a folder that the user names is the only one"
+    (tmp_path / place / "a").mkdir(parents=True)
+    (tmp_path / place / "a" / "1.jpg").write_bytes(b"x")
+    text = "image,label\na/1.jpg,cat\na/2.jpg,dog\n"
+    if kind == "multihot":
+        text = "image,cat,dog\na/1.jpg,1,0\na/2.jpg,0,1\n"
+    (tmp_path / "labels.csv").write_text(text)
+    manager = TableDataset if kind == "table" else MultiHot
+    data = manager(tmp_path / "labels.csv")
+    assert data.src_path("a/1.jpg") == tmp_path / place / "a" / "1.jpg"
+    assert data.src_path("a/2.jpg") == tmp_path / "a" / "2.jpg"
+    named = manager(tmp_path / "labels.csv", image_root=tmp_path / "else")
+    assert named.src_path("a/1.jpg") == tmp_path / "else" / "a" / "1.jpg"

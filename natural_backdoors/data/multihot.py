@@ -220,7 +220,7 @@ class MultiHot(Dataset):
         unknown: str | None = None,  # in a table with 0 and -1: which means unknown, or "none"
         verified_absent: bool = False,  # True: list absent labels, not unknown ones; see below
         names=None,  # label -> name for people: a dict, or a file with the columns label and name
-        image_root=None,  # folder of the image files; default: that of the file, or the working one
+        image_root=None,  # folder of the image files; default: that of the file, or images/ in it
         name: str | None = None,  # of the dataset, used in file names; default: the file's name
         bad_rows: str = "error",  # a row with more or fewer fields than the header: error or skip
     ):

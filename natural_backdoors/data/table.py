@@ -205,7 +205,7 @@ class TableDataset(Dataset):
         label: str = "label",  # name of the column with the label
         split: str | None = None,  # name of the column with the split; "none": there is none
         names=None,  # label -> name for people: a dict, or a file with the columns label and name
-        image_root=None,  # folder of the image files; default: that of the file, or the working one
+        image_root=None,  # folder of the image files; default: that of the file, or images/ in it
         name: str | None = None,  # of the dataset, used in file names; default: the file's name
         sep: str | None = None,  # between labels, if one cell holds all labels of an image
         classes=None,  # all labels; others are errors: a list, or a file with the column label
