@@ -388,6 +388,10 @@ def test_the_command(data, tmp_path, capsys, monkeypatch):
     assert "ghost" in page and "Spearman" in page and "passes" in said
     files = set((folder / "parts").iterdir())
     assert main(words) == 0 and set((folder / "parts").iterdir()) == files
+    # the page again, from the folder alone
+    (folder / "screening.html").unlink()
+    assert main(["report", str(folder)]) == 0
+    assert "Spearman" in (folder / "screening.html").read_text()
     names = set(pd.read_parquet(folder / "screening.parquet")["name"])
     assert names == {*COLORS, "bar", "stripe", "ghost"}
 
