@@ -203,7 +203,12 @@ class Repair(Defense):
         a_number(0, above=True),
         flag=None,
     )
-    batch_size: int = setting(64, "clean pictures a step", a_whole_number(2), flag=None)
+    batch_size: int = setting(
+        16,
+        "clean pictures a step; the papers have 64, for clean sets of thousands",
+        a_whole_number(2),
+        flag=None,
+    )
 
     def clean_set(self, given: Given) -> ImageSet:
         "The clean images, if they can be trained on"

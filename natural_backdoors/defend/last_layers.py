@@ -75,7 +75,7 @@ class FinePruning(Repair):
     title: ClassVar[str] = "units of the last hidden layer that clean images leave silent"
     paper: ClassVar[str] = "Liu et al., Fine-Pruning, RAID 2018"
     shares: tuple = setting(
-        (0.2, 0.4, 0.6, 0.8, 0.9),
+        (0.2, 0.4, 0.6, 0.8, 0.9, 0.95),
         "strengths: shares of the units that are cut out",
         tuple_of(a_number(0, 1, above=True, below=True)),
         flag=None,
