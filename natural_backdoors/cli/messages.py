@@ -9,6 +9,7 @@ __all__ = ['as_flags_say', 'options_of_managers', 'options_of_manager']
 import ast
 import re
 import shlex
+from contextlib import suppress
 from functools import lru_cache
 
 from ..base.errors import UserError
@@ -119,8 +120,12 @@ def as_flags_say(
 # %% ../../nbs/api/cli/00_messages.ipynb #00-messages-015
 @lru_cache
 def options_of_managers() -> frozenset:
-    "The names of the options of all our dataset managers"
-    return frozenset().union(*(options_of_manager(name) for name in DATASETS))
+    "The names of the options of all our dataset managers that can be loaded"
+    found = set()
+    for name in DATASETS:
+        with suppress(UserError):  # what went wrong before must be said, in whatever words
+            found |= options_of_manager(name)
+    return frozenset(found)
 
 
 def options_of_manager(
