@@ -243,7 +243,7 @@ def wait_for(what, seconds=120):
     return found
 
 
-def test_a_warm_kernel_ends_with_the_one_who_asked(warm, tmp_path):
+def server_of(warm):
     servers = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -253,6 +253,16 @@ def test_a_warm_kernel_ends_with_the_one_who_asked(warm, tmp_path):
         if "--serve" in said and warm in said:
             servers.append(folder.name)
     (server,) = servers
+    return server
+
+
+def test_what_kernels_print_themselves_goes_nowhere(warm):
+    "Each says how to connect to it; a pipe that nobody reads is full after some 160 pages"
+    assert os.readlink(f"/proc/{server_of(warm)}/fd/1") == os.devnull
+
+
+def test_a_warm_kernel_ends_with_the_one_who_asked(warm, tmp_path):
+    server = server_of(warm)
     wait_for(lambda: not children(server))
     command = [sys.executable, outputs.WARM, warm, "-f", str(tmp_path / "kernel.json")]
     asking = subprocess.Popen(command, env=outputs.environment(), cwd=tmp_path)
