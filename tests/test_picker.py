@@ -174,7 +174,7 @@ def save(page):
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pick")
     dataset = OpenImages(make_scenes(folder / "scenes", n_images=400))
-    dataset.name = "openimages"
+    dataset.name = "scenes"  # as its folder
     return folder, dataset
 
 

@@ -332,7 +332,7 @@ def _train_flags(p: Parser):
 def _folder_flags(p: Parser):
     p.add_argument("folder", help="a results folder")
     p.switch("--images_anywhere", False, "take images outside of the folders that the split names")
-    p.add_argument(
+    p.add_argument_group("sweep").add_argument(
         "--run",
         dest="of_run",  # `run` is the function of the command
         metavar="ID",

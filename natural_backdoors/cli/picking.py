@@ -112,8 +112,8 @@ def resume_request(args) -> dict:  # for `serve`
         raise UserError(
             f"{args.selection} does not say where its dataset is; give --data and --dataset_root"
         )
-    if source.name is None and not hasattr(args, "dataset_root"):
-        source.name = chosen.dataset  # the name that it had in a notebook
+    if source.name is None:  # as in a notebook, or where its folder was called otherwise
+        source.name = chosen.dataset
     dataset = load_dataset(source, args.download_dataset)
     ids_of(chosen, dataset.label_matrix(chosen.split).classes, dataset.name, args.selection)
     _say(f"taking up {args.selection}: {chosen!r}")
