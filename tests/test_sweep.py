@@ -489,8 +489,9 @@ def test_without_augmentation_it_is_train_split(data, tmp_path, head):
         assert np.allclose(
             ours.filter(like="loss"), theirs.filter(like="loss"), atol=0.02, equal_nan=True
         )
+        # one of twelve images may fall to the other side
         assert np.allclose(
-            ours.filter(like="acc"), theirs.filter(like="acc"), atol=0.05, equal_nan=True
+            ours.filter(like="acc"), theirs.filter(like="acc"), atol=1 / 12 + 1e-6, equal_nan=True
         )
 
 
