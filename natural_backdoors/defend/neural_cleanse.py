@@ -69,20 +69,22 @@ def search(
     self: NeuralCleanse,
     given: Given,
     seed: int,  # of the start and of the pictures of each step
-) -> tuple:  # (classes, 1, h, w) masks from 0 to 1, (classes,) shares of pictures that they turn
+    goals=None,  # the classes that are searched for, all at once; None: every class
+) -> tuple:  # (goals, 1, h, w) masks from 0 to 1, (goals,) shares of pictures that they turn
     "The smallest mask that was found for each class"
     import torch
     from torch.nn.functional import cross_entropy
 
     pixels = torch.from_numpy(np.asarray(given.clean.pixels)).permute(0, 3, 1, 2).float() / 255
     device = next(given.network.parameters()).device
-    pixels, goals = pixels.to(device), torch.arange(given.n_classes, device=device)
+    every = np.arange(given.n_classes) if goals is None else np.asarray(goals)
+    pixels, goals = pixels.to(device), torch.from_numpy(every).to(device)
     mask, pattern = (
-        part.detach().to(device).requires_grad_()
+        part[every].to(device).requires_grad_()
         for part in _start(given.n_classes, pixels.shape[2:], seed)
     )
     optimizer, draw = torch.optim.Adam([mask, pattern], self.lr, betas=(0.5, 0.9)), rng(seed, 169)
-    price = torch.full((given.n_classes,), 0.01, device=device)
+    price = torch.full((len(goals),), 0.01, device=device)
     for _ in range(self.steps):
         drawn = draw.integers(len(pixels), size=min(self.batch_size, len(pixels)))
         said = _answers(given.network, pixels[drawn], mask, pattern)
