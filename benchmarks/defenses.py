@@ -8,8 +8,8 @@ Made-up features of ten classes with a patch in them, as many as a bank may hold
 blind, as a panel would run it; its seconds include the shuffle. Machines are noisy: on a busy one
 the sum says little.
 
-`--cleanse` measures Neural Cleanse instead: the masks of ten classes searched for at once, beside one
-class at a time with the same pictures and steps.
+`--cleanse` measures Neural Cleanse instead: the masks of ten classes searched for at once, beside
+one class at a time with the same pictures and steps.
 """
 
 import argparse

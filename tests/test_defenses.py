@@ -437,7 +437,7 @@ def test_every_defense_says_what_it_is():
     assert table.defense.tolist() == list(available_defenses())
     for name in DEFENSES:
         cls = defense_class(name)
-        assert cls.name == name and cls.title and cls.stage in ("data", "input", "model")
+        assert cls.name == name and cls.title and cls.stage in ("data", "input", "model", "repair")
         assert name in REFERENCES or cls.paper, name
         assert cls().to_dict().keys() == cls.about().keys()
         assert all(about.flag is None and about.meaning for about in cls.about().values())
