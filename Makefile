@@ -138,6 +138,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save
 	$(BIN)/python benchmarks/defenses.py --save
 	$(BIN)/python benchmarks/real_datasets.py --save
+	$(BIN)/python benchmarks/defenses.py --cleanse --save
 
 benchmarks-gpu: setup ## training and sweeps on the GPU of this machine, kept in benchmarks/results/
 	$(BIN)/python -c 'import torch; torch.cuda.is_available() or exit("PyTorch sees no GPU here")'

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from ..base.errors import UserError, needs
 from .defenses import ImageSet
@@ -57,6 +58,20 @@ class Directions(NamedTuple):
         return (np.asarray(features, np.float64) - self.middle) @ self.axes.T
 
 # %% ../../nbs/api/defend/05_parts.ipynb #05-parts-012
+def _widest(
+    square: np.ndarray,  # (m, m), symmetric
+    count: int,  # how many
+) -> tuple:  # ascending eigenvalues, their vectors as columns
+    "The `count` largest eigenvalues of a matrix"
+    m = len(square)
+    if 8 * count <= m:
+        try:  # a few of many: several times as fast, and as exact
+            return eigsh(square, k=count, v0=np.cos(np.arange(m)))
+        except ArpackError:  # such as for a matrix of zeros
+            pass
+    return eigh(square, subset_by_index=[max(m - count, 0), m - 1])
+
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-013
 def principal(
     features: np.ndarray,  # (n, f)
     count: int,  # how many directions; fewer come back where the features have no more
@@ -67,8 +82,7 @@ def principal(
     centered = features - middle
     n, f = centered.shape
     square = centered @ centered.T if n < f else centered.T @ centered
-    first = max(len(square) - count, 0)
-    spread, vectors = eigh(square, subset_by_index=[first, len(square) - 1])
+    spread, vectors = _widest(square, count)
     spread, vectors = spread[::-1], vectors[:, ::-1]
     there = spread > max(spread[0], 0) * 1e-10
     spread, vectors = spread[there], vectors[:, there]
@@ -77,7 +91,7 @@ def principal(
     axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
     return Directions(middle, axes, spread / n)
 
-# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-016
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-017
 @contextmanager
 def one_thread():
     "A block of small computations in scikit-learn and linear algebra, without threads"
@@ -86,7 +100,7 @@ def one_thread():
     with threadpool_limits(1):
         yield
 
-# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-019
+# %% ../../nbs/api/defend/05_parts.ipynb #05-parts-020
 def need_directions(
     directions: Directions,
     at_least: int,  # how many there must be

@@ -61,5 +61,4 @@ class Perfect(_Reference):
         return self._answer(np.asarray(poison, float), np.asarray(poison, bool))
 
 
-# just these two, not what is below them: a class of somebody's own is told nothing
 REFERENCES = (Random, Perfect)
