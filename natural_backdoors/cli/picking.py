@@ -13,6 +13,7 @@ from .analysis import search_said, what_differs, words
 from .flags import Parser, settings_said, split_flags
 from .messages import as_flags_say
 from .opening import Source, load_dataset, source_said
+from ..data.datasets import name_of_place
 from ..sets.search import SearchSettings
 from ..split.selection import Selection, ids_of
 from ..split.settings import SplitSettings
@@ -112,7 +113,9 @@ def resume_request(args) -> dict:  # for `serve`
         raise UserError(
             f"{args.selection} does not say where its dataset is; give --data and --dataset_root"
         )
-    if source.name is None:  # as in a notebook, or where its folder was called otherwise
+    named_after = name_of_place((chosen.source or {}).get("dataset_root") or "")
+    moved = not hasattr(args, "dataset_root") or chosen.dataset == named_after
+    if source.name is None and moved:  # the name that it had in a notebook, or at its old place
         source.name = chosen.dataset
     dataset = load_dataset(source, args.download_dataset)
     ids_of(chosen, dataset.label_matrix(chosen.split).classes, dataset.name, args.selection)
