@@ -7,17 +7,17 @@ __all__ = ['MARKS', 'kind_of_folder', 'open_guessed', 'audit_flags', 'audit']
 
 # %% ../../nbs/api/cli/08_auditing.ipynb #08-auditing-003
 import argparse
-import re
 from pathlib import Path
 
 from ..base.checks import number, whole_number
 from ..base.errors import UserError
-from ..base.files import path_name, read_json, write_json
+from ..base.files import write_json
 from ..base.locks import hold
 from .analysis import search_said
 from .flags import Parser, as_flags_say, data_flags, in_flags, search_flags
 from natural_backdoors.cli.opening import (
     Source,
+    claim_name,
     count_shards,
     is_sharded,
     load_dataset,
@@ -57,20 +57,13 @@ def open_guessed(source: Source, download: bool = False) -> Dataset:
     if path.is_dir() or path.suffix == ".json":
         source.data = kind_of_folder(path) if path.is_dir() else "coco"
         return load_dataset(source, download)
-    source.data = "table"
-    try:
-        dataset = load_dataset(source, download)
-        dataset.labels  # reads it
-        return dataset
-    except UserError as as_table:
-        source.data = "multihot"
+    as_table = None
+    for source.data in ("table", "multihot"):
         try:
-            dataset = load_dataset(source, download)
-            dataset.labels
-            return dataset
-        except UserError:
-            said = re.sub(r"\b(\w+)='\.\.\.'", r"--option \1=...", str(as_table))
-            raise UserError(said) from None
+            return load_dataset(source, download)
+        except UserError as e:
+            as_table = as_table or e
+    raise as_table
 
 # %% ../../nbs/api/cli/08_auditing.ipynb #08-auditing-012
 def audit_flags(p: Parser):
@@ -108,16 +101,7 @@ def _source(args) -> Source:
         args.dataset_root = args.dataset
     if not hasattr(args, "dataset_root"):
         raise UserError("say what to audit: natural-backdoors audit labels.csv")
-    source = source_said(args)
-    if source.name is None:  # two datasets of one kind have folders of their own
-        source.name = _stem(source.dataset_root)
-    return source
-
-
-def _stem(root: str) -> str:
-    "The name of a file or folder, without what says how it is written"
-    name = Path(root).name if "://" in root or "*" in root else Path(root).resolve().name
-    return name.split(".")[0] or "dataset"
+    return source_said(args)
 
 # %% ../../nbs/api/cli/08_auditing.ipynb #08-auditing-014
 def _checked(args) -> dict:
@@ -131,19 +115,6 @@ def _checked(args) -> dict:
         said["inject_rate"] = rate
     return said
 
-
-def _refuse_other_data(folder: Path, source: Source) -> None:
-    "Leave the results of another dataset where they are"
-    if not (folder / "run.json").is_file():
-        return
-    before = read_json(folder / "run.json")
-    there = before.get("dataset_root") if isinstance(before, dict) else None
-    now = source.to_dict()["dataset_root"]
-    if there not in (None, now):
-        raise UserError(
-            f"{folder} has the audit of {there}; give this dataset another name with --name"
-        )
-
 # %% ../../nbs/api/cli/08_auditing.ipynb #08-auditing-015
 def audit(args):
     "Write the curator's page: which objects could be triggers, for which classes, what to look at"
@@ -151,13 +122,10 @@ def audit(args):
     from natural_backdoors.report.audit_page import write_audit
     from natural_backdoors.report.audits import audit as audit_dataset
 
-    folder = Path(args.results_root) / path_name(source.name) / "audit"
+    dataset = _opened(args, source, search)
     with in_flags("--results_root"):
-        _refuse_other_data(folder, source)
-        try:
-            found = audit_dataset(_opened(args, source, search), settings=search, **said)
-        except UserError as e:
-            raise UserError(as_flags_say(str(e))) from e
+        folder = claim_name(args.results_root, source, dataset) / "audit"
+        found = audit_dataset(dataset, settings=search, **said)
         with hold(folder, command_line(args)):
             page = write_audit(found, folder, args.images, command=command_line(args))
             record = {"command": command_line(args)} | source.to_dict()

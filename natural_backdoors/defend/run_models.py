@@ -88,7 +88,7 @@ def run_folders(
     if (folder / "results.parquet").is_file():
         raise UserError(
             f"the sweep in {folder} kept no models; sweep again with save_models=True "
-            "(--save_models), and give that folder"
+            "(--save_model), and give that folder"
         )
     raise UserError(
         f"no trained model in {folder} (there is no split.json with poisoned/model.json beside "
