@@ -7,6 +7,7 @@ __all__ = ['small_run', 'run_folders', 'RunModel', 'models_in', 'Answer', 'answe
            'features_of', 'Images', 'Held', 'clean_names', 'held_out', 'Case', 'Untrained', 'untrained', 'make_case']
 
 # %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-003
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -316,6 +317,7 @@ def clean_names(
     "The images of the clean set"
     table, draw = split.table, rng(seed, 180)
     held, chosen = table[(table["part"] == "test") & (table["role"] == "clean")], set()
+    few = []
     for c in split.header["classes"]:
         paths = np.sort(held["path"][held["true_label"] == c["label"]].astype(str))
         if len(paths) < 2:
@@ -323,7 +325,15 @@ def clean_names(
                 f"no clean set can be drawn for {c['name']!r}: {len(paths)} of its clean images "
                 "were held out, and one must be left to measure with; raise test_fraction"
             )
-        chosen |= set(draw.permutation(paths)[: min(each, len(paths) // 2)])
+        n = min(each, len(paths) // 2)
+        chosen |= set(draw.permutation(paths)[:n])
+        few += [f"{n} of {c['name']!r}"] if n < each else []
+    if few:
+        warnings.warn(
+            f"the clean set has fewer images than {each} of a class: {', '.join(few)}; half of "
+            "those held out are left to measure with",
+            stacklevel=2,
+        )
     return chosen
 
 # %% ../../nbs/api/defend/21_run_models.ipynb #21-run-models-038
