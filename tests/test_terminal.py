@@ -6,6 +6,7 @@ import re
 import select
 import subprocess
 import sys
+import termios
 import time
 
 import pandas as pd
@@ -44,6 +45,10 @@ class Terminal:
             "from natural_backdoors.cli.commands import main; raise SystemExit(main())"
         )
         self.end, other = pty.openpty()
+        # at Ctrl-C the kernel throws away what is being shown, sometimes also the answer to it
+        modes = termios.tcgetattr(other)
+        modes[3] |= termios.NOFLSH
+        termios.tcsetattr(other, termios.TCSANOW, modes)
         self.process = subprocess.Popen(
             [sys.executable, "-c", program, *words],
             cwd=folder,
