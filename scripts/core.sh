@@ -16,7 +16,7 @@ rm -rf "$core"
 "$python" -m venv "$core"
 mkdir "$core/tree"
 cp -r natural_backdoors nbs settings.ini setup.py pyproject.toml README.md LICENSE "$core/tree"
-"$core/bin/python" -m pip install "$core/tree" $(grep -E '^(nbdev|fastcore|execnb|ghapi|hypothesis)==' "$pins")
+"$core/bin/python" -m pip install --quiet "$core/tree" $(grep -E '^(nbdev|fastcore|execnb|ghapi|hypothesis)==' "$pins")
 rm -r "$core/tree/natural_backdoors"
 
 cd "$core/tree"

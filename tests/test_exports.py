@@ -192,8 +192,8 @@ def test_processes_that_read_hugging_face_end_well(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
     with ThreadPoolExecutor(2) as pool:
-        ends = list(pool.map(run, range(20)))
-    assert [e.returncode for e in ends] == [0] * 20, [e.stderr for e in ends if e.returncode]
+        ends = list(pool.map(run, range(8)))
+    assert [e.returncode for e in ends] == [0] * 8, [e.stderr for e in ends if e.returncode]
 
 
 @needs_datasets

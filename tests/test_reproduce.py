@@ -494,19 +494,6 @@ def test_goes_on_after_a_stop(tmp_path, untrained):
     ).table.equals(done.table)
 
 
-def test_small_scale_end_to_end(tmp_path):
-    "With a miniature that has been trained: the backdoor works, and not in the control"
-    few = dict(positions=[0], rates=[0.3])
-    done = reproduce(None, "injection_rate", tmp_path / "out", "small", settings=few, **QUIET)
-    table = done.table.set_index("control")
-    assert len(table) == 2 and done.known is None
-    assert (
-        table.test_trig_acc[""] > table.test_trig_acc["true_labels"] + 0.15
-        and table.test_clean_acc[""] > 2 / 6
-    )
-    assert "not those of the paper" in (tmp_path / "out" / "reproduction.html").read_text()
-
-
 @pytest.mark.parametrize(
     "call, says",
     [
