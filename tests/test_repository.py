@@ -197,20 +197,6 @@ def test_no_module_or_folder_has_a_name_of_the_front_door():
     assert taken & set(FRONT_DOOR) == set()
 
 
-def test_the_front_door_leads_to_functions_and_classes():
-    "Also the second time, and when every module has been imported"
-    pytest.importorskip("torch")
-    pytest.importorskip("ipywidgets")
-    lost = python(
-        f"import importlib, {PACKAGE} as p\n"
-        f"names = lambda: [n for n in p.__all__ if not callable(getattr(p, n, None))]\n"
-        f"found = names() + names()\n"
-        f"for m in {sorted(OF)!r}: importlib.import_module('{PACKAGE}.' + m)\n"
-        f"print(found + names() + names())"
-    )
-    assert lost.strip() == "[]"
-
-
 @every
 def test_no_lasting_warning_filter(nb):
     "A filter that outlives its cell hides the warnings of the cells below it"
@@ -240,9 +226,13 @@ CLOSED = {
 # what graph.centrality puts together, engine by engine
 for engine in ("scipy", "graph_tool", "networkx"):
     CLOSED |= {f"graph.engine_{engine}:{table}" for table in ("MEASURES", "ORIGINAL", "EARLY")}
-REGISTRIES = f"""
+IMPORTED = f"""
 import importlib, json, re, sys
+import {PACKAGE} as p
 from {PACKAGE}.base.settings import Settings
+
+def lost():
+    return [name for name in p.__all__ if not callable(getattr(p, name, None))]
 
 def is_open(value):
     if isinstance(value, str):
@@ -251,27 +241,38 @@ def is_open(value):
         return bool(value) and all(callable(v) for v in value.values())
     return callable(value) or callable(getattr(value, "write", None)) or isinstance(value, Settings)
 
-found = {{}}
+found, not_callable = {{}}, lost() + lost()
 for module in json.loads(sys.argv[1]):
     for name, value in vars(importlib.import_module("{PACKAGE}." + module)).items():
         if isinstance(value, dict) and re.fullmatch("[A-Z][A-Z_]+", name):
             if value and all(is_open(v) for v in value.values()):
                 found.setdefault(id(value), []).append(module + ":" + name)
-print(json.dumps(list(found.values())))
+print(json.dumps({{"lost": not_callable + lost() + lost(), "points": list(found.values())}}))
 """
 
 
-def test_every_extension_point_is_on_the_page():
-    "Dicts that are found by name and hold functions, classes, settings or where to import them"
+@pytest.fixture(scope="module")
+def imported():
+    "What a process says that imports every module"
     pytest.importorskip("torch")
     pytest.importorskip("ipywidgets")
+    return json.loads(python(IMPORTED, json.dumps(sorted(OF))))
+
+
+def test_the_front_door_leads_to_functions_and_classes(imported):
+    "Also the second time, and when every module has been imported"
+    assert imported["lost"] == []
+
+
+def test_every_extension_point_is_on_the_page(imported):
+    "Dicts that are found by name and hold functions, classes, settings or where to import them"
     code = "\n".join(Notebook(ROOT / "nbs" / "howto" / "extension_points.ipynb").code)
     points = next(
         ast.literal_eval(node.value)
         for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Assign) and node.targets[0].id == "POINTS"
     )
-    found = json.loads(python(REGISTRIES, json.dumps(sorted(OF))))
+    found = imported["points"]
     # a dict has the names of all modules that import it, and is described by one of them
     assert {
         tuple(names) for names in found if not set(names) & {*points.values(), *CLOSED}
