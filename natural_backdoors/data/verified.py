@@ -308,7 +308,7 @@ def choose_thresholds(
     first = np.full(len(rates.finds.labels), len(edges) + 1)
     for step in range(len(edges), 0, -1):
         precision = rates_at(rates, np.full(len(first), step))["precision"].to_numpy()
-        first[precision >= least] = step
+        first[(precision >= least) & (rates.finds.counts[:, step] > 0)] = step
     return thresholds_from(rates, first)
 
 
