@@ -209,10 +209,11 @@ class Rates:
         left[self.finds.counts == self.n] = 0
         return np.where(self.known, self.hits + left, np.nan)
 
-    def _answers(self) -> tuple:
-        "The answers that count for each step"
+    def _answers(self) -> tuple:  # n, hits
+        "The answers that count for each step, with those that it borrows"
         all_n, all_hits = self.n.sum(axis=0), self.hits.sum(axis=0)
-        return np.where(self.own, self.n, all_n), np.where(self.own, self.hits, all_hits)
+        more = np.where(self.own, 0, np.minimum(all_n, LEAST))
+        return self.n + more, self.hits + more * all_hits / np.maximum(all_n, 1)
 
 # %% ../../nbs/api/data/29_verified.ipynb #29-verified-022
 @patch(as_prop=True)
@@ -221,14 +222,11 @@ def draws(self: Rates) -> np.ndarray:  # labels by steps by `DRAWS`, whole numbe
     if (kept := vars(self).get("_draws")) is not None:
         return kept
     r, counts = rng(self.seed, 13), self.finds.counts
-    n, hits = self.n.sum(axis=0)[:, None], self.hits.sum(axis=0)[:, None]
-    shared = r.beta(hits + 0.5, n - hits + 0.5, (counts.shape[1], DRAWS))
     drawn = np.empty((*counts.shape, DRAWS), np.int32)
-    for label, (n, hits) in enumerate(zip(self.n, self.hits)):
-        n, hits = n[:, None], hits[:, None]
-        alone = r.beta(hits + 0.5, n - hits + 0.5, shared.shape)
-        share = np.where(self.own[label][:, None], alone, shared)
-        drawn[label] = hits + r.binomial(counts[label][:, None] - n, share)
+    for label, (n, hits) in enumerate(zip(*self._answers())):
+        share = r.beta(hits[:, None] + 0.5, (n - hits)[:, None] + 0.5, drawn.shape[1:])
+        left = (counts[label] - self.n[label])[:, None]
+        drawn[label] = self.hits[label][:, None] + r.binomial(left, share)
     vars(self)["_draws"] = drawn
     return drawn
 
