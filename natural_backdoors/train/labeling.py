@@ -83,7 +83,7 @@ def detector_of(
     from natural_backdoors.train.detectors import DETECTORS
 
     made = lookup("detector", detector, DETECTORS)(device=device, pretrained=pretrained)
-    return Detector(made, made.key, made.labels)
+    return _of_function(made)
 
 # %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-009
 def _opened(path) -> tuple:  # image, None; or None, reason
