@@ -13,12 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..base.errors import UserError, loading_torch
-from .models import private_seed
 
 with loading_torch():
     import torch
     import torchvision
-    from fastai.torch_core import default_device
     from torch import nn
     from torchvision.transforms.functional import pil_to_tensor
 
@@ -68,7 +66,8 @@ def _fetched(name: str, weights) -> None:
         torch.hub.load_state_dict_from_url(weights.url, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as e:
         file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
-        reason = (str(getattr(e, "reason", e)) or type(e).__name__).splitlines()[0]
+        said = str(e if hasattr(e, "code") else getattr(e, "reason", e))  # 404 is not all of it
+        reason = (said or type(e).__name__).splitlines()[0]
         other = "or give a function of your own or a file of scores as the detector"
         if file.exists():
             raise UserError(
@@ -91,10 +90,11 @@ def torchvision_detector(
     weights = torchvision.models.get_model_weights(name).DEFAULT
     if pretrained:
         _fetched(name, weights)
-    with private_seed(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
         how = {"weights": weights} if pretrained else {"weights": None, "weights_backbone": None}
         network = torchvision.models.get_model(name, **how)
-    device = torch.device(device or default_device())
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     key = {"detector": name, "weights": str(weights) if pretrained else f"random {seed}"}
     key |= {"torchvision": version("torchvision").split("+")[0], "device": device.type}
     return NetworkDetector(network, weights.meta["categories"], key, device)
