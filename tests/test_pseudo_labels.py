@@ -401,7 +401,8 @@ def test_images_that_do_not_decode(photos, tmp_path):
 
 def test_results_of_another_folder_and_answers_are_kept(photos, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(photos)
-    words = ["label", "photos", "--detector", "mine.py:find", "--results_root", str(tmp_path)]
+    words = ["label", "photos", "--detector", "mine.py:find", "--sample", "6"]
+    words += ["--results_root", str(tmp_path)]
     assert main(words) == 0
     place = tmp_path / "photos" / "labels"
     answers = pd.read_csv(place / "verify.csv", dtype=str)

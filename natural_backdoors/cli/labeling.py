@@ -61,7 +61,7 @@ class LabelingFile(TypedDict):
     folder: Text
     command: Text
 
-
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-009
 def _claim(args, name: str) -> Path:
     "The folder of the results; one that is about other images is refused"
     folder = Path(args.results_root) / path_name(name) / "labels"
@@ -70,7 +70,7 @@ def _claim(args, name: str) -> Path:
         raise UserError(f"{folder} holds the labels of {other}; give {here} another --name")
     return folder
 
-
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-010
 def _has_answers(file: Path) -> bool:
     "Whether somebody has begun to fill a file to be verified"
     if not file.is_file():
@@ -80,7 +80,7 @@ def _has_answers(file: Path) -> bool:
         return True  # changed by somebody, in whatever way
     return bool((table.read(["present"])["present"].codes >= 0).any())
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-010
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-012
 def _said(args) -> dict:
     "What the flags say, as `pseudo_labels` takes it"
     if hasattr(args, "min_precision") and args.verified is None:
@@ -97,7 +97,7 @@ def _said(args) -> dict:
         said[name] = getattr(args, name)
     return said
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-011
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-013
 def label(args):
     "Let a detector label the images of a folder, and say how often it is right"
     said, place = _said(args), Path(args.folder)
@@ -120,7 +120,7 @@ def label(args):
     print(f"{labels}\n\n{_shown(overlaps)}")
     _say_next(args, folder, table, sample)
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-012
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-014
 def _sample(args, labels, file: Path) -> pd.DataFrame | None:  # None: a file is there already
     "Draw what a person is to look at, unless somebody has begun with that"
     if args.verified is not None or _has_answers(file):
@@ -136,7 +136,7 @@ def _page(labels, file: Path, sample, overlaps) -> None:
 
     write_labels(labels, file, sample, overlaps)
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-013
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-015
 def _shown(overlaps: pd.DataFrame, most: int = 10) -> str:
     "The largest overlaps, raw and corrected"
     if not len(overlaps):
@@ -151,7 +151,7 @@ def _shown(overlaps: pd.DataFrame, most: int = 10) -> str:
     more = len(overlaps) - most
     return "\n".join(lines + ([f"  and {more:,} more pairs"] if more > 0 else []))
 
-
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-016
 def _say_next(args, folder: Path, table: Path, sample) -> None:
     "Where things are, and what to do with them"
     verify = folder / "verify.csv"

@@ -95,7 +95,7 @@ def found_labels(
     labels = PseudoLabels(images, scores, rates, thresholds, **more)
     return labels if verified is None else labels.verify(verified, min_precision)
 
-
+# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-010
 @patch
 def verify(
     self: PseudoLabels,
@@ -108,7 +108,7 @@ def verify(
     chosen = choose_thresholds(rates, min_precision)
     return replace(self, rates=rates, thresholds=chosen, min_precision=min_precision)
 
-# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-011
+# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-012
 @patch(as_prop=True)
 def table(self: PseudoLabels) -> pd.DataFrame:  # `SCORE_COLUMNS`, source, split if there is one
     "The labels that count, as `TableDataset` reads them"
@@ -130,26 +130,29 @@ def table(self: PseudoLabels) -> pd.DataFrame:  # `SCORE_COLUMNS`, source, split
         rows["split"] = rows["image"].map(dict(zip(self.images.images, self.images.splits)))
     return rows
 
-# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-012
+# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-013
 class FoundDataset(TableDataset):
     "Pseudo labels as a dataset; where the images are is known"
 
     title = "Pseudo labels"
 
     def __init__(self, labels: PseudoLabels):
-        super().__init__(labels.table, name=labels.name)
+        table = labels.table
+        # named, so that folders called 0 and 1 are taken for what they are
+        known = sorted(table["label"].dropna().unique())
+        super().__init__(table, name=labels.name, classes=known)
         self.paths = dict(zip(labels.images.images, labels.images.paths))
 
     def src_path(self, image: str) -> Path:
         return self.paths[image]
 
-
+# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-014
 @patch
 def dataset(self: PseudoLabels) -> TableDataset:
     "The labels that count, as a dataset"
     return FoundDataset(self)
 
-# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-020
+# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-022
 @patch
 def notes(self: PseudoLabels) -> list:  # of sentences
     "What a reader of the labels has to know"
@@ -178,14 +181,14 @@ def notes(self: PseudoLabels) -> list:  # of sentences
         )
     return said
 
-
+# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-023
 @patch
 def __repr__(self: PseudoLabels):
     rows = self.table["source"].value_counts()
     n = f"{rows.get('given', 0):,} labels given, {rows.get('found', 0):,} finds count"
     return "\n".join([f"{len(self.images):,} images: {n}", *(f"- {note}" for note in self.notes())])
 
-# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-024
+# %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-027
 @patch
 def save(self: PseudoLabels, folder) -> Path:  # of the table
     "Write NAME.parquet, scores.parquet and thresholds.csv into `folder`"

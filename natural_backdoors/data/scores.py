@@ -18,7 +18,7 @@ from .label_table import LabelTable, listed, shown
 BOX = ["x0", "y0", "x1", "y1"]  # corners: x0 < x1, y0 < y1, from 0 to 1, y downwards
 SCORE_COLUMNS = ["image", "label", "score", *BOX]
 
-
+# %% ../../nbs/api/data/27_scores.ipynb #27-scores-007
 def _present(table: LabelTable) -> list:
     "Which of `SCORE_COLUMNS` a table has; a `UserError` if they do not do"
     there = table.columns()
@@ -34,7 +34,7 @@ def _present(table: LabelTable) -> list:
         raise UserError(f"{table.origin} has no column {lacking[0]!r}, but other corners of a box")
     return [name for name in SCORE_COLUMNS if name in there]
 
-# %% ../../nbs/api/data/27_scores.ipynb #27-scores-008
+# %% ../../nbs/api/data/27_scores.ipynb #27-scores-009
 def _numbers(cells: pd.Categorical, name: str, table: LabelTable) -> np.ndarray:  # NaN: missing
     "The numbers in a column"
     values = pd.to_numeric(pd.Series(cells.categories, dtype=object), errors="coerce")
@@ -51,7 +51,7 @@ def _refuse(bad: np.ndarray, table: LabelTable, what) -> None:
         more = f"; {len(at):,} such rows" if len(at) > 1 else ""
         raise UserError(f"{table.place(at[0])}: {what(at[0])}{more}")
 
-# %% ../../nbs/api/data/27_scores.ipynb #27-scores-009
+# %% ../../nbs/api/data/27_scores.ipynb #27-scores-010
 def _check_values(found: pd.DataFrame, table: LabelTable) -> None:
     "Scores from 0 to 1, boxes inside of the image, nothing missing"
     named, score = found["label"].notna().to_numpy(), found["score"].to_numpy()
@@ -71,7 +71,7 @@ def _check_values(found: pd.DataFrame, table: LabelTable) -> None:
     flat = lambda row: f"{corners(row)} has no area: x0 < x1 and y0 < y1"
     _refuse(some & ~((box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3])), table, flat)
 
-# %% ../../nbs/api/data/27_scores.ipynb #27-scores-011
+# %% ../../nbs/api/data/27_scores.ipynb #27-scores-012
 def _respelled(cells: pd.Categorical, spell) -> pd.Series:
     "Text in its one spelling; a cell with nothing in it is missing"
     texts = [spell(text) or None for text in cells.categories]
@@ -88,7 +88,7 @@ def _check_known(found: pd.Series, known, what: str, table: LabelTable) -> None:
     near = lambda row: did_you_mean(found[row][:100], known) if len(known) < 5000 else ""
     _refuse(strange, table, lambda row: f"the {what} {shown(found[row])} {said}{near(row)}")
 
-# %% ../../nbs/api/data/27_scores.ipynb #27-scores-012
+# %% ../../nbs/api/data/27_scores.ipynb #27-scores-013
 def read_scores(
     source,  # a DataFrame, or a CSV, TSV or Parquet file
     images=None,  # the images that there are; None: any

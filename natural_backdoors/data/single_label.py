@@ -44,7 +44,7 @@ def _folder_says(image: str) -> tuple:  # split, label; None: it does not say
     split = split_name(folders.pop(0)) if folders and is_split_word(folders[0]) else None
     return split, folders[0] if folders else None
 
-
+# %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-009
 def _of_folder(root: Path, folder_labels: bool) -> LabeledImages:
     "The images below a folder"
     if not root.is_dir():
@@ -69,7 +69,7 @@ def _of_folder(root: Path, folder_labels: bool) -> LabeledImages:
         root=root,
     )
 
-# %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-010
+# %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-011
 def _of_list(files) -> LabeledImages:
     "Image files, in their order"
     names, seen = [tidy_path(os.fspath(file)) for file in files], {}
@@ -82,7 +82,7 @@ def _of_list(files) -> LabeledImages:
     nothing = pd.DataFrame({"image": [], "label": []}, dtype=object)
     return LabeledImages(names, [Path(name) for name in names], nothing)
 
-
+# %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-012
 def _of_dataset(dataset: Dataset, folder_labels: bool) -> LabeledImages:
     "The images of a dataset, with its labels and splits"
     images, splits, rows = [], [], []
@@ -100,7 +100,7 @@ def _of_dataset(dataset: Dataset, folder_labels: bool) -> LabeledImages:
     paths = [Path(dataset.src_path(image)) for image in images]
     return LabeledImages(images, paths, given if folder_labels else given[:0], splits)
 
-# %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-011
+# %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-013
 def labeled_images(
     images,  # a folder, a list of files, or a Dataset
     folder_labels: bool = True,  # whether labels that are there, such as names of folders, are kept

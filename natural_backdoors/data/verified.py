@@ -26,7 +26,7 @@ from .single_label import LabeledImages
 # %% ../../nbs/api/data/29_verified.ipynb #29-verified-006
 EDGES = (0.05, 0.3, 0.5, 0.7, 0.9)  # lower ends of the steps
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-007
 @dataclass(frozen=True, repr=False)
 class Finds:
     "Which labels were found in which images, with their best scores"
@@ -57,12 +57,12 @@ class Finds:
         n = f"{len(self.images):,} images, {len(self.labels):,} labels"
         return f"{n}: {len(self.score):,} finds, {self.given.nnz:,} given"
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-007
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-008
 def _codes(values, known: list) -> np.ndarray:
     "The positions of `values` in `known`"
     return pd.Categorical(list(values), categories=known).codes.astype(np.int64)
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-009
 def finds_of(
     images: LabeledImages,
     scores: pd.DataFrame,  # as `read_scores` gives it
@@ -81,7 +81,7 @@ def finds_of(
     score = best["score"].to_numpy(float)[new]
     return Finds(images.images, labels, image[new], label[new], score, given, tuple(edges))
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-012
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-014
 def _not_found(finds: Finds, labels: np.ndarray, n: int, r) -> list:  # of (image, label)
     "Random pairs that were neither found nor given"
     known = finds.given.tocoo()
@@ -96,7 +96,7 @@ def _not_found(finds: Finds, labels: np.ndarray, n: int, r) -> list:  # of (imag
             found.append(pair)
     return found
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-013
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-015
 def draw_sample(
     finds: Finds,
     n: int = 300,  # pairs of image and label, about
@@ -119,10 +119,10 @@ def draw_sample(
     named = [(finds.images[image], finds.labels[label]) for image, label in sorted(pairs)]
     return pd.DataFrame(named, columns=["image", "label"]).assign(present="")
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-017
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-019
 _ANSWERS = BITS | dict.fromkeys(["yes", "y"], True) | dict.fromkeys(["no", "n"], False)
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-020
 def _answers(cells: pd.Categorical, table: LabelTable) -> np.ndarray:  # 1, 0; -1: none
     "What is said in the column `present`"
     said = [_ANSWERS.get(tidy(cell).lower()) for cell in cells.categories]
@@ -139,7 +139,7 @@ def _answers(cells: pd.Categorical, table: LabelTable) -> np.ndarray:  # 1, 0; -
         )
     return np.array([*(-1 if answer is None else int(answer) for answer in said), -1])[cells.codes]
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-021
 def _known(cells: pd.Categorical, known: list, spell, what: str, table: LabelTable) -> np.ndarray:
     "Which of `known` each cell means; a spreadsheet's mark before a text is taken off"
     number = {text: place for place, text in enumerate(known)}
@@ -152,7 +152,7 @@ def _known(cells: pd.Categorical, known: list, spell, what: str, table: LabelTab
         raise UserError(f"{table.place(at[0])}: the {what} {text} is none of those here{near}")
     return codes
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-018
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-022
 def read_verified(
     source,  # a DataFrame or a file with the columns image, label, present
     finds: Finds,
@@ -176,11 +176,11 @@ def read_verified(
         raise UserError(f"{table.place(seen.index[again[0]])}: this pair has another answer above")
     return seen.reset_index(drop=True)
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-021
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-025
 LEAST = 10  # answers of its own that a step of a label needs
 DRAWS = 500
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-026
 @dataclass(frozen=True, repr=False)
 class Rates:
     "How many of the images in each step of each label show the thing"
@@ -215,7 +215,7 @@ class Rates:
         more = np.where(self.own, 0, np.minimum(all_n, LEAST))
         return self.n + more, self.hits + more * all_hits / np.maximum(all_n, 1)
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-022
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-027
 @patch(as_prop=True)
 def draws(self: Rates) -> np.ndarray:  # labels by steps by `DRAWS`, whole numbers
     "How many images may show the thing"
@@ -230,7 +230,7 @@ def draws(self: Rates) -> np.ndarray:  # labels by steps by `DRAWS`, whole numbe
     vars(self)["_draws"] = drawn
     return drawn
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-023
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-028
 def rates_of(
     finds: Finds,
     verified: pd.DataFrame | None = None,  # as `read_verified` gives it; None: nobody has looked
@@ -253,7 +253,7 @@ def rates_of(
         np.add.at(hits, (label[told], step[told]), verified["present"].to_numpy()[told])
     return Rates(finds, n, hits, seed)
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-029
 def _steps_at(finds: Finds, image: np.ndarray, label: np.ndarray) -> np.ndarray:
     "The step of each pair: 0 if it was not found, -1 if the label is given"
     place = len(finds.labels)
@@ -261,7 +261,7 @@ def _steps_at(finds: Finds, image: np.ndarray, label: np.ndarray) -> np.ndarray:
     step = found.reindex(image * place + label).fillna(0).to_numpy(np.int64)
     return np.where(np.asarray(finds.given[image, label]).ravel() > 0, -1, step)
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-024
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-030
 def _with_interval(name: str, value: np.ndarray, drawn: np.ndarray) -> dict:
     "Columns of a number with its interval, which holds it"
     low, high = np.nanpercentile(drawn, (2.5, 97.5), axis=-1)
@@ -270,7 +270,7 @@ def _with_interval(name: str, value: np.ndarray, drawn: np.ndarray) -> dict:
     low[gone], high[gone] = np.nan, np.nan
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-031
 def rates_at(
     rates: Rates,
     first: np.ndarray,  # of each label, the first step that counts
@@ -296,7 +296,7 @@ def rates_at(
         {"label": rates.finds.labels, **columns, "sample": np.where(known, sample, "none")}
     )
 
-# %% ../../nbs/api/data/29_verified.ipynb #29-verified-031
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-038
 def choose_thresholds(
     rates: Rates,
     min_precision: float = 0.9,  # from 0 to 1
@@ -309,7 +309,7 @@ def choose_thresholds(
         first[(precision >= least) & (rates.finds.counts[:, step] > 0)] = step
     return thresholds_from(rates, first)
 
-
+# %% ../../nbs/api/data/29_verified.ipynb #29-verified-039
 def thresholds_from(rates: Rates, first: np.ndarray) -> pd.DataFrame:
     "The table of thresholds where labels count from the step `first` on"
     threshold = np.array([np.nan, *rates.finds.edges, np.nan])[first]

@@ -31,7 +31,7 @@ class Errors(NamedTuple):
     def of(self, labels: np.ndarray) -> "Errors":
         return Errors(*(values[labels] for values in self))
 
-
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-007
 def _errors(right, true, found, rest) -> Errors:
     "From numbers of images; `rest`: those without a given label"
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -39,7 +39,7 @@ def _errors(right, true, found, rest) -> Errors:
         false = np.where(rest > true, (found - right) / (rest - true), 0.0)
     return Errors(hit, np.clip(false, 0, 1), right, true)
 
-# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-007
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-008
 @dataclass(frozen=True, repr=False)
 class _Counted:
     "Finds that count, and what is known of their errors"
@@ -50,7 +50,7 @@ class _Counted:
     draws: Errors
     missed_known: np.ndarray  # of each label: whether somebody looked where it was not found
 
-
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-009
 def _counted(labels: PseudoLabels) -> _Counted:
     "What counts of `labels`"
     finds, rates, first = labels.finds, labels.rates, labels.first
@@ -69,7 +69,7 @@ def _counted(labels: PseudoLabels) -> _Counted:
     draws = _errors(right, true, n_found[:, None], rest[:, None])
     return _Counted(finds.given, found, guess, draws, known)
 
-# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-009
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-011
 class _Part(NamedTuple):
     "Counts of some images for pairs of labels"
 
@@ -86,13 +86,13 @@ def _really(part: _Part, a: Errors, b: Errors) -> np.ndarray:
     most = np.minimum(np.minimum(a.right, b.right), part.both)
     return np.clip(a.hit * b.hit * sum_of / apart, 0, most)
 
-# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-010
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-012
 def _given_to(labels: np.ndarray, n: np.ndarray) -> Errors:
     "A label that people gave to `n` images: never wrong, never missed in these"
     n = n[:, None] if n.ndim == 1 else n
     return Errors(np.ones_like(n, float), np.zeros_like(n, float), n, n)
 
-
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-013
 def _parts(counted: _Counted, a: np.ndarray, b: np.ndarray) -> tuple:  # both given, three parts
     "The four parts of the overlaps of pairs"
     given, found = counted.given, counted.found
@@ -104,9 +104,9 @@ def _parts(counted: _Counted, a: np.ndarray, b: np.ndarray) -> tuple:  # both gi
     second = _Part(dk, dk, k[b] - kk, k[b] - kk)
     return kk, first, second, _Part(dd, d[a] - dk, d[b] - kd, n)
 
-# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-012
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-015
 def _guess(part: _Part, a: Errors, b: Errors) -> tuple:  # really, with those that were missed
-    really = _really(part, a, b)
+    really = np.where(part.both > 0, _really(part, a, b), 0.0)
     most = np.minimum(a.true, b.true)
     return really, np.minimum(really / np.maximum(a.hit * b.hit, 1e-3), np.maximum(most, really))
 
@@ -120,7 +120,7 @@ def _drawn(part: _Part, a: Errors, b: Errors, r) -> tuple:  # the same, pairs by
     missed = r.negative_binomial(really + 0.5, found)
     return really, np.minimum(really + missed, np.maximum(np.minimum(a.true, b.true), really))
 
-# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-013
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-016
 def _in_block(counted: _Counted, a: np.ndarray, b: np.ndarray, r) -> dict:
     "The columns of some pairs"
     kk, *parts = _parts(counted, a, b)
@@ -143,10 +143,10 @@ def _in_block(counted: _Counted, a: np.ndarray, b: np.ndarray, r) -> dict:
         columns[f"{name}_high"] = np.maximum(high, guess)
     return columns
 
-# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-015
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-018
 _BLOCK = 2000  # pairs at a time
 
-
+# %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-019
 def corrected_overlaps(
     labels: PseudoLabels,
     min_overlaps: int = 5,  # images that a pair shares at least, before it is corrected

@@ -25,15 +25,16 @@ class _Question(NamedTuple):
     label: str
     line: int  # of the file
 
-
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-007
 def _questions(labels: PseudoLabels, sample: pd.DataFrame, thumb: int) -> list:
     "The pairs that a person is to look at"
     paths = dict(zip(labels.images.images, labels.images.paths))
     small = {image: thumbnail(str(paths[image]), thumb) for image in sample["image"].unique()}
-    rows = enumerate(zip(sample["image"], sample["label"]), 2)  # the first line has the names
+    # the first line has the names of the columns
+    rows = enumerate(zip(sample["image"], sample["label"]), 2)
     return [_Question(small[i], i, str(paths[i]), label, line) for line, (i, label) in rows]
 
-
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-008
 def _with_ends(row, name: str, share: bool) -> str:
     "A number with its interval; nothing where nobody has looked"
     values = [getattr(row, name), getattr(row, f"{name}_low"), getattr(row, f"{name}_high")]
@@ -42,7 +43,7 @@ def _with_ends(row, name: str, share: bool) -> str:
     said = [f"{value:.0%}" if share else f"{value:,.0f}" for value in values]
     return f"{said[0]} ({said[1]} to {said[2]})"
 
-# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-007
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-009
 def _threshold_rows(labels: PseudoLabels) -> list:  # of tuples of text
     "The labels that were found, the frequent ones first"
     table = labels.thresholds.assign(
@@ -56,7 +57,7 @@ def _threshold_rows(labels: PseudoLabels) -> list:  # of tuples of text
         rows.append((row.label, least, f"{row.found:,}", *good, f"{row.answers:,} ({row.sample})"))
     return rows
 
-
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-010
 def _overlap_rows(overlaps: pd.DataFrame, most: int) -> list:  # of tuples of text
     "The pairs with the largest overlaps"
     rows = []
@@ -65,16 +66,16 @@ def _overlap_rows(overlaps: pd.DataFrame, most: int) -> list:  # of tuples of te
         rows.append((f"{row.a} and {row.b}", f"{row.overlaps:,}", *both))
     return rows
 
-# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-009
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-012
 _TABLE = """<table><thead><tr>{% for name in NAMES %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in ROWS %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>"""
 
-
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-013
 def _table(name: str) -> str:
     return _TABLE.replace("NAMES", f"{name}.names").replace("ROWS", f"{name}.rows")
 
-
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-014
 LOOK = """{% if not look %}<p>Nothing was drawn to be looked at.</p>{% endif %}
 <div class="tiles">{% for q in look %}<figure><div class="frame">
 {%- if q.src %}<img src="{{ q.src }}" title="{{ q.path }}" alt="{{ q.label }}? {{ q.image }}">
@@ -83,7 +84,7 @@ LOOK = """{% if not look %}<p>Nothing was drawn to be looked at.</p>{% endif %}
 {% endfor %}</div>"""
 _READING = """<ul>
 <li>Precision: of the images that get a label, the share that show the thing. Recall: of those that
-show it, the share that get the label. Both count images, not boxes; 95 % intervals in brackets.</li>
+show it, the share that get the label. Both count images, not boxes, and have 95 % intervals.</li>
 <li>"all labels": with too few answers of its own, a label is judged by those of all labels.</li>
 <li>Corrected: how many of these images really show both. With missed: how many of all images show
 both. Both assume that the detector errs at one rate for a label, whatever else is in the image;
@@ -97,7 +98,7 @@ _SECTIONS = [
     ("reading", "Reading", "How to read it"),
 ]
 
-# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-010
+# %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-015
 def write_labels(
     labels: PseudoLabels,
     path,  # the page to write

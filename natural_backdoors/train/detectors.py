@@ -23,7 +23,7 @@ with loading_torch():
 # %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-006
 _NO_CLASS = ("__background__", "N/A", "background")
 
-
+# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-007
 @dataclass
 class NetworkDetector:
     "A detection network of torchvision, as a function of images"
@@ -59,7 +59,7 @@ class NetworkDetector:
         has_area = lambda box: box[0] < box[2] and box[1] < box[3]
         return [f for f in found if f[0] not in _NO_CLASS and has_area(f[2])]
 
-# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-008
+# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-009
 def _fetched(name: str, weights) -> None:
     "Have the weights on disk, and see that they are nothing but weights"
     try:
@@ -79,7 +79,7 @@ def _fetched(name: str, weights) -> None:
             f"put that file into {file.parent}, {other}"
         ) from e
 
-
+# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-010
 def torchvision_detector(
     name: str,  # of a detection network in torchvision
     device=None,  # None: a GPU if there is one
@@ -99,7 +99,7 @@ def torchvision_detector(
     key |= {"torchvision": version("torchvision").split("+")[0], "device": device.type}
     return NetworkDetector(network, weights.meta["categories"], key, device)
 
-# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-009
+# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-011
 # name -> function of `device` and `pretrained` that makes a detector
 DETECTORS = {}
 for _name in torchvision.models.list_models(module=torchvision.models.detection):

@@ -47,17 +47,17 @@ class Detector:
         said = self.key.get("detector") if isinstance(self.key, dict) else self.key
         return str(said)
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-007
 def _of_function(function) -> Detector:
     "A function of the user"
     name = getattr(function, "__qualname__", type(function).__qualname__)
     key = getattr(function, "key", None) or f"{getattr(function, '__module__', '')}.{name}"
     return Detector(function, key, getattr(function, "labels", None))
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-007
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-008
 _TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".gz", ".bz2", ".xz", ".zst", ".zip")
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-009
 def is_scores(detector) -> bool:
     "Whether what is given as the detector is a table of scores"
     if isinstance(detector, pd.DataFrame):
@@ -65,7 +65,7 @@ def is_scores(detector) -> bool:
     is_path = isinstance(detector, (str, os.PathLike))
     return is_path and Path(detector).suffix.lower() in _TABLES
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-010
 def detector_of(
     detector,  # a name in `DETECTORS`, a function, or "path/to/file.py:function", which is run
     device=None,  # of a network; None: a GPU if there is one
@@ -85,7 +85,7 @@ def detector_of(
     made = lookup("detector", detector, DETECTORS)(device=device, pretrained=pretrained)
     return _of_function(made)
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-009
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-012
 def _opened(path) -> tuple:  # image, None; or None, reason
     "The image at `path`, or why there is none"
     try:
@@ -95,7 +95,7 @@ def _opened(path) -> tuple:  # image, None; or None, reason
     except Exception as e:  # decoders raise SyntaxError and struct.error among others
         return None, why_unreadable(e)
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-013
 def _as_rows(image: str, finds) -> list:
     "Rows of a table of scores for the finds in one image"
     rows = []
@@ -105,7 +105,7 @@ def _as_rows(image: str, finds) -> list:
         rows.append((image, str(label), score, *corners))
     return rows or [(image, None, None, None, None, None, None)]
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-010
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-014
 @patch
 def _rows_of(self: Detector, names: list, answers) -> pd.DataFrame:
     "The finds in some images, checked; of one image, an error names it"
@@ -119,7 +119,7 @@ def _rows_of(self: Detector, names: list, answers) -> pd.DataFrame:
         said = f"{shown(answers[0])} is no list of (label, score) or (label, score, corners)"
     raise UserError(f"the detector {self.name!r}, image {names[0]!r}: {said}")
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-015
 @patch
 def look(self: Detector, names: list, images: list) -> pd.DataFrame:  # `SCORE_COLUMNS`
     "What is found in some images"
@@ -143,7 +143,7 @@ def look(self: Detector, names: list, images: list) -> pd.DataFrame:  # `SCORE_C
             self._rows_of([name], [finds])
         raise
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-014
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-019
 class PartTable(TypedDict):
     "parts/*.parquet of a labeling, by columns"
 
@@ -156,7 +156,7 @@ class PartTable(TypedDict):
     y1: list[Share | None]
     reason: list[LongText | None]  # why the image cannot be read
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-020
 @dataclass
 class _Work:
     "How images are looked at"
@@ -182,7 +182,7 @@ class _Work:
         name = digest("labeling 1", self.detector.key, self.batch_size, self.floor, stamps)
         return self.folder / f"{name[:32]}.parquet"
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-015
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-021
 @patch
 def part(self: _Work, images: list, paths: list, bar) -> pd.DataFrame:  # of `PartTable`
     "What is found in the images of a part, from its file if it is done"
@@ -202,7 +202,7 @@ def part(self: _Work, images: list, paths: list, bar) -> pd.DataFrame:  # of `Pa
         raise unreadable_image(path, bad["reason"].iloc[0], paths)
     return table
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-022
 @patch
 def _look(self: _Work, images: list, paths: list, bar) -> pd.DataFrame:
     "What the detector finds in the images of a part"
@@ -225,7 +225,7 @@ def _look(self: _Work, images: list, paths: list, bar) -> pd.DataFrame:
     table[["label", "reason"]] = table[["label", "reason"]].astype(object)
     return _above(table, self.floor)
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-016
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-023
 def _above(table: pd.DataFrame, floor: float) -> pd.DataFrame:
     "Rows with a score from `floor` on; an image that has none left keeps a row without a label"
     keep = table[~(table["score"] < floor)]
@@ -233,14 +233,13 @@ def _above(table: pd.DataFrame, floor: float) -> pd.DataFrame:
     if not len(lost):
         return keep.reset_index(drop=True)
     empty = pd.DataFrame({"image": lost}).reindex(columns=table.columns).astype(table.dtypes)
-    # a stable sort by the place of the image keeps the order
     place = {image: i for i, image in enumerate(table["image"].drop_duplicates())}
     both = pd.concat([keep, empty], ignore_index=True)
-    return both.iloc[np.argsort(both["image"].map(place).to_numpy(), kind="stable")].reset_index(
-        drop=True
-    )
+    # a stable sort keeps the order within an image
+    order = np.argsort(both["image"].map(place).to_numpy(), kind="stable")
+    return both.iloc[order].reset_index(drop=True)
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-017
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-024
 def look_at(
     images: LabeledImages, work: _Work, progress: bool = False
 ) -> pd.DataFrame:  # of `PartTable`
@@ -258,20 +257,20 @@ def look_at(
         old.unlink()  # of images or a detector that are no more
     return pd.concat(parts, ignore_index=True)
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-019
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-026
 def _from_file(images: LabeledImages, scores) -> pd.DataFrame:
     "Scores that another program wrote; images without a row are said"
     found = read_scores(scores, images.images)
     lacking = len(images) - found["image"].nunique()
     if lacking:
         warnings.warn(
-            f"{LabelTable(scores).origin} has no row of {lacking:,} of {len(images):,} images; they "
-            "are taken as looked at, with nothing found",
+            f"{LabelTable(scores).origin} has no row of {lacking:,} of {len(images):,} images; "
+            "they are taken as looked at, with nothing found",
             stacklevel=3,
         )
     return found
 
-
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-027
 def _without(images: LabeledImages, bad: set) -> LabeledImages:
     "The images that can be read"
     keep = [i for i, image in enumerate(images.images) if image not in bad]
@@ -281,7 +280,26 @@ def _without(images: LabeledImages, bad: set) -> LabeledImages:
         pick(images.images), pick(images.paths), given, pick(images.splits), root=images.root
     )
 
-# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-020
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-028
+def _name_of(images, listed: LabeledImages) -> str:
+    "What the labels are called as a dataset"
+    named = getattr(images, "name", None) if not isinstance(images, os.PathLike) else None
+    return named or (listed.root.resolve().name if listed.root else "images")
+
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-029
+def _of_table(listed: LabeledImages, table: pd.DataFrame, verified, how: dict) -> PseudoLabels:
+    "The labels from what was found in all images"
+    bad = table[table["reason"].notna()]
+    unreadable = dict(zip(bad["image"], bad["reason"]))
+    if len(unreadable) == len(listed):
+        first = next(iter(unreadable))
+        reason = f"{first}: {unreadable[first]}"
+        raise UserError(f"none of the {len(listed):,} images could be read; {reason}")
+    scores = read_scores(table.loc[table["reason"].isna(), SCORE_COLUMNS])
+    left = _without(listed, set(unreadable))
+    return found_labels(left, scores, verified, unreadable=unreadable, **how)
+
+# %% ../../nbs/api/train/20_labeling.ipynb #20-labeling-030
 def pseudo_labels(
     images,  # a folder, a list of image files, or a Dataset
     detector="fasterrcnn_resnet50_fpn_v2",  # a name in DETECTORS, a function, or a file of scores
@@ -302,39 +320,22 @@ def pseudo_labels(
 ) -> PseudoLabels:
     """Labels of images that have one label or none, by a detector that looks at each of them
 
-    Thresholds are chosen from answers of a person (`verified`); `draw_sample` of the result says what to look
-    at. See `graph.corrected` for overlaps that are corrected for errors of the detector."""
-    batch_size = whole_number("batch_size", batch_size, 1)
+    Thresholds are chosen from answers of a person (`verified`); `draw_sample` of the result says
+    what to look at. `corrected_overlaps` corrects for errors of the detector."""
     fraction("min_score", min_score), fraction("min_precision", min_precision)
     listed = labeled_images(images, folder_labels)
-    name = (
-        name
-        or getattr(images, "name", None)
-        or (listed.root.resolve().name if listed.root else "images")
-    )
-    how = {"min_precision": min_precision, "min_score": min_score, "seed": seed, "name": name}
+    how = {"min_precision": min_precision, "min_score": min_score, "seed": seed}
+    how["name"] = name or _name_of(images, listed)
     if is_scores(detector):
         return found_labels(listed, _from_file(listed, detector), verified, **how)
-    floor = min(EDGES[0], min_score)
-    parts = None if work is None else Path(work) / "parts"
     todo = _Work(
         detector_of(detector, device, pretrained),
-        batch_size,
-        floor,
-        folder=parts,
+        whole_number("batch_size", batch_size, 1),
+        floor=min(EDGES[0], min_score),
+        folder=None if work is None else Path(work) / "parts",
         resume=resume,
         skip_unreadable=skip_unreadable,
     )
     with nullcontext() if work is None else hold(work):
         table = look_at(listed, todo, progress)
-    bad = table[table["reason"].notna()]
-    unreadable = dict(zip(bad["image"], bad["reason"]))
-    if len(unreadable) == len(listed):
-        first = next(iter(unreadable))
-        raise UserError(
-            f"none of the {len(listed):,} images could be read; {first}: {unreadable[first]}"
-        )
-    scores = read_scores(table.loc[table["reason"].isna(), SCORE_COLUMNS])
-    return found_labels(
-        _without(listed, set(unreadable)), scores, verified, unreadable=unreadable, **how
-    )
+    return _of_table(listed, table, verified, how)
