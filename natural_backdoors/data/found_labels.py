@@ -163,7 +163,8 @@ def notes(self: PseudoLabels) -> list:  # of sentences
     out = label[found & chosen["threshold"].isna()]
     if len(out):
         said.append(
-            f"left out, as their precision stays below {self.min_precision:g}: {listed(out)}"
+            f"finds that are left out, as their precision stays below {self.min_precision:g}: "
+            f"{listed(out)}"
         )
     counts = found & chosen["threshold"].notna() & (chosen["found"] > 0)
     for sample, what in (

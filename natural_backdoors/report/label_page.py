@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..base.files import atomic_path
 from ..data.found_labels import PseudoLabels
-from .page import render, thumbnail
+from .page import percent, render, thumbnail
 
 # %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-006
 class _Question(NamedTuple):
@@ -40,7 +40,7 @@ def _with_ends(row, name: str, share: bool) -> str:
     values = [getattr(row, name), getattr(row, f"{name}_low"), getattr(row, f"{name}_high")]
     if pd.isna(values[0]):
         return "not known"
-    said = [f"{value:.0%}" if share else f"{value:,.0f}" for value in values]
+    said = [percent(value) if share else f"{value:,.0f}" for value in values]
     return f"{said[0]} ({said[1]} to {said[2]})"
 
 # %% ../../nbs/api/report/21_label_page.ipynb #21-label-page-009
@@ -116,7 +116,7 @@ def write_labels(
         "headline": "Labels that a detector found",
         "quiet": False,
         "warnings": [],
-        "summary": str(labels).splitlines(),
+        "summary": [line.removeprefix("- ") for line in str(labels).splitlines()],
         "sections": _SECTIONS,
         "thresholds": {"names": names, "rows": _threshold_rows(labels)},
         "overlaps": {"names": pairs, "rows": _overlap_rows(overlaps, most)},
