@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from fastcore.basics import patch
 from scipy import sparse
 
 from ..base.checks import did_you_mean, fraction, whole_number
@@ -87,9 +86,12 @@ def _not_found(finds: Finds, labels: np.ndarray, n: int, r) -> list:  # of (imag
     known = finds.given.tocoo()
     taken = set(zip(finds.image.tolist(), finds.label.tolist()))
     taken |= set(zip(known.row.tolist(), known.col.tolist()))
-    room = finds.counts[labels, 0].sum()
+    if finds.counts[labels, 0].sum() <= 4 * n:  # few: they are listed instead of guessed
+        every = [(i, label) for i in range(len(finds.images)) for label in labels.tolist()]
+        left = [pair for pair in every if pair not in taken]
+        return [left[place] for place in r.permutation(len(left))[:n]]
     found = []
-    while len(found) < min(n, room):
+    while len(found) < n:
         pair = int(r.integers(len(finds.images))), int(labels[r.integers(len(labels))])
         if pair not in taken:
             taken.add(pair)
@@ -209,6 +211,11 @@ class Rates:
         left[self.finds.counts == self.n] = 0
         return np.where(self.known, self.hits + left, np.nan)
 
+    @cached_property
+    def draws(self) -> np.ndarray:  # labels by steps by `DRAWS`, whole numbers
+        "How many images may show the thing"
+        return _drawn(self)
+
     def _answers(self) -> tuple:  # n, hits
         "The answers that count for each step, with those that it borrows"
         all_n, all_hits = self.n.sum(axis=0), self.hits.sum(axis=0)
@@ -216,18 +223,14 @@ class Rates:
         return self.n + more, self.hits + more * all_hits / np.maximum(all_n, 1)
 
 # %% ../../nbs/api/data/29_verified.ipynb #29-verified-027
-@patch(as_prop=True)
-def draws(self: Rates) -> np.ndarray:  # labels by steps by `DRAWS`, whole numbers
+def _drawn(rates: Rates) -> np.ndarray:  # labels by steps by `DRAWS`, whole numbers
     "How many images may show the thing"
-    if (kept := vars(self).get("_draws")) is not None:
-        return kept
-    r, counts = rng(self.seed, 13), self.finds.counts
+    r, counts = rng(rates.seed, 13), rates.finds.counts
     drawn = np.empty((*counts.shape, DRAWS), np.int32)
-    for label, (n, hits) in enumerate(zip(*self._answers())):
+    for label, (n, hits) in enumerate(zip(*rates._answers())):
         share = r.beta(hits[:, None] + 0.5, (n - hits)[:, None] + 0.5, drawn.shape[1:])
-        left = (counts[label] - self.n[label])[:, None]
-        drawn[label] = self.hits[label][:, None] + r.binomial(left, share)
-    vars(self)["_draws"] = drawn
+        left = (counts[label] - rates.n[label])[:, None]
+        drawn[label] = rates.hits[label][:, None] + r.binomial(left, share)
     return drawn
 
 # %% ../../nbs/api/data/29_verified.ipynb #29-verified-028

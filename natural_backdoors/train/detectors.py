@@ -7,6 +7,8 @@ __all__ = ['DETECTORS', 'NetworkDetector', 'torchvision_detector']
 
 # %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-003
 import pickle
+import socket
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -60,10 +62,22 @@ class NetworkDetector:
         return [f for f in found if f[0] not in _NO_CLASS and has_area(f[2])]
 
 # %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-009
+@contextmanager
+def _patience(seconds: float = 30):
+    "Let a server that says nothing be given up; torch would wait for ever"
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-010
 def _fetched(name: str, weights) -> None:
     "Have the weights on disk, and see that they are nothing but weights"
     try:
-        torch.hub.load_state_dict_from_url(weights.url, check_hash=True, weights_only=True)
+        with _patience():
+            torch.hub.load_state_dict_from_url(weights.url, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as e:
         file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
         said = str(e if hasattr(e, "code") else getattr(e, "reason", e))  # 404 is not all of it
@@ -79,7 +93,7 @@ def _fetched(name: str, weights) -> None:
             f"put that file into {file.parent}, {other}"
         ) from e
 
-# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-010
+# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-011
 def torchvision_detector(
     name: str,  # of a detection network in torchvision
     device=None,  # None: a GPU if there is one
@@ -99,7 +113,7 @@ def torchvision_detector(
     key |= {"torchvision": version("torchvision").split("+")[0], "device": device.type}
     return NetworkDetector(network, weights.meta["categories"], key, device)
 
-# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-011
+# %% ../../nbs/api/train/19_detectors.ipynb #19-detectors-012
 # name -> function of `device` and `pretrained` that makes a detector
 DETECTORS = {}
 for _name in torchvision.models.list_models(module=torchvision.models.detection):
