@@ -28,6 +28,8 @@ from ..data.label_table import LabelTable
 def label_flags(p: Parser):
     "What is looked at, by which detector, and what a person has verified"
     p.add_argument("folder", metavar="FOLDER", help="of images; folders in it are their labels")
+    name = "of the labels as a dataset; default: that of the folder"
+    p.add_argument_group("dataset").add_argument("--name", metavar="NAME", help=name)
     g, hidden = p.add_argument_group("detector"), {"default": argparse.SUPPRESS}
     which = (
         "a detection network of torchvision, path/to/file.py:function, which runs that file, or "
@@ -35,8 +37,8 @@ def label_flags(p: Parser):
     which += "a table of scores"
     g.add_argument("--detector", default="fasterrcnn_resnet50_fpn_v2", metavar="NAME", help=which)
     p.switch("--pretrained", True, "use the trained weights of a network; random ones find nothing")
-    size = "images that the detector is given at a time"
-    g.add_argument("--batch_size", type=int, default=8, metavar="N", help=size)
+    size = "images that the detector is given at a time (default: 8)"
+    g.add_argument("--batch_size", type=int, metavar="N", help=size, **hidden)
     p.switch("--folder_labels", True, "keep the names of folders as labels")
     g = p.add_argument_group("verified")
     seen = "a table with the columns image, label, present (yes or no), as verify.csv"
@@ -45,13 +47,11 @@ def label_flags(p: Parser):
     g.add_argument("--min_precision", type=float, metavar="R", help=least, **hidden)
     score = "score from which labels count, without --verified (default: 0.5)"
     g.add_argument("--min_score", type=float, metavar="R", help=score, **hidden)
-    n = "pairs of image and label that are drawn to be looked at"
-    g.add_argument("--sample", type=int, default=300, metavar="N", help=n)
+    n = "pairs of image and label that are drawn to be looked at (default: 300)"
+    g.add_argument("--sample", type=int, metavar="N", help=n, **hidden)
     some = "only of these labels (default: of all)"
-    g.add_argument("--sample_of", nargs="+", metavar="LABEL", help=some)
+    g.add_argument("--sample_of", nargs="+", metavar="LABEL", help=some, **hidden)
     running_flags(p, "device", "fresh", "skip_unreadable")
-    name = "of the labels as a dataset; default: that of the folder"
-    p.add_argument_group("files").add_argument("--name", metavar="NAME", help=name)
     place_flags(p)
 
 # %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-008
@@ -81,23 +81,48 @@ def _has_answers(file: Path) -> bool:
     return bool((table.read(["present"])["present"].codes >= 0).any())
 
 # %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-012
+def _check_together(args) -> None:
+    "Refuse flags of which one has no effect beside another"
+    from natural_backdoors.train.labeling import is_scores
+
+    verified = args.verified is not None
+    if hasattr(args, "min_precision") and not verified:
+        raise UserError("--min_precision needs --verified FILE: nothing is known of the precision")
+    if hasattr(args, "min_score") and verified:
+        raise UserError("--min_score is for labels that nobody verified; use --min_precision")
+    for name in ("sample", "sample_of"):
+        if hasattr(args, name) and verified:
+            raise UserError(
+                f"--{name} is about what is still to be looked at; leave --verified out"
+            )
+    if not is_scores(args.detector):
+        return
+    asked = {"batch_size": hasattr(args, "batch_size"), "device": args.device is not None}
+    asked |= {
+        "fresh": args.fresh,
+        "no_pretrained": not args.pretrained,
+        "skip_unreadable": args.skip_unreadable,
+    }
+    for flag in [flag for flag, is_asked in asked.items() if is_asked]:
+        raise UserError(f"--{flag} is for a detector, and {args.detector} is a file of scores")
+
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-013
 def _said(args) -> dict:
     "What the flags say, as `pseudo_labels` takes it"
-    if hasattr(args, "min_precision") and args.verified is None:
-        raise UserError("--min_precision needs --verified FILE: nothing is known of the precision")
-    if hasattr(args, "min_score") and args.verified is not None:
-        raise UserError("--min_score is for labels that nobody verified; use --min_precision")
+    _check_together(args)
     said = {"verified": args.verified, "resume": not args.fresh}
     for name in ("min_precision", "min_score"):
         if hasattr(args, name):
             said[name] = fraction(f"--{name}", getattr(args, name))
-    whole_number("--sample", args.sample, 1)
-    said["batch_size"] = whole_number("--batch_size", args.batch_size, 1)
-    for name in ("device", "pretrained", "folder_labels", "skip_unreadable"):
-        said[name] = getattr(args, name)
+    for name in ("sample", "batch_size"):
+        if hasattr(args, name):
+            whole_number(f"--{name}", getattr(args, name), 1)
+    for name in ("batch_size", "device", "pretrained", "folder_labels", "skip_unreadable"):
+        if hasattr(args, name):
+            said[name] = getattr(args, name)
     return said
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-013
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-014
 def label(args):
     "Let a detector label the images of a folder, and say how often it is right"
     said, place = _said(args), Path(args.folder)
@@ -120,12 +145,12 @@ def label(args):
     print(f"{labels}\n\n{_shown(overlaps)}")
     _say_next(args, folder, table, sample)
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-014
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-015
 def _sample(args, labels, file: Path) -> pd.DataFrame | None:  # None: a file is there already
     "Draw what a person is to look at, unless somebody has begun with that"
     if args.verified is not None or _has_answers(file):
         return None
-    sample = labels.draw_sample(args.sample, args.sample_of)
+    sample = labels.draw_sample(getattr(args, "sample", 300), getattr(args, "sample_of", None))
     write_csv(file, sample)
     return sample
 
@@ -136,7 +161,7 @@ def _page(labels, file: Path, sample, overlaps) -> None:
 
     write_labels(labels, file, sample, overlaps)
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-015
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-016
 def _shown(overlaps: pd.DataFrame, most: int = 10) -> str:
     "The largest overlaps, raw and corrected"
     if not len(overlaps):
@@ -151,7 +176,7 @@ def _shown(overlaps: pd.DataFrame, most: int = 10) -> str:
     more = len(overlaps) - most
     return "\n".join(lines + ([f"  and {more:,} more pairs"] if more > 0 else []))
 
-# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-016
+# %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-017
 def _say_next(args, folder: Path, table: Path, sample) -> None:
     "Where things are, and what to do with them"
     verify = folder / "verify.csv"

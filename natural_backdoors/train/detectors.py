@@ -82,7 +82,7 @@ def _fetched(name: str, weights) -> None:
         file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
         said = str(e if hasattr(e, "code") else getattr(e, "reason", e))  # 404 is not all of it
         reason = (said or type(e).__name__).splitlines()[0]
-        other = "or give a function of your own or a file of scores as the detector"
+        other = "or give another detector (--detector): a function of yours, or a file of scores"
         if file.exists():
             raise UserError(
                 f"{file} does not hold the weights of the detector {name!r} ({reason}); remove it, "

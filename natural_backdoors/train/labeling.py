@@ -72,11 +72,16 @@ def detector_of(
     pretrained: bool = True,  # False: random weights, to try the plumbing
 ) -> Detector:
     "The detector that is meant; a network is loaded"
-    if callable(detector):
-        return _of_function(detector)
     where, _, name = str(detector).rpartition(":")
-    if where.endswith(".py"):
-        function = getattr(module_in(Path(where), str(detector)), name, None)
+    if callable(detector) or where.endswith(".py"):
+        if device is not None or not pretrained:
+            what = "device" if device is not None else "pretrained"
+            raise UserError(
+                f"{what} is for a network by name; a function of yours sees to it itself"
+            )
+        function = detector
+        if not callable(detector):
+            function = getattr(module_in(Path(where), str(detector)), name, None)
         if not callable(function):
             raise UserError(f"{where} has no function {name!r}")
         return _of_function(function)
