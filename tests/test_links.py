@@ -232,6 +232,7 @@ def test_nothing_else_goes_through_folders_by_itself():
         "split/formats.py": "what was written just now",
         "train/callbacks.py": "its own checkpoints",
         "train/sweeps.py": "its own parts",
+        "train/labeling.py": "its own parts",
         "cli/training.py": "its own runs",
         "cli/auditing.py": "what kind of dataset a folder holds, by a few names",
         "defend/panel_run.py": "its own parts",

@@ -28,9 +28,10 @@ from natural_backdoors.base.text import (
     listed_labels,
     splits_in,
     tidy,
+    tidy_path,
     unquoted,
 )
-from .datasets import Dataset
+from .datasets import BOX_COLUMNS, Dataset, as_boxes, image_set
 from natural_backdoors.data.label_table import (
     LabelTable,
     arrow_categorical,
@@ -384,3 +385,39 @@ def _check_known(self: TableDataset, labels: pd.Categorical, row):
             f"{place}: the label {shown(label)} is not one of the classes"
             f"{did_you_mean(label[:100], known)}"
         )
+
+# %% ../../nbs/api/data/10_table.ipynb #10-table-044
+_CORNERS = BOX_COLUMNS[2:]
+
+
+@patch
+def boxes(self: TableDataset, images) -> pd.DataFrame | None:
+    if not set(_CORNERS) <= set(self.table.columns()):
+        return None
+    wanted, names = image_set(images), [*self.by_role.values(), *_CORNERS]
+    cells = dict(zip(BOX_COLUMNS, self.table.read(names).values()))
+    if any(isinstance(column, pa.ChunkedArray) for column in cells.values()):
+        return None  # several labels in a cell, and no telling whose the box is
+    if split_cells(cells["label"], self.sep).row is not None:
+        return None
+    image = cells["image"]
+    asked = np.array([*(tidy_path(name) in wanted for name in image.categories), False])
+    found = {name: cells[name][asked[image.codes]] for name in BOX_COLUMNS}
+    found = pd.DataFrame({name: np.asarray(column) for name, column in found.items()}, dtype=object)
+    return as_boxes(self._shares(found.dropna()), self)
+
+# %% ../../nbs/api/data/10_table.ipynb #10-table-045
+@patch
+def _shares(self: TableDataset, found: pd.DataFrame) -> pd.DataFrame:
+    "The rows with their corners as numbers; those that are no shares are left out, with a warning"
+    numbers = found[_CORNERS].apply(pd.to_numeric, errors="coerce")
+    good = ((numbers >= 0) & (numbers <= 1)).all(axis=1)
+    if not good.all():
+        bad = found[~good].iloc[0]
+        corners = ", ".join(str(bad[name]) for name in _CORNERS)
+        warnings.warn(
+            f"{self.origin}: the box {shown(corners)} of {shown(bad['image'])} is not in shares of "
+            f"width and height (0 to 1); {(~good).sum():,} such boxes are not shown",
+            stacklevel=3,
+        )
+    return pd.concat([found[BOX_COLUMNS[:2]], numbers], axis=1)[good]
