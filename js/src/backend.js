@@ -22,7 +22,7 @@ export function kernelBackend(model) {
 export function staticBackend(data) {
   const listeners = new Map();
   const values = {
-    options: { ...data.options, static: true, has_images: false },
+    options: { ...data.options, static: true, has_images: Boolean(data.pictures) },
     classes: data.classes,
     status: { state: "ready", message: "", seconds: null, serial: 0 },
     detail: {},
@@ -36,7 +36,9 @@ export function staticBackend(data) {
     values[name] = value;
     for (const fn of [...(listeners.get(name) || [])]) fn();
   };
-  const state = { run: data.runs[data.start || 0], set, values, data };
+  const hearers = new Set();
+  const reply = (content, buffers) => [...hearers].forEach(fn => fn(content, buffers));
+  const state = { run: data.runs[data.start || 0], set, values, data, reply };
   values.params = state.run.params;
   values.result = state.run.result;
   // the best trigger is chosen at the start, as a kernel does it
@@ -51,8 +53,34 @@ export function staticBackend(data) {
     },
     // later, as a kernel would: whoever sends must not depend on an answer while it is sending
     send: message => queueMicrotask(() => staticAnswers[message.type]?.(state, message)),
-    onMessage: () => () => {},
+    onMessage(fn) {
+      hearers.add(fn);
+      return () => hearers.delete(fn);
+    },
   };
+}
+
+// The images that are packed into the page: { id, width, height, classes, labels, boxes, jpeg },
+// each box with the id of its class
+function packed(data, { trigger, class: cls, role }) {
+  const shown = image =>
+    image.classes.includes(cls) && image.classes.includes(trigger) === (role === "poison");
+  return data.pictures.filter(shown);
+}
+
+function withBoxes(image, { trigger, class: cls }) {
+  const kinds = new Map([
+    [cls, "class"],
+    [trigger, "trigger"],
+  ]);
+  const boxes = image.boxes.filter(box => kinds.has(box.id));
+  const { id, width, height, labels } = image;
+  const kind = box => ({ ...box, kind: kinds.get(box.id) });
+  return { id, width, height, labels, error: "", boxes: boxes.map(kind) };
+}
+
+function bytesOf(image) {
+  return new DataView(Uint8Array.from(atob(image.jpeg), c => c.charCodeAt(0)).buffer);
 }
 
 const staticAnswers = {
@@ -76,6 +104,7 @@ const staticAnswers = {
   trigger(state, { id }) {
     const detail = state.run.details[id];
     if (!detail) return;
+    if (state.values.choice.trigger !== id) state.set("marks", {});
     state.set("detail", detail);
     const classes = state.run.result.sets[id] || [];
     const { target } = state.values.choice;
@@ -83,6 +112,21 @@ const staticAnswers = {
   },
   choose(state, { classes, target }) {
     staticChoice(state, { ...state.values.choice, classes, target });
+  },
+  gallery(state, message) {
+    const found = packed(state.data, message);
+    const pages = Math.max(1, Math.ceil(found.length / message.size));
+    const shown = found.slice(message.page * message.size, (message.page + 1) * message.size);
+    const images = shown.map(image => withBoxes(image, message));
+    state.reply({ ...message, pages, total: found.length, images }, shown.map(bytesOf));
+  },
+  picture(state, message) {
+    const image = state.data.pictures.find(one => one.id === message.image);
+    state.reply({ ...message, image: withBoxes(image, message) }, [bytesOf(image)]);
+  },
+  mark(state, { image, mark }) {
+    const marks = Object.entries({ ...state.values.marks, [image]: mark });
+    state.set("marks", Object.fromEntries(marks.filter(([, one]) => one)));
   },
   for_class(state, message) {
     const rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };

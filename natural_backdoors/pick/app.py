@@ -97,17 +97,19 @@ class TriggerPicker(Picker):
         selection=None,  # a Selection, or the file of one: go on with it
         search: SearchSettings | None = None,  # how triggers are found, if `source` is a dataset
         settings: SplitSettings | None = None,  # of the split
+        sized: bool | None = None,  # is `n_clean` meant? default: if it is not the usual one
+        speak=str,  # puts messages into the words of whoever asks
+        window: bool = False,  # is there nothing else on the page?
         **given,  # fields of `SplitSettings`, in place of `settings` or beside it
     ):
+        how = {"path": path, "opened": opened, "search": search, "settings": settings}
         if selection is None:
-            settings = settings_of(SplitSettings, given, settings, "TriggerPicker")
-            how = {"path": path, "opened": opened, "settings": settings}
-            self.state = PickerState.of(source, dataset, **how, search=search)
-        elif search or settings or given:
-            raise UserError("a selection has settings of its own; change them in the picker")
-        else:
-            self.state = PickerState.resume(source, selection, dataset, path, opened)
-        self._lock, self._jobs = threading.RLock(), Newest(delay)
+            how["settings"] = settings_of(SplitSettings, given, settings, "TriggerPicker")
+            self.state = PickerState.of(source, dataset, **how, sized=sized)
+        else:  # what was saved, but for what is given beside it
+            self.state = PickerState.resume(source, selection, dataset, **how, **given)
+        self.speak, self._window = speak, window
+        self._lock, self._jobs, self._reasons = threading.RLock(), Newest(delay), Newest(delay)
         # kept: analyses, details of triggers
         self._found, self._details = OrderedDict(), OrderedDict()
         # of the last analysis; what went wrong; what is shown
@@ -129,6 +131,7 @@ class TriggerPicker(Picker):
     def settle(self, timeout: float = 60):
         "Wait until no analysis runs"
         self._jobs.settle(timeout)
+        self._reasons.settle(timeout)
 
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-012
 _CHOICE = ("choice", "counts", "outputs", "marks")
@@ -153,12 +156,12 @@ def _show(self: TriggerPicker, *names, **values):
     "Set some of the values that are shown, at once"
     state = self.state
     make = {
-        "options": state.options_value,
+        "options": self._options,
         "classes": lambda: classes_value(state.overlaps),
         "params": lambda: params_value(state.search, state.overlaps.classes),
         "detail": self._detail,
         "choice": state.choice_value,
-        "counts": state.counts_value,
+        "counts": self._counts,
         "outputs": state.outputs_value,
         "marks": state.marks_value,
     }
@@ -166,6 +169,19 @@ def _show(self: TriggerPicker, *names, **values):
     with self.hold_sync():
         for name, value in values.items():
             setattr(self, name, value)
+
+
+@patch
+def _options(self: TriggerPicker) -> dict:
+    options = self.state.options_value()
+    return options | {"window": self._window, "no_images": self.speak(options["no_images"])}
+
+
+@patch
+def _counts(self: TriggerPicker) -> dict:
+    counts = self.state.counts_value()
+    said = {"warnings": [self.speak(text) for text in counts["warnings"]]} if counts else {}
+    return counts | said
 
 
 @patch
@@ -182,7 +198,7 @@ def _trouble(self: TriggerPicker, error: Exception, where: str):
     if not isinstance(error, UserError):
         log.error("the picker could not %s", where, exc_info=error)
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    self._status("error", text)
+    self._status("error", self.speak(text))
 
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-016
 @patch
@@ -265,7 +281,10 @@ def answer(
         self._trouble(e, "answer")
 
 
-_MESSAGES = ("analyze", "trigger", "for_class", "choose", "gallery", "mark", "save")
+_MESSAGES = (
+    *("analyze", "trigger", "for_class", "explain", "choose"),
+    *("gallery", "picture", "mark", "save"),
+)
 
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-021
 @patch
@@ -296,8 +315,31 @@ def _on_choose(self: TriggerPicker, classes: list, target: int | None = None, **
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-022
 @patch
 def _on_gallery(self: TriggerPicker, trigger: int, role: str, page: int = 0, **other):
-    content, buffers = self.state.gallery(int(trigger), int(other["class"]), role, int(page))
+    how = {"page": int(page), "size": int(other.get("size", 24))}
+    content, buffers = self.state.gallery(int(trigger), int(other["class"]), role, **how)
     self.send(content, buffers=buffers)
+
+
+@patch
+def _on_picture(self: TriggerPicker, image: str, trigger: int, **other):
+    content, buffers = self.state.large(str(image), int(trigger), int(other["class"]))
+    self.send(content, buffers=buffers)
+
+
+@patch
+def _on_explain(self: TriggerPicker, id: int):
+    "Why a class is not in the set, and what would admit it: the search is asked again for that"
+    found, trigger, asked = self.found, self.state.trigger, int(id)
+    if found is None or trigger is None:
+        raise UserError("choose a trigger first")
+
+    def job(newer):
+        about = str(found.explain(trigger, asked)).partition(": ")[2]
+        text = "\n".join(line.removeprefix("- ") for line in about.splitlines())
+        answer = {"type": "why", "trigger": trigger, "class": asked, "text": self.speak(text)}
+        self.send(answer)
+
+    self._reasons.submit(job)
 
 
 @patch
@@ -364,7 +406,9 @@ def _of(cls, given: dict | None):
     return None if given is None else cls(**given)
 
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-044
-def app():
+def app(
+    speak=str,  # puts messages into the words of whoever asks
+):
     "The picker that the environment asks for; the embedded scenes if it asks for nothing"
     try:
         file = os.environ.get(REQUEST)
@@ -383,11 +427,14 @@ def app():
             opened=asked.get("opened", source),
             search=_of(SearchSettings, asked.get("search")),
             settings=_of(SplitSettings, asked.get("settings")),
+            sized=asked.get("sized"),
+            speak=speak,
+            window=True,
         )
     except Exception as e:
         if not isinstance(e, UserError):
             log.error("the picker could not start", exc_info=e)
-        return Message(" ".join(str(e).split()) or type(e).__name__)
+        return Message(speak(" ".join(str(e).split())) or type(e).__name__)
 
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-045
 def scenes_request(
@@ -399,4 +446,4 @@ def scenes_request(
 
     root = make_scenes(Path(data_root) / "scenes" / "dataset", n_images=n_images, progress=True)
     source = {"data": "openimages", "dataset_root": str(root.resolve()), "name": "scenes"}
-    return {"source": source, "settings": {"n_clean": 170}}
+    return {"source": source}
