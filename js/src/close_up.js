@@ -52,11 +52,22 @@ export function makeCloseUp(ctx) {
     c.list = list;
     showImage(c, id);
     if (!c.element.open) c.element.showModal();
+    if (framed()) besideTile(c, list.place(id));
   };
   c.redraw = () => {
     if (c.list) sayMark(c);
   };
   return c;
+}
+
+// In a frame that is as high as its page, the middle of the window is not what is in sight
+export function framed() {
+  return document.documentElement.dataset.framed !== undefined;
+}
+
+function besideTile(c, tile) {
+  const room = document.body.scrollHeight - c.element.offsetHeight - 10;
+  c.element.style.marginTop = `${Math.max(10, Math.min(tile.top - 120, room))}px`;
 }
 
 function closeUpKey(c, event) {
@@ -113,7 +124,8 @@ function freeLarge(c) {
 
 function draw(c, image, url) {
   const shape = `${image.width || 1}/${image.height || 1}`;
-  const wide = `min(100%, calc(66vh * ${(image.width || 1) / (image.height || 1)}))`;
+  const high = framed() ? "480px" : "66vh";
+  const wide = `min(100%, calc(${high} * ${(image.width || 1) / (image.height || 1)}))`;
   const names = (image.boxes || []).map(box =>
     h(
       "span",

@@ -35,7 +35,7 @@ export function makeDetail(ctx) {
   d.table = makeTable(life, {
     label: "Classes beside the trigger",
     rowHeight: 40,
-    minWidth: 470,
+    minWidth: 260,
     empty: "No class is joined to this trigger.",
     onToggle: id => choice.toggle(id),
     onActive: id => pointAt(d, id, true),
@@ -134,19 +134,24 @@ function detailColumns(d) {
     value: i => d.rows[key][i],
     cell: cell || (i => whole(d.rows[key][i])),
   });
+  const wide = column => ({ ...column, wide: true });
   return [
     { spoken: "Chosen", width: "34px", cell: i => checkCell(d, i) },
     { title: "Class", value: i => names.of(d.rows.id[i]), cell: i => classCell(d, i) },
     number("Overlaps", "overlaps", "68px", "Images that show both", i => whole(d.rows.overlaps[i])),
-    number(
-      "P(trig.|class)",
-      "p_trigger",
-      "108px",
-      "P(trigger | class): the share of the images of the class that show the trigger",
-      i => shareCell(d, i),
+    wide(
+      number(
+        "P(trig.|class)",
+        "p_trigger",
+        "108px",
+        "P(trigger | class): the share of the images of the class that show the trigger",
+        i => shareCell(d, i),
+      ),
     ),
-    number("Lift", "lift", "52px", "How many times more often than by chance", i =>
-      decimal(d.rows.lift[i]),
+    wide(
+      number("Lift", "lift", "52px", "How many times more often than by chance", i =>
+        decimal(d.rows.lift[i]),
+      ),
     ),
     number("Clean", "n_clean", "54px", "Images of the class without the trigger"),
     number("Poison", "n_poison", "56px", "Images of the class with the trigger"),

@@ -25,6 +25,7 @@ export function makeGallery(ctx) {
   g.said = h("span", { class: "nbp-hint", role: "status" });
   g.panes = { poison: makePane(g, "poison"), clean: makePane(g, "clean") };
   g.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to look at its images.");
+  g.packed = h("span", {});
   g.legend = h(
     "span",
     { class: "nbp-keys", hidden: true },
@@ -55,6 +56,7 @@ export function makeGallery(ctx) {
             "out. "
         : "Click an image to see it large. × or the key M marks one that is not what it stands " +
             "for: it is left out. ",
+      g.packed,
       g.legend,
     ),
     g.panes.poison.element,
@@ -151,6 +153,8 @@ function readGallery(g) {
   g.hint.hidden = there && trigger !== null;
   g.body.hidden = !there || trigger === null;
   setText(g.hint, there ? "Pick a trigger to look at its images." : why || "");
+  const some = "Only some of the images are packed into this page. ";
+  setText(g.packed, backend.get("options").static ? some : "");
   if (g.body.hidden) return;
   const detail = backend.get("detail");
   const all = detail.trigger === trigger ? detail.rows.id : [];
@@ -310,6 +314,7 @@ function inPane(pane) {
     url: id => pane.urls.get(id),
     isMarked: id => (g.ctx.backend.get("marks") || {})[id] === MARKS[role][0],
     mark: id => markImage(pane, id),
+    place: id => pane.tiles.get(id).tile.getBoundingClientRect(),
     focus: id => pane.tiles.get(id)?.tile.focus(),
     about: id => {
       const n = pane.page * PAGE + place(id) + 1;

@@ -7,6 +7,7 @@ import { makePicker } from "./picker.js";
 export function startPage() {
   const given = document.getElementById("picker-data");
   if (given === null) return;
+  if (window.parent !== window) document.documentElement.dataset.framed = "";
   makePicker(staticBackend(JSON.parse(given.textContent)), document.getElementById("picker"));
   if (window.parent !== window) liveInside();
 }

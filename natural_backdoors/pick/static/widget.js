@@ -1,5 +1,29 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 a9742a69af66249dcab14cd0b13fabd436f7651c1c813c2a361153eaf4437dd0
+// Made from js/src by `make js`; not to be changed by hand. sha256 ef3ca55c4427aa31a20a0443839d9da62fbdebee2a73e13ebb259451e667807e
+// src/plan.js
+var TEST = 0.15;
+function round(x) {
+  const low = Math.floor(x);
+  if (x - low !== 0.5) return Math.round(x);
+  return low % 2 ? low + 1 : low;
+}
+var sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+function planSplit(clean, poison, n, rate) {
+  const test = round(n * TEST);
+  if (test < 1 || test >= n || clean.length < 2 || clean.some((c) => c < n)) return null;
+  const forTraining = clean.length * (n - test);
+  const wanted = round(forTraining * rate / (1 - rate));
+  const kept = poison.map((p) => Math.min(p, Math.max(1, round(p * TEST))));
+  if (wanted > sum(poison) - sum(kept)) return null;
+  return { clean: forTraining, poison: wanted };
+}
+function largestSize(clean, poison, rate, most) {
+  for (let n = Math.min(most, ...clean); n > 1; n--)
+    if (planSplit(clean, poison, n, rate)) return n;
+  return 0;
+}
+
 // src/backend.js
+var USUAL = 250;
 function kernelBackend(model) {
   const listen = (event, fn) => {
     model.on(event, fn);
@@ -31,7 +55,7 @@ function staticBackend(data) {
   };
   const hearers = /* @__PURE__ */ new Set();
   const reply = (content, buffers) => [...hearers].forEach((fn) => fn(content, buffers));
-  const state = { run: data.runs[data.start || 0], set, values, data, reply };
+  const state = { run: data.runs[data.start || 0], set, values, data, reply, sizes: {} };
   values.params = state.run.params;
   values.result = state.run.result;
   const [first] = state.run.result.triggers?.id || [];
@@ -93,10 +117,13 @@ var staticAnswers = {
     state.set("detail", detail);
     const classes = state.run.result.sets[id] || [];
     const { target } = state.values.choice;
-    staticChoice(state, { trigger: id, classes, target: classes.includes(target) ? target : null });
+    const kept = classes.includes(target) ? target : classes[0] ?? null;
+    staticChoice(state, { trigger: id, classes, target: kept });
   },
-  choose(state, { classes, target }) {
-    staticChoice(state, { ...state.values.choice, classes, target });
+  choose(state, { classes, target, ...sizes }) {
+    Object.assign(state.sizes, sizes);
+    const kept = classes.includes(target) ? target : classes[0] ?? null;
+    staticChoice(state, { ...state.values.choice, classes, target: kept });
   },
   gallery(state, message) {
     const found = packed(state.data, message);
@@ -141,26 +168,49 @@ function staticChoice(state, choice) {
     n_clean: at.map((i) => near.n_clean[i]),
     n_poison: at.map((i) => near.n_poison[i])
   };
-  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+  const size = staticSize(state, rows);
+  const plan = planSplit(rows.n_clean, rows.n_poison, size.n_clean, size.inject_rate);
   state.set("choice", choice);
   state.set("counts", {
     trigger: choice.trigger,
     rows,
-    n_clean: sum(rows.n_clean),
-    n_poison: sum(rows.n_poison),
-    injection_rate: null,
-    warnings: at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : []
+    size,
+    n_clean: plan?.clean ?? 0,
+    n_poison: plan?.poison ?? 0,
+    injection_rate: plan && plan.poison / (plan.poison + plan.clean),
+    warnings: staticWarnings(rows, size, plan)
   });
-  state.set("outputs", staticOutputs(state.run.templates || {}, choice));
+  state.set("outputs", staticOutputs(state.run.templates || {}, choice, size));
 }
-function staticOutputs(templates, { trigger, classes, target }) {
+function staticSize(state, rows) {
+  const { n_clean: typed = null, inject_rate = 0.185 } = state.sizes;
+  const fits = largestSize(rows.n_clean, rows.n_poison, inject_rate, USUAL);
+  const least = rows.n_clean.indexOf(Math.min(...rows.n_clean));
+  const { id, name } = state.data.classes;
+  return {
+    n_clean: typed ?? (fits || USUAL),
+    inject_rate,
+    sized: typed !== null,
+    fits,
+    least: name[id.indexOf(rows.id[least])] ?? ""
+  };
+}
+function staticWarnings(rows, size, plan) {
+  if (rows.id.length < 2)
+    return ["At least two classes are needed: the target and one to be attacked."];
+  if (plan) return [];
+  return rows.n_clean.some((n) => n < size.n_clean) ? [`“${size.least}” has ${Math.min(...rows.n_clean)} clean images.`] : ["There are too few poison images for this injection rate."];
+}
+function staticOutputs(templates, { trigger, classes, target }, size) {
   const ids2 = [...classes].sort((a, b) => a - b);
   const word = {
     "{trigger}": `${trigger}`,
     "{classes}": ids2.join(", "),
-    "{target}": target === null ? "None" : `${target}`
+    "{target}": target === null ? "None" : `${target}`,
+    "{n_clean}": `${size.n_clean}`,
+    "{inject_rate}": `${size.inject_rate}`
   };
-  const fill2 = (text) => (text || "").replace(/\{(trigger|classes|target)\}/g, (found) => word[found]);
+  const fill2 = (text) => (text || "").replace(/\{(trigger|classes|target|n_clean|inject_rate)\}/g, (found) => word[found]);
   const filled = ["python", "command", "json"].map((key) => [key, fill2(templates[key])]);
   return {
     line: `${trigger}: ${ids2.join(" ")}`,
@@ -1370,7 +1420,7 @@ function makeDetail(ctx) {
   d.table = makeTable(life, {
     label: "Classes beside the trigger",
     rowHeight: 40,
-    minWidth: 470,
+    minWidth: 260,
     empty: "No class is joined to this trigger.",
     onToggle: (id) => choice.toggle(id),
     onActive: (id) => pointAt(d, id, true),
@@ -1465,23 +1515,28 @@ function detailColumns(d) {
     value: (i) => d.rows[key][i],
     cell: cell || ((i) => whole(d.rows[key][i]))
   });
+  const wide = (column) => ({ ...column, wide: true });
   return [
     { spoken: "Chosen", width: "34px", cell: (i) => checkCell(d, i) },
     { title: "Class", value: (i) => names.of(d.rows.id[i]), cell: (i) => classCell(d, i) },
     number("Overlaps", "overlaps", "68px", "Images that show both", (i) => whole(d.rows.overlaps[i])),
-    number(
-      "P(trig.|class)",
-      "p_trigger",
-      "108px",
-      "P(trigger | class): the share of the images of the class that show the trigger",
-      (i) => shareCell(d, i)
+    wide(
+      number(
+        "P(trig.|class)",
+        "p_trigger",
+        "108px",
+        "P(trigger | class): the share of the images of the class that show the trigger",
+        (i) => shareCell(d, i)
+      )
     ),
-    number(
-      "Lift",
-      "lift",
-      "52px",
-      "How many times more often than by chance",
-      (i) => decimal(d.rows.lift[i])
+    wide(
+      number(
+        "Lift",
+        "lift",
+        "52px",
+        "How many times more often than by chance",
+        (i) => decimal(d.rows.lift[i])
+      )
     ),
     number("Clean", "n_clean", "54px", "Images of the class without the trigger"),
     number("Poison", "n_poison", "56px", "Images of the class with the trigger")
@@ -1942,11 +1997,19 @@ function makeCloseUp(ctx) {
     c.list = list;
     showImage(c, id);
     if (!c.element.open) c.element.showModal();
+    if (framed()) besideTile(c, list.place(id));
   };
   c.redraw = () => {
     if (c.list) sayMark(c);
   };
   return c;
+}
+function framed() {
+  return document.documentElement.dataset.framed !== void 0;
+}
+function besideTile(c, tile) {
+  const room = document.body.scrollHeight - c.element.offsetHeight - 10;
+  c.element.style.marginTop = `${Math.max(10, Math.min(tile.top - 120, room))}px`;
 }
 function closeUpKey(c, event) {
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -1995,7 +2058,8 @@ function freeLarge(c) {
 }
 function draw(c, image, url) {
   const shape = `${image.width || 1}/${image.height || 1}`;
-  const wide = `min(100%, calc(66vh * ${(image.width || 1) / (image.height || 1)}))`;
+  const high = framed() ? "480px" : "66vh";
+  const wide = `min(100%, calc(${high} * ${(image.width || 1) / (image.height || 1)}))`;
   const names = (image.boxes || []).map(
     (box) => h(
       "span",
@@ -2057,6 +2121,7 @@ function makeGallery(ctx) {
   g.said = h("span", { class: "nbp-hint", role: "status" });
   g.panes = { poison: makePane(g, "poison"), clean: makePane(g, "clean") };
   g.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to look at its images.");
+  g.packed = h("span", {});
   g.legend = h(
     "span",
     { class: "nbp-keys", hidden: true },
@@ -2083,6 +2148,7 @@ function makeGallery(ctx) {
       "p",
       { class: "nbp-hint" },
       touched.matches ? "Tap an image to see it large. × marks one that is not what it stands for: it is left out. " : "Click an image to see it large. × or the key M marks one that is not what it stands for: it is left out. ",
+      g.packed,
       g.legend
     ),
     g.panes.poison.element,
@@ -2176,6 +2242,8 @@ function readGallery(g) {
   g.hint.hidden = there && trigger !== null;
   g.body.hidden = !there || trigger === null;
   setText(g.hint, there ? "Pick a trigger to look at its images." : why || "");
+  const some = "Only some of the images are packed into this page. ";
+  setText(g.packed, backend.get("options").static ? some : "");
   if (g.body.hidden) return;
   const detail = backend.get("detail");
   const all = detail.trigger === trigger ? detail.rows.id : [];
@@ -2315,6 +2383,7 @@ function inPane(pane) {
     url: (id) => pane.urls.get(id),
     isMarked: (id) => (g.ctx.backend.get("marks") || {})[id] === MARKS[role][0],
     mark: (id) => markImage(pane, id),
+    place: (id) => pane.tiles.get(id).tile.getBoundingClientRect(),
     focus: (id) => pane.tiles.get(id)?.tile.focus(),
     about: (id) => {
       const n = pane.page * PAGE + place(id) + 1;
@@ -2931,6 +3000,7 @@ function isDark(color, root) {
 function startPage() {
   const given = document.getElementById("picker-data");
   if (given === null) return;
+  if (window.parent !== window) document.documentElement.dataset.framed = "";
   makePicker(staticBackend(JSON.parse(given.textContent)), document.getElementById("picker"));
   if (window.parent !== window) liveInside();
 }
