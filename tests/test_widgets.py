@@ -489,7 +489,7 @@ def test_choose_classes_and_read_the_outcome(view, pages):
     assert "Umbrella" in figures and "Poison images" in figures
     page.locator(".nbp-detail button", has_text="None").click()
     page.wait_for_selector(".nbp-warnings li")
-    page.locator(".nbp-detail button", has_text="Set as found").click()
+    page.locator(".nbp-detail button", has_text="Back to the set found").click()
     page.wait_for_function("() => document.querySelector('.nbp-warnings').hidden")
     assert checked(page) == before
 
@@ -645,6 +645,8 @@ def test_the_graph_by_keyboard(view, pages):
 def test_many_edges(view, pages):
     page = view(pages["large"])
     pick(page, page.locator(".nbp-triggers tr[data-at='0'] .nbp-name").inner_text())
+    assert page.locator(".nbp-slider").is_hidden()  # at first only what is pointed at has all edges
+    page.get_by_label("All pairs").check()
     said = page.locator(".nbp-slider output")
     shown = int(said.inner_text().split()[0].replace(",", ""))
     assert 100 < shown <= 400 and "21,000" in said.inner_text()
@@ -710,6 +712,7 @@ def phone(view, pages):
         device_scale_factor=2,
     )
     pick(page, "Umbrella")
+    page.add_style_tag(content="body { padding-bottom: 800px }")  # room to scroll on
     page.locator("canvas").evaluate("e => e.scrollIntoView({ block: 'center' })")
     at_rest(page)
     return page, Fingers(page)
@@ -817,8 +820,15 @@ def test_two_fingers_zoom_and_move(phone):
 # --- settings
 
 
+def open_settings(page, where=""):
+    page.locator(f"{where} .nbp-form > summary").click()
+
+
 def test_settings_of_a_static_page(view, pages):
     page = view(pages["scenes"])
+    said = page.locator(".nbp-form > summary").inner_text()
+    assert "betweenness" in said and "min overlaps 5" in said  # also while they are folded away
+    open_settings(page)
     labels = page.locator(".nbp-form form label").all_inner_texts()
     assert labels == ["Centrality", "Min overlaps"]  # what was computed, and no more
     assert page.get_by_label("Min overlaps").locator("option").all_inner_texts() == ["5", "15"]
@@ -859,7 +869,9 @@ def test_nothing_is_wider_than_the_page(view, pages, width):
         "getComputedStyle(document.querySelector('.nbp-columns')).gridTemplateColumns"
     )
     assert len(columns.split(" ")) == {390: 1, 900: 2, 1280: 3}[width]
-    assert page.evaluate("document.querySelector('.nbp-form').open") == (width > 760)
+    # the table of triggers has all its columns
+    shown = page.locator(".nbp-triggers th").evaluate_all("all => all.map(e => e.checkVisibility())")
+    assert shown == [True] * 5
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -957,6 +969,12 @@ window.gallery = model => async message => {
   }
   model.reply({ ...message, type: 'gallery', pages: 3, total: 60, images }, buffers);
 };
+window.large = model => async message => {
+  const boxes = [{ label: 'Umbrella', x0: .5, y0: .1, x1: .9, y1: .5, kind: 'trigger' }];
+  const labels = ['Cat', 'Umbrella'];
+  const image = { id: message.image, width: 160, height: 100, error: '', boxes, labels };
+  model.reply({ type: 'picture', image }, [await picture(160, 100, '#345')]);
+};
 window.marking = model => ({ image, mark }) => {
   const marks = Object.entries({ ...model.get('marks'), [image]: mark });
   model.set('marks', Object.fromEntries(marks.filter(([, mark]) => mark)));
@@ -965,7 +983,9 @@ window.saving = model => ({ path }) => {
   model.set('outputs', { ...model.get('outputs'), saved: `saved to ${path}` });
 };
 window.answering = model => {
-  const answers = { gallery: gallery(model), mark: marking(model), save: saving(model) };
+  const answers = {
+    gallery: gallery(model), picture: large(model), mark: marking(model), save: saving(model),
+  };
   return message => {
     answers[message.type]?.(message);
     return message.type in answers;
@@ -1027,6 +1047,7 @@ def test_two_views_of_one_widget(view, host):
 
 def test_the_form_sends_what_was_typed(view, host):
     page = view(host)
+    open_settings(page, "#a")
     page.evaluate("model.answer = () => true")  # a kernel that has not answered yet
     form = page.locator("#a .nbp-form")
     number = form.get_by_label("Min clean")
@@ -1036,7 +1057,7 @@ def test_the_form_sends_what_was_typed(view, host):
             input.value = text;
             input.dispatchEvent(new Event('input', { bubbles: true }));
         } }""")
-    page.wait_for_function("() => model.sent.length")
+    page.wait_for_function("() => model.sent.some(m => m.type === 'analyze')")
     form.get_by_label("Weighted by overlaps").check()
     form.get_by_label("Not as triggers").fill("umbr")
     form.get_by_label("Not as triggers").press("Enter")
@@ -1061,6 +1082,7 @@ def test_the_form_sends_what_was_typed(view, host):
 
 def test_working_and_failing(view, host):
     page = view(host)
+    open_settings(page, "#a")
     page.evaluate("model.answer = () => true")
     rows = column(page, 1, "#a .nbp-triggers")
     page.locator("#a").get_by_label("Min overlaps").fill("9999")
@@ -1124,35 +1146,35 @@ def test_the_gallery(view, host):
     page.evaluate("cleanups[1]()")
     pick_first(page)
     drawn(page)
-    assert messages(page, "gallery") == []  # nobody has looked at it yet
     page.locator(".nbp-gallery").scroll_into_view_if_needed()
     page.wait_for_selector(".nbp-pane-poison .nbp-tile")
     page.wait_for_selector(".nbp-pane-clean .nbp-tile")
     asked = messages(page, "gallery")
-    assert [(m["role"], m["page"]) for m in asked] == [("clean", 0), ("poison", 0)]
-    left, right = (page.locator(f".nbp-pane-{r}").bounding_box() for r in ("clean", "poison"))
-    assert left["x"] < right["x"] and abs(left["y"] - right["y"]) < 2
+    assert [(m["role"], m["page"]) for m in asked[-2:]] == [("poison", 0), ("clean", 0)]
     assert (
         page.locator(".nbp-broken").inner_text().split("\n")[-1] == "cannot read x.jpg: truncated"
     )
+    assert page.locator(".nbp-keys").is_visible()  # there are boxes
     fit = page.evaluate("""() => {
         const [p, b] = ['picture', 'box-trigger'].map(what =>
             document.querySelector(`.nbp-pane-poison .nbp-${what}`).getBoundingClientRect());
         return [(b.x - p.x) / p.width, (b.y - p.y) / p.height, b.width / p.width] }""")
     assert np.allclose(fit, [0.5, 0.1, 0.4], atol=0.02)  # the box lies where its fractions say
     assert page.evaluate("alive.size") == 47  # one of 48 could not be read
-    # mark with the mouse and with the keyboard, take back one
+    # mark with the button and with the key, take back one
     tile = page.locator(".nbp-pane-poison button.nbp-tile").first
-    tile.click()
+    tile.hover()
+    page.locator(".nbp-pane-poison .nbp-mark-button").first.click()
     assert tile.locator(".nbp-badge").inner_text() == "not a valid trigger image"
-    assert tile.get_attribute("aria-pressed") == "true"
+    pressed = page.locator(".nbp-mark-button[aria-pressed=true]")
+    assert pressed.get_attribute("aria-label").startswith("Mark poison-0-0 as")
     page.locator(".nbp-pane-clean button.nbp-tile").nth(1).focus()
-    page.keyboard.press("Enter")
+    page.keyboard.press("m")
     assert page.evaluate("model.get('marks')") == {
         "poison-0-0": "not_trigger",
         "clean-0-1": "trigger_visible",
     }
-    page.keyboard.press(" ")
+    page.keyboard.press("m")
     assert page.evaluate("model.get('marks')") == {"poison-0-0": "not_trigger"}
     undo = page.get_by_role("button", name="Undo last mark")
     undo.click()
@@ -1163,15 +1185,30 @@ def test_the_gallery(view, host):
     assert (
         page.evaluate("document.activeElement.tagName") == "SELECT"
     )  # the keyboard is not sent to the top
-    # pages: the old images are let go; an answer that comes too late is not shown
-    assert page.get_by_role("button", name="Previous poison images").is_disabled()
-    page.get_by_role("button", name="Next poison images").click()
+    # large: its id, its labels and the names of its boxes; the next one, also that of the next page
+    large = page.locator("dialog[open]")
+    tile.click()
+    large.locator("p", has_text="Labels: Cat, Umbrella").wait_for()
+    title = large.locator("h3")
+    assert title.inner_text().endswith("1 of 60: poison-0-0")
+    assert "Umbrella" in large.locator(".nbp-box-name").all_inner_texts()
+    assert large.get_by_role("button", name="Previous").is_disabled()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("m")
+    assert page.evaluate("model.get('marks')") == {"poison-0-1": "not_trigger"}
+    assert large.get_by_role("button", name="Marked").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("m")
+    for _ in range(23):  # to the end of the 24, past the one that cannot be read, and further
+        page.keyboard.press("ArrowRight")
     page.wait_for_function(
-        "() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-1-0'"
+        "() => document.querySelector('dialog h3').textContent.includes('poison-1-0')"
     )
-    assert page.evaluate("alive.size") == 47
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.title") == "poison-1-0"  # goes on where one was
+    # pages: the old images are let go; an answer that comes too late is not shown
     assert "page 2 of 3" in page.locator(".nbp-pane-poison .nbp-hint").inner_text()
-    page.evaluate("gallery(model)({ ...model.sent.filter(m => m.type === 'gallery')[1] })")
+    assert page.evaluate("alive.size") == 47
+    page.evaluate("asked => gallery(model)(asked)", asked[-2])
     assert (
         page.locator(".nbp-pane-poison button.nbp-tile").first.get_attribute("title")
         == "poison-1-0"
@@ -1180,6 +1217,7 @@ def test_the_gallery(view, host):
     page.wait_for_function(
         "() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-0-0'"
     )
+    assert page.get_by_role("button", name="Previous poison images").is_disabled()
     page.evaluate("cleanups[0]()")
     assert page.evaluate("alive.size") == 0
 

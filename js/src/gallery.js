@@ -325,6 +325,7 @@ function inPane(pane) {
       pane.images[place(id) + by] !== undefined ||
       (pane.page + by >= 0 && pane.page + by < pane.pages),
     turn: (by, then) => {
+      if (pane.then) return; // it is on its way
       pane.then = then;
       pane.turn(by);
     },

@@ -31,7 +31,7 @@ export function makeTriggers(ctx) {
         value: i => names.of(rows.id[i]),
         cell: i => nameCell(names, rows.id[i]),
       },
-      number("Centr.", "centrality", "60px", "Centrality", i => decimal(rows.centrality[i])),
+      number("Centr.", "centrality", "64px", "Centrality", i => decimal(rows.centrality[i])),
       number("Classes", "n_classes", "60px", "Classes that it could attack together", size),
       { ...number("Images", "n_images", "54px", "Images that show the trigger"), wide: true },
       number("Poison", "n_poison", "54px", "Poison images over its classes"),

@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 ef3ca55c4427aa31a20a0443839d9da62fbdebee2a73e13ebb259451e667807e
+// Made from js/src by `make js`; not to be changed by hand. sha256 d1d7fbaa7f481ca482b5ba59c3dd2f0463fb28e25add5d8ac498e081fd68aa36
 // src/plan.js
 var TEST = 0.15;
 function round(x) {
@@ -301,7 +301,8 @@ function percent(share) {
 }
 function decimal(number) {
   if (number === null || number === void 0) return "";
-  if (number === 0 || Math.abs(number) >= 1e-3) return Number(number.toPrecision(3)).toString();
+  const size = Math.abs(number);
+  if (!size || size >= 1e-3) return Number(number.toPrecision(size < 0.01 ? 2 : 3)).toString();
   return number.toExponential(1);
 }
 async function copyText(text) {
@@ -2392,6 +2393,7 @@ function inPane(pane) {
     ask: (id) => g.ctx.send({ type: "picture", image: id, trigger: g.trigger, class: g.cls }),
     hasNext: (id, by) => pane.images[place(id) + by] !== void 0 || pane.page + by >= 0 && pane.page + by < pane.pages,
     turn: (by, then) => {
+      if (pane.then) return;
       pane.then = then;
       pane.turn(by);
     }
@@ -2755,7 +2757,7 @@ function makeTriggers(ctx) {
         value: (i) => names.of(rows.id[i]),
         cell: (i) => nameCell(names, rows.id[i])
       },
-      number("Centr.", "centrality", "60px", "Centrality", (i) => decimal(rows.centrality[i])),
+      number("Centr.", "centrality", "64px", "Centrality", (i) => decimal(rows.centrality[i])),
       number("Classes", "n_classes", "60px", "Classes that it could attack together", size),
       { ...number("Images", "n_images", "54px", "Images that show the trigger"), wide: true },
       number("Poison", "n_poison", "54px", "Poison images over its classes")
