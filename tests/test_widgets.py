@@ -870,7 +870,9 @@ def test_nothing_is_wider_than_the_page(view, pages, width):
     )
     assert len(columns.split(" ")) == {390: 1, 900: 2, 1280: 3}[width]
     # the table of triggers has all its columns
-    shown = page.locator(".nbp-triggers th").evaluate_all("all => all.map(e => e.checkVisibility())")
+    shown = page.locator(".nbp-triggers th").evaluate_all(
+        "all => all.map(e => e.checkVisibility())"
+    )
     assert shown == [True] * 5
 
 

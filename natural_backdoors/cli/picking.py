@@ -6,6 +6,7 @@
 __all__ = ['pick_flags', 'pick', 'window', 'new_request', 'resume_request']
 
 # %% ../../nbs/api/cli/04_picking.ipynb #04-picking-003
+from dataclasses import replace
 from pathlib import Path
 
 from ..base.errors import UserError
@@ -149,6 +150,8 @@ def _settings_now(args, chosen: Selection) -> dict:  # search, settings, sized, 
     "The settings that were saved; a flag counts in the place of what was saved, and that is said"
     search = search_said(args, chosen.search)
     split = settings_said(args, SplitSettings, chosen.settings)
+    if split.seed == chosen.settings.seed:  # one flag sets both seeds; the images follow this one
+        search = replace(search, seed=chosen.search.seed)
     lines = [
         f"--{flag} {words(now)}, where {args.selection} says {words(then)}"
         for flag, (then, now) in what_differs(chosen, search, split).items()
