@@ -132,23 +132,6 @@ class Served:
         )
         self.address = wait_for_line(self.process, r"http://127\.0\.0\.1:\d+/\?token=\S+")
 
-    def preheated(self, seconds=60):
-        "Wait until the kernel in waiting has nothing more to do"
-        quiet, end = 0, time.time() + seconds
-        while quiet < 4 and time.time() < end:
-            busy = sum(c.cpu_percent() for c in self._kernels())
-            time.sleep(0.5)
-            busy = sum(c.cpu_percent() for c in self._kernels())
-            quiet = quiet + 1 if busy < 10 else 0
-
-    def _kernels(self):
-        self.seen = {c.pid: c for c in children(self.process)} | {}
-        if not hasattr(self, "known"):
-            self.known = {}
-        for pid, c in self.seen.items():
-            self.known.setdefault(pid, c)
-        return [c for pid, c in self.known.items() if pid in self.seen]
-
 
 def screenshot(page, name):
     if folder := os.environ.get("NB_SCREENSHOTS"):
@@ -537,7 +520,6 @@ def test_large_in_voila(tmp_path, page):
         3,
     )
     try:
-        served.preheated()
         start = time.perf_counter()
         page.goto(served.address)
         page.wait_for_selector(READY)

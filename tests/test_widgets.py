@@ -7,21 +7,28 @@ import importlib.util
 import json
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 anywidget = pytest.importorskip(
     "anywidget", reason="the widgets need anywidget: pip install natural_backdoors[notebook]"
 )
 
+from natural_backdoors.base.errors import UserError
 from natural_backdoors.data.scenes import scene_labels
 from natural_backdoors.data.table import TableDataset
+from natural_backdoors.pick.app import packed_images, static_data
 from natural_backdoors.pick.layout import layout
-from natural_backdoors.pick.widget import Picker, javascript, stylesheet, write_static
+from natural_backdoors.pick.widget import Frame, Picker, javascript, stylesheet, write_static
 from natural_backdoors.sets.class_sets import conflicts
 from natural_backdoors.sets.triggers import find_triggers
+from natural_backdoors.split.fitting import largest_size
+from natural_backdoors.split.plan import plan_counts
+from natural_backdoors.split.settings import SplitSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>"
@@ -492,6 +499,14 @@ def test_choose_classes_and_read_the_outcome(view, pages):
     page.locator(".nbp-detail button", has_text="Back to the set found").click()
     page.wait_for_function("() => document.querySelector('.nbp-warnings').hidden")
     assert checked(page) == before
+    # chosen classes come first, alone if that is asked for; and one is found by its name
+    pick(page, "Hat")
+    pick(page, "Umbrella")
+    assert column(page, 2, ".nbp-detail")[: len(before)] == before
+    page.get_by_label("Chosen only").check()
+    assert column(page, 2, ".nbp-detail") == before
+    page.get_by_label("Search classes by name").fill(before[-1].lower())
+    assert column(page, 2, ".nbp-detail") == before[-1:]
 
 
 def test_classes_by_keyboard(view, pages):
@@ -561,6 +576,9 @@ def test_triggers_of_a_class(view, pages):
     page.wait_for_selector(".nbp-lookup tr[data-at]")
     assert field.input_value() == "Guitar"
     assert "could poison Guitar" in page.locator(".nbp-lookup .nbp-hint").inner_text()
+    field.fill("no such thing")
+    field.press("Enter")
+    assert "No class is called “no such thing”." in page.locator(".nbp-lookup").inner_text()
     trigger = column(page, 1, ".nbp-lookup")[0]
     page.locator(".nbp-lookup tr[data-at]").first.click()
     wait_for_title(page, trigger)
@@ -645,7 +663,13 @@ def test_the_graph_by_keyboard(view, pages):
 def test_many_edges(view, pages):
     page = view(pages["large"])
     pick(page, page.locator(".nbp-triggers tr[data-at='0'] .nbp-name").inner_text())
-    assert page.locator(".nbp-slider").is_hidden()  # at first only what is pointed at has all edges
+    # at first those of the trigger, and conflicts between classes that are chosen
+    graph = large_data()["runs"][0]["details"]["0"]["graph"]
+    chosen = [role == "class" for role in graph["role"]]
+    pairs = zip(graph["source"], graph["target"], graph["conflict"])
+    drawn_at_rest = sum(0 in (a, b) or (c and chosen[a] and chosen[b]) for a, b, c in pairs)
+    assert page.locator(".nbp-slider").is_hidden()
+    assert page.locator("canvas").get_attribute("data-edges") == str(drawn_at_rest)
     page.get_by_label("All pairs").check()
     said = page.locator(".nbp-slider output")
     shown = int(said.inner_text().split()[0].replace(",", ""))
@@ -815,6 +839,95 @@ def test_two_fingers_zoom_and_move(phone):
     scrolled, (x, y) = page.evaluate("scrollY"), empty(page)
     fingers.drag(((x, y), (x, y - 60)))
     page.wait_for_function("y => scrollY > y", arg=scrolled)
+
+
+# --- numbers of images
+
+
+def test_numbers_of_a_page_are_those_of_a_split(view, pages, host):
+    "The page counts as Python does: the largest size, and what a split takes for training"
+    draw = np.random.default_rng(0)
+    cases = []
+    for _ in range(60):
+        k = int(draw.integers(2, 9))
+        clean, poison = draw.integers(0, 320, k), draw.integers(0, 90, k)
+        rate = float(draw.choice([0, 0.05, 0.185, 0.3, 0.6]))
+        cases.append((clean, poison, rate, int(draw.integers(2, 280))))
+    given = [[c.tolist(), p.tolist(), rate, n] for c, p, rate, n in cases]
+    page = view(host)
+    source = json.dumps(javascript())
+    found = page.evaluate(
+        f"""async cases => {{
+        const url = URL.createObjectURL(new Blob([{source}], {{ type: 'text/javascript' }}));
+        const {{ planSplit, largestSize }} = await import(url);
+        return cases.map(([clean, poison, rate, n]) =>
+            [largestSize(clean, poison, rate, 250), planSplit(clean, poison, n, rate)]) }}""",
+        given,
+    )
+    for (clean, poison, rate, n), (largest, plan) in zip(cases, found):
+        settings = SplitSettings(inject_rate=rate, n_clean=n)
+        assert largest == largest_size(clean, poison, settings, 250)
+        try:
+            rows = plan_counts(clean, poison, settings)
+        except UserError:
+            assert plan is None
+        else:
+            assert plan == {"clean": rows.clean_train.sum(), "poison": rows.poison_train.sum()}
+    page = view(pages["scenes"])
+    # and what is typed counts, until the classes are asked what they allow
+    pick(page, "Umbrella")
+    size = page.get_by_label("Clean images a class")
+    fits = size.input_value()
+    size.fill("9999")
+    says(page, ".nbp-verdict", "A split of these numbers cannot be made")
+    page.get_by_role("button", name=f"Take {fits}").click()
+    page.wait_for_function("() => document.querySelector('.nbp-outcome').dataset.made === 'true'")
+    assert size.input_value() == fits
+
+
+# --- in a frame of another page
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_frame_nothing_scrolls_by_itself(chromium, pages, width):
+    "The frame is as high as its page, dark where the page around it is, and has its images"
+    rows = scene_labels(400)
+    dataset = Pictured(rows, names=dict(zip(rows.label, rows.name)), name="scenes")
+    few = {"min_overlaps": 4, "n_triggers": 3}
+    pictures = packed_images(dataset, find_triggers(dataset, **few), each=2)
+    data = static_data(dataset, {"min_overlaps": [4]}, pictures, n_triggers=3)
+    write_static(pages["folder"] / "inner.html", data)
+    host = pages["folder"] / "outer.html"
+    host.write_text(f'<!DOCTYPE html><html data-theme="dark">{Frame("inner.html")._repr_html_()}')
+    page = chromium.new_page(viewport={"width": width, "height": 700})
+    try:
+        page.goto(host.as_uri())
+        inside = page.frame_locator("iframe")
+        inside.locator(".nbp[data-theme=dark] .nbp-pane-poison .nbp-tile img").first.wait_for()
+        drawn(page)
+        frame = page.frames[1]
+        frame.wait_for_function("document.body.scrollHeight === innerHeight")
+        assert frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        scrolling = frame.evaluate("""() => [...document.querySelectorAll('.nbp *')].filter(e =>
+            e.checkVisibility() && e.scrollHeight > e.clientHeight + 1 &&
+            /auto|scroll/.test(getComputedStyle(e).overflowY)).map(e => e.className)""")
+        assert scrolling == []
+        tile = inside.locator(".nbp-pane-clean .nbp-tile").first
+        tile.click()
+        box = inside.locator("dialog[open] .nbp-large").bounding_box()
+        assert abs(box["y"] - tile.bounding_box()["y"]) < 700  # in sight, however high the page is
+    finally:
+        page.close()
+
+
+class Pictured(TableDataset):
+    "Scenes with pictures of one color"
+
+    def src_path(self, image):
+        path = Path(tempfile.gettempdir()) / "natural_backdoors_gray.png"
+        if not path.exists():
+            Image.new("RGB", (8, 6), "gray").save(path)
+        return path
 
 
 # --- settings
@@ -1200,8 +1313,9 @@ def test_the_gallery(view, host):
     assert page.evaluate("model.get('marks')") == {"poison-0-1": "not_trigger"}
     assert large.get_by_role("button", name="Marked").get_attribute("aria-pressed") == "true"
     page.keyboard.press("m")
-    for _ in range(23):  # to the end of the 24, past the one that cannot be read, and further
-        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    page.locator(".nbp-pane-poison button.nbp-tile").last.click()
+    page.keyboard.press("ArrowRight")
     page.wait_for_function(
         "() => document.querySelector('dialog h3').textContent.includes('poison-1-0')"
     )

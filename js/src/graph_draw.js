@@ -68,8 +68,9 @@ function edgeLayer(g) {
   g.layer = { key, scene, canvas: layer };
   const context = layer.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-  if (!g.every.checked) drawEdges(g, context, edgesAtRest(scene), false);
-  else drawEdges(g, context, upTo(shown), g.moving && g.scene.m > DASHED);
+  const edges = g.every.checked ? upTo(shown) : edgesAtRest(scene);
+  canvas.dataset.edges = edges.length;
+  drawEdges(g, context, edges, g.every.checked && g.moving && scene.m > DASHED);
   return layer;
 }
 

@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 d1d7fbaa7f481ca482b5ba59c3dd2f0463fb28e25add5d8ac498e081fd68aa36
+// Made from js/src by `make js`; not to be changed by hand. sha256 526fd1ece7a6f8d1675dbad9b72258f1466100c787c9fb56748b0412d949f259
 // src/plan.js
 var TEST = 0.15;
 function round(x) {
@@ -624,8 +624,9 @@ function edgeLayer(g) {
   g.layer = { key, scene, canvas: layer };
   const context = layer.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-  if (!g.every.checked) drawEdges(g, context, edgesAtRest(scene), false);
-  else drawEdges(g, context, upTo(shown), g.moving && g.scene.m > DASHED);
+  const edges = g.every.checked ? upTo(shown) : edgesAtRest(scene);
+  canvas.dataset.edges = edges.length;
+  drawEdges(g, context, edges, g.every.checked && g.moving && scene.m > DASHED);
   return layer;
 }
 function upTo(n) {
@@ -3025,5 +3026,7 @@ startPage();
 var widget_default = { render };
 export {
   widget_default as default,
+  largestSize,
+  planSplit,
   staticBackend
 };
