@@ -158,7 +158,7 @@ html body { padding: 0; }
 
 
 def _head(html: str) -> str:
-    "The head of the page as we want it: nothing from elsewhere, a title, and dark where the desktop is"
+    "The head of the page as we want it: nothing from elsewhere, a title, dark on a dark desktop"
     html = re.sub(r"<(link|script)\b[^>]*\b(href|src)=\"https?:[^>]*>(\s*</script>)?", "", html)
     html = re.sub(r"<title>.*?</title>", "<title>Trigger picker</title>", html, flags=re.S)
     return html.replace("</head>", f"{_DARK}</head>", 1)
