@@ -32,9 +32,9 @@ export function makeTriggers(ctx) {
         cell: i => nameCell(names, rows.id[i]),
       },
       number("Centr.", "centrality", "64px", "Centrality", i => decimal(rows.centrality[i])),
-      number("Classes", "n_classes", "60px", "Classes that it could attack together", size),
-      { ...number("Images", "n_images", "54px", "Images that show the trigger"), wide: true },
-      number("Poison", "n_poison", "54px", "Poison images over its classes"),
+      number("Classes", "n_classes", "62px", "Classes that it could attack together", size),
+      { ...number("Images", "n_images", "58px", "Images that show the trigger"), wide: true },
+      number("Poison", "n_poison", "56px", "Poison images over its classes"),
     ],
   });
   const search = h("input", {

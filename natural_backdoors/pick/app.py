@@ -336,12 +336,25 @@ def _on_explain(self: TriggerPicker, id: int):
         raise UserError("choose a trigger first")
 
     def job(newer):
-        about = str(found.explain(trigger, asked)).partition(": ")[2]
-        text = "\n".join(line.removeprefix("- ") for line in about.splitlines())
-        answer = {"type": "why", "trigger": trigger, "class": asked, "text": self.speak(text)}
-        self.send(answer)
+        try:
+            text = self.speak(_in_full(str(found.explain(trigger, asked))))
+        except Exception as e:
+            with self._lock:
+                return self._trouble(e, "answer")
+        self.send({"type": "why", "trigger": trigger, "class": asked, "text": text})
 
     self._reasons.submit(job)
+
+
+def _in_full(explained: str) -> str:
+    "The lines of an explanation, what would admit the class first: the rest may be long"
+    text = "\n".join(line.removeprefix("- ") for line in explained.splitlines()[1:])
+    for word in ("admitted by ", "no threshold would "):
+        why, found, rest = text.rpartition(word)
+        if found:
+            helps = found + (rest[:-1] if why.endswith("(") else rest)
+            return f"{helps}\n{why.rstrip('( ').rstrip()}"
+    return text
 
 
 @patch
@@ -355,7 +368,7 @@ def _on_save(self: TriggerPicker, path: str = ""):
     self.state.save(path)
     self._show("outputs")
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-040
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-041
 def static_data(
     source,  # a Dataset, LabelMatrix or Overlaps
     grid: dict,  # setting -> values: those that can be chosen on the page
@@ -389,7 +402,7 @@ def static_data(
     data = {"options": options, "classes": classes_value(state.overlaps), "runs": runs, "start": 0}
     return data | ({"pictures": pictures} if pictures else {})
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-043
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-044
 def packed_images(
     dataset: Dataset,
     found: Triggers,  # for whose triggers and classes
@@ -431,7 +444,7 @@ def _packed(picture, labels, boxes: list) -> dict:
     jpeg = base64.b64encode(picture.jpeg).decode()
     return about | {"classes": ids, "labels": names, "boxes": named, "jpeg": jpeg}
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-046
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-047
 REQUEST = "NATURAL_BACKDOORS_PICK"  # the variable: path of a JSON file
 
 
@@ -454,7 +467,7 @@ def _of(cls, given: dict | None):
     "The settings in a request; None if it has none"
     return None if given is None else cls(**given)
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-047
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-048
 def app(
     speak=str,  # puts messages into the words of whoever asks
 ):
@@ -485,7 +498,7 @@ def app(
             log.error("the picker could not start", exc_info=e)
         return Message(speak(" ".join(str(e).split())) or type(e).__name__)
 
-# %% ../../nbs/api/pick/05_app.ipynb #05-app-048
+# %% ../../nbs/api/pick/05_app.ipynb #05-app-049
 def scenes_request(
     data_root,  # folder for auxiliary files
     n_images: int = 3000,

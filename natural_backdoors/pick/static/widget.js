@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 526fd1ece7a6f8d1675dbad9b72258f1466100c787c9fb56748b0412d949f259
+// Made from js/src by `make js`; not to be changed by hand. sha256 6d3964f9ce8611e0e4558ebb55d8ad2a149197f22218675d978f4a054a3dc74f
 // src/plan.js
 var TEST = 0.15;
 function round(x) {
@@ -2759,9 +2759,9 @@ function makeTriggers(ctx) {
         cell: (i) => nameCell(names, rows.id[i])
       },
       number("Centr.", "centrality", "64px", "Centrality", (i) => decimal(rows.centrality[i])),
-      number("Classes", "n_classes", "60px", "Classes that it could attack together", size),
-      { ...number("Images", "n_images", "54px", "Images that show the trigger"), wide: true },
-      number("Poison", "n_poison", "54px", "Poison images over its classes")
+      number("Classes", "n_classes", "62px", "Classes that it could attack together", size),
+      { ...number("Images", "n_images", "58px", "Images that show the trigger"), wide: true },
+      number("Poison", "n_poison", "56px", "Poison images over its classes")
     ]
   });
   const search = h("input", {
