@@ -518,6 +518,8 @@ def test_large_in_voila(tmp_path, page):
         f"names={tmp_path / 'names.csv'}",
         "--min_overlaps",
         3,
+        "--n_triggers",
+        10,
     )
     try:
         start = time.perf_counter()
