@@ -518,7 +518,7 @@ def test_large_in_voila(tmp_path, page):
         f"names={tmp_path / 'names.csv'}",
         "--min_overlaps",
         3,
-        "--n_triggers",
+        "--num_trigs_desired",
         10,
     )
     try:
