@@ -26,7 +26,9 @@ pytest.importorskip(
     "voila", reason="the picker needs Voila: pip install natural_backdoors[notebook]"
 )
 
+from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import write_json
+from natural_backdoors.cli import picking
 from natural_backdoors.cli.commands import main
 from natural_backdoors.data.openimages import OpenImages
 from natural_backdoors.data.scenes import make_scenes
@@ -56,6 +58,8 @@ def page(chromium):
 
     page.on("response", arrived)
     page.on("pageerror", lambda e: page.errors.append(str(e)))
+    page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+    page.on("request", lambda r: "//127.0.0.1" in r.url or arrived(r))
     page.on("dialog", lambda d: (page.errors.append(f"dialog: {d.message}"), d.dismiss()))
     page.set_default_timeout(MINUTES)
     yield page
@@ -107,10 +111,14 @@ def stop(process):
     return code, len(kernels), alive
 
 
+def ignore_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Served:
     "A running `natural-backdoors pick`"
 
-    def __init__(self, folder, *argv):
+    def __init__(self, folder, *argv, ignores_ctrl_c=False):
         code = "import sys; from natural_backdoors.cli.commands import main; sys.exit(main())"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, "pick", "--no_browser", *map(str, argv)],
@@ -119,25 +127,10 @@ class Served:
             text=True,
             stdout=subprocess.PIPE,
             stderr=(folder / "stderr.txt").open("w"),
+            # as the shell of a script does it for `natural-backdoors pick &`
+            preexec_fn=ignore_ctrl_c if ignores_ctrl_c else None,
         )
         self.address = wait_for_line(self.process, r"http://127\.0\.0\.1:\d+/\?token=\S+")
-
-    def preheated(self, seconds=60):
-        "Wait until the kernel in waiting has nothing more to do"
-        quiet, end = 0, time.time() + seconds
-        while quiet < 4 and time.time() < end:
-            busy = sum(c.cpu_percent() for c in self._kernels())
-            time.sleep(0.5)
-            busy = sum(c.cpu_percent() for c in self._kernels())
-            quiet = quiet + 1 if busy < 10 else 0
-
-    def _kernels(self):
-        self.seen = {c.pid: c for c in children(self.process)} | {}
-        if not hasattr(self, "known"):
-            self.known = {}
-        for pid, c in self.seen.items():
-            self.known.setdefault(pid, c)
-        return [c for pid, c in self.known.items() if pid in self.seen]
 
 
 def screenshot(page, name):
@@ -157,8 +150,14 @@ def pick_trigger(page, name="Umbrella"):
     said(page, ".nbp-figures", name)
 
 
+def open_settings(page):
+    "They are folded away at first"
+    page.evaluate("document.querySelector('.nbp-form').open = true")
+
+
 def set_min_overlaps(page, value, state="ready"):
     "Change the setting and wait for the answer to it, which may be there in no time"
+    open_settings(page)
     page.get_by_label("Min overlaps", exact=True).fill(str(value))
     # busy from the first key until the answer, and then no more
     page.wait_for_selector(".nbp-form[aria-busy=false]")
@@ -182,44 +181,57 @@ def test_choose_in_voila(scenes, page):
     "Filter, sort, pick, look, mark, change a threshold, save: what is saved is what the calls give"
     folder, dataset = scenes
     out = folder / "chosen" / "selection.json"
-    served = Served(
-        folder,
-        "--dataset_root",
-        dataset.root,
-        "--min_overlaps",
-        4,
-        "--sample_size",
-        10,
-        "--selection",
-        out,
-    )
+    served = Served(folder, "--dataset_root", dataset.root, "--min_overlaps", 4, "--selection", out)
     try:
         page.goto(served.address)
         page.wait_for_selector(READY)
         screenshot(page, "voila_open")
+        assert page.title() == "scenes – Trigger picker"
+        # the images of the first trigger are in sight at once, and its numbers can be made
+        page.wait_for_selector(".nbp-pane-poison .nbp-tile img")
+        assert page.locator(".nbp-gallery").bounding_box()["y"] < 300
+        assert page.locator(".nbp-outcome").get_attribute("data-made") == "true"
         search = page.get_by_placeholder("Search by name")
         search.fill("umbr")
         said(page, ".nbp-triggers", "1 of")
         search.fill("")
-        page.get_by_role("button", name="Poison").first.click()
+        page.get_by_role("button", name="Poison", exact=True).first.click()
         pick_trigger(page)
-        gallery = page.locator(".nbp-gallery")
-        gallery.scroll_into_view_if_needed()
-        page.wait_for_selector(".nbp-pane-poison .nbp-tile img")
-        page.wait_for_selector(".nbp-pane-clean .nbp-tile img")
+        said(page, ".nbp-pane-poison h4", "Umbrella")
+        page.wait_for_selector(".nbp-pane-poison[aria-busy=false] .nbp-tile img")
         tile = page.locator(".nbp-pane-poison .nbp-tile").first
         marked = tile.get_attribute("title")
         tile.click()
-        page.wait_for_selector(".nbp-pane-poison .nbp-badge:not([hidden])")
+        said(page, "dialog[open]", "Labels: ")
+        assert marked in page.locator("dialog[open] h3").inner_text()
+        page.keyboard.press("m")
+        page.wait_for_selector(".nbp-pane-poison .nbp-badge:not([hidden])", state="attached")
+        page.keyboard.press("Escape")
         screenshot(page, "voila_marked")
         set_min_overlaps(page, 5)
+        # why a class is left out, and the flag that would admit it
+        rows = page.locator(".nbp-detail tbody tr[data-at]")
+        rows.filter(has=page.locator(".nbp-why", has_text="conflicts")).first.hover()
+        said(page, ".nbp-reason", "admitted by --max_overlaps_with_others")
         screenshot(page, "voila_changed")
+        page.get_by_label("Clean images a class").fill("9")
+        said(page, ".nbp-outcome", "Take ")
+        # nothing of that is lost when the page is loaded again, and no load leaves a kernel
+        for _ in range(18):
+            page.goto(served.address, wait_until="commit")
+        page.reload()
+        page.wait_for_selector(READY)
+        said(page, ".nbp-figures", "Umbrella")
+        assert len(children(served.process)) <= 2
+        open_settings(page)
+        assert page.get_by_label("Min overlaps", exact=True).input_value() == "5"
+        assert page.get_by_label("Clean images a class").input_value() == "9"
         save(page)
         page.wait_for_function(
             "() => document.querySelectorAll('.nbp-badge:not([hidden])').length === 1"
         )
         set_min_overlaps(page, 9999, "error")
-        assert "lower min_overlaps" in page.locator(".nbp-form").inner_text()
+        assert "lower --min_overlaps" in page.locator(".nbp-form").inner_text()
         screenshot(page, "voila_error")
         assert page.outside == [] and page.errors == []
     finally:
@@ -228,7 +240,7 @@ def test_choose_in_voila(scenes, page):
 
     found = find_triggers(dataset, min_overlaps=5, seed=1234)
     source = {"data": "openimages", "dataset_root": str(dataset.root), "options": {}, "name": None}
-    by_hand = select(found, "Umbrella", marks={marked: "not_trigger"}, n_clean=10, source=source)
+    by_hand = select(found, "Umbrella", marks={marked: "not_trigger"}, n_clean=9, source=source)
     saved = Selection.load(out)
     assert json.loads(saved.json) == json.loads(by_hand.json)
     images = set(poison_split(dataset, **saved.arguments()).table.image)
@@ -240,17 +252,19 @@ def test_go_on_in_voila(scenes, page):
     folder, dataset = scenes
     out = folder / "selection.json"  # the name that `pick` takes without a flag
     saved = saved_selection(dataset, out)
-    served = Served(folder)
-    page.emulate_media(color_scheme="dark")  # and Voila is light: no text is gray on white
+    served = Served(folder, ignores_ctrl_c=True)
+    page.emulate_media(color_scheme="dark")
     try:
         page.goto(served.address)
         page.wait_for_selector(READY)
-        page.wait_for_selector(".nbp[data-theme=light]")
+        page.wait_for_selector(".nbp[data-theme=dark]")
+        body = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", body)[:3])) < 60  # no dark island on a white page
         said(page, ".nbp-header", f"taken up from {out}")
         said(page, ".nbp-figures", "Umbrella")
+        open_settings(page)
         assert page.get_by_label("Min overlaps", exact=True).input_value() == "5"
         assert page.locator(".nbp-form .nbp-chip").inner_text().startswith("Hat")
-        page.locator(".nbp-gallery").scroll_into_view_if_needed()
         page.wait_for_selector(".nbp-pane-poison .nbp-badge:not([hidden])")
         screenshot(page, "voila_taken_up")
         save(page)
@@ -265,14 +279,17 @@ def test_go_on_in_voila(scenes, page):
             and json.loads(out.read_text())["marks"] == json.loads(saved)["marks"]
         )
         assert page.outside == [] and page.errors == []
+        # a page that is closed is not the end: the next one goes on with its kernel
         kernels = {c.pid for c in children(served.process)}
         page.goto("about:blank")
-        until(
-            lambda: kernels - {c.pid for c in children(served.process)},
-            "the kernel of the page to end",
-        )
+        page.goto(served.address)
+        page.wait_for_selector(READY)
+        said(page, ".nbp-outcome", "saved to")
+        assert {c.pid for c in children(served.process)} == kernels
     finally:
-        stop(served.process)
+        code, _, left = stop(served.process)
+    assert [code, left] == [0, []] and served.process.stdout.read() == "the picker is closed\n"
+    assert (folder / "stderr.txt").read_text() == ""
 
 
 # --- a selection taken up, without a browser
@@ -312,7 +329,7 @@ def command(monkeypatch, capsys, tmp_path):
         if code:
             return told.err
         monkeypatch.setenv(picker.REQUEST, str(write_json(tmp_path / "request.json", asked[0])))
-        shown = picker.app()
+        shown = picking.window()
         shown.told = told.out
         return shown
 
@@ -355,11 +372,6 @@ def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
     assert shown.choice["classes"] == [c["id"] for c in data["classes"]]
     gone = {"id": 3, "label": "/m/gone", "name": "Gone"}
     for changes, argv, words in [
-        (
-            {},
-            ["--min_overlaps", 9],
-            ["--min_overlaps 9 contradicts", "another file name begins a new one"],
-        ),
         ({}, ["--dataset_root", tmp_path / "nowhere"], ["nowhere"]),
         (
             {"dataset": "coco"},
@@ -388,6 +400,86 @@ def test_a_file_that_is_there_is_not_lost(scenes, command, tmp_path):
     assert "save once more to replace it" in fresh.status["message"] and out.read_bytes() == kept
     fresh.answer({"type": "save", "path": ""})
     assert Selection.load(out) == fresh.selection
+
+
+def test_flags_count_in_the_place_of_the_file(scenes, command, tmp_path):
+    "Each with a line; all else is as it was saved"
+    _, dataset = scenes
+    out = tmp_path / "chosen.json"
+    saved_selection(dataset, out)
+    saved = Selection.load(out)
+    shown = command("--selection", out, "--sample_size", 12, "--min_overlaps", 4)
+    lines = shown.told.splitlines()[1:]
+    assert sorted(lines) == [
+        f"--min_overlaps 4, where {out} says 5",
+        f"--sample_size 12, where {out} says 10",
+    ]
+    now = shown.selection
+    assert [now.settings, now.search.min_overlaps] == [saved.but(n_clean=12).settings, 4]
+    for name in ("trigger", "classes", "target", "marks", "source"):
+        assert getattr(now, name) == getattr(saved, name)
+    shown.answer({"type": "save"})  # it is known, so that nobody is asked
+    assert Selection.load(out) == now
+
+
+def can_be_made(dataset, selection, **settings):
+    try:
+        poison_split(dataset, **selection.but(check_images=False, **settings).arguments())
+    except UserError:
+        return False
+    return True
+
+
+def test_first_sight_is_a_split_that_can_be_made(scenes, command, tmp_path):
+    "As many images as `poison_split` finds for the classes, and not one more; what is typed stays"
+    _, dataset = scenes
+    shown = command("--dataset_root", dataset.root, "--min_overlaps", 4)
+    for trigger in shown.found.table.id[:4].tolist():
+        shown.answer({"type": "trigger", "id": trigger})
+        n = shown.selection.settings.n_clean
+        makes = n <= 250 and can_be_made(dataset, shown.selection)
+        assert makes == (shown.counts["injection_rate"] is not None) == (n != 250)
+        if makes:
+            assert not can_be_made(dataset, shown.selection, n_clean=n + 1)
+    shown.answer({"type": "trigger", "id": dataset.resolve("Umbrella")})
+    classes, target = shown.choice["classes"], shown.choice["target"]
+    few = {"type": "choose", "classes": classes, "target": target}
+    shown.answer(few | {"n_clean": 8, "inject_rate": 0.1})
+    size = shown.counts["size"]
+    assert [size["n_clean"], size["inject_rate"], size["sized"]] == [8, 0.1, True]
+    shown.answer({"type": "trigger", "id": dataset.resolve("Hat")})
+    assert shown.selection.settings.n_clean == 8
+    shown.answer(few | {"n_clean": None})
+    assert shown.counts["size"]["n_clean"] == shown.counts["size"]["fits"] > 8
+    shown.answer(few | {"n_clean": 1})
+    assert shown.status["message"].startswith("--sample_size") and shown.status["state"] == "error"
+    asked = command("--dataset_root", dataset.root, "--sample_size", 250, "--selection", "b.json")
+    assert asked.counts["size"]["sized"] and asked.selection.settings.n_clean == 250
+
+
+def test_images_are_found_or_missed_aloud(scenes, command, tmp_path):
+    "A relative folder counts from where the command was typed; a wrong one is named"
+    from PIL import Image
+
+    places = ("pictures", "images")
+    rows = [f"{i}.jpg,1,{i % 2}" for i in range(60)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,cat,hat", *rows]))
+    asked = ["--data", "multihot", "--dataset_root", "labels.csv", "--selection", "c.json"]
+    shown = command(*asked)
+    said = shown.options["no_images"]
+    assert not shown.options["has_images"] and f"{tmp_path / '0.jpg'}, nor in images/" in said
+    assert said.endswith("--option image_root=FOLDER")
+    for place in places:
+        (tmp_path / place).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / place / "0.jpg")
+        flags = ["--option", f"image_root={place}"] if place == "pictures" else []
+        shown = command(*asked, *flags)
+        assert shown.options["has_images"] and shown.options["no_images"] == ""
+        if flags:  # and the file says it so that it is found from everywhere
+            root = shown.selection.source["options"]["image_root"]
+            assert root == str(tmp_path / place)
+    wrong = command(*asked, "--option", "image_root=nowhere").options["no_images"]
+    assert str(tmp_path / "nowhere" / "0.jpg") in wrong
 
 
 def large_table(folder, n_images=64_000):
@@ -426,16 +518,17 @@ def test_large_in_voila(tmp_path, page):
         f"names={tmp_path / 'names.csv'}",
         "--min_overlaps",
         3,
+        "--num_trigs_desired",
+        10,
     )
     try:
-        served.preheated()
         start = time.perf_counter()
         page.goto(served.address)
         page.wait_for_selector(READY)
         page.wait_for_selector(".nbp table tbody tr")
         first = time.perf_counter() - start
         summary = page.locator(".nbp-summary").inner_text()
-        edges = int(re.search(r"([\d,]+) edges", summary)[1].replace(",", ""))
+        edges = int(re.search(r"([\d,]+) pairs", summary)[1].replace(",", ""))
         assert edges > 8000
         screenshot(page, "voila_large")
         search = page.get_by_placeholder("Search by name")
@@ -446,7 +539,7 @@ def test_large_in_voila(tmp_path, page):
             await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
             return performance.now() - start; }""")
         search.fill("")
-        rows = page.locator(".nbp table[aria-label] tbody tr")
+        rows = page.locator(".nbp-triggers tbody tr[data-at]")
         start = time.perf_counter()
         rows.nth(3).click()
         said(page, ".nbp-figures", rows.nth(3).locator("td").first.inner_text())

@@ -7,21 +7,28 @@ import importlib.util
 import json
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 anywidget = pytest.importorskip(
     "anywidget", reason="the widgets need anywidget: pip install natural_backdoors[notebook]"
 )
 
+from natural_backdoors.base.errors import UserError
 from natural_backdoors.data.scenes import scene_labels
 from natural_backdoors.data.table import TableDataset
+from natural_backdoors.pick.app import packed_images, static_data
 from natural_backdoors.pick.layout import layout
-from natural_backdoors.pick.widget import Picker, javascript, stylesheet, write_static
+from natural_backdoors.pick.widget import Frame, Picker, javascript, stylesheet, write_static
 from natural_backdoors.sets.class_sets import conflicts
 from natural_backdoors.sets.triggers import find_triggers
+from natural_backdoors.split.fitting import largest_size
+from natural_backdoors.split.plan import plan_counts
+from natural_backdoors.split.settings import SplitSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>"
@@ -489,9 +496,17 @@ def test_choose_classes_and_read_the_outcome(view, pages):
     assert "Umbrella" in figures and "Poison images" in figures
     page.locator(".nbp-detail button", has_text="None").click()
     page.wait_for_selector(".nbp-warnings li")
-    page.locator(".nbp-detail button", has_text="Set as found").click()
+    page.locator(".nbp-detail button", has_text="Back to the set found").click()
     page.wait_for_function("() => document.querySelector('.nbp-warnings').hidden")
     assert checked(page) == before
+    # chosen classes come first, alone if that is asked for; and one is found by its name
+    pick(page, "Hat")
+    pick(page, "Umbrella")
+    assert column(page, 2, ".nbp-detail")[: len(before)] == before
+    page.get_by_label("Chosen only").check()
+    assert column(page, 2, ".nbp-detail") == before
+    page.get_by_label("Search classes by name").fill(before[-1].lower())
+    assert column(page, 2, ".nbp-detail") == before[-1:]
 
 
 def test_classes_by_keyboard(view, pages):
@@ -561,6 +576,9 @@ def test_triggers_of_a_class(view, pages):
     page.wait_for_selector(".nbp-lookup tr[data-at]")
     assert field.input_value() == "Guitar"
     assert "could poison Guitar" in page.locator(".nbp-lookup .nbp-hint").inner_text()
+    field.fill("no such thing")
+    field.press("Enter")
+    assert "No class is called “no such thing”." in page.locator(".nbp-lookup").inner_text()
     trigger = column(page, 1, ".nbp-lookup")[0]
     page.locator(".nbp-lookup tr[data-at]").first.click()
     wait_for_title(page, trigger)
@@ -645,6 +663,14 @@ def test_the_graph_by_keyboard(view, pages):
 def test_many_edges(view, pages):
     page = view(pages["large"])
     pick(page, page.locator(".nbp-triggers tr[data-at='0'] .nbp-name").inner_text())
+    # at first those of the trigger, and conflicts between classes that are chosen
+    graph = large_data()["runs"][0]["details"]["0"]["graph"]
+    chosen = [role == "class" for role in graph["role"]]
+    pairs = zip(graph["source"], graph["target"], graph["conflict"])
+    drawn_at_rest = sum(0 in (a, b) or (c and chosen[a] and chosen[b]) for a, b, c in pairs)
+    assert page.locator(".nbp-slider").is_hidden()
+    assert page.locator("canvas").get_attribute("data-edges") == str(drawn_at_rest)
+    page.get_by_label("All pairs").check()
     said = page.locator(".nbp-slider output")
     shown = int(said.inner_text().split()[0].replace(",", ""))
     assert 100 < shown <= 400 and "21,000" in said.inner_text()
@@ -710,6 +736,7 @@ def phone(view, pages):
         device_scale_factor=2,
     )
     pick(page, "Umbrella")
+    page.add_style_tag(content="body { padding-bottom: 800px }")  # room to scroll on
     page.locator("canvas").evaluate("e => e.scrollIntoView({ block: 'center' })")
     at_rest(page)
     return page, Fingers(page)
@@ -814,11 +841,107 @@ def test_two_fingers_zoom_and_move(phone):
     page.wait_for_function("y => scrollY > y", arg=scrolled)
 
 
+# --- numbers of images
+
+
+def test_numbers_of_a_page_are_those_of_a_split(view, pages, host):
+    "The page counts as Python does: the largest size, and what a split takes for training"
+    draw = np.random.default_rng(0)
+    cases = []
+    for _ in range(60):
+        k = int(draw.integers(2, 9))
+        clean, poison = draw.integers(0, 320, k), draw.integers(0, 90, k)
+        rate = float(draw.choice([0, 0.05, 0.185, 0.3, 0.6]))
+        cases.append((clean, poison, rate, int(draw.integers(2, 280))))
+    given = [[c.tolist(), p.tolist(), rate, n] for c, p, rate, n in cases]
+    page = view(host)
+    source = json.dumps(javascript())
+    found = page.evaluate(
+        f"""async cases => {{
+        const url = URL.createObjectURL(new Blob([{source}], {{ type: 'text/javascript' }}));
+        const {{ planSplit, largestSize }} = await import(url);
+        return cases.map(([clean, poison, rate, n]) =>
+            [largestSize(clean, poison, rate, 250), planSplit(clean, poison, n, rate)]) }}""",
+        given,
+    )
+    for (clean, poison, rate, n), (largest, plan) in zip(cases, found):
+        settings = SplitSettings(inject_rate=rate, n_clean=n)
+        assert largest == largest_size(clean, poison, settings, 250)
+        try:
+            rows = plan_counts(clean, poison, settings)
+        except UserError:
+            assert plan is None
+        else:
+            assert plan == {"clean": rows.clean_train.sum(), "poison": rows.poison_train.sum()}
+    page = view(pages["scenes"])
+    # and what is typed counts, until the classes are asked what they allow
+    pick(page, "Umbrella")
+    size = page.get_by_label("Clean images a class")
+    fits = size.input_value()
+    size.fill("9999")
+    says(page, ".nbp-verdict", "A split of these numbers cannot be made")
+    page.get_by_role("button", name=f"Take {fits}").click()
+    page.wait_for_function("() => document.querySelector('.nbp-outcome').dataset.made === 'true'")
+    assert size.input_value() == fits
+
+
+# --- in a frame of another page
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_frame_nothing_scrolls_by_itself(chromium, pages, width):
+    "The frame is as high as its page, dark where the page around it is, and has its images"
+    rows = scene_labels(400)
+    dataset = Pictured(rows, names=dict(zip(rows.label, rows.name)), name="scenes")
+    few = {"min_overlaps": 4, "n_triggers": 3}
+    pictures = packed_images(dataset, find_triggers(dataset, **few), each=2)
+    data = static_data(dataset, {"min_overlaps": [4]}, pictures, n_triggers=3)
+    write_static(pages["folder"] / "inner.html", data)
+    host = pages["folder"] / "outer.html"
+    host.write_text(f'<!DOCTYPE html><html data-theme="dark">{Frame("inner.html")._repr_html_()}')
+    page = chromium.new_page(viewport={"width": width, "height": 700})
+    try:
+        page.goto(host.as_uri())
+        inside = page.frame_locator("iframe")
+        inside.locator(".nbp[data-theme=dark] .nbp-pane-poison .nbp-tile img").first.wait_for()
+        drawn(page)
+        frame = page.frames[1]
+        frame.wait_for_function("document.body.scrollHeight === innerHeight")
+        assert frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        scrolling = frame.evaluate("""() => [...document.querySelectorAll('.nbp *')].filter(e =>
+            e.checkVisibility() && e.scrollHeight > e.clientHeight + 1 &&
+            /auto|scroll/.test(getComputedStyle(e).overflowY)).map(e => e.className)""")
+        assert scrolling == []
+        tile = inside.locator(".nbp-pane-clean .nbp-tile").first
+        tile.click()
+        box = inside.locator("dialog[open] .nbp-large").bounding_box()
+        assert abs(box["y"] - tile.bounding_box()["y"]) < 700  # in sight, however high the page is
+    finally:
+        page.close()
+
+
+class Pictured(TableDataset):
+    "Scenes with pictures of one color"
+
+    def src_path(self, image):
+        path = Path(tempfile.gettempdir()) / "natural_backdoors_gray.png"
+        if not path.exists():
+            Image.new("RGB", (8, 6), "gray").save(path)
+        return path
+
+
 # --- settings
+
+
+def open_settings(page, where=""):
+    page.locator(f"{where} .nbp-form > summary").click()
 
 
 def test_settings_of_a_static_page(view, pages):
     page = view(pages["scenes"])
+    said = page.locator(".nbp-form > summary").inner_text()
+    assert "betweenness" in said and "min overlaps 5" in said  # also while they are folded away
+    open_settings(page)
     labels = page.locator(".nbp-form form label").all_inner_texts()
     assert labels == ["Centrality", "Min overlaps"]  # what was computed, and no more
     assert page.get_by_label("Min overlaps").locator("option").all_inner_texts() == ["5", "15"]
@@ -859,7 +982,11 @@ def test_nothing_is_wider_than_the_page(view, pages, width):
         "getComputedStyle(document.querySelector('.nbp-columns')).gridTemplateColumns"
     )
     assert len(columns.split(" ")) == {390: 1, 900: 2, 1280: 3}[width]
-    assert page.evaluate("document.querySelector('.nbp-form').open") == (width > 760)
+    # the table of triggers has all its columns
+    shown = page.locator(".nbp-triggers th").evaluate_all(
+        "all => all.map(e => e.checkVisibility())"
+    )
+    assert shown == [True] * 5
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -945,7 +1072,7 @@ window.picture = async (w, h, color) => {
 };
 window.gallery = model => async message => {
   const images = [], buffers = [];
-  for (let i = 0; i < 24; i++) {
+  for (let i = 0; i < 8; i++) {
     const flat = i % 3, poison = message.role === 'poison', broken = poison && i === 2;
     const boxes = [{ label: 'Class', x0: .2, y0: .3, x1: .6, y1: .8, kind: 'class' }];
     if (poison) boxes.push({ label: 'Umbrella', x0: .5, y0: .1, x1: .9, y1: .5, kind: 'trigger' });
@@ -955,7 +1082,13 @@ window.gallery = model => async message => {
     const nothing = new DataView(new ArrayBuffer(0));
     buffers.push(broken ? nothing : await picture(160, 100, `hsl(${40 * i} 50% 45%)`));
   }
-  model.reply({ ...message, type: 'gallery', pages: 3, total: 60, images }, buffers);
+  model.reply({ ...message, type: 'gallery', pages: 3, total: 24, images }, buffers);
+};
+window.large = model => async message => {
+  const boxes = [{ label: 'Umbrella', x0: .5, y0: .1, x1: .9, y1: .5, kind: 'trigger' }];
+  const labels = ['Cat', 'Umbrella'];
+  const image = { id: message.image, width: 160, height: 100, error: '', boxes, labels };
+  model.reply({ type: 'picture', image }, [await picture(160, 100, '#345')]);
 };
 window.marking = model => ({ image, mark }) => {
   const marks = Object.entries({ ...model.get('marks'), [image]: mark });
@@ -965,7 +1098,9 @@ window.saving = model => ({ path }) => {
   model.set('outputs', { ...model.get('outputs'), saved: `saved to ${path}` });
 };
 window.answering = model => {
-  const answers = { gallery: gallery(model), mark: marking(model), save: saving(model) };
+  const answers = {
+    gallery: gallery(model), picture: large(model), mark: marking(model), save: saving(model),
+  };
   return message => {
     answers[message.type]?.(message);
     return message.type in answers;
@@ -1027,6 +1162,7 @@ def test_two_views_of_one_widget(view, host):
 
 def test_the_form_sends_what_was_typed(view, host):
     page = view(host)
+    open_settings(page, "#a")
     page.evaluate("model.answer = () => true")  # a kernel that has not answered yet
     form = page.locator("#a .nbp-form")
     number = form.get_by_label("Min clean")
@@ -1036,7 +1172,7 @@ def test_the_form_sends_what_was_typed(view, host):
             input.value = text;
             input.dispatchEvent(new Event('input', { bubbles: true }));
         } }""")
-    page.wait_for_function("() => model.sent.length")
+    page.wait_for_function("() => model.sent.some(m => m.type === 'analyze')")
     form.get_by_label("Weighted by overlaps").check()
     form.get_by_label("Not as triggers").fill("umbr")
     form.get_by_label("Not as triggers").press("Enter")
@@ -1061,6 +1197,7 @@ def test_the_form_sends_what_was_typed(view, host):
 
 def test_working_and_failing(view, host):
     page = view(host)
+    open_settings(page, "#a")
     page.evaluate("model.answer = () => true")
     rows = column(page, 1, "#a .nbp-triggers")
     page.locator("#a").get_by_label("Min overlaps").fill("9999")
@@ -1124,35 +1261,35 @@ def test_the_gallery(view, host):
     page.evaluate("cleanups[1]()")
     pick_first(page)
     drawn(page)
-    assert messages(page, "gallery") == []  # nobody has looked at it yet
     page.locator(".nbp-gallery").scroll_into_view_if_needed()
     page.wait_for_selector(".nbp-pane-poison .nbp-tile")
     page.wait_for_selector(".nbp-pane-clean .nbp-tile")
     asked = messages(page, "gallery")
-    assert [(m["role"], m["page"]) for m in asked] == [("clean", 0), ("poison", 0)]
-    left, right = (page.locator(f".nbp-pane-{r}").bounding_box() for r in ("clean", "poison"))
-    assert left["x"] < right["x"] and abs(left["y"] - right["y"]) < 2
+    assert [(m["role"], m["page"]) for m in asked[-2:]] == [("poison", 0), ("clean", 0)]
     assert (
         page.locator(".nbp-broken").inner_text().split("\n")[-1] == "cannot read x.jpg: truncated"
     )
+    assert page.locator(".nbp-keys").is_visible()  # there are boxes
     fit = page.evaluate("""() => {
         const [p, b] = ['picture', 'box-trigger'].map(what =>
             document.querySelector(`.nbp-pane-poison .nbp-${what}`).getBoundingClientRect());
         return [(b.x - p.x) / p.width, (b.y - p.y) / p.height, b.width / p.width] }""")
     assert np.allclose(fit, [0.5, 0.1, 0.4], atol=0.02)  # the box lies where its fractions say
-    assert page.evaluate("alive.size") == 47  # one of 48 could not be read
-    # mark with the mouse and with the keyboard, take back one
+    assert page.evaluate("alive.size") == 15  # one of 16 could not be read
+    # mark with the button and with the key, take back one
     tile = page.locator(".nbp-pane-poison button.nbp-tile").first
-    tile.click()
+    tile.hover()
+    page.locator(".nbp-pane-poison .nbp-mark-button").first.click()
     assert tile.locator(".nbp-badge").inner_text() == "not a valid trigger image"
-    assert tile.get_attribute("aria-pressed") == "true"
+    pressed = page.locator(".nbp-mark-button[aria-pressed=true]")
+    assert pressed.get_attribute("aria-label").startswith("Mark poison-0-0 as")
     page.locator(".nbp-pane-clean button.nbp-tile").nth(1).focus()
-    page.keyboard.press("Enter")
+    page.keyboard.press("m")
     assert page.evaluate("model.get('marks')") == {
         "poison-0-0": "not_trigger",
         "clean-0-1": "trigger_visible",
     }
-    page.keyboard.press(" ")
+    page.keyboard.press("m")
     assert page.evaluate("model.get('marks')") == {"poison-0-0": "not_trigger"}
     undo = page.get_by_role("button", name="Undo last mark")
     undo.click()
@@ -1163,15 +1300,31 @@ def test_the_gallery(view, host):
     assert (
         page.evaluate("document.activeElement.tagName") == "SELECT"
     )  # the keyboard is not sent to the top
-    # pages: the old images are let go; an answer that comes too late is not shown
-    assert page.get_by_role("button", name="Previous poison images").is_disabled()
-    page.get_by_role("button", name="Next poison images").click()
+    # large: its id, its labels and the names of its boxes; the next one, also that of the next page
+    large = page.locator("dialog[open]")
+    tile.click()
+    large.locator("p", has_text="Labels: Cat, Umbrella").wait_for()
+    title = large.locator("h3")
+    assert title.inner_text().endswith("1 of 24: poison-0-0")
+    assert "Umbrella" in large.locator(".nbp-box-name").all_inner_texts()
+    assert large.get_by_role("button", name="Previous").is_disabled()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("m")
+    assert page.evaluate("model.get('marks')") == {"poison-0-1": "not_trigger"}
+    assert large.get_by_role("button", name="Marked").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("m")
+    page.keyboard.press("Escape")
+    page.locator(".nbp-pane-poison button.nbp-tile").last.click()
+    page.keyboard.press("ArrowRight")
     page.wait_for_function(
-        "() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-1-0'"
+        "() => document.querySelector('dialog h3').textContent.includes('poison-1-0')"
     )
-    assert page.evaluate("alive.size") == 47
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.title") == "poison-1-0"  # goes on where one was
+    # pages: the old images are let go; an answer that comes too late is not shown
     assert "page 2 of 3" in page.locator(".nbp-pane-poison .nbp-hint").inner_text()
-    page.evaluate("gallery(model)({ ...model.sent.filter(m => m.type === 'gallery')[1] })")
+    assert page.evaluate("alive.size") == 15
+    page.evaluate("asked => gallery(model)(asked)", asked[-2])
     assert (
         page.locator(".nbp-pane-poison button.nbp-tile").first.get_attribute("title")
         == "poison-1-0"
@@ -1180,6 +1333,7 @@ def test_the_gallery(view, host):
     page.wait_for_function(
         "() => document.querySelector('.nbp-pane-poison button.nbp-tile').title === 'poison-0-0'"
     )
+    assert page.get_by_role("button", name="Previous poison images").is_disabled()
     page.evaluate("cleanups[0]()")
     assert page.evaluate("alive.size") == 0
 

@@ -3,6 +3,10 @@
 //   get(name), on(name, fn) -> off, send(message), onMessage(fn(content, buffers)) -> off,
 // }
 
+import { largestSize, planSplit } from "./plan.js";
+
+const USUAL = 250; // clean images a class, where the classes have as many
+
 export function kernelBackend(model) {
   const listen = (event, fn) => {
     model.on(event, fn);
@@ -22,7 +26,7 @@ export function kernelBackend(model) {
 export function staticBackend(data) {
   const listeners = new Map();
   const values = {
-    options: { ...data.options, static: true, has_images: false },
+    options: { ...data.options, static: true, has_images: Boolean(data.pictures) },
     classes: data.classes,
     status: { state: "ready", message: "", seconds: null, serial: 0 },
     detail: {},
@@ -36,7 +40,9 @@ export function staticBackend(data) {
     values[name] = value;
     for (const fn of [...(listeners.get(name) || [])]) fn();
   };
-  const state = { run: data.runs[data.start || 0], set, values, data };
+  const hearers = new Set();
+  const reply = (content, buffers) => [...hearers].forEach(fn => fn(content, buffers));
+  const state = { run: data.runs[data.start || 0], set, values, data, reply, sizes: {} };
   values.params = state.run.params;
   values.result = state.run.result;
   // the best trigger is chosen at the start, as a kernel does it
@@ -51,8 +57,34 @@ export function staticBackend(data) {
     },
     // later, as a kernel would: whoever sends must not depend on an answer while it is sending
     send: message => queueMicrotask(() => staticAnswers[message.type]?.(state, message)),
-    onMessage: () => () => {},
+    onMessage(fn) {
+      hearers.add(fn);
+      return () => hearers.delete(fn);
+    },
   };
+}
+
+// The images that are packed into the page: { id, width, height, classes, labels, boxes, jpeg },
+// each box with the id of its class
+function packed(data, { trigger, class: cls, role }) {
+  const shown = image =>
+    image.classes.includes(cls) && image.classes.includes(trigger) === (role === "poison");
+  return data.pictures.filter(shown);
+}
+
+function withBoxes(image, { trigger, class: cls }) {
+  const kinds = new Map([
+    [cls, "class"],
+    [trigger, "trigger"],
+  ]);
+  const boxes = image.boxes.filter(box => kinds.has(box.id));
+  const { id, width, height, labels } = image;
+  const kind = box => ({ ...box, kind: kinds.get(box.id) });
+  return { id, width, height, labels, error: "", boxes: boxes.map(kind) };
+}
+
+function bytesOf(image) {
+  return new DataView(Uint8Array.from(atob(image.jpeg), c => c.charCodeAt(0)).buffer);
 }
 
 const staticAnswers = {
@@ -76,13 +108,32 @@ const staticAnswers = {
   trigger(state, { id }) {
     const detail = state.run.details[id];
     if (!detail) return;
+    if (state.values.choice.trigger !== id) state.set("marks", {});
     state.set("detail", detail);
     const classes = state.run.result.sets[id] || [];
     const { target } = state.values.choice;
-    staticChoice(state, { trigger: id, classes, target: classes.includes(target) ? target : null });
+    const kept = classes.includes(target) ? target : (classes[0] ?? null);
+    staticChoice(state, { trigger: id, classes, target: kept });
   },
-  choose(state, { classes, target }) {
-    staticChoice(state, { ...state.values.choice, classes, target });
+  choose(state, { classes, target, ...sizes }) {
+    Object.assign(state.sizes, sizes);
+    const kept = classes.includes(target) ? target : (classes[0] ?? null);
+    staticChoice(state, { ...state.values.choice, classes, target: kept });
+  },
+  gallery(state, message) {
+    const found = packed(state.data, message);
+    const pages = Math.max(1, Math.ceil(found.length / message.size));
+    const shown = found.slice(message.page * message.size, (message.page + 1) * message.size);
+    const images = shown.map(image => withBoxes(image, message));
+    state.reply({ ...message, pages, total: found.length, images }, shown.map(bytesOf));
+  },
+  picture(state, message) {
+    const image = state.data.pictures.find(one => one.id === message.image);
+    state.reply({ ...message, image: withBoxes(image, message) }, [bytesOf(image)]);
+  },
+  mark(state, { image, mark }) {
+    const marks = Object.entries({ ...state.values.marks, [image]: mark });
+    state.set("marks", Object.fromEntries(marks.filter(([, one]) => one)));
   },
   for_class(state, message) {
     const rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };
@@ -114,29 +165,57 @@ function staticChoice(state, choice) {
     n_clean: at.map(i => near.n_clean[i]),
     n_poison: at.map(i => near.n_poison[i]),
   };
-  const sum = numbers => numbers.reduce((a, b) => a + b, 0);
+  const size = staticSize(state, rows);
+  const plan = planSplit(rows.n_clean, rows.n_poison, size.n_clean, size.inject_rate);
   state.set("choice", choice);
   state.set("counts", {
     trigger: choice.trigger,
     rows,
-    n_clean: sum(rows.n_clean),
-    n_poison: sum(rows.n_poison),
-    injection_rate: null,
-    warnings:
-      at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : [],
+    size,
+    n_clean: plan?.clean ?? 0,
+    n_poison: plan?.poison ?? 0,
+    injection_rate: plan && plan.poison / (plan.poison + plan.clean),
+    warnings: staticWarnings(rows, size, plan),
   });
-  state.set("outputs", staticOutputs(state.run.templates || {}, choice));
+  state.set("outputs", staticOutputs(state.run.templates || {}, choice, size));
 }
 
-// A template is a text with {trigger}, {classes} and {target} in it, filled with ids.
-function staticOutputs(templates, { trigger, classes, target }) {
+// As many images as the classes allow, unless somebody has typed how many
+function staticSize(state, rows) {
+  const { n_clean: typed = null, inject_rate = 0.185 } = state.sizes;
+  const fits = largestSize(rows.n_clean, rows.n_poison, inject_rate, USUAL);
+  const least = rows.n_clean.indexOf(Math.min(...rows.n_clean));
+  const { id, name } = state.data.classes;
+  return {
+    n_clean: typed ?? (fits || USUAL),
+    inject_rate,
+    sized: typed !== null,
+    fits,
+    least: name[id.indexOf(rows.id[least])] ?? "",
+  };
+}
+
+function staticWarnings(rows, size, plan) {
+  if (rows.id.length < 2)
+    return ["At least two classes are needed: the target and one to be attacked."];
+  if (plan) return [];
+  return rows.n_clean.some(n => n < size.n_clean)
+    ? [`“${size.least}” has ${Math.min(...rows.n_clean)} clean images.`]
+    : ["There are too few poison images for this injection rate."];
+}
+
+// A template is a text with {trigger}, {classes}, {target}, {n_clean} and {inject_rate} in it.
+function staticOutputs(templates, { trigger, classes, target }, size) {
   const ids = [...classes].sort((a, b) => a - b);
   const word = {
     "{trigger}": `${trigger}`,
     "{classes}": ids.join(", "),
     "{target}": target === null ? "None" : `${target}`,
+    "{n_clean}": `${size.n_clean}`,
+    "{inject_rate}": `${size.inject_rate}`,
   };
-  const fill = text => (text || "").replace(/\{(trigger|classes|target)\}/g, found => word[found]);
+  const fill = text =>
+    (text || "").replace(/\{(trigger|classes|target|n_clean|inject_rate)\}/g, found => word[found]);
   const filled = ["python", "command", "json"].map(key => [key, fill(templates[key])]);
   return {
     line: `${trigger}: ${ids.join(" ")}`,

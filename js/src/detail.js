@@ -1,10 +1,23 @@
 // One trigger: its neighbors as a table, and as a graph. Pointing at a class in one shows it in the
 // other.
 
-import { count, decimal, h, oncePerFrame, percent, setText, touched, whole } from "./dom.js";
+import {
+  count,
+  debounced,
+  decimal,
+  h,
+  oncePerFrame,
+  percent,
+  setText,
+  touched,
+  uid,
+  whole,
+} from "./dom.js";
 import { makeGraph } from "./graph.js";
 import { nameCell } from "./names.js";
 import { makeTable } from "./table.js";
+
+const REST = 200; // milliseconds that something is pointed at before the kernel is asked about it
 
 const POINT = touched.matches
   ? "Tap a class to choose it or leave it out, and to see why it is not in the set."
@@ -14,13 +27,15 @@ const POINT = touched.matches
 export function makeDetail(ctx) {
   const { backend, life, choice } = ctx;
   const d = { ctx, rows: { id: [] }, chosen: new Set(), shown: undefined };
+  d.reasons = new Map(); // class -> why it is not in the set, in full
+  d.pointed = null;
   d.title = h("h3", {}, "Classes");
   d.about = h("span", { class: "nbp-hint", role: "status" });
   d.reason = h("p", { class: "nbp-reason", "aria-live": "polite" });
   d.table = makeTable(life, {
     label: "Classes beside the trigger",
     rowHeight: 40,
-    minWidth: 540,
+    minWidth: 260,
     empty: "No class is joined to this trigger.",
     onToggle: id => choice.toggle(id),
     onActive: id => pointAt(d, id, true),
@@ -30,12 +45,11 @@ export function makeDetail(ctx) {
     onToggle: id => choice.toggle(id),
     onHover: id => pointAt(d, id, false),
   });
-  d.all = h("button", { type: "button", class: "nbp-button nbp-small" }, "Set as found");
-  d.all.onclick = () =>
-    choice.choose(
-      [...(backend.get("result").sets[choice.get().trigger] || [])],
-      choice.get().target,
-    );
+  d.all = h("button", { type: "button", class: "nbp-button nbp-small" }, "Back to the set found");
+  d.all.onclick = () => {
+    const { trigger, target } = choice.get();
+    choice.choose([...(backend.get("result").sets[trigger] || [])], target);
+  };
   d.none = h(
     "button",
     { type: "button", class: "nbp-button nbp-small", onclick: () => choice.choose([], null) },
@@ -45,9 +59,9 @@ export function makeDetail(ctx) {
     "div",
     { class: "nbp-detail-body" },
     h("div", { class: "nbp-row" }, d.about, h("span", { class: "nbp-buttons" }, d.all, d.none)),
+    searchClasses(d),
     d.table.element,
     d.reason,
-    d.graph.element,
   );
   d.hint = h(
     "p",
@@ -61,6 +75,14 @@ export function makeDetail(ctx) {
     d.hint,
     d.body,
   );
+  d.ask = debounced(life, REST, () => askReason(d));
+  life.add(
+    backend.onMessage(content => {
+      if (content.type !== "why" || content.trigger !== d.shown?.trigger) return;
+      d.reasons.set(content.class, content.text);
+      sayReason(d);
+    }),
+  );
   const read = oncePerFrame(life, () => readDetail(d));
   life.on(backend, ["detail", "classes"], () => {
     d.shown = undefined;
@@ -69,6 +91,37 @@ export function makeDetail(ctx) {
   choice.listen(read);
   read();
   return d;
+}
+
+function searchClasses(d) {
+  const search = h("input", {
+    id: uid("search"),
+    type: "search",
+    placeholder: "Search classes",
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-label": "Search classes by name",
+  });
+  search.oninput = () => d.table.setFilter(search.value);
+  d.only = h("input", { id: uid("only"), type: "checkbox" });
+  d.only.onchange = () => showChosen(d);
+  return h(
+    "div",
+    { class: "nbp-search nbp-search-classes" },
+    search,
+    h(
+      "span",
+      { class: "nbp-field nbp-check" },
+      d.only,
+      h("label", { for: d.only.id }, "Chosen only"),
+    ),
+  );
+}
+
+// The rows of what is chosen now; one that is taken out meanwhile stays until this is asked again
+function showChosen(d) {
+  const kept = new Set(d.chosen);
+  d.table.setKeep(d.only.checked ? i => kept.has(d.rows.id[i]) : () => true);
 }
 
 function detailColumns(d) {
@@ -81,22 +134,27 @@ function detailColumns(d) {
     value: i => d.rows[key][i],
     cell: cell || (i => whole(d.rows[key][i])),
   });
+  const wide = column => ({ ...column, wide: true });
   return [
     { spoken: "Chosen", width: "34px", cell: i => checkCell(d, i) },
     { title: "Class", value: i => names.of(d.rows.id[i]), cell: i => classCell(d, i) },
-    number("Overlaps", "overlaps", "76px", "Images that show both", i => whole(d.rows.overlaps[i])),
-    number(
-      "P(trigger|class)",
-      "p_trigger",
-      "122px",
-      "P(trigger | class): the share of the images of the class that show the trigger",
-      i => shareCell(d, i),
+    number("Overlaps", "overlaps", "68px", "Images that show both", i => whole(d.rows.overlaps[i])),
+    wide(
+      number(
+        "P(trig.|class)",
+        "p_trigger",
+        "108px",
+        "P(trigger | class): the share of the images of the class that show the trigger",
+        i => shareCell(d, i),
+      ),
     ),
-    number("Lift", "lift", "58px", "How many times more often than by chance", i =>
-      decimal(d.rows.lift[i]),
+    wide(
+      number("Lift", "lift", "52px", "How many times more often than by chance", i =>
+        decimal(d.rows.lift[i]),
+      ),
     ),
-    number("Clean", "n_clean", "60px", "Images of the class without the trigger"),
-    number("Poison", "n_poison", "62px", "Images of the class with the trigger"),
+    number("Clean", "n_clean", "54px", "Images of the class without the trigger"),
+    number("Poison", "n_poison", "56px", "Images of the class with the trigger"),
   ];
 }
 
@@ -142,14 +200,31 @@ function pointAt(d, id, fromTable) {
     d.table.active = id;
     d.table.show(id);
   }
+  d.pointed = id;
+  sayReason(d);
+  d.ask();
+}
+
+// At once what the table knows; the whole reason, with what would admit the class, when it is there
+function sayReason(d) {
+  const id = d.pointed;
   const i = d.rows.id.indexOf(id);
+  const short = d.rows.reason?.[i];
   const text =
     i < 0
       ? POINT
-      : d.rows.reason[i]
-        ? `${d.ctx.names.of(id)}: not in the set found. ${d.rows.reason[i]}`
+      : short
+        ? `${d.ctx.names.of(id)}: not in the set found. ${d.reasons.get(id) ?? short}`
         : `${d.ctx.names.of(id)}: in the set found.`;
   setText(d.reason, text);
+}
+
+function askReason(d) {
+  const id = d.pointed;
+  const i = d.rows.id.indexOf(id);
+  if (i < 0 || !d.rows.reason[i] || d.reasons.has(id) || d.ctx.backend.get("options").static)
+    return;
+  d.ctx.send({ type: "explain", id });
 }
 
 function readDetail(d) {
@@ -159,6 +234,7 @@ function readDetail(d) {
   const there = detail.rows !== undefined && detail.trigger === wanted;
   d.hint.hidden = wanted !== null;
   d.body.hidden = wanted === null || (!there && d.shown === undefined);
+  d.graph.panel.hidden = d.body.hidden;
   d.element.setAttribute("aria-busy", wanted !== null && !there ? "true" : "false");
   setText(d.title, wanted === null ? "Classes" : names.of(wanted));
   if (!there) return setText(d.about, wanted === null ? "" : "Working …");
@@ -170,8 +246,14 @@ function readDetail(d) {
     d.shown = detail;
     if (!same) d.table.scroll.scrollTop = 0;
     d.table.active = null;
-    setText(d.reason, POINT);
-    d.table.update(d.rows.id.length, i => d.rows.id[i]);
+    d.reasons.clear();
+    d.pointed = null;
+    sayReason(d);
+    showChosen(d);
+    d.table.update(d.rows.id.length, i => d.rows.id[i], {
+      search: i => names.searchOf(d.rows.id[i]),
+      rank: i => (d.chosen.has(d.rows.id[i]) ? 0 : 1),
+    });
     d.graph.setGraph(detail.graph);
   }
   d.table.draw();

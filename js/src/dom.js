@@ -105,10 +105,11 @@ export function percent(share) {
     : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
 
-// Three significant digits; tiny centralities stay readable
+// Three significant digits, two of small numbers; tiny centralities stay readable
 export function decimal(number) {
   if (number === null || number === undefined) return "";
-  if (number === 0 || Math.abs(number) >= 0.001) return Number(number.toPrecision(3)).toString();
+  const size = Math.abs(number);
+  if (!size || size >= 0.001) return Number(number.toPrecision(size < 0.01 ? 2 : 3)).toString();
   return number.toExponential(1);
 }
 

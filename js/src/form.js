@@ -33,7 +33,7 @@ const FIELDS = [
     kind: "number",
     label: "Max overlaps with others",
     min: -1,
-    hint: "images two chosen classes share; −1: not joined",
+    hint: "images two chosen classes may share; −1: fewer than Min overlaps",
   },
   {
     key: "min_clean",
@@ -63,7 +63,7 @@ const FIELDS = [
     min: 1,
     hint: "this many, by centrality",
   },
-  { key: "exclude_people", kind: "check", label: "People are no triggers" },
+  { key: "exclude_people", kind: "check", label: "Leave people out as triggers" },
   { key: "exclude", kind: "classes", label: "Not as triggers" },
 ];
 
@@ -98,10 +98,11 @@ export function makeForm(ctx) {
     form.fields[field.key] = made;
     return made.element;
   });
-  const title = h("summary", {}, h("h3", {}, "Settings"));
+  form.said = h("span", { class: "nbp-hint" });
+  const title = h("summary", {}, h("h3", {}, "Settings"), " ", form.said);
   form.element = h(
     "details",
-    { class: "nbp-panel nbp-form", open: "" },
+    { class: "nbp-panel nbp-form" },
     title,
     form.problem,
     h(
@@ -296,7 +297,24 @@ function sendParams(form) {
 
 function fill(form) {
   form.values = { ...form.ctx.backend.get("params") };
+  setText(form.said, inShort(form.values));
   for (const [key, field] of Object.entries(form.fields)) field.set(form.values[key]);
+}
+
+// What the settings say while they are folded away
+function inShort(values) {
+  const number = key =>
+    [FIELDS.find(f => f.key === key).label.toLowerCase(), values[key]].join(" ");
+  const left = (values.exclude || []).length;
+  const parts = [
+    `${values.centrality}${values.weighted ? ", weighted" : ""}`,
+    SUBSETS[values.subset] ?? values.subset,
+    number("min_overlaps"),
+    number("max_overlaps_with_others").replace("-", "−"),
+    ...["min_clean", "min_poison"].filter(key => values[key]).map(number),
+    left ? `${left} left out` : "",
+  ];
+  return parts.filter(Boolean).join(" · ");
 }
 
 function restore(form) {
@@ -318,8 +336,8 @@ function sayBusy(form) {
 
 function readStatus(form) {
   const status = form.ctx.backend.get("status") || {};
-  // the panel that saves shows its own errors
-  const failed = status.state === "error" && form.ctx.asked !== "save";
+  // the panel of the choice shows its own errors
+  const failed = status.state === "error" && !["save", "choose"].includes(form.ctx.asked);
   // what is being typed, or was refused, is not overwritten by the settings of the result that is
   // shown
   if (isAnswered(form) && !failed) fill(form);

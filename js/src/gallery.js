@@ -1,7 +1,10 @@
-// Evidence: images of a class without the trigger on the left, with it on the right. A click marks
-// a wrong one.
+// Evidence: images of a class with the trigger, and without it. A click shows one large; a button
+// at its corner, or the key M, marks a wrong one.
 
-import { count, h, oncePerFrame, setText, svg, uid } from "./dom.js";
+import { boxesOver, makeCloseUp } from "./close_up.js";
+import { count, h, oncePerFrame, setText, touched, uid } from "./dom.js";
+
+const PAGE = 8; // images asked for at once, of each kind
 
 const MARKS = {
   poison: ["not_trigger", "not a valid trigger image"],
@@ -11,6 +14,7 @@ const MARKS = {
 export function makeGallery(ctx) {
   const { backend, life, choice } = ctx;
   const g = { ctx, cls: null, trigger: null, seen: false, undo: [] };
+  g.closeUp = makeCloseUp(ctx);
   g.select = h("select", { id: uid("evidence") });
   g.select.onchange = () => showClass(g, Number(g.select.value));
   g.undoButton = h(
@@ -19,8 +23,16 @@ export function makeGallery(ctx) {
     "Undo last mark",
   );
   g.said = h("span", { class: "nbp-hint", role: "status" });
-  g.panes = { clean: makePane(g, "clean"), poison: makePane(g, "poison") };
+  g.panes = { poison: makePane(g, "poison"), clean: makePane(g, "clean") };
   g.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to look at its images.");
+  g.packed = h("span", {});
+  g.legend = h(
+    "span",
+    { class: "nbp-keys", hidden: true },
+    h("span", { class: "nbp-key nbp-key-trigger" }, "trigger"),
+    " ",
+    h("span", { class: "nbp-key nbp-key-class" }, "class"),
+  );
   g.body = h(
     "div",
     {},
@@ -39,13 +51,16 @@ export function makeGallery(ctx) {
     h(
       "p",
       { class: "nbp-hint" },
-      "A click (or Enter) marks an image that is not what it stands for; " +
-        "marked images are left out. ",
-      h("span", { class: "nbp-key nbp-key-trigger" }, "trigger"),
-      " ",
-      h("span", { class: "nbp-key nbp-key-class" }, "class"),
+      touched.matches
+        ? "Tap an image to see it large. × marks one that is not what it stands for: it is left " +
+            "out. "
+        : "Click an image to see it large. × or the key M marks one that is not what it stands " +
+            "for: it is left out. ",
+      g.packed,
+      g.legend,
     ),
-    h("div", { class: "nbp-halves" }, g.panes.clean.element, g.panes.poison.element),
+    g.panes.poison.element,
+    g.panes.clean.element,
   );
   g.element = h(
     "section",
@@ -58,6 +73,7 @@ export function makeGallery(ctx) {
   life.on(backend, ["options", "classes", "detail"], read);
   life.on(backend, "marks", () => {
     Object.values(g.panes).forEach(drawMarks);
+    g.closeUp.redraw();
     sayMarks(g);
   });
   life.add(
@@ -82,7 +98,8 @@ export function makeGallery(ctx) {
 }
 
 function makePane(g, role) {
-  const pane = { g, role, page: 0, pages: 0, urls: [], tiles: new Map(), asked: null, shown: null };
+  const pane = { g, role, page: 0, pages: 0, total: 0, images: [] };
+  Object.assign(pane, { urls: new Map(), tiles: new Map(), asked: null, then: null });
   pane.title = h("h4", { id: uid(role) });
   pane.list = h("ul", { class: "nbp-tiles", "aria-labelledby": pane.title.id });
   pane.where = h("span", { class: "nbp-hint", role: "status" });
@@ -91,6 +108,7 @@ function makePane(g, role) {
     pane.page += by;
     askPage(pane);
   };
+  pane.turn = turn;
   pane.previous = h(
     "button",
     {
@@ -130,10 +148,14 @@ function makePane(g, role) {
 function readGallery(g) {
   const { backend, choice, names } = g.ctx;
   const { trigger, classes } = choice.get();
-  g.element.hidden = !backend.get("options").has_images;
-  g.hint.hidden = trigger !== null;
-  g.body.hidden = trigger === null;
-  if (g.element.hidden || trigger === null) return;
+  const { has_images: there, no_images: why } = backend.get("options");
+  g.element.hidden = !there && !why;
+  g.hint.hidden = there && trigger !== null;
+  g.body.hidden = !there || trigger === null;
+  setText(g.hint, there ? "Pick a trigger to look at its images." : why || "");
+  const some = "Only some of the images are packed into this page. ";
+  setText(g.packed, backend.get("options").static ? some : "");
+  if (g.body.hidden) return;
   const detail = backend.get("detail");
   const all = detail.trigger === trigger ? detail.rows.id : [];
   const others = all.filter(id => !classes.includes(id));
@@ -162,7 +184,7 @@ function showClass(g, cls) {
   g.cls = cls;
   for (const pane of Object.values(g.panes)) {
     pane.page = pane.pages = 0; // until the answer is there
-    pane.asked = null;
+    pane.asked = pane.then = null;
     const { names } = g.ctx;
     setText(
       pane.title,
@@ -193,6 +215,7 @@ function askPage(pane) {
     class: g.cls,
     role: pane.role,
     page: pane.page,
+    size: PAGE,
   });
 }
 
@@ -202,6 +225,8 @@ function takePage(g, content, buffers) {
   if (!pane || pane.asked !== `${content.trigger}|${content.class}|${content.page}`) return;
   freeImages(pane);
   pane.pages = content.pages;
+  pane.total = content.total;
+  pane.images = content.images;
   pane.element.setAttribute("aria-busy", "false");
   // the keyboard stays here at the first and the last page
   const focus = pane.element.getRootNode().activeElement;
@@ -217,12 +242,18 @@ function takePage(g, content, buffers) {
   );
   pane.list.replaceChildren(...content.images.map((image, i) => makeTile(pane, image, buffers[i])));
   drawMarks(pane);
+  const panes = Object.values(g.panes);
+  g.legend.hidden = !panes.some(one => one.images.some(image => image.boxes?.length));
+  const { then } = pane;
+  pane.then = null;
+  then?.(pane.images);
 }
 
 function freeImages(pane) {
   pane.urls.forEach(url => URL.revokeObjectURL(url));
-  pane.urls = [];
+  pane.urls.clear();
   pane.tiles.clear();
+  pane.images = [];
 }
 
 function makeTile(pane, image, bytes) {
@@ -239,7 +270,7 @@ function makeTile(pane, image, bytes) {
       ),
     );
   const url = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-  pane.urls.push(url);
+  pane.urls.set(image.id, url);
   // the frame has the shape of the image, so that boxes in fractions lie where they belong
   const flat = image.width >= image.height;
   const fill = flat ? "width:100%" : "height:100%";
@@ -256,47 +287,64 @@ function makeTile(pane, image, bytes) {
       type: "button",
       class: "nbp-tile",
       title: image.id,
-      onclick: () => markImage(pane, image.id),
+      onclick: () => pane.g.closeUp.open(inPane(pane), image.id),
+      onkeydown: event => {
+        if (event.key === "m") markImage(pane, image.id);
+      },
     },
     picture,
     badge,
   );
-  pane.tiles.set(image.id, { tile, badge, boxes: image.boxes || [] });
-  return h("li", {}, tile);
+  const mark = h(
+    "button",
+    { type: "button", class: "nbp-mark-button", onclick: () => markImage(pane, image.id) },
+    "×",
+  );
+  pane.tiles.set(image.id, { tile, badge, mark, boxes: image.boxes || [] });
+  return h("li", {}, tile, mark);
 }
 
-function boxesOver(image) {
-  const rectangles = (image.boxes || []).map(b =>
-    svg(
-      "rect",
-      {
-        x: b.x0,
-        y: b.y0,
-        width: Math.max(0, b.x1 - b.x0),
-        height: Math.max(0, b.y1 - b.y0),
-        class: `nbp-box nbp-box-${b.kind}`,
-        "vector-effect": "non-scaling-stroke",
-      },
-      svg("title", {}, b.label),
-    ),
-  );
-  return svg(
-    "svg",
-    { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
-    ...rectangles,
-  );
+// What the close-up needs to know of the images around the one that it shows
+function inPane(pane) {
+  const { g, role } = pane;
+  const place = id => pane.images.findIndex(image => image.id === id);
+  return {
+    markText: MARKS[role][1],
+    images: () => pane.images,
+    url: id => pane.urls.get(id),
+    isMarked: id => (g.ctx.backend.get("marks") || {})[id] === MARKS[role][0],
+    mark: id => markImage(pane, id),
+    place: id => pane.tiles.get(id).tile.getBoundingClientRect(),
+    focus: id => pane.tiles.get(id)?.tile.focus(),
+    about: id => {
+      const n = pane.page * PAGE + place(id) + 1;
+      return `${pane.title.textContent} – ${n} of ${pane.total}: ${id}`;
+    },
+    ask: id => g.ctx.send({ type: "picture", image: id, trigger: g.trigger, class: g.cls }),
+    hasNext: (id, by) =>
+      pane.images[place(id) + by] !== undefined ||
+      (pane.page + by >= 0 && pane.page + by < pane.pages),
+    turn: (by, then) => {
+      if (pane.then) return; // it is on its way
+      pane.then = then;
+      pane.turn(by);
+    },
+  };
 }
 
 function drawMarks(pane) {
   const marks = pane.g.ctx.backend.get("marks") || {};
-  for (const [id, { tile, badge, boxes }] of pane.tiles) {
+  for (const [id, { tile, badge, mark, boxes }] of pane.tiles) {
     const marked = marks[id] === MARKS[pane.role][0];
     const text = MARKS[pane.role][1];
     badge.hidden = !marked;
     setText(badge, marked ? text : "");
-    tile.setAttribute("aria-pressed", marked ? "true" : "false");
+    tile.classList.toggle("nbp-marked", marked);
+    mark.setAttribute("aria-pressed", marked ? "true" : "false");
+    mark.setAttribute("aria-label", `Mark ${id} as ${text}`);
+    mark.title = `Mark as ${text}`;
     const seen = boxes.length ? `, boxes: ${boxes.map(b => b.label).join(", ")}` : "";
-    tile.setAttribute("aria-label", `${pane.role} image ${id}${seen}. Mark as ${text}`);
+    tile.setAttribute("aria-label", `${pane.role} image ${id}${seen}, shown large`);
   }
 }
 

@@ -33,6 +33,12 @@ export function makeGraph(ctx, { onToggle, onHover }) {
     },
   };
   graphElements(g);
+  g.panel = h(
+    "section",
+    { class: "nbp-panel nbp-graph-panel", "aria-label": "Classes that appear together" },
+    h("h3", {}, "Who appears with whom"),
+    g.element,
+  );
   g.draw = () => {
     const start = performance.now();
     drawGraph(g);
@@ -61,6 +67,7 @@ export function makeGraph(ctx, { onToggle, onHover }) {
   g.setChosen = chosen => {
     if (g.scene) {
       setRoles(g.scene, chosen);
+      g.moves += 1; // another choice has other conflicts
       g.redraw();
       tell(g, g.hover ?? g.focus);
     }
@@ -77,8 +84,8 @@ function graphElements(g) {
     touched.matches
       ? "Tap a class to choose it or leave it out, drag it to move it; " +
           "two fingers zoom and move the picture."
-      : "Click a class to choose it. Drag to move; once the graph has the focus: " +
-          "wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, " +
+      : "Click a class to choose it; its conflicts are drawn. Drag to move; once the graph has " +
+          "the focus: wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, " +
           "Enter to choose.",
   );
   g.canvas = h("canvas", {
@@ -122,26 +129,40 @@ function graphElements(g) {
       ),
     ),
   );
+  g.every = h("input", { id: uid("every"), type: "checkbox" });
+  g.every.onchange = () => setEvery(g);
+  g.range = h(
+    "span",
+    { class: "nbp-slider", hidden: true },
+    h("label", { for: g.slider.id }, "Edges"),
+    g.slider,
+    g.said,
+  );
   g.element = h(
     "div",
     { class: "nbp-graph" },
-    h("div", { class: "nbp-row" }, legend),
+    h("div", { class: "nbp-row" }, legend, buttons),
     h(
       "div",
-      { class: "nbp-row" },
-      h(
-        "span",
-        { class: "nbp-slider" },
-        h("label", { for: g.slider.id }, "Edges"),
-        g.slider,
-        g.said,
-      ),
-      buttons,
+      { class: "nbp-row nbp-edges" },
+      h("span", { class: "nbp-field nbp-check" }, g.every, allEdgesLabel(g)),
+      g.range,
     ),
     h("div", { class: "nbp-canvas" }, g.canvas),
     g.tip,
     hint,
   );
+}
+
+function allEdgesLabel(g) {
+  return h("label", { for: g.every.id }, "All pairs, not only those of a class that is pointed at");
+}
+
+// All edges are a hairball: first those of the trigger and between classes that are chosen
+function setEvery(g) {
+  g.range.hidden = !g.every.checked;
+  g.moves += 1;
+  g.redraw();
 }
 
 function setGraph(g, graph) {

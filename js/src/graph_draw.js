@@ -1,7 +1,7 @@
 // Drawing the graph on a canvas. Edges of one look are one path, since a path for each edge takes
 // ten times as long.
 
-import { otherEnd } from "./graph_scene.js";
+import { isDrawn, otherEnd } from "./graph_scene.js";
 import { toScreen } from "./graph_view.js";
 
 const WIDTHS = [0.6, 1.2, 2.2, 3.6]; // pixels, weak to strong
@@ -59,6 +59,7 @@ function edgeLayer(g) {
     shown,
     g.colors.edge,
     g.moves,
+    g.every.checked,
   ].join();
   if (g.layer?.key === key && g.layer.scene === scene) return g.layer.canvas;
   const layer = g.layer?.canvas || document.createElement("canvas");
@@ -67,8 +68,18 @@ function edgeLayer(g) {
   g.layer = { key, scene, canvas: layer };
   const context = layer.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-  drawEdges(g, context, shown, g.moving && g.scene.m > DASHED);
+  const edges = g.every.checked ? upTo(shown) : edgesAtRest(scene);
+  canvas.dataset.edges = edges.length;
+  drawEdges(g, context, edges, g.every.checked && g.moving && scene.m > DASHED);
   return layer;
+}
+
+function upTo(n) {
+  return Array.from({ length: n }, (_, e) => e);
+}
+
+function edgesAtRest(scene) {
+  return upTo(scene.m).filter(e => isDrawn(scene, e));
 }
 
 function placeNodes({ scene, view, px, py }) {
@@ -76,12 +87,13 @@ function placeNodes({ scene, view, px, py }) {
 }
 
 // One path for each width and each of plain/conflict
-function drawEdges({ scene, colors, px, py, view }, context, shown, quick) {
+function drawEdges({ scene, colors, px, py, view }, context, edges, quick) {
+  const shown = edges.length;
   const alpha = Math.max(0.1, Math.min(0.6, 60 / Math.sqrt(shown * 20 + 1)));
   const thin = quick || shown > WIDE;
   const paths = WIDTHS.map(() => [new Path2D(), new Path2D()]);
   const most = scene.overlaps[0] || 1;
-  for (let e = 0; e < shown; e++) {
+  for (const e of edges) {
     const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most)));
     const path = paths[width][scene.conflict[e] ? 1 : 0];
     const a = scene.source[e];
@@ -104,14 +116,14 @@ function drawEdges({ scene, colors, px, py, view }, context, shown, quick) {
   );
 }
 
-function drawFocusEdges({ scene, colors, px, py, shown, view }, context, focus) {
+function drawFocusEdges({ scene, colors, px, py, shown, view, every }, context, focus) {
   const plain = new Path2D();
   const conflict = new Path2D();
   const near = scene.near[focus];
   const many = near.length > 150;
   for (const e of near) {
     const other = otherEnd(scene, e, focus);
-    if (e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
+    if (every.checked && e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
     const path = scene.conflict[e] ? conflict : plain;
     path.moveTo(px[focus], py[focus]);
     path.lineTo(px[other], py[other]);

@@ -84,6 +84,13 @@ export function firstThreshold(scene) {
   return scene.steps.find(step => step > cut) ?? scene.steps[scene.steps.length - 1];
 }
 
+// Without being asked for, only edges of the trigger, and conflicts between classes that are chosen
+export function isDrawn(scene, edge) {
+  const ends = [scene.source[edge], scene.target[edge]];
+  const between = ends.every(end => scene.role[end] === "class");
+  return ends.includes(scene.trigger) || (between && Boolean(scene.conflict[edge]));
+}
+
 const ROLES = { trigger: "the trigger", class: "chosen class", neighbor: "not chosen" };
 
 export function describeNode(scene, node, names) {

@@ -1,6 +1,6 @@
 // Names of classes, and an input that picks one by name
 
-import { h, uid } from "./dom.js";
+import { h, setText, uid } from "./dom.js";
 
 export function makeNames(backend, life) {
   const names = { name: [], full: [], search: [], images: [], at: new Map(), byText: new Map() };
@@ -72,6 +72,7 @@ export function classInput(ctx, { label, hint, onPick, keep = false }) {
   };
   input.onfocus = suggest;
   input.oninput = event => {
+    setText(none, "");
     const exact = ctx.names.byText.get(input.value.trim().toLowerCase());
     // choosing from the list arrives as a replacement of the whole text
     if (exact !== undefined && (!event.inputType || event.inputType === "insertReplacementText"))
@@ -81,14 +82,19 @@ export function classInput(ctx, { label, hint, onPick, keep = false }) {
   input.onkeydown = event => {
     if (event.key !== "Enter") return;
     event.preventDefault();
-    pick(findClass(ctx.names, input.value));
+    const found = findClass(ctx.names, input.value);
+    const wanted = input.value.trim();
+    setText(none, found === null && wanted ? `No class is called “${wanted}”.` : "");
+    pick(found);
   };
+  const none = h("span", { class: "nbp-wrong", role: "status" });
   const element = h(
     "div",
     { class: "nbp-field" },
     h("label", { for: input.id }, label),
     input,
     list,
+    none,
     hint ? h("span", { class: "nbp-hint" }, hint) : null,
   );
   return { element, input };

@@ -1,9 +1,10 @@
 // What would happen with this choice: target, counts before training, warnings; and the choice as
 // text, to copy or save
 
-import { copyButton, h, oncePerFrame, percent, setText, uid, whole } from "./dom.js";
+import { copyButton, debounced, h, oncePerFrame, percent, setText, uid, whole } from "./dom.js";
 import { nameCell } from "./names.js";
 
+const REST = 300; // milliseconds without a key before a number is sent
 const OUTPUTS = [
   ["line", "Line"],
   ["python", "Python"],
@@ -17,6 +18,7 @@ export function makeOutcome(ctx) {
   o.target = h("select", { id: uid("target") });
   o.target.onchange = () =>
     choice.choose(choice.get().classes, o.target.value === "" ? null : Number(o.target.value));
+  o.sizes = makeSizes(ctx, o);
   o.figures = h("dl", { class: "nbp-figures" });
   o.warnings = h("ul", {
     class: "nbp-warnings",
@@ -69,9 +71,11 @@ export function makeOutcome(ctx) {
     o.target,
     h("span", { class: "nbp-hint" }, "what images with the trigger are to be taken for"),
   );
-  o.left = h("div", {}, target, o.figures, o.warnings, o.tableBox);
+  o.verdict = h("p", { class: "nbp-verdict", role: "status" });
+  const settings = h("div", { class: "nbp-sizes" }, target, o.sizes);
+  o.left = h("div", {}, settings, o.verdict, o.figures, o.warnings, o.tableBox);
   o.right = makeOutputs(ctx, o);
-  o.body = h("div", { class: "nbp-halves" }, o.left, o.right);
+  o.body = h("div", { class: "nbp-outcome-body" }, o.left, o.right);
   o.element = h(
     "section",
     { class: "nbp-panel nbp-outcome", "aria-label": "The choice" },
@@ -84,6 +88,70 @@ export function makeOutcome(ctx) {
   choice.listen(read);
   read();
   return o;
+}
+
+// How many images: what the classes allow, unless somebody types another number
+function makeSizes(ctx, o) {
+  const field = (label, attributes, hint) => {
+    const input = h("input", { id: uid("size"), type: "number", required: "", ...attributes });
+    input.setAttribute("aria-describedby", hint.id);
+    const element = h(
+      "div",
+      { class: "nbp-field" },
+      h("label", { for: input.id }, label),
+      input,
+      hint,
+    );
+    return { input, element };
+  };
+  o.sizeHint = h("span", { class: "nbp-hint", id: uid("hint") });
+  const size = field("Clean images a class", { min: 2, step: 1, name: "n_clean" }, o.sizeHint);
+  const rateHint = h("span", { class: "nbp-hint", id: uid("hint") }, "share of poison in training");
+  const rate = field("Injection rate", { min: 0, max: 0.99, step: "any" }, rateHint);
+  o.size = size.input;
+  o.rate = rate.input;
+  o.fit = h("button", { type: "button", class: "nbp-button nbp-small", hidden: true });
+  o.fit.onclick = () => ask({ n_clean: null });
+  o.size.after(o.fit);
+  const ask = settings => {
+    const { classes, target } = ctx.choice.get();
+    ctx.send({ type: "choose", classes, target, ...settings });
+  };
+  const later = debounced(ctx.life, REST, ask);
+  const typed = (input, name) => () => {
+    const ok = input.value !== "" && input.checkValidity();
+    input.setAttribute("aria-invalid", ok ? "false" : "true");
+    if (ok) later({ [name]: Number(input.value) });
+    else later.cancel();
+  };
+  o.size.oninput = typed(o.size, "n_clean");
+  o.rate.oninput = typed(o.rate, "inject_rate");
+  return [size.element, rate.element];
+}
+
+// What is being typed is not overwritten
+function readSizes(o, counts) {
+  const { size } = counts;
+  for (const element of [o.size, o.rate]) element.parentNode.hidden = !size;
+  if (!size) return;
+  const active = o.size.getRootNode().activeElement;
+  for (const [input, value] of [
+    [o.size, size.n_clean],
+    [o.rate, size.inject_rate],
+  ]) {
+    if (input === active && input.value !== "") continue;
+    input.value = value;
+    input.setAttribute("aria-invalid", "false");
+  }
+  const { fits, least } = size;
+  const few = counts.rows.id.length ? Math.min(...counts.rows.n_clean) : 0;
+  const most = few <= fits ? `: ${whole(few)} of “${least}”` : "";
+  setText(
+    o.sizeHint,
+    fits ? `these classes allow ${whole(fits)}${most}` : `“${least}” has ${whole(few)}`,
+  );
+  o.fit.hidden = !size.sized || !fits || fits === size.n_clean;
+  setText(o.fit, `Take ${whole(fits)}, which these classes allow`);
 }
 
 // Tabs: one text at a time, all of them ready to be copied
@@ -188,10 +256,14 @@ function readOutcome(o) {
   ];
   o.target.replaceChildren(...options);
   o.target.value = target === null ? "" : String(target);
+  readSizes(o, counts);
+  const made = !counts.size || (counts.injection_rate ?? null) !== null;
+  o.element.dataset.made = made;
+  setText(o.verdict, made ? "" : "A split of these numbers cannot be made:");
   const figures = [
     ["Trigger", names.of(trigger)],
     ["Classes", whole(classes.length)],
-    ["Clean images", whole(counts.n_clean)],
+    [counts.size ? "Clean images for training" : "Clean images", whole(counts.n_clean)],
     ["Poison images", whole(counts.n_poison)],
   ];
   if (counts.injection_rate !== null && counts.injection_rate !== undefined)
@@ -240,7 +312,7 @@ function readOutputs(o) {
   )
     o.path.value = o.given = outputs.path;
   setText(o.saved, outputs.saved || "");
-  const failed = status.state === "error" && o.ctx.asked === "save";
+  const failed = status.state === "error" && ["save", "choose"].includes(o.ctx.asked);
   o.failed.hidden = !failed;
   setText(o.failed, failed ? status.message : "");
 }

@@ -28,22 +28,17 @@ export function makePicker(backend, host) {
   const gallery = makeGallery(ctx);
   root.append(
     makeHeader(ctx),
+    form.element,
     h(
       "div",
       { class: "nbp-columns" },
-      form.element,
       h("div", { class: "nbp-stack" }, triggers.element, lookup.element),
-      detail.element,
+      h("div", { class: "nbp-stack" }, detail.element, outcome.element),
+      h("div", { class: "nbp-stack" }, gallery.element, detail.graph.panel),
     ),
-    outcome.element,
-    gallery.element,
+    gallery.closeUp.element,
   );
   host.append(root);
-  // one column: the settings are folded away, so that the table comes first
-  requestAnimationFrame(() => {
-    const wrong = backend.get("status")?.state === "error"; // then they are what there is to see
-    if (root.clientWidth && root.clientWidth < 760 && !wrong) form.element.removeAttribute("open");
-  });
   followTheme(ctx);
   return () => {
     life.end();
@@ -75,6 +70,7 @@ function makeHeader(ctx) {
   const note = h("p", { class: "nbp-hint nbp-note", role: "status" });
   const read = oncePerFrame(life, () => {
     const options = backend.get("options") || {};
+    if (options.window) document.title = `${options.dataset} – Trigger picker`;
     const status = backend.get("status") || {};
     const working = status.state === "working";
     setText(
@@ -116,7 +112,10 @@ function followTheme(ctx) {
   const { root, life, themes } = ctx;
   const look = () => {
     const given = getComputedStyle(root).getPropertyValue("--jp-layout-color1").trim();
-    const dark = given ? isDark(given, root) : matchMedia("(prefers-color-scheme: dark)").matches;
+    const said = document.documentElement.dataset.theme; // by the page around it
+    const system = matchMedia("(prefers-color-scheme: dark)").matches;
+    const told = ["dark", "light"].includes(said);
+    const dark = given ? isDark(given, root) : told ? said === "dark" : system;
     root.dataset.theme = dark ? "dark" : "light";
     themes.forEach(fn => fn());
   };

@@ -8,6 +8,7 @@ const OVERSCAN = 8; // rows kept ready above and below
 
 // columns: [{ title, width, numeric, cell(row) -> text or element, value(row) -> what is sorted by,
 // hint, wide }]; a `wide` one is left out where there is little room.
+// `rank(row)` is what comes first where nobody has sorted; `keep(row)` says whether a row is shown.
 // The rows are numbers from 0; `id(row)` is what stays the same when they change.
 export function makeTable(
   life,
@@ -20,6 +21,8 @@ export function makeTable(
     n: 0,
     id: row => row,
     search: () => "",
+    rank: () => 0,
+    keep: () => true,
     filter: "",
     sort: null,
     down: false,
@@ -58,8 +61,13 @@ export function makeTable(
   size.observe(t.scroll);
   life.add(() => size.disconnect());
   listenToRows(life, t);
-  t.update = (n, id, search) => {
-    Object.assign(t, { n, id, search: search || (() => "") });
+  t.update = (n, id, { search = () => "", rank = () => 0 } = {}) => {
+    Object.assign(t, { n, id, search, rank });
+    orderRows(t);
+  };
+  t.setKeep = keep => {
+    t.keep = keep;
+    t.scroll.scrollTop = 0;
     orderRows(t);
   };
   t.setFilter = text => {
@@ -97,8 +105,11 @@ function cellClass({ numeric, wide }) {
 function orderRows(t) {
   const order = [];
   for (let row = 0; row < t.n; row++)
-    if (!t.filter || t.search(row).includes(t.filter)) order.push(row);
-  if (t.sort !== null) {
+    if (t.keep(row) && (!t.filter || t.search(row).includes(t.filter))) order.push(row);
+  if (t.sort === null) {
+    const ranks = Array.from({ length: t.n }, (_, row) => t.rank(row));
+    order.sort((a, b) => ranks[a] - ranks[b] || a - b);
+  } else {
     const values = Array.from({ length: t.n }, (_, row) => t.columns[t.sort].value(row));
     const sign = t.down ? -1 : 1;
     order.sort((a, b) => sign * compare(values[a], values[b]) || a - b);

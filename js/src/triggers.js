@@ -22,7 +22,7 @@ export function makeTriggers(ctx) {
       : whole(rows.n_classes[i]);
   const table = makeTable(life, {
     label: "Triggers",
-    minWidth: 300,
+    minWidth: 260,
     empty: "No trigger fulfills these settings.",
     onPick: id => choice.pick(id),
     columns: [
@@ -31,10 +31,10 @@ export function makeTriggers(ctx) {
         value: i => names.of(rows.id[i]),
         cell: i => nameCell(names, rows.id[i]),
       },
-      number("Centr.", "centrality", "76px", "Centrality", i => decimal(rows.centrality[i])),
-      number("Classes", "n_classes", "68px", "Classes that it could attack together", size),
-      { ...number("Images", "n_images", "64px", "Images that show the trigger"), wide: true },
-      number("Poison", "n_poison", "64px", "Poison images over its classes"),
+      number("Centr.", "centrality", "64px", "Centrality", i => decimal(rows.centrality[i])),
+      number("Classes", "n_classes", "62px", "Classes that it could attack together", size),
+      { ...number("Images", "n_images", "58px", "Images that show the trigger"), wide: true },
+      number("Poison", "n_poison", "56px", "Poison images over its classes"),
     ],
   });
   const search = h("input", {
@@ -66,11 +66,7 @@ export function makeTriggers(ctx) {
   };
   const read = oncePerFrame(life, () => {
     rows = backend.get("result")?.triggers || rows;
-    table.update(
-      rows.id.length,
-      i => rows.id[i],
-      i => names.searchOf(rows.id[i]),
-    );
+    table.update(rows.id.length, i => rows.id[i], { search: i => names.searchOf(rows.id[i]) });
     say();
   });
   life.on(backend, ["result", "classes"], read);

@@ -4,6 +4,7 @@
 import { kernelBackend, staticBackend } from "./backend.js";
 import { startPage } from "./page.js";
 import { makePicker } from "./picker.js";
+import { largestSize, planSplit } from "./plan.js";
 
 function render({ model, el }) {
   return makePicker(kernelBackend(model), el);
@@ -11,5 +12,5 @@ function render({ model, el }) {
 
 startPage();
 
-export { staticBackend };
+export { largestSize, planSplit, staticBackend };
 export default { render };

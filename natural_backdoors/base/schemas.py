@@ -816,6 +816,7 @@ class RequestFile(TypedDict):
     selection: NotRequired[Name | None]
     search: NotRequired[dict[str, Any] | None]  # of `SearchSettings`
     settings: NotRequired[dict[str, Any] | None]  # of `SplitSettings`
+    sized: NotRequired[bool | None]  # did somebody say how many images there shall be?
 
 
 class DownloadedFile(TypedDict):

@@ -54,7 +54,14 @@ class Source:
     def to_dict(self) -> dict:
         "As a selection says it"
         root = str(Path(self.dataset_root).resolve())
-        return {"data": self.data, "dataset_root": root, "options": self.options, "name": self.name}
+        options = {key: _whole_path(key, value) for key, value in self.options.items()}
+        return {"data": self.data, "dataset_root": root, "options": options, "name": self.name}
+
+
+def _whole_path(key: str, value):
+    "An option that is a file or a folder, as it is found from everywhere"
+    is_path = key in ("image_root", "names") and isinstance(value, str) and os.path.exists(value)
+    return os.path.abspath(value) if is_path else value
 
 # %% ../../nbs/api/cli/02_opening.ipynb #02-opening-011
 def source_said(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -19,9 +20,12 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..base.checks import choice
+from ..base.errors import UserError
 from ..data.classes import class_record, resolve
 from ..data.datasets import Dataset
 from ..data.images import make_thumbnail, why_unreadable
+from ..data.kinds import manager_options
+from ..data.label_table import USUAL_FOLDERS
 from ..data.labels import LabelMatrix, combine, members_of
 
 # %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-006
@@ -152,6 +156,62 @@ def thumbnails(
     return list(self._pool.map(self.thumbnail, images))
 
 # %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-033
+_LARGE = 1200  # pixels of the longer side, where somebody looks closely
+
+
+@patch
+def picture(self: Evidence, image: str) -> Picture:
+    "One image, large enough to look at closely; it is not kept"
+    try:
+        return Picture(image, *make_thumbnail(self.dataset.src_path(image), _LARGE))
+    except Exception as e:  # whatever is in the file
+        return Picture(image, b"", 0, 0, _why(e))
+
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-036
+_TRIED = 100  # image files that are looked for, spread over the dataset
+
+
+@patch(as_prop=True)
+def why_none(self: Evidence) -> str:  # "": there are some
+    "Why there is no picture to look at, and what helps"
+    every = self.labels.images
+    some = [str(image) for image in every[:: max(len(every) // _TRIED, 1)][:_TRIED]]
+    looked = []
+    for image in some:
+        try:
+            path = Path(self.dataset.src_path(image))
+        except (UserError, NotImplementedError, OSError) as e:
+            return f"There are no images to look at: {_why(e)}."
+        if path.is_file():
+            return ""
+        looked.append(path)
+    if not looked:
+        return "There are no images to look at: the dataset has none."
+    usual = "/, ".join(USUAL_FOLDERS)
+    beside = f", nor in {usual}/ beside it" if self._looks_around() else ""
+    many = f"none of {len(looked)} image files that were looked for is there"
+    helps = (
+        "say where they are with image_root='FOLDER'"
+        if self._takes_a_folder()
+        else ("are they downloaded, and below the folder of the dataset?")
+    )
+    return (
+        f"There are no images to look at: {many}, such as {looked[0].absolute()}{beside}; {helps}"
+    )
+
+
+@patch
+def _takes_a_folder(self: Evidence) -> bool:
+    "Whether the dataset can be told where its images are"
+    return "image_root" in manager_options(type(self.dataset))
+
+
+@patch
+def _looks_around(self: Evidence) -> bool:
+    "Whether the dataset looks for its images in folders of usual names too"
+    return getattr(self.dataset, "_root_named", True) is False
+
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-039
 def _box_table(dataset: Dataset, images: list) -> pd.DataFrame | None:
     "All boxes in some images, or None"
     if not images or not hasattr(dataset, "boxes"):
@@ -161,7 +221,7 @@ def _box_table(dataset: Dataset, images: list) -> pd.DataFrame | None:
     except Exception:
         return None
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-034
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-040
 def _kinds(classes, trigger, cls) -> dict:  # label -> (name, "trigger" or "class")
     "Which boxes are drawn, and as what"
     kinds = {}
@@ -174,7 +234,7 @@ def _kinds(classes, trigger, cls) -> dict:  # label -> (name, "trigger" or "clas
             kinds[record["label"]] = (record["name"], kind)
     return kinds
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-036
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-042
 @patch
 def boxes(
     self: Evidence,
@@ -194,7 +254,7 @@ def boxes(
         found.setdefault(str(row.image), []).append(box)
     return found
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-041
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-047
 _STYLE = """<style>
 .nb-sheet {{display: grid; grid-template-columns: 1fr 1fr; gap: 1em; max-width: 60em}}
 .nb-sheet figure {{display: inline-block; margin: 0 .4em .4em 0; vertical-align: top}}
@@ -214,7 +274,7 @@ def _frame(box: dict) -> str:
     style = "".join(f"{key}:{100 * share:.1f}%;" for key, share in place.items())
     return f"<i class='nb-{box['kind']}' style='{style}' title='{escape(box['label'])}'></i>"
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-042
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-048
 def _figure(picture: Picture, boxes: list) -> str:
     "One image of the sheet"
     name = escape(picture.image)
@@ -224,7 +284,7 @@ def _figure(picture: Picture, boxes: list) -> str:
     image = f"<img src='{picture.url}' alt='{name}'>" + "".join(map(_frame, boxes))
     return f"<figure><span class='nb-pic'>{image}</span>{caption}</figure>"
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-044
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-050
 @dataclass(frozen=True)
 class Sheet:
     "Clean and poison images side by side, as HTML"
@@ -239,7 +299,7 @@ class Sheet:
         parts = [f"{len(images)} {role} images" for role, images in self.shown.items()]
         return f"Sheet({', '.join(parts)})"
 
-# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-045
+# %% ../../nbs/api/pick/01_evidence.ipynb #01-evidence-051
 @patch
 def _half(self: Evidence, page: Page, title: str, trigger, cls) -> str:
     "One half of a sheet"

@@ -9,6 +9,7 @@ __all__ = ['listen_on', 'environment', 'own_kernels', 'serve', 'quiet_end']
 import hmac
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -138,12 +139,58 @@ def _guarded(handler: type, door: _Door) -> type:
             if door.cookie not in self.cookies:
                 self.set_cookie(door.cookie, door.token, httponly=True, samesite="Strict")
             await (super().prepare() or _nothing())
-            if "_xsrf" not in self.cookies and not self._finished:
-                self.xsrf_token  # makes a cookie, which the page sends when it is closed
 
     return Guarded
 
 # %% ../../nbs/api/pick/06_server.ipynb #06-server-017
+_DARK = """<style>
+@media (prefers-color-scheme: dark) {
+  html, html body { background: #15181d; color-scheme: dark; }
+  html body {
+    --jp-layout-color0: #111418; --jp-layout-color1: #15181d; --jp-layout-color2: #1e2228;
+    --jp-layout-color3: #363c45; --jp-ui-font-color0: #e9ecf0; --jp-ui-font-color1: #e9ecf0;
+    --jp-content-font-color0: #e9ecf0; --jp-content-font-color1: #e9ecf0;
+  }
+}
+html body { padding: 0; }
+</style>
+"""
+
+
+def _head(html: str) -> str:
+    "The head of the page as we want it: nothing from elsewhere, a title, dark on a dark desktop"
+    html = re.sub(r"<(link|script)\b[^>]*\b(href|src)=\"https?:[^>]*>(\s*</script>)?", "", html)
+    html = re.sub(r"<title>.*?</title>", "<title>Trigger picker</title>", html, flags=re.S)
+    return html.replace("</head>", f"{_DARK}</head>", 1)
+
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-020
+class _KeptPage:
+    "The page that was made, and its kernel"
+
+    def __init__(self):
+        self.parts, self.kernel = [], None
+
+    def __bool__(self):
+        return self.kernel is not None
+
+    def forget(self):
+        self.parts, self.kernel = [], None
+
+    async def pieces(self, made):  # `made` gives the page as Voila makes it, piece by piece
+        "The page, piece by piece, and whole as soon as its head is there"
+        head = ""
+        async for piece in made:
+            if head is not None:
+                head += piece
+                if "</head>" not in head:
+                    continue
+                piece, head = _head(head), None
+            self.parts.append(piece)
+            yield piece
+        if found := re.search(r'"kernelId": "([\w-]+)"', "".join(self.parts)):
+            self.kernel = found[1]
+
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-023
 _POLICY = "; ".join(
     [
         "default-src 'self'",
@@ -183,10 +230,11 @@ def _voila_settings(port: int, token: str) -> dict:  # class -> its settings
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
         },
-        "MappingKernelManager": {"cull_idle_timeout": 300, "cull_interval": 30},
+        # one that has died takes what was chosen with it: another one under its name is of no use
+        "KernelManager": {"autorestart": False},
     }
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-018
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-024
 # what IPython reads of the whole machine and of this Python's folder is taken out before it begins
 _KERNEL = (
     "from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS; "
@@ -210,7 +258,58 @@ def own_kernels():
 
     return OwnKernels
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-019
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-025
+def _one_page(kept: _KeptPage) -> type:
+    "The handler of the page: the first who asks has it made, all others get the same"
+    import asyncio
+
+    from voila.tornado.handler import TornadoVoilaHandler
+
+    one_at_a_time = asyncio.Lock()
+
+    class OnePage(TornadoVoilaHandler):
+        async def get_generator(self, path=None):
+            async with one_at_a_time:
+                if kept and not await self.is_alive(kept.kernel):
+                    kept.forget()
+                if not kept:
+                    kept.parts = []
+                    async for piece in kept.pieces(super().get_generator(path=path)):
+                        yield piece
+                    return
+            yield "".join(kept.parts)
+
+        async def is_alive(self, kernel):
+            there = self.kernel_manager
+            return kernel in there and await there.get_kernel(kernel).is_alive()
+
+    return OnePage
+
+
+def _stays() -> type:
+    "The handler of a page that was closed: its kernel stays, for the page that is opened next"
+    from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
+
+    class Stays(VoilaShutdownKernelHandler):
+        def check_xsrf_cookie(self):
+            "Nothing is changed, whoever asks"
+
+        async def post(self, kernel_id):
+            self.set_status(204)
+            self.finish()
+
+    return Stays
+
+
+def _ours(handlers: list, door: _Door) -> list:
+    "Voila's handlers, with those of ours in their places, all behind the door"
+    from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
+    from voila.tornado.handler import TornadoVoilaHandler
+
+    instead = {TornadoVoilaHandler: _one_page(_KeptPage()), VoilaShutdownKernelHandler: _stays()}
+    return [(at, _guarded(instead.get(h, h), door), *more) for at, h, *more in handlers]
+
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-026
 def _make_server(
     taken: socket.socket,  # that listens
     door: _Door,
@@ -230,10 +329,12 @@ def _make_server(
             pass
 
         def init_handlers(self):
-            return [(at, _guarded(h, door), *more) for at, h, *more in super().init_handlers()]
+            return _ours(super().init_handlers(), door)
 
         def listen(self):
             _check(self, taken, door)
+            # the one that is being warmed is enough; after it, Voila would warm another
+            self.kernel_manager.kernel_pools_config = {"default": {"pool_size": 0}}
             HTTPServer(self.app).add_socket(taken)
             self.ioloop = IOLoop.current()
             self.ioloop.add_callback(begin)
@@ -248,7 +349,7 @@ def _make_server(
     config.VoilaConfiguration.kernel_spec_manager_class = own_kernels()
     return Server(config=config)
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-020
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-027
 def _check(server, taken: socket.socket, door: _Door):
     "Refuse to answer at another address, without a token, or to pages of others"
     settings = server.app.settings
@@ -262,7 +363,7 @@ def _check(server, taken: socket.socket, door: _Door):
         if not is_so:
             raise RuntimeError(f"the picker is not started: its {what} is not what we have set")
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-021
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-028
 def serve(
     request: dict,  # as `app.app` reads it
     port: int = 0,  # 0: a free one
@@ -290,8 +391,9 @@ def serve(
             server.initialize([str(files("natural_backdoors.pick") / "static" / "app.ipynb")])
             with quiet_end():
                 server.start()
+            ready("the picker is closed")
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-023
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-030
 _NOISE = (
     "Kernel is running over TCP without encryption",
     "websocket_ping_timeout",
@@ -313,15 +415,15 @@ def quiet_end():
                     os.write(shown, printable(line).encode("utf-8", "backslashreplace"))
 
     threading.Thread(target=forward, daemon=True).start()
-    asked = signal.getsignal(signal.SIGINT)
 
     def end(*args):
         ended.set()
-        asked(*args)
+        raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, asked)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         os.dup2(shown, 2)

@@ -37,6 +37,7 @@ from natural_backdoors.sets.search import (
 )
 from ..sets.triggers import Triggers, find_triggers, search_triggers
 from ..split.exclusions import MARKS, SELECTION
+from ..split.fitting import largest_size
 from ..split.preview import preview
 from ..split.selection import Selection, ids_of, select
 from ..split.settings import SplitSettings
@@ -106,8 +107,9 @@ def result_value(found: Triggers, serial: int = 0) -> dict:
         len(x) for x in (found.graph.vertices, found.overlaps.classes, found.graph.edges)
     )
     summary = (
-        f"{len(t):,} triggers; {joined:,} of {every:,} classes have one of {edges:,} edges"
-        + (f"; {people_out:,} left out as triggers" if people_out else "")
+        f"{len(t):,} triggers. {joined:,} of {every:,} classes appear with another one often "
+        f"enough, in {edges:,} pairs"
+        + (f"; left out as triggers: {people_out:,}" if people_out else "")
         + (f"; {found.unproven}" if found.unproven else "")
     )
     return {
@@ -260,6 +262,8 @@ class PickerState:
     evidence: Evidence | None = None
     opened: dict | None = None  # how the dataset was opened: data, dataset_root, options
     settings: SplitSettings = SplitSettings()  # of the split
+    most: int = SplitSettings().n_clean  # clean images a class, unless the classes have fewer
+    sized: bool = False  # did somebody say how many? Then it stays so
     path: Path = Path("selection.json")  # where a selection is saved
     found: Triggers | None = None  # what is shown; None if nothing was found yet
     trigger: int | None = None  # these three: what is chosen
@@ -279,6 +283,7 @@ def _state(
     opened: dict | None = None,  # how the dataset was opened
     settings: SplitSettings | None = None,  # of the split
     search: SearchSettings | None = None,  # if triggers have not been searched for yet
+    sized: bool | None = None,  # is `n_clean` meant? default: if it is not the usual one
     **given,  # fields of `SearchSettings`, in place of `search` or beside it
 ) -> PickerState:
     "A state for triggers that were found, or for a dataset"
@@ -299,7 +304,7 @@ def _state(
         labels = dataset.label_matrix(search.split)
     if labels is not None:
         labels = _by_column(labels)
-    settings = settings or SplitSettings()
+    settings, usual = settings or SplitSettings(), SplitSettings().n_clean
     return PickerState(
         source,
         overlaps=overlaps,
@@ -310,6 +315,8 @@ def _state(
         evidence=None if dataset is None else Evidence(dataset, labels=labels),
         opened=opened or getattr(dataset, "opened", None),
         settings=replace(settings, split=search.split),
+        most=settings.n_clean,
+        sized=settings.n_clean != usual if sized is None else sized,
         path=Path(path or "selection.json"),
         found=found,
     )
@@ -376,7 +383,46 @@ def analyze(self: PickerState, form: dict | None = None) -> Triggers:
     found.dataset, found.source = self.name, self.source
     return found
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-031
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-032
+@patch
+def counts_value(self: PickerState) -> dict:
+    "What would happen with this choice"
+    if (selection := self.selection) is None:
+        return {}
+    p = preview(self.overlaps if self.labels is None else self.labels, selection)
+    rows = {k: p.table[k].tolist() for k in ("id", "n_clean", "n_poison")}
+    return {
+        "trigger": self.trigger,
+        "rows": rows,
+        "n_clean": p.n_clean,
+        "n_poison": p.n_poison,
+        "injection_rate": p.injection_rate,
+        "warnings": p.warnings,
+        "size": self._size(p.table),
+    }
+
+
+@patch
+def _size(self: PickerState, table) -> dict:
+    "How many clean images a class are asked for, and how many there could be"
+    asked, allowed = self.settings, None
+    if asked.poison_classes is not None:
+        allowed = table.id.isin(_ids_there(table, asked.poison_classes)).to_numpy()
+    clean, poison = table.n_clean.to_numpy(), table.n_poison.to_numpy()
+    return {
+        "n_clean": asked.n_clean,
+        "inject_rate": asked.inject_rate,
+        "sized": self.sized,
+        "fits": largest_size(clean, poison, asked, self.most, allowed),
+        "least": table.name[int(np.argmin(clean))] if len(clean) else "",
+    }
+
+
+def _ids_there(table, classes) -> list:
+    "The ids of those classes that are in the table, by id, label or name"
+    return [row.id for row in table.itertuples() if {row.id, row.label, row.name} & set(classes)]
+
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-033
 @patch
 def accept(self: PickerState, found: Triggers):
     "Show `found`; what was chosen stays as far as it still exists"
@@ -408,16 +454,29 @@ def choose(
     target: int | None = None,  # one of them; otherwise the first
     **settings,  # fields of `SplitSettings`
 ):
-    "Choose classes and target for the trigger"
+    "Choose classes and target for the trigger; `n_clean=None`: as many images as they allow"
     for cls in [*classes, *([] if target is None else [target])]:
         if not isinstance(cls, int) or not 0 <= cls < len(self.overlaps.classes):
             raise UserError(f"unknown class id {cls!r}")
+    if "n_clean" in settings:
+        self.sized = settings["n_clean"] is not None
+        settings["n_clean"] = settings["n_clean"] or self.most
     self.settings = settings_of(SplitSettings, settings, self.settings, "choose")
     self.classes = list(dict.fromkeys(classes))
     self.target = target if target in self.classes else self.classes[0] if self.classes else None
+    self.fit()
     self.saved = ""
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-032
+
+@patch
+def fit(self: PickerState):
+    "As many clean images a class as the classes allow, unless somebody said how many"
+    if not self.sized and self.selection is not None:
+        self.settings = replace(
+            self.settings, n_clean=self.counts_value()["size"]["fits"] or self.most
+        )
+
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-034
 @patch
 def mark(
     self: PickerState,
@@ -434,9 +493,10 @@ def mark(
         marks.pop(str(image), None)
     else:
         marks[str(image)] = mark
+    self.fit()  # an image fewer
     self.saved = ""
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-033
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-035
 @patch(as_prop=True)
 def selection(self: PickerState) -> Selection | None:
     "What is chosen, or None if there is no trigger or no class"
@@ -452,7 +512,7 @@ def selection(self: PickerState) -> Selection | None:
         settings=self.settings,
     )
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-034
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-036
 @patch
 def save(self: PickerState, path="") -> Path:
     "Write the selection as JSON"
@@ -477,7 +537,7 @@ def save(self: PickerState, path="") -> Path:
     self.saved = f"saved to {full}"
     return path
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-035
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-037
 def _same(path, selection: Selection) -> bool:
     "Whether a file holds just this selection"
     try:
@@ -493,23 +553,30 @@ def _is_selection(path) -> bool:
         return False
     return isinstance(data, dict) and data.get("format") == SELECTION
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-042
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-044
 def resume_state(
     source,  # as for `PickerState.of`
     selection,  # a Selection, or the path of a saved one
     dataset: Dataset | None = None,  # these three as for `PickerState.of`
     path=None,  # default: the file of the selection
     opened: dict | None = None,
+    search: SearchSettings | None = None,  # in the place of what was saved, as the next two are
+    settings: SplitSettings | None = None,
+    sized: bool | None = True,
+    **given,  # fields of `SplitSettings`
 ) -> PickerState:  # `begin` shows it
     "A state that goes on with a selection"
     file = None if isinstance(selection, Selection) else Path(selection)
     chosen = selection if file is None else Selection.load(file)
+    settings = settings_of(SplitSettings, given, settings or chosen.settings, "resume")
+    chosen = replace(chosen, search=search or chosen.search, settings=settings)
     where = "the selection" if file is None else str(file)
     if isinstance(source, Triggers):
         if dataset is None and isinstance(source.source, Dataset):
             dataset = source.source
         source = source.overlaps if source.source is None else source.source
     how = {"dataset": dataset, "path": path or file, "opened": opened, "settings": chosen.settings}
+    how["sized"] = sized is not False
     state = PickerState.of(source, **how, search=chosen.search)
     trigger = ids_of(chosen, state.overlaps.classes, state.name, where).trigger
     if isinstance(trigger, list):  # several objects together: only the labels know about those
@@ -525,7 +592,7 @@ def resume_state(
 
 PickerState.resume = staticmethod(resume_state)
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-043
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-045
 @patch
 def begin(self: PickerState):
     "Find triggers, if that was not done yet; show the best one, or what was saved"
@@ -556,7 +623,7 @@ def _take_up(self: PickerState, chosen: Selection):
     self.marks[self.trigger] = dict(chosen.marks)
     self.saved = f"taken up from {self.path.resolve()}" if self.known else ""
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-049
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-051
 @patch
 def options_value(self: PickerState) -> dict:
     "What can be chosen, and what there is"
@@ -567,6 +634,7 @@ def options_value(self: PickerState) -> dict:
         "split": self.search.split,
         "n_images": int(self.overlaps.n_images),
         "has_images": self.has_images,
+        "no_images": self.no_images,
         "has_boxes": self.has_boxes,
         "static": False,
     }
@@ -575,17 +643,15 @@ def options_value(self: PickerState) -> dict:
 @patch(as_prop=True)
 def has_images(self: PickerState) -> bool:
     "Whether some image file is there"
+    return self.dataset is not None and not self.evidence.why_none
+
+
+@patch(as_prop=True)
+def no_images(self: PickerState) -> str:  # "": there are some
+    "Why there are no images to look at, and what helps"
     if self.dataset is None:
-        return False
-
-    def there(image):
-        try:
-            return Path(self.dataset.src_path(image)).is_file()
-        except (UserError, NotImplementedError, OSError):
-            return False
-
-    some = self.labels.images[:: max(len(self.labels.images) // 20, 1)][:20]
-    return any(there(str(i)) for i in some)
+        return "There are no images to look at: only labels were given, and no dataset."
+    return self.evidence.why_none
 
 
 @patch(as_prop=True)
@@ -598,24 +664,7 @@ def has_boxes(self: PickerState) -> bool:
     except Exception:
         return False  # then there are no boxes to draw
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-050
-@patch
-def counts_value(self: PickerState) -> dict:
-    "What would happen with this choice"
-    if (selection := self.selection) is None:
-        return {}
-    p = preview(self.overlaps if self.labels is None else self.labels, selection)
-    rows = {k: p.table[k].tolist() for k in ("id", "n_clean", "n_poison")}
-    return {
-        "trigger": self.trigger,
-        "rows": rows,
-        "n_clean": p.n_clean,
-        "n_poison": p.n_poison,
-        "injection_rate": p.injection_rate,
-        "warnings": p.warnings,
-    }
-
-
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-052
 @patch
 def outputs_value(self: PickerState) -> dict:
     "The choice as text, to copy"
@@ -636,16 +685,16 @@ def marks_value(self: PickerState) -> dict:
     "The marks that belong to the trigger"
     return dict(self.marks.get(self.trigger, {}))
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-054
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-056
 @patch
 def gallery(
-    self: PickerState, trigger: int, cls: int, role: str, page: int = 0
+    self: PickerState, trigger: int, cls: int, role: str, page: int = 0, size: int = 24
 ) -> tuple:  # a dict, a list of JPEGs
     "Some images of a class, with or without the trigger"
     if self.evidence is None:
         raise UserError("there are no images to show; give the dataset as well")
     key = self.overlaps.members.get(trigger, trigger)
-    part = self.evidence.page(key, cls, role, page)
+    part = self.evidence.page(key, cls, role, page, size=min(max(size, 1), 100))
     boxes = self.evidence.boxes(part.images, key, cls)
     pictures = self.evidence.thumbnails(part.images)
     images = [
@@ -668,3 +717,18 @@ def gallery(
         "total": part.total,
         "images": images,
     }, [p.jpeg for p in pictures]
+
+
+@patch
+def large(
+    self: PickerState, image: str, trigger: int, cls: int
+) -> tuple:  # a dict, a list of JPEGs
+    "One image, to be looked at closely"
+    if self.evidence is None:
+        raise UserError("there are no images to show; give the dataset as well")
+    p, key = self.evidence.picture(image), self.overlaps.members.get(trigger, trigger)
+    shown = {"id": p.image, "width": p.width, "height": p.height, "error": p.error}
+    shown["boxes"] = self.evidence.boxes([image], key, cls).get(image, [])
+    row = self.labels.matrix[self.labels.positions([image])]
+    shown["labels"] = self.overlaps.classes["name"].iloc[row.nonzero()[1]].tolist()
+    return {"type": "picture", "trigger": trigger, "class": cls, "image": shown}, [p.jpeg]

@@ -18,7 +18,6 @@ from ..base.checks import did_you_mean
 from ..base.errors import UserError
 from ..data.classes import resolve
 from .state import PickerState
-from ..split.plan import largest_n_clean
 
 # %% ../../nbs/api/pick/07_terminal.ipynb #07-terminal-006
 def columns(
@@ -53,7 +52,6 @@ class Chooser:
     say: Callable = print
     speak: Callable = str  # puts messages into the words of whoever asks
     is_saved: bool = True  # is there nothing that would be lost?
-    sized: bool = False  # did somebody say how many images there shall be?
     warned: bool = field(default=False, repr=False)  # was that said?
 
     def named(self, id: int) -> str:
@@ -125,19 +123,10 @@ def _show_pair(self: Chooser, trigger: int, cls: int):
 def _pick(self: Chooser, words: list):
     "TRIGGER: choose a trigger with its whole set of classes"
     self.state.pick(self.trigger(_one(words, "trigger")))
-    self.is_saved, asked = False, self.state.settings
-    counts = self.state.counts_value()
-    fits = _fitting_size(counts, asked.inject_rate)
-    if not self.sized and counts["injection_rate"] is None and 1 < fits < asked.n_clean:
-        self.state.choose(self.state.classes, self.state.target, n_clean=fits)
-        self.say(f"sample_size is {fits}: these classes have no images for {asked.n_clean}")
+    self.is_saved, size, usual = False, self.state.settings.n_clean, self.state.most
+    if not self.state.sized and size < usual:
+        self.say(f"sample_size is {size}: these classes have no images for {usual}")
     _show(self, [])
-
-
-def _fitting_size(counts: dict, rate: float) -> int:
-    "The clean images a class that all classes have, with as many poison images as that takes"
-    images = zip(counts["rows"]["n_clean"], counts["rows"]["n_poison"])
-    return min((largest_n_clean(clean, poison, rate) for clean, poison in images), default=0)
 
 
 def _change(self: Chooser, classes: list, target: int | None = None, **settings):
@@ -181,7 +170,6 @@ def _number(words: list, kind: type, what: str):
 
 def _sample_size(self: Chooser, words: list):
     "N: clean images of each class"
-    self.sized = True
     _change(self, self.state.classes, n_clean=_number(words, int, "sample_size"))
 
 
@@ -206,7 +194,7 @@ def _show(self: Chooser, words: list):
         made = f"training has {counts['n_clean']:,} clean and {counts['n_poison']:,} poison images"
     self.say(f"sample_size {size}, inject_rate {rate}: {made}")
     self.say("\n".join(f"- {said}" for said in counts["warnings"]) or "- nothing against it")
-    fits = _fitting_size(counts, rate)
+    fits = counts["size"]["fits"]
     if counts["injection_rate"] is None and 0 < fits < size:
         self.say(f"- sample_size {fits} is what these classes have images for")
 

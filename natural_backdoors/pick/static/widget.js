@@ -1,5 +1,29 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 2b7dd5c62dbf4e7e607e9bbaa2d5e269376f12e7e31b26ed1c8da2d24b83cf4d
+// Made from js/src by `make js`; not to be changed by hand. sha256 6d3964f9ce8611e0e4558ebb55d8ad2a149197f22218675d978f4a054a3dc74f
+// src/plan.js
+var TEST = 0.15;
+function round(x) {
+  const low = Math.floor(x);
+  if (x - low !== 0.5) return Math.round(x);
+  return low % 2 ? low + 1 : low;
+}
+var sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+function planSplit(clean, poison, n, rate) {
+  const test = round(n * TEST);
+  if (test < 1 || test >= n || clean.length < 2 || clean.some((c) => c < n)) return null;
+  const forTraining = clean.length * (n - test);
+  const wanted = round(forTraining * rate / (1 - rate));
+  const kept = poison.map((p) => Math.min(p, Math.max(1, round(p * TEST))));
+  if (wanted > sum(poison) - sum(kept)) return null;
+  return { clean: forTraining, poison: wanted };
+}
+function largestSize(clean, poison, rate, most) {
+  for (let n = Math.min(most, ...clean); n > 1; n--)
+    if (planSplit(clean, poison, n, rate)) return n;
+  return 0;
+}
+
 // src/backend.js
+var USUAL = 250;
 function kernelBackend(model) {
   const listen = (event, fn) => {
     model.on(event, fn);
@@ -15,7 +39,7 @@ function kernelBackend(model) {
 function staticBackend(data) {
   const listeners = /* @__PURE__ */ new Map();
   const values = {
-    options: { ...data.options, static: true, has_images: false },
+    options: { ...data.options, static: true, has_images: Boolean(data.pictures) },
     classes: data.classes,
     status: { state: "ready", message: "", seconds: null, serial: 0 },
     detail: {},
@@ -29,7 +53,9 @@ function staticBackend(data) {
     values[name] = value;
     for (const fn of [...listeners.get(name) || []]) fn();
   };
-  const state = { run: data.runs[data.start || 0], set, values, data };
+  const hearers = /* @__PURE__ */ new Set();
+  const reply = (content, buffers) => [...hearers].forEach((fn) => fn(content, buffers));
+  const state = { run: data.runs[data.start || 0], set, values, data, reply, sizes: {} };
   values.params = state.run.params;
   values.result = state.run.result;
   const [first] = state.run.result.triggers?.id || [];
@@ -43,9 +69,28 @@ function staticBackend(data) {
     },
     // later, as a kernel would: whoever sends must not depend on an answer while it is sending
     send: (message) => queueMicrotask(() => staticAnswers[message.type]?.(state, message)),
-    onMessage: () => () => {
+    onMessage(fn) {
+      hearers.add(fn);
+      return () => hearers.delete(fn);
     }
   };
+}
+function packed(data, { trigger, class: cls, role }) {
+  const shown = (image) => image.classes.includes(cls) && image.classes.includes(trigger) === (role === "poison");
+  return data.pictures.filter(shown);
+}
+function withBoxes(image, { trigger, class: cls }) {
+  const kinds = /* @__PURE__ */ new Map([
+    [cls, "class"],
+    [trigger, "trigger"]
+  ]);
+  const boxes = image.boxes.filter((box) => kinds.has(box.id));
+  const { id, width, height, labels } = image;
+  const kind = (box) => ({ ...box, kind: kinds.get(box.id) });
+  return { id, width, height, labels, error: "", boxes: boxes.map(kind) };
+}
+function bytesOf(image) {
+  return new DataView(Uint8Array.from(atob(image.jpeg), (c) => c.charCodeAt(0)).buffer);
 }
 var staticAnswers = {
   analyze(state, { params, serial }) {
@@ -68,13 +113,32 @@ var staticAnswers = {
   trigger(state, { id }) {
     const detail = state.run.details[id];
     if (!detail) return;
+    if (state.values.choice.trigger !== id) state.set("marks", {});
     state.set("detail", detail);
     const classes = state.run.result.sets[id] || [];
     const { target } = state.values.choice;
-    staticChoice(state, { trigger: id, classes, target: classes.includes(target) ? target : null });
+    const kept = classes.includes(target) ? target : classes[0] ?? null;
+    staticChoice(state, { trigger: id, classes, target: kept });
   },
-  choose(state, { classes, target }) {
-    staticChoice(state, { ...state.values.choice, classes, target });
+  choose(state, { classes, target, ...sizes }) {
+    Object.assign(state.sizes, sizes);
+    const kept = classes.includes(target) ? target : classes[0] ?? null;
+    staticChoice(state, { ...state.values.choice, classes, target: kept });
+  },
+  gallery(state, message) {
+    const found = packed(state.data, message);
+    const pages = Math.max(1, Math.ceil(found.length / message.size));
+    const shown = found.slice(message.page * message.size, (message.page + 1) * message.size);
+    const images = shown.map((image) => withBoxes(image, message));
+    state.reply({ ...message, pages, total: found.length, images }, shown.map(bytesOf));
+  },
+  picture(state, message) {
+    const image = state.data.pictures.find((one) => one.id === message.image);
+    state.reply({ ...message, image: withBoxes(image, message) }, [bytesOf(image)]);
+  },
+  mark(state, { image, mark }) {
+    const marks = Object.entries({ ...state.values.marks, [image]: mark });
+    state.set("marks", Object.fromEntries(marks.filter(([, one]) => one)));
   },
   for_class(state, message) {
     const rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };
@@ -104,26 +168,49 @@ function staticChoice(state, choice) {
     n_clean: at.map((i) => near.n_clean[i]),
     n_poison: at.map((i) => near.n_poison[i])
   };
-  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+  const size = staticSize(state, rows);
+  const plan = planSplit(rows.n_clean, rows.n_poison, size.n_clean, size.inject_rate);
   state.set("choice", choice);
   state.set("counts", {
     trigger: choice.trigger,
     rows,
-    n_clean: sum(rows.n_clean),
-    n_poison: sum(rows.n_poison),
-    injection_rate: null,
-    warnings: at.length < 2 ? ["At least two classes are needed: the target and one to be attacked."] : []
+    size,
+    n_clean: plan?.clean ?? 0,
+    n_poison: plan?.poison ?? 0,
+    injection_rate: plan && plan.poison / (plan.poison + plan.clean),
+    warnings: staticWarnings(rows, size, plan)
   });
-  state.set("outputs", staticOutputs(state.run.templates || {}, choice));
+  state.set("outputs", staticOutputs(state.run.templates || {}, choice, size));
 }
-function staticOutputs(templates, { trigger, classes, target }) {
+function staticSize(state, rows) {
+  const { n_clean: typed = null, inject_rate = 0.185 } = state.sizes;
+  const fits = largestSize(rows.n_clean, rows.n_poison, inject_rate, USUAL);
+  const least = rows.n_clean.indexOf(Math.min(...rows.n_clean));
+  const { id, name } = state.data.classes;
+  return {
+    n_clean: typed ?? (fits || USUAL),
+    inject_rate,
+    sized: typed !== null,
+    fits,
+    least: name[id.indexOf(rows.id[least])] ?? ""
+  };
+}
+function staticWarnings(rows, size, plan) {
+  if (rows.id.length < 2)
+    return ["At least two classes are needed: the target and one to be attacked."];
+  if (plan) return [];
+  return rows.n_clean.some((n) => n < size.n_clean) ? [`“${size.least}” has ${Math.min(...rows.n_clean)} clean images.`] : ["There are too few poison images for this injection rate."];
+}
+function staticOutputs(templates, { trigger, classes, target }, size) {
   const ids2 = [...classes].sort((a, b) => a - b);
   const word = {
     "{trigger}": `${trigger}`,
     "{classes}": ids2.join(", "),
-    "{target}": target === null ? "None" : `${target}`
+    "{target}": target === null ? "None" : `${target}`,
+    "{n_clean}": `${size.n_clean}`,
+    "{inject_rate}": `${size.inject_rate}`
   };
-  const fill2 = (text) => (text || "").replace(/\{(trigger|classes|target)\}/g, (found) => word[found]);
+  const fill2 = (text) => (text || "").replace(/\{(trigger|classes|target|n_clean|inject_rate)\}/g, (found) => word[found]);
   const filled = ["python", "command", "json"].map((key) => [key, fill2(templates[key])]);
   return {
     line: `${trigger}: ${ids2.join(" ")}`,
@@ -214,7 +301,8 @@ function percent(share) {
 }
 function decimal(number) {
   if (number === null || number === void 0) return "";
-  if (number === 0 || Math.abs(number) >= 1e-3) return Number(number.toPrecision(3)).toString();
+  const size = Math.abs(number);
+  if (!size || size >= 1e-3) return Number(number.toPrecision(size < 0.01 ? 2 : 3)).toString();
   return number.toExponential(1);
 }
 async function copyText(text) {
@@ -383,7 +471,12 @@ function edgesFrom(scene, threshold) {
 function firstThreshold(scene) {
   if (scene.m <= FIRST_EDGES) return scene.steps[0] ?? 1;
   const cut = scene.overlaps[FIRST_EDGES];
-  return scene.steps.find((step) => step > cut) ?? scene.steps[scene.steps.length - 1];
+  return scene.steps.find((step2) => step2 > cut) ?? scene.steps[scene.steps.length - 1];
+}
+function isDrawn(scene, edge) {
+  const ends = [scene.source[edge], scene.target[edge]];
+  const between = ends.every((end) => scene.role[end] === "class");
+  return ends.includes(scene.trigger) || between && Boolean(scene.conflict[edge]);
 }
 var ROLES = { trigger: "the trigger", class: "chosen class", neighbor: "not chosen" };
 function describeNode(scene, node, names) {
@@ -521,7 +614,8 @@ function edgeLayer(g) {
     canvas.height,
     shown,
     g.colors.edge,
-    g.moves
+    g.moves,
+    g.every.checked
   ].join();
   if (g.layer?.key === key && g.layer.scene === scene) return g.layer.canvas;
   const layer = g.layer?.canvas || document.createElement("canvas");
@@ -530,18 +624,27 @@ function edgeLayer(g) {
   g.layer = { key, scene, canvas: layer };
   const context = layer.getContext("2d");
   context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-  drawEdges(g, context, shown, g.moving && g.scene.m > DASHED);
+  const edges = g.every.checked ? upTo(shown) : edgesAtRest(scene);
+  canvas.dataset.edges = edges.length;
+  drawEdges(g, context, edges, g.every.checked && g.moving && scene.m > DASHED);
   return layer;
+}
+function upTo(n) {
+  return Array.from({ length: n }, (_, e) => e);
+}
+function edgesAtRest(scene) {
+  return upTo(scene.m).filter((e) => isDrawn(scene, e));
 }
 function placeNodes({ scene, view, px, py }) {
   for (let i = 0; i < scene.n; i++) [px[i], py[i]] = toScreen(view, scene.x[i], scene.y[i]);
 }
-function drawEdges({ scene, colors, px, py, view }, context, shown, quick) {
+function drawEdges({ scene, colors, px, py, view }, context, edges, quick) {
+  const shown = edges.length;
   const alpha = Math.max(0.1, Math.min(0.6, 60 / Math.sqrt(shown * 20 + 1)));
   const thin = quick || shown > WIDE;
   const paths = WIDTHS.map(() => [new Path2D(), new Path2D()]);
   const most = scene.overlaps[0] || 1;
-  for (let e = 0; e < shown; e++) {
+  for (const e of edges) {
     const width = Math.min(3, Math.floor(4 * Math.sqrt(scene.overlaps[e] / most)));
     const path = paths[width][scene.conflict[e] ? 1 : 0];
     const a = scene.source[e];
@@ -563,14 +666,14 @@ function drawEdges({ scene, colors, px, py, view }, context, shown, quick) {
     })
   );
 }
-function drawFocusEdges({ scene, colors, px, py, shown, view }, context, focus) {
+function drawFocusEdges({ scene, colors, px, py, shown, view, every }, context, focus) {
   const plain = new Path2D();
   const conflict = new Path2D();
   const near = scene.near[focus];
   const many = near.length > 150;
   for (const e of near) {
     const other = otherEnd(scene, e, focus);
-    if (e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
+    if (every.checked && e >= shown && other !== scene.trigger && focus !== scene.trigger) continue;
     const path = scene.conflict[e] ? conflict : plain;
     path.moveTo(px[focus], py[focus]);
     path.lineTo(px[other], py[other]);
@@ -778,7 +881,7 @@ function choose(g, node) {
   g.redraw();
 }
 function graphKeys(g) {
-  const step = (by) => {
+  const step2 = (by) => {
     const order = g.scene.byImportance;
     const now = g.focus === null ? -1 : g.scene.place.get(g.focus);
     g.focus = order[(now + by + order.length + (now < 0 && by < 0 ? 1 : 0)) % order.length];
@@ -789,10 +892,10 @@ function graphKeys(g) {
   };
   const middle = (factor) => zoomAt(g, g.view.width / 2, g.view.height / 2, factor);
   const keys = {
-    ArrowRight: () => step(1),
-    ArrowDown: () => step(1),
-    ArrowLeft: () => step(-1),
-    ArrowUp: () => step(-1),
+    ArrowRight: () => step2(1),
+    ArrowDown: () => step2(1),
+    ArrowLeft: () => step2(-1),
+    ArrowUp: () => step2(-1),
     "+": () => middle(1.4),
     "=": () => middle(1.4),
     "-": () => middle(1 / 1.4),
@@ -849,6 +952,12 @@ function makeGraph(ctx, { onToggle, onHover }) {
     }
   };
   graphElements(g);
+  g.panel = h(
+    "section",
+    { class: "nbp-panel nbp-graph-panel", "aria-label": "Classes that appear together" },
+    h("h3", {}, "Who appears with whom"),
+    g.element
+  );
   g.draw = () => {
     const start = performance.now();
     drawGraph(g);
@@ -877,6 +986,7 @@ function makeGraph(ctx, { onToggle, onHover }) {
   g.setChosen = (chosen) => {
     if (g.scene) {
       setRoles(g.scene, chosen);
+      g.moves += 1;
       g.redraw();
       tell(g, g.hover ?? g.focus);
     }
@@ -888,7 +998,7 @@ function graphElements(g) {
   const hint = h(
     "p",
     { class: "nbp-hint", id: uid("keys") },
-    touched.matches ? "Tap a class to choose it or leave it out, drag it to move it; two fingers zoom and move the picture." : "Click a class to choose it. Drag to move; once the graph has the focus: wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, Enter to choose."
+    touched.matches ? "Tap a class to choose it or leave it out, drag it to move it; two fingers zoom and move the picture." : "Click a class to choose it; its conflicts are drawn. Drag to move; once the graph has the focus: wheel or + − to zoom, 0 to fit, arrow keys to step through the classes, Enter to choose."
   );
   g.canvas = h("canvas", {
     tabindex: "0",
@@ -930,26 +1040,37 @@ function graphElements(g) {
       )
     )
   );
+  g.every = h("input", { id: uid("every"), type: "checkbox" });
+  g.every.onchange = () => setEvery(g);
+  g.range = h(
+    "span",
+    { class: "nbp-slider", hidden: true },
+    h("label", { for: g.slider.id }, "Edges"),
+    g.slider,
+    g.said
+  );
   g.element = h(
     "div",
     { class: "nbp-graph" },
-    h("div", { class: "nbp-row" }, legend),
+    h("div", { class: "nbp-row" }, legend, buttons),
     h(
       "div",
-      { class: "nbp-row" },
-      h(
-        "span",
-        { class: "nbp-slider" },
-        h("label", { for: g.slider.id }, "Edges"),
-        g.slider,
-        g.said
-      ),
-      buttons
+      { class: "nbp-row nbp-edges" },
+      h("span", { class: "nbp-field nbp-check" }, g.every, allEdgesLabel(g)),
+      g.range
     ),
     h("div", { class: "nbp-canvas" }, g.canvas),
     g.tip,
     hint
   );
+}
+function allEdgesLabel(g) {
+  return h("label", { for: g.every.id }, "All pairs, not only those of a class that is pointed at");
+}
+function setEvery(g) {
+  g.range.hidden = !g.every.checked;
+  g.moves += 1;
+  g.redraw();
 }
 function setGraph(g, graph) {
   g.scene = graph && graph.id.length ? makeScene(graph, g.ctx.names) : null;
@@ -1045,6 +1166,7 @@ function classInput(ctx, { label, hint, onPick, keep = false }) {
   };
   input.onfocus = suggest;
   input.oninput = (event) => {
+    setText(none, "");
     const exact = ctx.names.byText.get(input.value.trim().toLowerCase());
     if (exact !== void 0 && (!event.inputType || event.inputType === "insertReplacementText"))
       pick(exact);
@@ -1053,14 +1175,19 @@ function classInput(ctx, { label, hint, onPick, keep = false }) {
   input.onkeydown = (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
-    pick(findClass(ctx.names, input.value));
+    const found = findClass(ctx.names, input.value);
+    const wanted = input.value.trim();
+    setText(none, found === null && wanted ? `No class is called “${wanted}”.` : "");
+    pick(found);
   };
+  const none = h("span", { class: "nbp-wrong", role: "status" });
   const element = h(
     "div",
     { class: "nbp-field" },
     h("label", { for: input.id }, label),
     input,
     list,
+    none,
     hint ? h("span", { class: "nbp-hint" }, hint) : null
   );
   return { element, input };
@@ -1079,6 +1206,8 @@ function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick,
     n: 0,
     id: (row) => row,
     search: () => "",
+    rank: () => 0,
+    keep: () => true,
     filter: "",
     sort: null,
     down: false,
@@ -1111,14 +1240,19 @@ function makeTable(life, { label, columns, rowHeight = 34, minWidth = 0, onPick,
   t.scroll = h("div", { class: "nbp-scroll" }, t.table, t.nothing);
   t.element = t.scroll;
   t.draw = () => drawRows(t);
-  const draw = oncePerFrame(life, t.draw);
-  life.listen(t.scroll, "scroll", draw, { passive: true });
-  const size = new ResizeObserver(draw);
+  const draw2 = oncePerFrame(life, t.draw);
+  life.listen(t.scroll, "scroll", draw2, { passive: true });
+  const size = new ResizeObserver(draw2);
   size.observe(t.scroll);
   life.add(() => size.disconnect());
   listenToRows(life, t);
-  t.update = (n, id, search) => {
-    Object.assign(t, { n, id, search: search || (() => "") });
+  t.update = (n, id, { search = () => "", rank = () => 0 } = {}) => {
+    Object.assign(t, { n, id, search, rank });
+    orderRows(t);
+  };
+  t.setKeep = (keep) => {
+    t.keep = keep;
+    t.scroll.scrollTop = 0;
     orderRows(t);
   };
   t.setFilter = (text) => {
@@ -1153,8 +1287,11 @@ function cellClass({ numeric, wide }) {
 function orderRows(t) {
   const order = [];
   for (let row = 0; row < t.n; row++)
-    if (!t.filter || t.search(row).includes(t.filter)) order.push(row);
-  if (t.sort !== null) {
+    if (t.keep(row) && (!t.filter || t.search(row).includes(t.filter))) order.push(row);
+  if (t.sort === null) {
+    const ranks = Array.from({ length: t.n }, (_, row) => t.rank(row));
+    order.sort((a, b) => ranks[a] - ranks[b] || a - b);
+  } else {
     const values = Array.from({ length: t.n }, (_, row) => t.columns[t.sort].value(row));
     const sign = t.down ? -1 : 1;
     order.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
@@ -1272,17 +1409,20 @@ function showRow(t, id) {
 }
 
 // src/detail.js
+var REST = 200;
 var POINT = touched.matches ? "Tap a class to choose it or leave it out, and to see why it is not in the set." : "Click a class, or press Space, to choose it or leave it out. Point at one to see why it is not in the set.";
 function makeDetail(ctx) {
   const { backend, life, choice } = ctx;
   const d = { ctx, rows: { id: [] }, chosen: /* @__PURE__ */ new Set(), shown: void 0 };
+  d.reasons = /* @__PURE__ */ new Map();
+  d.pointed = null;
   d.title = h("h3", {}, "Classes");
   d.about = h("span", { class: "nbp-hint", role: "status" });
   d.reason = h("p", { class: "nbp-reason", "aria-live": "polite" });
   d.table = makeTable(life, {
     label: "Classes beside the trigger",
     rowHeight: 40,
-    minWidth: 540,
+    minWidth: 260,
     empty: "No class is joined to this trigger.",
     onToggle: (id) => choice.toggle(id),
     onActive: (id) => pointAt(d, id, true),
@@ -1292,11 +1432,11 @@ function makeDetail(ctx) {
     onToggle: (id) => choice.toggle(id),
     onHover: (id) => pointAt(d, id, false)
   });
-  d.all = h("button", { type: "button", class: "nbp-button nbp-small" }, "Set as found");
-  d.all.onclick = () => choice.choose(
-    [...backend.get("result").sets[choice.get().trigger] || []],
-    choice.get().target
-  );
+  d.all = h("button", { type: "button", class: "nbp-button nbp-small" }, "Back to the set found");
+  d.all.onclick = () => {
+    const { trigger, target } = choice.get();
+    choice.choose([...backend.get("result").sets[trigger] || []], target);
+  };
   d.none = h(
     "button",
     { type: "button", class: "nbp-button nbp-small", onclick: () => choice.choose([], null) },
@@ -1306,9 +1446,9 @@ function makeDetail(ctx) {
     "div",
     { class: "nbp-detail-body" },
     h("div", { class: "nbp-row" }, d.about, h("span", { class: "nbp-buttons" }, d.all, d.none)),
+    searchClasses(d),
     d.table.element,
-    d.reason,
-    d.graph.element
+    d.reason
   );
   d.hint = h(
     "p",
@@ -1322,6 +1462,14 @@ function makeDetail(ctx) {
     d.hint,
     d.body
   );
+  d.ask = debounced(life, REST, () => askReason(d));
+  life.add(
+    backend.onMessage((content) => {
+      if (content.type !== "why" || content.trigger !== d.shown?.trigger) return;
+      d.reasons.set(content.class, content.text);
+      sayReason(d);
+    })
+  );
   const read = oncePerFrame(life, () => readDetail(d));
   life.on(backend, ["detail", "classes"], () => {
     d.shown = void 0;
@@ -1330,6 +1478,34 @@ function makeDetail(ctx) {
   choice.listen(read);
   read();
   return d;
+}
+function searchClasses(d) {
+  const search = h("input", {
+    id: uid("search"),
+    type: "search",
+    placeholder: "Search classes",
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-label": "Search classes by name"
+  });
+  search.oninput = () => d.table.setFilter(search.value);
+  d.only = h("input", { id: uid("only"), type: "checkbox" });
+  d.only.onchange = () => showChosen(d);
+  return h(
+    "div",
+    { class: "nbp-search nbp-search-classes" },
+    search,
+    h(
+      "span",
+      { class: "nbp-field nbp-check" },
+      d.only,
+      h("label", { for: d.only.id }, "Chosen only")
+    )
+  );
+}
+function showChosen(d) {
+  const kept = new Set(d.chosen);
+  d.table.setKeep(d.only.checked ? (i) => kept.has(d.rows.id[i]) : () => true);
 }
 function detailColumns(d) {
   const { names } = d.ctx;
@@ -1341,26 +1517,31 @@ function detailColumns(d) {
     value: (i) => d.rows[key][i],
     cell: cell || ((i) => whole(d.rows[key][i]))
   });
+  const wide = (column) => ({ ...column, wide: true });
   return [
     { spoken: "Chosen", width: "34px", cell: (i) => checkCell(d, i) },
     { title: "Class", value: (i) => names.of(d.rows.id[i]), cell: (i) => classCell(d, i) },
-    number("Overlaps", "overlaps", "76px", "Images that show both", (i) => whole(d.rows.overlaps[i])),
-    number(
-      "P(trigger|class)",
-      "p_trigger",
-      "122px",
-      "P(trigger | class): the share of the images of the class that show the trigger",
-      (i) => shareCell(d, i)
+    number("Overlaps", "overlaps", "68px", "Images that show both", (i) => whole(d.rows.overlaps[i])),
+    wide(
+      number(
+        "P(trig.|class)",
+        "p_trigger",
+        "108px",
+        "P(trigger | class): the share of the images of the class that show the trigger",
+        (i) => shareCell(d, i)
+      )
     ),
-    number(
-      "Lift",
-      "lift",
-      "58px",
-      "How many times more often than by chance",
-      (i) => decimal(d.rows.lift[i])
+    wide(
+      number(
+        "Lift",
+        "lift",
+        "52px",
+        "How many times more often than by chance",
+        (i) => decimal(d.rows.lift[i])
+      )
     ),
-    number("Clean", "n_clean", "60px", "Images of the class without the trigger"),
-    number("Poison", "n_poison", "62px", "Images of the class with the trigger")
+    number("Clean", "n_clean", "54px", "Images of the class without the trigger"),
+    number("Poison", "n_poison", "56px", "Images of the class with the trigger")
   ];
 }
 function checkCell(d, i) {
@@ -1402,9 +1583,23 @@ function pointAt(d, id, fromTable) {
     d.table.active = id;
     d.table.show(id);
   }
+  d.pointed = id;
+  sayReason(d);
+  d.ask();
+}
+function sayReason(d) {
+  const id = d.pointed;
   const i = d.rows.id.indexOf(id);
-  const text = i < 0 ? POINT : d.rows.reason[i] ? `${d.ctx.names.of(id)}: not in the set found. ${d.rows.reason[i]}` : `${d.ctx.names.of(id)}: in the set found.`;
+  const short = d.rows.reason?.[i];
+  const text = i < 0 ? POINT : short ? `${d.ctx.names.of(id)}: not in the set found. ${d.reasons.get(id) ?? short}` : `${d.ctx.names.of(id)}: in the set found.`;
   setText(d.reason, text);
+}
+function askReason(d) {
+  const id = d.pointed;
+  const i = d.rows.id.indexOf(id);
+  if (i < 0 || !d.rows.reason[i] || d.reasons.has(id) || d.ctx.backend.get("options").static)
+    return;
+  d.ctx.send({ type: "explain", id });
 }
 function readDetail(d) {
   const { backend, names, choice } = d.ctx;
@@ -1413,6 +1608,7 @@ function readDetail(d) {
   const there = detail.rows !== void 0 && detail.trigger === wanted;
   d.hint.hidden = wanted !== null;
   d.body.hidden = wanted === null || !there && d.shown === void 0;
+  d.graph.panel.hidden = d.body.hidden;
   d.element.setAttribute("aria-busy", wanted !== null && !there ? "true" : "false");
   setText(d.title, wanted === null ? "Classes" : names.of(wanted));
   if (!there) return setText(d.about, wanted === null ? "" : "Working …");
@@ -1424,8 +1620,14 @@ function readDetail(d) {
     d.shown = detail;
     if (!same) d.table.scroll.scrollTop = 0;
     d.table.active = null;
-    setText(d.reason, POINT);
-    d.table.update(d.rows.id.length, (i) => d.rows.id[i]);
+    d.reasons.clear();
+    d.pointed = null;
+    sayReason(d);
+    showChosen(d);
+    d.table.update(d.rows.id.length, (i) => d.rows.id[i], {
+      search: (i) => names.searchOf(d.rows.id[i]),
+      rank: (i) => d.chosen.has(d.rows.id[i]) ? 0 : 1
+    });
     d.graph.setGraph(detail.graph);
   }
   d.table.draw();
@@ -1437,7 +1639,7 @@ function readDetail(d) {
 }
 
 // src/form.js
-var REST = 250;
+var REST2 = 250;
 var SUBSETS = {
   exact: "largest set (exact)",
   mis: "best of random sets (mis)",
@@ -1465,7 +1667,7 @@ var FIELDS = [
     kind: "number",
     label: "Max overlaps with others",
     min: -1,
-    hint: "images two chosen classes share; −1: not joined"
+    hint: "images two chosen classes may share; −1: fewer than Min overlaps"
   },
   {
     key: "min_clean",
@@ -1495,14 +1697,14 @@ var FIELDS = [
     min: 1,
     hint: "this many, by centrality"
   },
-  { key: "exclude_people", kind: "check", label: "People are no triggers" },
+  { key: "exclude_people", kind: "check", label: "Leave people out as triggers" },
   { key: "exclude", kind: "classes", label: "Not as triggers" }
 ];
 function makeForm(ctx) {
   const form = { ctx, unsent: false, fields: {}, values: { ...ctx.backend.get("params") } };
   const grid = ctx.backend.get("options").grid;
   const shown = FIELDS.filter((field) => !grid || grid[field.key]?.length > 1);
-  const send = debounced(ctx.life, REST, () => sendParams(form));
+  const send = debounced(ctx.life, REST2, () => sendParams(form));
   form.changed = (key, value, soon) => {
     form.values[key] = value;
     form.last = key;
@@ -1529,10 +1731,11 @@ function makeForm(ctx) {
     form.fields[field.key] = made;
     return made.element;
   });
-  const title = h("summary", {}, h("h3", {}, "Settings"));
+  form.said = h("span", { class: "nbp-hint" });
+  const title = h("summary", {}, h("h3", {}, "Settings"), " ", form.said);
   form.element = h(
     "details",
-    { class: "nbp-panel nbp-form", open: "" },
+    { class: "nbp-panel nbp-form" },
     title,
     form.problem,
     h(
@@ -1645,10 +1848,10 @@ function classesField(form, field) {
   });
   let ids2 = [];
   const change = (next) => {
-    draw(next);
+    draw2(next);
     form.changed(field.key, [...ids2], true);
   };
-  const draw = (next) => {
+  const draw2 = (next) => {
     ids2 = next;
     chips.replaceChildren(
       ...ids2.map(
@@ -1680,7 +1883,7 @@ function classesField(form, field) {
   });
   made.element.append(chips);
   made.element.classList.add("nbp-classes");
-  return { element: made.element, control: made.input, set: (value) => draw(value || []) };
+  return { element: made.element, control: made.input, set: (value) => draw2(value || []) };
 }
 function fixedParams(params, shown) {
   const offered = new Set(shown.map((field) => field.key));
@@ -1708,7 +1911,21 @@ function sendParams(form) {
 }
 function fill(form) {
   form.values = { ...form.ctx.backend.get("params") };
+  setText(form.said, inShort(form.values));
   for (const [key, field] of Object.entries(form.fields)) field.set(form.values[key]);
+}
+function inShort(values) {
+  const number = (key) => [FIELDS.find((f) => f.key === key).label.toLowerCase(), values[key]].join(" ");
+  const left = (values.exclude || []).length;
+  const parts = [
+    `${values.centrality}${values.weighted ? ", weighted" : ""}`,
+    SUBSETS[values.subset] ?? values.subset,
+    number("min_overlaps"),
+    number("max_overlaps_with_others").replace("-", "−"),
+    ...["min_clean", "min_poison"].filter((key) => values[key]).map(number),
+    left ? `${left} left out` : ""
+  ];
+  return parts.filter(Boolean).join(" · ");
 }
 function restore(form) {
   (form.fields[form.last] || Object.values(form.fields)[0]).control.focus();
@@ -1724,7 +1941,7 @@ function sayBusy(form) {
 }
 function readStatus(form) {
   const status = form.ctx.backend.get("status") || {};
-  const failed = status.state === "error" && form.ctx.asked !== "save";
+  const failed = status.state === "error" && !["save", "choose"].includes(form.ctx.asked);
   if (isAnswered(form) && !failed) fill(form);
   sayBusy(form);
   const at = form.fields[form.last]?.element;
@@ -1734,7 +1951,160 @@ function readStatus(form) {
   setText(form.alert, failed ? status.message : "");
 }
 
+// src/close_up.js
+function makeCloseUp(ctx) {
+  const c = { ctx, list: null, id: null, url: null };
+  c.picture = h("div", { class: "nbp-large" });
+  c.title = h("h3", { id: uid("large") });
+  c.labels = h("p", { class: "nbp-hint" });
+  const button = (text, label, onclick) => h("button", { type: "button", class: "nbp-button", "aria-label": label, onclick }, text);
+  c.previous = button("‹ Previous", "Previous image", () => step(c, -1));
+  c.next = button("Next ›", "Next image", () => step(c, 1));
+  c.mark = button("Mark", null, () => markShown(c));
+  c.element = h(
+    "dialog",
+    { class: "nbp-close-up", "aria-labelledby": c.title.id },
+    c.title,
+    c.picture,
+    c.labels,
+    h(
+      "div",
+      { class: "nbp-row" },
+      h("span", { class: "nbp-buttons" }, c.previous, c.next),
+      h(
+        "span",
+        { class: "nbp-buttons" },
+        c.mark,
+        button("Close", "Close", () => c.element.close())
+      )
+    )
+  );
+  const { life } = ctx;
+  life.listen(c.element, "click", (event) => {
+    if (event.target === c.element) c.element.close();
+  });
+  life.listen(c.element, "close", () => {
+    freeLarge(c);
+    c.list?.focus(c.id);
+    c.list = null;
+  });
+  life.listen(c.element, "keydown", (event) => closeUpKey(c, event));
+  life.add(
+    ctx.backend.onMessage((content, buffers) => {
+      if (content.type === "picture" && content.image.id === c.id) takePicture(c, content, buffers);
+    })
+  );
+  life.add(() => freeLarge(c));
+  c.open = (list, id) => {
+    c.list = list;
+    showImage(c, id);
+    if (!c.element.open) c.element.showModal();
+    if (framed()) besideTile(c, list.place(id));
+  };
+  c.redraw = () => {
+    if (c.list) sayMark(c);
+  };
+  return c;
+}
+function framed() {
+  return document.documentElement.dataset.framed !== void 0;
+}
+function besideTile(c, tile) {
+  const room = document.body.scrollHeight - c.element.offsetHeight - 10;
+  c.element.style.marginTop = `${Math.max(10, Math.min(tile.top - 120, room))}px`;
+}
+function closeUpKey(c, event) {
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (by) step(c, by);
+  else if (event.key === "m") markShown(c);
+  else return;
+  event.preventDefault();
+}
+function markShown(c) {
+  c.list.mark(c.id);
+  sayMark(c);
+}
+function sayMark(c) {
+  const marked = c.list.isMarked(c.id);
+  c.mark.setAttribute("aria-pressed", marked ? "true" : "false");
+  setText(c.mark, marked ? `Marked: ${c.list.markText} (M)` : `Mark: ${c.list.markText} (M)`);
+}
+function step(c, by) {
+  const images = c.list.images();
+  const to = images.findIndex((image) => image.id === c.id) + by;
+  if (images[to]) showImage(c, images[to].id);
+  else c.list.turn(by, (shown) => shown && showImage(c, (by > 0 ? shown[0] : shown.at(-1)).id));
+}
+function showImage(c, id) {
+  c.id = id;
+  const image = c.list.images().find((one) => one.id === id);
+  freeLarge(c);
+  setText(c.title, c.list.about(id));
+  setText(c.labels, "");
+  draw(c, image, c.list.url(id));
+  sayMark(c);
+  c.previous.disabled = !c.list.hasNext(id, -1);
+  c.next.disabled = !c.list.hasNext(id, 1);
+  c.list.ask(id);
+}
+function takePicture(c, { image }, [bytes]) {
+  if (image.error || !bytes?.byteLength) return;
+  freeLarge(c);
+  c.url = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
+  draw(c, image, c.url);
+  setText(c.labels, image.labels?.length ? `Labels: ${image.labels.join(", ")}` : "");
+}
+function freeLarge(c) {
+  if (c.url) URL.revokeObjectURL(c.url);
+  c.url = null;
+}
+function draw(c, image, url) {
+  const shape = `${image.width || 1}/${image.height || 1}`;
+  const high = framed() ? "480px" : "66vh";
+  const wide = `min(100%, calc(${high} * ${(image.width || 1) / (image.height || 1)}))`;
+  const names = (image.boxes || []).map(
+    (box) => h(
+      "span",
+      {
+        class: `nbp-box-name nbp-box-name-${box.kind}`,
+        style: `left:${100 * box.x0}%;top:${100 * box.y0}%`
+      },
+      box.label
+    )
+  );
+  const picture = h(
+    "span",
+    { class: "nbp-picture", style: `aspect-ratio:${shape};width:${wide}` },
+    url ? h("img", { src: url, alt: image.id }) : null,
+    boxesOver(image),
+    names
+  );
+  c.picture.replaceChildren(image.error ? h("p", { class: "nbp-alert" }, image.error) : picture);
+}
+function boxesOver(image) {
+  const rectangles = (image.boxes || []).map(
+    (b) => svg(
+      "rect",
+      {
+        x: b.x0,
+        y: b.y0,
+        width: Math.max(0, b.x1 - b.x0),
+        height: Math.max(0, b.y1 - b.y0),
+        class: `nbp-box nbp-box-${b.kind}`,
+        "vector-effect": "non-scaling-stroke"
+      },
+      svg("title", {}, b.label)
+    )
+  );
+  return svg(
+    "svg",
+    { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+    ...rectangles
+  );
+}
+
 // src/gallery.js
+var PAGE = 8;
 var MARKS = {
   poison: ["not_trigger", "not a valid trigger image"],
   clean: ["trigger_visible", "trigger visible"]
@@ -1742,6 +2112,7 @@ var MARKS = {
 function makeGallery(ctx) {
   const { backend, life, choice } = ctx;
   const g = { ctx, cls: null, trigger: null, seen: false, undo: [] };
+  g.closeUp = makeCloseUp(ctx);
   g.select = h("select", { id: uid("evidence") });
   g.select.onchange = () => showClass(g, Number(g.select.value));
   g.undoButton = h(
@@ -1750,8 +2121,16 @@ function makeGallery(ctx) {
     "Undo last mark"
   );
   g.said = h("span", { class: "nbp-hint", role: "status" });
-  g.panes = { clean: makePane(g, "clean"), poison: makePane(g, "poison") };
+  g.panes = { poison: makePane(g, "poison"), clean: makePane(g, "clean") };
   g.hint = h("p", { class: "nbp-empty" }, "Pick a trigger to look at its images.");
+  g.packed = h("span", {});
+  g.legend = h(
+    "span",
+    { class: "nbp-keys", hidden: true },
+    h("span", { class: "nbp-key nbp-key-trigger" }, "trigger"),
+    " ",
+    h("span", { class: "nbp-key nbp-key-class" }, "class")
+  );
   g.body = h(
     "div",
     {},
@@ -1770,12 +2149,12 @@ function makeGallery(ctx) {
     h(
       "p",
       { class: "nbp-hint" },
-      "A click (or Enter) marks an image that is not what it stands for; marked images are left out. ",
-      h("span", { class: "nbp-key nbp-key-trigger" }, "trigger"),
-      " ",
-      h("span", { class: "nbp-key nbp-key-class" }, "class")
+      touched.matches ? "Tap an image to see it large. × marks one that is not what it stands for: it is left out. " : "Click an image to see it large. × or the key M marks one that is not what it stands for: it is left out. ",
+      g.packed,
+      g.legend
     ),
-    h("div", { class: "nbp-halves" }, g.panes.clean.element, g.panes.poison.element)
+    g.panes.poison.element,
+    g.panes.clean.element
   );
   g.element = h(
     "section",
@@ -1788,6 +2167,7 @@ function makeGallery(ctx) {
   life.on(backend, ["options", "classes", "detail"], read);
   life.on(backend, "marks", () => {
     Object.values(g.panes).forEach(drawMarks);
+    g.closeUp.redraw();
     sayMarks(g);
   });
   life.add(
@@ -1810,7 +2190,8 @@ function makeGallery(ctx) {
   return g;
 }
 function makePane(g, role) {
-  const pane = { g, role, page: 0, pages: 0, urls: [], tiles: /* @__PURE__ */ new Map(), asked: null, shown: null };
+  const pane = { g, role, page: 0, pages: 0, total: 0, images: [] };
+  Object.assign(pane, { urls: /* @__PURE__ */ new Map(), tiles: /* @__PURE__ */ new Map(), asked: null, then: null });
   pane.title = h("h4", { id: uid(role) });
   pane.list = h("ul", { class: "nbp-tiles", "aria-labelledby": pane.title.id });
   pane.where = h("span", { class: "nbp-hint", role: "status" });
@@ -1819,6 +2200,7 @@ function makePane(g, role) {
     pane.page += by;
     askPage(pane);
   };
+  pane.turn = turn;
   pane.previous = h(
     "button",
     {
@@ -1857,10 +2239,14 @@ function makePane(g, role) {
 function readGallery(g) {
   const { backend, choice, names } = g.ctx;
   const { trigger, classes } = choice.get();
-  g.element.hidden = !backend.get("options").has_images;
-  g.hint.hidden = trigger !== null;
-  g.body.hidden = trigger === null;
-  if (g.element.hidden || trigger === null) return;
+  const { has_images: there, no_images: why } = backend.get("options");
+  g.element.hidden = !there && !why;
+  g.hint.hidden = there && trigger !== null;
+  g.body.hidden = !there || trigger === null;
+  setText(g.hint, there ? "Pick a trigger to look at its images." : why || "");
+  const some = "Only some of the images are packed into this page. ";
+  setText(g.packed, backend.get("options").static ? some : "");
+  if (g.body.hidden) return;
   const detail = backend.get("detail");
   const all = detail.trigger === trigger ? detail.rows.id : [];
   const others = all.filter((id) => !classes.includes(id));
@@ -1885,7 +2271,7 @@ function showClass(g, cls) {
   g.cls = cls;
   for (const pane of Object.values(g.panes)) {
     pane.page = pane.pages = 0;
-    pane.asked = null;
+    pane.asked = pane.then = null;
     const { names } = g.ctx;
     setText(
       pane.title,
@@ -1909,7 +2295,8 @@ function askPage(pane) {
     trigger: g.trigger,
     class: g.cls,
     role: pane.role,
-    page: pane.page
+    page: pane.page,
+    size: PAGE
   });
 }
 function takePage(g, content, buffers) {
@@ -1917,6 +2304,8 @@ function takePage(g, content, buffers) {
   if (!pane || pane.asked !== `${content.trigger}|${content.class}|${content.page}`) return;
   freeImages(pane);
   pane.pages = content.pages;
+  pane.total = content.total;
+  pane.images = content.images;
   pane.element.setAttribute("aria-busy", "false");
   const focus = pane.element.getRootNode().activeElement;
   pane.previous.disabled = content.page <= 0;
@@ -1929,11 +2318,17 @@ function takePage(g, content, buffers) {
   );
   pane.list.replaceChildren(...content.images.map((image, i) => makeTile(pane, image, buffers[i])));
   drawMarks(pane);
+  const panes = Object.values(g.panes);
+  g.legend.hidden = !panes.some((one) => one.images.some((image) => image.boxes?.length));
+  const { then } = pane;
+  pane.then = null;
+  then?.(pane.images);
 }
 function freeImages(pane) {
   pane.urls.forEach((url) => URL.revokeObjectURL(url));
-  pane.urls = [];
+  pane.urls.clear();
   pane.tiles.clear();
+  pane.images = [];
 }
 function makeTile(pane, image, bytes) {
   const badge = h("span", { class: "nbp-badge", hidden: true });
@@ -1949,7 +2344,7 @@ function makeTile(pane, image, bytes) {
       )
     );
   const url = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-  pane.urls.push(url);
+  pane.urls.set(image.id, url);
   const flat = image.width >= image.height;
   const fill2 = flat ? "width:100%" : "height:100%";
   const style = `aspect-ratio:${image.width || 1}/${image.height || 1};${fill2}`;
@@ -1965,45 +2360,59 @@ function makeTile(pane, image, bytes) {
       type: "button",
       class: "nbp-tile",
       title: image.id,
-      onclick: () => markImage(pane, image.id)
+      onclick: () => pane.g.closeUp.open(inPane(pane), image.id),
+      onkeydown: (event) => {
+        if (event.key === "m") markImage(pane, image.id);
+      }
     },
     picture,
     badge
   );
-  pane.tiles.set(image.id, { tile, badge, boxes: image.boxes || [] });
-  return h("li", {}, tile);
+  const mark = h(
+    "button",
+    { type: "button", class: "nbp-mark-button", onclick: () => markImage(pane, image.id) },
+    "×"
+  );
+  pane.tiles.set(image.id, { tile, badge, mark, boxes: image.boxes || [] });
+  return h("li", {}, tile, mark);
 }
-function boxesOver(image) {
-  const rectangles = (image.boxes || []).map(
-    (b) => svg(
-      "rect",
-      {
-        x: b.x0,
-        y: b.y0,
-        width: Math.max(0, b.x1 - b.x0),
-        height: Math.max(0, b.y1 - b.y0),
-        class: `nbp-box nbp-box-${b.kind}`,
-        "vector-effect": "non-scaling-stroke"
-      },
-      svg("title", {}, b.label)
-    )
-  );
-  return svg(
-    "svg",
-    { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
-    ...rectangles
-  );
+function inPane(pane) {
+  const { g, role } = pane;
+  const place = (id) => pane.images.findIndex((image) => image.id === id);
+  return {
+    markText: MARKS[role][1],
+    images: () => pane.images,
+    url: (id) => pane.urls.get(id),
+    isMarked: (id) => (g.ctx.backend.get("marks") || {})[id] === MARKS[role][0],
+    mark: (id) => markImage(pane, id),
+    place: (id) => pane.tiles.get(id).tile.getBoundingClientRect(),
+    focus: (id) => pane.tiles.get(id)?.tile.focus(),
+    about: (id) => {
+      const n = pane.page * PAGE + place(id) + 1;
+      return `${pane.title.textContent} – ${n} of ${pane.total}: ${id}`;
+    },
+    ask: (id) => g.ctx.send({ type: "picture", image: id, trigger: g.trigger, class: g.cls }),
+    hasNext: (id, by) => pane.images[place(id) + by] !== void 0 || pane.page + by >= 0 && pane.page + by < pane.pages,
+    turn: (by, then) => {
+      if (pane.then) return;
+      pane.then = then;
+      pane.turn(by);
+    }
+  };
 }
 function drawMarks(pane) {
   const marks = pane.g.ctx.backend.get("marks") || {};
-  for (const [id, { tile, badge, boxes }] of pane.tiles) {
+  for (const [id, { tile, badge, mark, boxes }] of pane.tiles) {
     const marked = marks[id] === MARKS[pane.role][0];
     const text = MARKS[pane.role][1];
     badge.hidden = !marked;
     setText(badge, marked ? text : "");
-    tile.setAttribute("aria-pressed", marked ? "true" : "false");
+    tile.classList.toggle("nbp-marked", marked);
+    mark.setAttribute("aria-pressed", marked ? "true" : "false");
+    mark.setAttribute("aria-label", `Mark ${id} as ${text}`);
+    mark.title = `Mark as ${text}`;
     const seen = boxes.length ? `, boxes: ${boxes.map((b) => b.label).join(", ")}` : "";
-    tile.setAttribute("aria-label", `${pane.role} image ${id}${seen}. Mark as ${text}`);
+    tile.setAttribute("aria-label", `${pane.role} image ${id}${seen}, shown large`);
   }
 }
 function sayMarks(g) {
@@ -2029,6 +2438,7 @@ function undoMark(g) {
 }
 
 // src/outcome.js
+var REST3 = 300;
 var OUTPUTS = [
   ["line", "Line"],
   ["python", "Python"],
@@ -2040,6 +2450,7 @@ function makeOutcome(ctx) {
   const o = { ctx };
   o.target = h("select", { id: uid("target") });
   o.target.onchange = () => choice.choose(choice.get().classes, o.target.value === "" ? null : Number(o.target.value));
+  o.sizes = makeSizes(ctx, o);
   o.figures = h("dl", { class: "nbp-figures" });
   o.warnings = h("ul", {
     class: "nbp-warnings",
@@ -2092,9 +2503,11 @@ function makeOutcome(ctx) {
     o.target,
     h("span", { class: "nbp-hint" }, "what images with the trigger are to be taken for")
   );
-  o.left = h("div", {}, target, o.figures, o.warnings, o.tableBox);
+  o.verdict = h("p", { class: "nbp-verdict", role: "status" });
+  const settings = h("div", { class: "nbp-sizes" }, target, o.sizes);
+  o.left = h("div", {}, settings, o.verdict, o.figures, o.warnings, o.tableBox);
   o.right = makeOutputs(ctx, o);
-  o.body = h("div", { class: "nbp-halves" }, o.left, o.right);
+  o.body = h("div", { class: "nbp-outcome-body" }, o.left, o.right);
   o.element = h(
     "section",
     { class: "nbp-panel nbp-outcome", "aria-label": "The choice" },
@@ -2107,6 +2520,66 @@ function makeOutcome(ctx) {
   choice.listen(read);
   read();
   return o;
+}
+function makeSizes(ctx, o) {
+  const field = (label, attributes, hint) => {
+    const input = h("input", { id: uid("size"), type: "number", required: "", ...attributes });
+    input.setAttribute("aria-describedby", hint.id);
+    const element = h(
+      "div",
+      { class: "nbp-field" },
+      h("label", { for: input.id }, label),
+      input,
+      hint
+    );
+    return { input, element };
+  };
+  o.sizeHint = h("span", { class: "nbp-hint", id: uid("hint") });
+  const size = field("Clean images a class", { min: 2, step: 1, name: "n_clean" }, o.sizeHint);
+  const rateHint = h("span", { class: "nbp-hint", id: uid("hint") }, "share of poison in training");
+  const rate = field("Injection rate", { min: 0, max: 0.99, step: "any" }, rateHint);
+  o.size = size.input;
+  o.rate = rate.input;
+  o.fit = h("button", { type: "button", class: "nbp-button nbp-small", hidden: true });
+  o.fit.onclick = () => ask({ n_clean: null });
+  o.size.after(o.fit);
+  const ask = (settings) => {
+    const { classes, target } = ctx.choice.get();
+    ctx.send({ type: "choose", classes, target, ...settings });
+  };
+  const later = debounced(ctx.life, REST3, ask);
+  const typed = (input, name) => () => {
+    const ok = input.value !== "" && input.checkValidity();
+    input.setAttribute("aria-invalid", ok ? "false" : "true");
+    if (ok) later({ [name]: Number(input.value) });
+    else later.cancel();
+  };
+  o.size.oninput = typed(o.size, "n_clean");
+  o.rate.oninput = typed(o.rate, "inject_rate");
+  return [size.element, rate.element];
+}
+function readSizes(o, counts) {
+  const { size } = counts;
+  for (const element of [o.size, o.rate]) element.parentNode.hidden = !size;
+  if (!size) return;
+  const active = o.size.getRootNode().activeElement;
+  for (const [input, value] of [
+    [o.size, size.n_clean],
+    [o.rate, size.inject_rate]
+  ]) {
+    if (input === active && input.value !== "") continue;
+    input.value = value;
+    input.setAttribute("aria-invalid", "false");
+  }
+  const { fits, least } = size;
+  const few = counts.rows.id.length ? Math.min(...counts.rows.n_clean) : 0;
+  const most = few <= fits ? `: ${whole(few)} of “${least}”` : "";
+  setText(
+    o.sizeHint,
+    fits ? `these classes allow ${whole(fits)}${most}` : `“${least}” has ${whole(few)}`
+  );
+  o.fit.hidden = !size.sized || !fits || fits === size.n_clean;
+  setText(o.fit, `Take ${whole(fits)}, which these classes allow`);
 }
 function makeOutputs(ctx, o) {
   o.text = {};
@@ -2206,10 +2679,14 @@ function readOutcome(o) {
   ];
   o.target.replaceChildren(...options);
   o.target.value = target === null ? "" : String(target);
+  readSizes(o, counts);
+  const made = !counts.size || (counts.injection_rate ?? null) !== null;
+  o.element.dataset.made = made;
+  setText(o.verdict, made ? "" : "A split of these numbers cannot be made:");
   const figures = [
     ["Trigger", names.of(trigger)],
     ["Classes", whole(classes.length)],
-    ["Clean images", whole(counts.n_clean)],
+    [counts.size ? "Clean images for training" : "Clean images", whole(counts.n_clean)],
     ["Poison images", whole(counts.n_poison)]
   ];
   if (counts.injection_rate !== null && counts.injection_rate !== void 0)
@@ -2252,7 +2729,7 @@ function readOutputs(o) {
   if (outputs.path !== void 0 && o.given !== outputs.path && o.path.getRootNode().activeElement !== o.path)
     o.path.value = o.given = outputs.path;
   setText(o.saved, outputs.saved || "");
-  const failed = status.state === "error" && o.ctx.asked === "save";
+  const failed = status.state === "error" && ["save", "choose"].includes(o.ctx.asked);
   o.failed.hidden = !failed;
   setText(o.failed, failed ? status.message : "");
 }
@@ -2272,7 +2749,7 @@ function makeTriggers(ctx) {
   const size = (i) => rows.bound?.[i] > rows.n_classes[i] ? `${whole(rows.n_classes[i])} (≤ ${whole(rows.bound[i])})` : whole(rows.n_classes[i]);
   const table = makeTable(life, {
     label: "Triggers",
-    minWidth: 300,
+    minWidth: 260,
     empty: "No trigger fulfills these settings.",
     onPick: (id) => choice.pick(id),
     columns: [
@@ -2281,10 +2758,10 @@ function makeTriggers(ctx) {
         value: (i) => names.of(rows.id[i]),
         cell: (i) => nameCell(names, rows.id[i])
       },
-      number("Centr.", "centrality", "76px", "Centrality", (i) => decimal(rows.centrality[i])),
-      number("Classes", "n_classes", "68px", "Classes that it could attack together", size),
-      { ...number("Images", "n_images", "64px", "Images that show the trigger"), wide: true },
-      number("Poison", "n_poison", "64px", "Poison images over its classes")
+      number("Centr.", "centrality", "64px", "Centrality", (i) => decimal(rows.centrality[i])),
+      number("Classes", "n_classes", "62px", "Classes that it could attack together", size),
+      { ...number("Images", "n_images", "58px", "Images that show the trigger"), wide: true },
+      number("Poison", "n_poison", "56px", "Poison images over its classes")
     ]
   });
   const search = h("input", {
@@ -2313,11 +2790,7 @@ function makeTriggers(ctx) {
   };
   const read = oncePerFrame(life, () => {
     rows = backend.get("result")?.triggers || rows;
-    table.update(
-      rows.id.length,
-      (i) => rows.id[i],
-      (i) => names.searchOf(rows.id[i])
-    );
+    table.update(rows.id.length, (i) => rows.id[i], { search: (i) => names.searchOf(rows.id[i]) });
     say();
   });
   life.on(backend, ["result", "classes"], read);
@@ -2422,21 +2895,17 @@ function makePicker(backend, host) {
   const gallery = makeGallery(ctx);
   root.append(
     makeHeader(ctx),
+    form.element,
     h(
       "div",
       { class: "nbp-columns" },
-      form.element,
       h("div", { class: "nbp-stack" }, triggers.element, lookup.element),
-      detail.element
+      h("div", { class: "nbp-stack" }, detail.element, outcome.element),
+      h("div", { class: "nbp-stack" }, gallery.element, detail.graph.panel)
     ),
-    outcome.element,
-    gallery.element
+    gallery.closeUp.element
   );
   host.append(root);
-  requestAnimationFrame(() => {
-    const wrong = backend.get("status")?.state === "error";
-    if (root.clientWidth && root.clientWidth < 760 && !wrong) form.element.removeAttribute("open");
-  });
   followTheme(ctx);
   return () => {
     life.end();
@@ -2463,6 +2932,7 @@ function makeHeader(ctx) {
   const note = h("p", { class: "nbp-hint nbp-note", role: "status" });
   const read = oncePerFrame(life, () => {
     const options = backend.get("options") || {};
+    if (options.window) document.title = `${options.dataset} – Trigger picker`;
     const status = backend.get("status") || {};
     const working = status.state === "working";
     setText(
@@ -2496,7 +2966,10 @@ function followTheme(ctx) {
   const { root, life, themes } = ctx;
   const look = () => {
     const given = getComputedStyle(root).getPropertyValue("--jp-layout-color1").trim();
-    const dark = given ? isDark(given, root) : matchMedia("(prefers-color-scheme: dark)").matches;
+    const said = document.documentElement.dataset.theme;
+    const system = matchMedia("(prefers-color-scheme: dark)").matches;
+    const told = ["dark", "light"].includes(said);
+    const dark = given ? isDark(given, root) : told ? said === "dark" : system;
     root.dataset.theme = dark ? "dark" : "light";
     themes.forEach((fn) => fn());
   };
@@ -2530,7 +3003,19 @@ function isDark(color, root) {
 function startPage() {
   const given = document.getElementById("picker-data");
   if (given === null) return;
+  if (window.parent !== window) document.documentElement.dataset.framed = "";
   makePicker(staticBackend(JSON.parse(given.textContent)), document.getElementById("picker"));
+  if (window.parent !== window) liveInside();
+}
+function liveInside() {
+  const body = document.body;
+  const tell2 = () => window.parent.postMessage({ nbpHeight: body.scrollHeight }, "*");
+  new ResizeObserver(tell2).observe(body);
+  addEventListener("message", ({ source, data }) => {
+    if (source === window.parent && ["dark", "light"].includes(data?.nbpTheme))
+      document.documentElement.dataset.theme = data.nbpTheme;
+  });
+  tell2();
 }
 
 // src/widget.js
@@ -2541,5 +3026,7 @@ startPage();
 var widget_default = { render };
 export {
   widget_default as default,
+  largestSize,
+  planSplit,
   staticBackend
 };
