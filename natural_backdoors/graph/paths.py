@@ -16,6 +16,8 @@ from fastcore.basics import patch
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from .branches import cut_branches
+
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-007
 _TOLERANCE = 1e-12  # relative: lengths closer than that are equal
 
@@ -93,6 +95,8 @@ def useful_edges(
 ) -> np.ndarray:  # bool
     "The edges that could be part of a shortest path"
     a, b = ends
+    if not len(a):
+        return np.zeros(0, bool)
     nearness = np.bincount(np.concatenate([a, b]), np.tile(1 / length, 2), n)
     hubs = np.argsort(-nearness, kind="stable")[:_HUBS]
     detour = np.full(len(a), np.inf)
@@ -109,9 +113,11 @@ class Roads:
         n: int,  # vertices
         ends: tuple,  # two arrays: the ends of each edge
         length: np.ndarray,  # of each edge, above 0
+        mass: np.ndarray | None = None,  # n: how many vertices each stands for; None: itself
     ):
         keep = useful_edges(n, ends, length)
         self.n, self.length = n, np.asarray(length, float)[keep]
+        self.mass = np.ones(n) if mass is None else mass
         self.ends = tuple(end[keep] for end in ends)
         self.matrix = adjacency(n, self.ends, self.length)
         self.tail, self.head = np.concatenate(self.ends), np.concatenate(self.ends[::-1])
@@ -174,12 +180,33 @@ def through(
     start = np.arange(k) * self.n + sources
     at_start = np.bincount(start, minlength=size).astype(float)
     paths = _sum_of_steps(tail, head, at_start)
-    inverse = np.divide(1, paths, out=np.zeros(size), where=paths > 0)
-    depends = paths * _sum_of_steps(head, tail, inverse) - (paths > 0)
+    targets = np.where(paths > 0, np.tile(self.mass, k), 0)
+    share = np.divide(targets, paths, out=np.zeros(size), where=paths > 0)
+    depends = paths * _sum_of_steps(head, tail, share) - targets
     depends[start] = 0
-    return depends.reshape(k, self.n).sum(0)
+    return self.mass[sources] @ depends.reshape(k, self.n)
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-042
+@patch
+def cut(self: Roads) -> tuple:  # `Branches`; the core as `Roads`, whose vertex i is `core[i]`
+    "What hangs on the graph, and the rest of it"
+    branches = cut_branches(self.n, self.ends)
+    place = np.zeros(self.n, np.int64)
+    place[branches.core] = np.arange(len(branches.core))
+    ends = tuple(place[end[branches.inner]] for end in self.ends)
+    length, mass = self.length[branches.inner], branches.mass[branches.core]
+    return branches, Roads(len(branches.core), ends, length, mass=mass)
+
+
+def _through_by_length(roads: Roads) -> np.ndarray:  # n
+    "The pairs whose paths pass through each vertex, seen from one of their ends"
+    branches, inner = roads.cut()
+    found = branches.through.copy()
+    if inner.n:  # else there is no ring, and branches are all
+        found[branches.core] += sum(inner.over_sources(inner.through)) / 2
+    return found
+
+# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-047
 def _is_by_steps(length) -> bool:  # edges of one length are steps
     return length is None or not len(length) or length.min() == length.max()
 
@@ -193,12 +220,10 @@ def betweenness(
     if _is_by_steps(length):
         matrix = adjacency(n, ends)
         parts = _over_sources(lambda sources: _through_by_steps(matrix, sources), np.arange(n), n)
-    else:
-        roads = Roads(n, ends, length)
-        parts = roads.over_sources(roads.through)
-    return sum(parts, start=np.zeros(n)) / 2  # a pair is seen from both its ends
+        return sum(parts, start=np.zeros(n)) / 2  # a pair is seen from both its ends
+    return _through_by_length(Roads(n, ends, length))
 
-# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-046
+# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-051
 class Reach(NamedTuple):
     "What each vertex reaches: three arrays of n"
 
@@ -225,7 +250,7 @@ def _reach_by_length(roads: Roads, sources: np.ndarray) -> np.ndarray:
     inverse = np.divide(1, distance, out=np.zeros_like(distance), where=there).sum(1)
     return np.array([there.sum(1), total, inverse])
 
-# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-047
+# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-052
 def reach(
     n: int,  # vertices
     ends: tuple,  # two arrays: the ends of each edge
