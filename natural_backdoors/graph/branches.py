@@ -41,6 +41,10 @@ class Branches(NamedTuple):
     through: np.ndarray  # n floats: pairs of others of which a branch parts at least one from it
     component: np.ndarray  # n: the number of the component that a vertex is in
 
+    def within(self, ends: tuple) -> tuple:
+        "The ends of the edges in the core, as positions in it"
+        return tuple(np.searchsorted(self.core, end[self.inner]) for end in ends)
+
 
 def _pairs_parted(mass, squares, total) -> np.ndarray:
     "Pairs in two pieces; `squares`: the sum over the branches of a vertex of their sizes squared"

@@ -16,6 +16,7 @@ from scipy.sparse import csgraph
 
 from ..base.errors import MissingPackage, wait_politely
 from . import paths
+from .branches import Branches, cut_branches
 from .cograph import CoGraph
 from natural_backdoors.graph.engine_networkx import (
     DAMPING,
@@ -84,9 +85,10 @@ def _misled_by_rounding(roads: paths.Roads) -> np.ndarray:  # bool, of each vert
 def _through(n: int, ends: tuple, length: np.ndarray) -> np.ndarray:
     "`paths.betweenness` with lengths, by graph-tool wherever its comparison of lengths is right"
     roads = paths.Roads(n, ends, length)
-    branches, inner = roads.cut()
+    branches = cut_branches(n, roads.ends)
     found = branches.through.copy()
-    if inner.n:
+    if len(branches.core):
+        inner = roads.inner(branches)
         misled = _misled_by_rounding(inner)
         by_paths = inner.over_sources(inner.through, np.flatnonzero(misled)) if misled.any() else []
         found[branches.core] += sum(by_paths, start=np.zeros(inner.n)) / 2
@@ -94,7 +96,7 @@ def _through(n: int, ends: tuple, length: np.ndarray) -> np.ndarray:
     return found
 
 # %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-020
-def _by_graph_tool(roads: paths.Roads, branches, times: np.ndarray) -> np.ndarray:  # of the core
+def _by_graph_tool(roads: paths.Roads, branches: Branches, times) -> np.ndarray:  # of the core
     "What the vertices of the core add as sources, each as many `times` as it says"
     tool, core, found = _empty(roads.n), branches.core, np.zeros(len(branches.core))
     tool.add_edge_list(np.column_stack(roads.ends))

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from .branches import cut_branches
+from .branches import Branches, cut_branches
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-007
 _TOLERANCE = 1e-12  # relative: lengths closer than that are equal
@@ -73,16 +73,17 @@ def _levels(
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-020
 def _through_by_steps(
     matrix: sparse.csr_array,  # n x n, of ones
+    mass: np.ndarray,  # n: how many vertices each stands for
     sources: np.ndarray,
 ) -> np.ndarray:  # n
     "The dependency of `sources` on each vertex, summed over the sources"
     levels, paths = _levels(matrix, sources)
-    depends = np.zeros_like(paths)
+    depends, targets = np.zeros_like(paths), mass[:, None]
     for nearer, level in zip(levels[-2::-1], levels[:0:-1]):
-        share = np.divide(1 + depends, paths, out=np.zeros_like(paths), where=level)
+        share = np.divide(targets + depends, paths, out=np.zeros_like(paths), where=level)
         depends += np.multiply(paths, matrix @ share, out=np.zeros_like(paths), where=nearer)
     depends[sources, np.arange(len(sources))] = 0
-    return depends.sum(1)
+    return depends @ mass[sources]
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-025
 _HUBS = 64
@@ -188,23 +189,14 @@ def through(
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-042
 @patch
-def cut(self: Roads) -> tuple:  # `Branches`; the core as `Roads`, whose vertex i is `core[i]`
-    "What hangs on the graph, and the rest of it"
-    branches = cut_branches(self.n, self.ends)
-    place = np.zeros(self.n, np.int64)
-    place[branches.core] = np.arange(len(branches.core))
-    ends = tuple(place[end[branches.inner]] for end in self.ends)
-    length, mass = self.length[branches.inner], branches.mass[branches.core]
-    return branches, Roads(len(branches.core), ends, length, mass=mass)
-
-
-def _through_by_length(roads: Roads) -> np.ndarray:  # n
-    "The pairs whose paths pass through each vertex, seen from one of their ends"
-    branches, inner = roads.cut()
-    found = branches.through.copy()
-    if inner.n:  # else there is no ring, and branches are all
-        found[branches.core] += sum(inner.over_sources(inner.through)) / 2
-    return found
+def inner(
+    self: Roads,
+    branches: Branches,  # of these roads
+) -> Roads:  # whose vertex i is `branches.core[i]`
+    "The core that is left without branches"
+    mass = branches.mass[branches.core]
+    length = self.length[branches.inner]
+    return Roads(len(mass), branches.within(self.ends), length, mass=mass)
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-047
 def _is_by_steps(length) -> bool:  # edges of one length are steps
@@ -217,11 +209,20 @@ def betweenness(
     length: np.ndarray | None = None,  # of each edge, above 0; None: paths are measured in steps
 ) -> np.ndarray:  # n; not normalized
     "For each vertex: over all pairs of others, the sum of the shares of shortest paths through it"
-    if _is_by_steps(length):
-        matrix = adjacency(n, ends)
-        parts = _over_sources(lambda sources: _through_by_steps(matrix, sources), np.arange(n), n)
-        return sum(parts, start=np.zeros(n)) / 2  # a pair is seen from both its ends
-    return _through_by_length(Roads(n, ends, length))
+    roads = None if _is_by_steps(length) else Roads(n, ends, length)
+    branches = cut_branches(n, ends if roads is None else roads.ends)
+    found, core, mass = branches.through.copy(), branches.core, branches.mass[branches.core]
+    if not len(core):  # there is no ring, and branches are all
+        return found
+    if roads is None:
+        matrix = adjacency(len(core), branches.within(ends))
+        search = lambda sources: _through_by_steps(matrix, mass, sources)
+        parts = _over_sources(search, np.arange(len(core)), len(core))
+    else:
+        inner = roads.inner(branches)
+        parts = inner.over_sources(inner.through)
+    found[core] += sum(parts) / 2  # a pair is seen from both its ends
+    return found
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-051
 class Reach(NamedTuple):
