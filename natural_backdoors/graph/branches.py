@@ -62,7 +62,8 @@ def cut_branches(
     for leaves in rounds:
         mass += np.bincount(hung_on[leaves], mass[leaves], n)
         squares += np.bincount(hung_on[leaves], mass[leaves] ** 2, n)
-    graph = sparse.coo_array((np.ones(len(ends[0])), ends), shape=(n, n))
+    at = tuple(np.asarray(end, np.int32) for end in ends)  # scipy's routines take 32 bits only
+    graph = sparse.coo_array((np.ones(len(at[0])), at), shape=(n, n))
     component = csgraph.connected_components(graph, directed=False)[1]
     inner = (hung_on[ends[0]] < 0) & (hung_on[ends[1]] < 0)
     core = np.unique(np.concatenate([end[inner] for end in ends]))
