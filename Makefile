@@ -115,6 +115,8 @@ benchmarks: setup ## what the main steps cost, beside named peers (minutes)
 	$(BIN)/python benchmarks/openimages.py --labels --share 0.1
 	$(BIN)/python benchmarks/time_limit.py --quick --limit 2
 	$(BIN)/python benchmarks/load.py --share 0.02
+	$(BIN)/python benchmarks/growth.py --quick
+	$(BIN)/python benchmarks/questions.py --images 100000 --labels 1000
 	$(BIN)/python benchmarks/duplicates.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/training.py --repeat 1
@@ -126,13 +128,15 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/openimages.py --labels --save
 	$(BIN)/python benchmarks/overlaps.py --save
 	$(BIN)/python benchmarks/relabel.py --save
-	$(BIN)/python benchmarks/centrality.py --save
+	$(BIN)/python benchmarks/centrality.py --measures betweenness --save
 	$(BIN)/python benchmarks/class_sets.py --save
 	$(BIN)/python benchmarks/duplicates.py --images 5000 20000 --save
 	$(BIN)/python benchmarks/audit.py --save
 	$(BIN)/python benchmarks/time_limit.py --save
 	$(BIN)/python benchmarks/reliability.py --rounds 2 --fuzz 100 --save
 	$(BIN)/python benchmarks/load.py --save
+	$(BIN)/python benchmarks/growth.py --save
+	$(BIN)/python benchmarks/questions.py --save
 	$(BIN)/python benchmarks/run.py --save
 	$(BIN)/python benchmarks/training.py --save
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save

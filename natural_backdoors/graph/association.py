@@ -6,29 +6,31 @@
 __all__ = ['BANDS', 'SCORES', 'chance', 'adjust', 'band', 'pair_scores', 'trigger_scores']
 
 # %% ../../nbs/api/graph/10_association.ipynb #10-association-003
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 
 from .overlaps import Overlaps
 
 # %% ../../nbs/api/graph/10_association.ipynb #10-association-006
-def _log_factorials(numbers: list) -> list:  # of arrays
-    "log(n!) of arrays of whole numbers; from a table where the numbers are small"
+def _log_factorial(most: int, asked: int) -> Callable:  # of an array of whole numbers
+    "log(n!) for `n` up to `most`; from a table where `asked` many are asked for"
     from scipy.special import gammaln  # not every analysis asks for this
 
-    most = max((int(n.max()) for n in numbers if len(n)), default=0)
-    if most > 1 << 24:
-        return [gammaln(n + 1.0) for n in numbers]
-    table = gammaln(np.arange(1.0, most + 2))
-    return [table[n] for n in numbers]
+    if most > min(1 << 24, 9 * asked):
+        return lambda n: gammaln(n + 1.0)
+    return gammaln(np.arange(1.0, most + 2)).__getitem__
 
 
-def _side(first, n_trigger, n_class, *, n_images, up) -> np.ndarray:
+def _side(first, n_trigger, n_class, *, n_images, up, log_factorial) -> np.ndarray:
     "Probability of the count `first` and of all above it, or, where `up` is False, below it"
     neither = n_images - n_trigger - n_class + first  # images that show none of the two
     alone = n_trigger - first, n_class - first
     sizes = [n_trigger, n_images - n_trigger, n_class, n_images - n_class]
-    logs = _log_factorials([*sizes, first, *alone, neither, n_images])
+    logs = [log_factorial(n) for n in (*sizes, first, *alone, neither, n_images)]
     # a step up moves one image from each of `alone` into both cells of `first` and `neither`
     above = [np.where(up, alone[0], first), np.where(up, alone[1], neither)]
     below = [np.where(up, first, alone[0]) + 1, np.where(up, neither, alone[1]) + 1]
@@ -56,7 +58,10 @@ def _ratios_summed(above: list, below: list) -> np.ndarray:
         )
     return total
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-007
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-008
+_BLOCK = 1 << 13  # pairs at a time
+
+
 def chance(
     shared,  # images with both; these four are arrays or numbers that fit together
     n_trigger,  # images with the trigger
@@ -68,13 +73,24 @@ def chance(
     k, a, b, n = (np.asarray(numbers, np.int64).ravel() for numbers in given)
     p = np.where(k > np.minimum(a, b), 0.0, 1.0)
     some = np.flatnonzero((k > np.maximum(a + b - n, 0)) & (p > 0))
-    k, a, b, n = k[some], a[some], b[some], n[some]
-    up = k > (a + 1) * (b + 1) // (n + 2)  # above the most frequent count
-    side = _side(np.where(up, k, k - 1), a, b, n_images=n, up=up)
-    p[some] = np.clip(np.where(up, side, 1 - side), 0, 1)  # rounding may end a hair outside
+    log_factorial = _log_factorial(int(n.max(initial=0)), len(some))
+
+    def fill(at):
+        p[at] = _chance_of(k[at], a[at], b[at], n=n[at], log_factorial=log_factorial)
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        list(pool.map(fill, np.split(some, range(_BLOCK, len(some), _BLOCK))))
     return p.reshape(given[0].shape)
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-014
+
+def _chance_of(k, a, b, *, n, log_factorial) -> np.ndarray:
+    "The same, where neither 0 nor 1 is sure"
+    up = k > (a + 1) * (b + 1) // (n + 2)  # above the most frequent count
+    first = np.where(up, k, k - 1)
+    side = _side(first, a, b, n_images=n, up=up, log_factorial=log_factorial)
+    return np.clip(np.where(up, side, 1 - side), 0, 1)  # rounding may end a hair outside
+
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-015
 def adjust(
     p_values,  # one a test
     n_tests: int | None = None,  # how many tests there were; the others had a p-value of 1
@@ -82,13 +98,15 @@ def adjust(
     "Benjamini and Hochberg's adjusted p-values"
     p_values = np.asarray(p_values, float)
     n_tests = len(p_values) if n_tests is None else n_tests
-    order = np.argsort(p_values, kind="stable")
-    scaled = p_values[order] * n_tests / np.arange(1, len(p_values) + 1)
-    adjusted = np.empty(len(p_values))
+    # the others become 1 even if they are the last; equal ones become equal, in any order
+    below = np.flatnonzero(p_values * n_tests / max(len(p_values), 1) < 1)
+    order = below[np.argsort(p_values[below])]
+    scaled = p_values[order] * n_tests / np.arange(1, len(order) + 1)
+    adjusted = np.ones(len(p_values))
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
     return adjusted
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-018
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-019
 # A convention of this project, not of a publication
 BANDS = {"low": 0.0, "moderate": 0.1, "high": 0.5}  # shares of the class; `high` is above a half
 
@@ -101,7 +119,7 @@ def band(
     lower = np.where(share >= BANDS["moderate"], "moderate", "low")
     return np.where(share > BANDS["high"], "high", lower)
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-021
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-022
 SCORES = ["share", "band", "lift", "overlap_coefficient", "p_value", "q_value"]
 
 
@@ -125,7 +143,7 @@ def pair_scores(
         columns = {name: values[shared >= min_overlaps] for name, values in columns.items()}
     return pd.DataFrame(columns, copy=False)
 
-# %% ../../nbs/api/graph/10_association.ipynb #10-association-022
+# %% ../../nbs/api/graph/10_association.ipynb #10-association-023
 def trigger_scores(
     overlaps: Overlaps,
     pairs: pd.DataFrame,  # `pair_scores(overlaps)`

@@ -16,6 +16,7 @@ from scipy.sparse import csgraph
 
 from ..base.errors import MissingPackage, wait_politely
 from . import paths
+from .branches import Branches, cut_branches
 from .cograph import CoGraph
 from natural_backdoors.graph.engine_networkx import (
     DAMPING,
@@ -71,32 +72,44 @@ def degree(graph: CoGraph, weighted: bool) -> np.ndarray:
     return tool.degree_property_map("total").a / (tool.num_vertices() - 1)
 
 # %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-019
-def _through(n: int, ends: tuple, length: np.ndarray) -> np.ndarray:
-    "`paths.betweenness` with lengths, by graph-tool wherever its comparison of lengths is right"
-    roads = paths.Roads(n, ends, length)
+def _misled_by_rounding(roads: paths.Roads) -> np.ndarray:  # bool, of each vertex as a source
+    "Where a comparison of lengths to the last bit misses a shortest path"
 
-    def misled_by_rounding(sources):
+    def of(sources):
         fits, to_the_bit = roads.fits(sources)
         return (fits != to_the_bit).any(axis=1)
 
-    misled = np.concatenate(roads.over_sources(misled_by_rounding))
-    through = np.zeros(n)
-    if not misled.all():
-        through += _through_by_graph_tool(roads, np.flatnonzero(~misled))
-    if misled.any():
-        through += sum(roads.over_sources(roads.through, np.flatnonzero(misled))) / 2
-    return through
+    return np.concatenate(roads.over_sources(of))
 
 
-def _through_by_graph_tool(roads: paths.Roads, sources: np.ndarray) -> np.ndarray:
-    tool = _empty(roads.n)
-    tool.add_edge_list(np.column_stack(roads.ends))
-    length = tool.new_edge_property("double", vals=roads.length)
-    of = graph_tool().centrality.betweenness
-    values, _ = of(tool, pivots=sources, norm=False, weight=length)
-    return values.a.astype(float)
+def _through(n: int, ends: tuple, length: np.ndarray) -> np.ndarray:
+    "`paths.betweenness` with lengths, by graph-tool wherever its comparison of lengths is right"
+    roads = paths.Roads(n, ends, length)
+    branches = cut_branches(n, roads.ends)
+    found = branches.through.copy()
+    if len(branches.core):
+        inner = roads.inner(branches)
+        misled = _misled_by_rounding(inner)
+        by_paths = inner.over_sources(inner.through, np.flatnonzero(misled)) if misled.any() else []
+        found[branches.core] += sum(by_paths, start=np.zeros(inner.n)) / 2
+        found[branches.core] += _by_graph_tool(roads, branches, inner.mass * ~misled)
+    return found
 
 # %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-020
+def _by_graph_tool(roads: paths.Roads, branches: Branches, times) -> np.ndarray:  # of the core
+    "What the vertices of the core add as sources, each as many `times` as it says"
+    tool, core, found = _empty(roads.n), branches.core, np.zeros(len(branches.core))
+    tool.add_edge_list(np.column_stack(roads.ends))
+    settings = {"norm": False, "weight": tool.new_edge_property("double", vals=roads.length)}
+    for mass in np.unique(times[times > 0]):
+        of = graph_tool().centrality.betweenness
+        found += mass * of(tool, pivots=core[times == mass], **settings)[0].a[core]
+    # on the way to what hangs on a vertex all paths pass it: `branches.through` has counted those
+    component = branches.component[core]
+    from_others = np.bincount(component, times)[component] - times
+    return found - from_others * (branches.mass[core] - 1) / 2
+
+# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-021
 def betweenness(graph: CoGraph, weighted: bool) -> np.ndarray:
     "Share of shortest paths through each vertex"
     n = len(graph.vertices)
@@ -107,7 +120,7 @@ def betweenness(graph: CoGraph, weighted: bool) -> np.ndarray:
     tool, _ = to_graph_tool(graph)
     return graph_tool().centrality.betweenness(tool)[0].a.astype(float)
 
-# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-024
+# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-025
 def _closeness(graph: CoGraph, weighted: bool, **options) -> np.ndarray:
     "Closeness as graph-tool has it, with its own `options`"
     tool, weights = to_graph_tool(graph)
@@ -127,7 +140,7 @@ def harmonic(graph: CoGraph, weighted: bool) -> np.ndarray:
     "Sum of 1/distance"
     return _closeness(graph, weighted, harmonic=True, norm=False)
 
-# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-028
+# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-029
 def _check_settled(last_change: float, tolerance: float) -> None:
     "graph-tool says nothing when it stops at the limit of steps; so this looks whether it settled"
     if last_change > 10 * tolerance:  # where rounding alone moves the values, that is enough
@@ -162,7 +175,7 @@ def pagerank(graph: CoGraph, weighted: bool) -> np.ndarray:
         raise nx.PowerIterationFailedConvergence(MAX_STEPS)
     return values.a / values.a.sum()
 
-# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-032
+# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-033
 def original_betweenness(graph: CoGraph, weighted: bool) -> np.ndarray:
     "Share of shortest paths through each vertex; weighted: an edge is as long as its overlap"
     n = len(graph.vertices)
@@ -186,7 +199,7 @@ def original_degree(graph: CoGraph, weighted: bool) -> np.ndarray:
     weight = weights["overlap"] if weighted else None
     return tool.degree_property_map("total", weight=weight).a.astype(float)
 
-# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-037
+# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-038
 def _all_classes(graph: CoGraph, weighted: bool) -> tuple:  # the graph, its edge weights or None
     tool = _empty(len(graph.classes))
     tool.add_edge_list(graph.edges[["a", "b"]].to_numpy())
@@ -207,7 +220,7 @@ def early_closeness(graph: CoGraph, weighted: bool) -> np.ndarray:
     tool, overlap = _all_classes(graph, weighted)
     return graph_tool().centrality.closeness(tool, weight=overlap).a[graph.vertices]
 
-# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-041
+# %% ../../nbs/api/graph/08_engine_graph_tool.ipynb #08-engine-graph-tool-042
 MEASURES = {
     "betweenness": betweenness,
     "closeness": closeness,

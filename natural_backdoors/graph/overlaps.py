@@ -70,11 +70,14 @@ def pairs(
     "The pairs that share images; several objects are no pair with one of them, nor with others"
     # the many pairs that are too weak go first: 20,000 classes have tens of millions of entries
     entries = self.counts.tocoo()
-    keep = (entries.data >= max(min_overlaps, 1)) & (entries.row < entries.col)
+    keep = np.flatnonzero((entries.data >= max(min_overlaps, 1)) & (entries.row < entries.col))
     columns = {"a": entries.row, "b": entries.col, "overlaps": entries.data}
-    found = pd.DataFrame({name: column[keep] for name, column in columns.items()}).astype(np.int64)
+    columns = {name: column[keep].astype(np.int64) for name, column in columns.items()}
+    found = pd.DataFrame(columns, copy=False)
     if self.members:
         found = found[~self._is_within(found)]
+    if self.counts.has_sorted_indices:  # then so are the entries, and millions need not be sorted
+        return found.reset_index(drop=True)
     return found.sort_values(["a", "b"], ignore_index=True)
 
 

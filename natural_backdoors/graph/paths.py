@@ -16,6 +16,8 @@ from fastcore.basics import patch
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from .branches import Branches, cut_branches
+
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-007
 _TOLERANCE = 1e-12  # relative: lengths closer than that are equal
 
@@ -71,16 +73,17 @@ def _levels(
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-020
 def _through_by_steps(
     matrix: sparse.csr_array,  # n x n, of ones
+    mass: np.ndarray,  # n: how many vertices each stands for
     sources: np.ndarray,
 ) -> np.ndarray:  # n
     "The dependency of `sources` on each vertex, summed over the sources"
     levels, paths = _levels(matrix, sources)
-    depends = np.zeros_like(paths)
+    depends, targets = np.zeros_like(paths), mass[:, None]
     for nearer, level in zip(levels[-2::-1], levels[:0:-1]):
-        share = np.divide(1 + depends, paths, out=np.zeros_like(paths), where=level)
+        share = np.divide(targets + depends, paths, out=np.zeros_like(paths), where=level)
         depends += np.multiply(paths, matrix @ share, out=np.zeros_like(paths), where=nearer)
     depends[sources, np.arange(len(sources))] = 0
-    return depends.sum(1)
+    return depends @ mass[sources]
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-025
 _HUBS = 64
@@ -93,6 +96,8 @@ def useful_edges(
 ) -> np.ndarray:  # bool
     "The edges that could be part of a shortest path"
     a, b = ends
+    if not len(a):
+        return np.zeros(0, bool)
     nearness = np.bincount(np.concatenate([a, b]), np.tile(1 / length, 2), n)
     hubs = np.argsort(-nearness, kind="stable")[:_HUBS]
     detour = np.full(len(a), np.inf)
@@ -109,9 +114,11 @@ class Roads:
         n: int,  # vertices
         ends: tuple,  # two arrays: the ends of each edge
         length: np.ndarray,  # of each edge, above 0
+        mass: np.ndarray | None = None,  # n: how many vertices each stands for; None: itself
     ):
         keep = useful_edges(n, ends, length)
         self.n, self.length = n, np.asarray(length, float)[keep]
+        self.mass = np.ones(n) if mass is None else mass
         self.ends = tuple(end[keep] for end in ends)
         self.matrix = adjacency(n, self.ends, self.length)
         self.tail, self.head = np.concatenate(self.ends), np.concatenate(self.ends[::-1])
@@ -174,12 +181,24 @@ def through(
     start = np.arange(k) * self.n + sources
     at_start = np.bincount(start, minlength=size).astype(float)
     paths = _sum_of_steps(tail, head, at_start)
-    inverse = np.divide(1, paths, out=np.zeros(size), where=paths > 0)
-    depends = paths * _sum_of_steps(head, tail, inverse) - (paths > 0)
+    targets = np.where(paths > 0, np.tile(self.mass, k), 0)
+    share = np.divide(targets, paths, out=np.zeros(size), where=paths > 0)
+    depends = paths * _sum_of_steps(head, tail, share) - targets
     depends[start] = 0
-    return depends.reshape(k, self.n).sum(0)
+    return self.mass[sources] @ depends.reshape(k, self.n)
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-042
+@patch
+def inner(
+    self: Roads,
+    branches: Branches,  # of these roads
+) -> Roads:  # whose vertex i is `branches.core[i]`
+    "The core that is left without branches"
+    mass = branches.mass[branches.core]
+    length = self.length[branches.inner]
+    return Roads(len(mass), branches.within(self.ends), length, mass=mass)
+
+# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-047
 def _is_by_steps(length) -> bool:  # edges of one length are steps
     return length is None or not len(length) or length.min() == length.max()
 
@@ -190,15 +209,22 @@ def betweenness(
     length: np.ndarray | None = None,  # of each edge, above 0; None: paths are measured in steps
 ) -> np.ndarray:  # n; not normalized
     "For each vertex: over all pairs of others, the sum of the shares of shortest paths through it"
-    if _is_by_steps(length):
-        matrix = adjacency(n, ends)
-        parts = _over_sources(lambda sources: _through_by_steps(matrix, sources), np.arange(n), n)
+    roads = None if _is_by_steps(length) else Roads(n, ends, length)
+    branches = cut_branches(n, ends if roads is None else roads.ends)
+    found, core, mass = branches.through.copy(), branches.core, branches.mass[branches.core]
+    if not len(core):  # there is no ring, and branches are all
+        return found
+    if roads is None:
+        matrix = adjacency(len(core), branches.within(ends))
+        search = lambda sources: _through_by_steps(matrix, mass, sources)
+        parts = _over_sources(search, np.arange(len(core)), len(core))
     else:
-        roads = Roads(n, ends, length)
-        parts = roads.over_sources(roads.through)
-    return sum(parts, start=np.zeros(n)) / 2  # a pair is seen from both its ends
+        inner = roads.inner(branches)
+        parts = inner.over_sources(inner.through)
+    found[core] += sum(parts) / 2  # a pair is seen from both its ends
+    return found
 
-# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-046
+# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-051
 class Reach(NamedTuple):
     "What each vertex reaches: three arrays of n"
 
@@ -225,7 +251,7 @@ def _reach_by_length(roads: Roads, sources: np.ndarray) -> np.ndarray:
     inverse = np.divide(1, distance, out=np.zeros_like(distance), where=there).sum(1)
     return np.array([there.sum(1), total, inverse])
 
-# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-047
+# %% ../../nbs/api/graph/05_paths.ipynb #05-paths-052
 def reach(
     n: int,  # vertices
     ends: tuple,  # two arrays: the ends of each edge

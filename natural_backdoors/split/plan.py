@@ -97,8 +97,13 @@ class Supply(NamedTuple):
 
 
 def _names(labels: LabelMatrix, at: np.ndarray) -> np.ndarray:  # image ids, sorted
-    names = labels.images[at].astype(str)
+    names = labels.images[at].astype(object)
     return names if labels.sorted_by_id else np.sort(names)
+
+
+def _those(at: np.ndarray, which: np.ndarray) -> np.ndarray:
+    "The positions `at` of images for which `which` is true"
+    return at[which[at]]
 
 
 def sort_images(
@@ -116,11 +121,10 @@ def sort_images(
     if len(without):
         gone = labels.positions(without)
         alone[gone[gone >= 0]] = False  # the others are in another split
-    places = {c: labels.places(c, "class") for c in classes}
+    places = {c: _those(labels.places(c, "class"), alone) for c in classes}
 
     def images_of(role) -> dict:
-        role = alone & role
-        found = {c: at[role[at]] for c, at in places.items()}
+        found = {c: _those(at, role) for c, at in places.items()}
         return {c: _names(labels, at) for c, at in found.items()} if by_id else found
 
     free = np.array([labels.column(t, "free") for t in triggers])
@@ -129,8 +133,8 @@ def sort_images(
     for k in range(len(triggers)):
         no_other = np.delete(free, k, axis=0).all(axis=0)
         poison.append(images_of(shown[k] & no_other))
-    two = images_of(shown.sum(axis=0) > 1)
-    two_triggers = sum(len(images) for images in two.values())
+    two = shown.sum(axis=0) > 1
+    two_triggers = sum(int(two[at].sum()) for at in places.values())
     return Supply(images_of(free.all(axis=0)), poison, int((number > 1).sum()), two_triggers)
 
 # %% ../../nbs/api/split/04_plan.ipynb #04-plan-020
@@ -319,7 +323,7 @@ def draw_spare(
     for c, wanted in needs.groupby("class", sort=True):
         # 2: a stream that nothing else of this class is drawn from
         images = rng(seed, c, 2).permutation(left[c])
-        images = images[~np.isin(images, list(dropped))]
+        images = images[~pd.Index(images).isin(list(dropped))]
         rows = wanted.loc[wanted.index.repeat(wanted["n"]), ["class", "attack", "part"]]
         parts.append(rows.assign(image=images[: len(rows)]))
     drawn = pd.concat(parts, ignore_index=True) if parts else needs.assign(image="")[:0]

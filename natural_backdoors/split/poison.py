@@ -269,7 +269,7 @@ def _draw_classes(
         cls = int(i)
         if len(added) == n:
             break
-        if cls not in candidates or (labels.column(cls, "class") & free).sum() < settings.n_clean:
+        if cls not in candidates or free[labels.places(cls, "class")].sum() < settings.n_clean:
             continue
         if fits([*added, cls]):
             added.append(cls)
@@ -293,7 +293,7 @@ class _Request(NamedTuple):
 
 def _left(images: np.ndarray, dropped) -> np.ndarray:
     "`images` in their order, without those that are `dropped`"
-    return images[~np.isin(images, list(dropped))] if dropped else images
+    return images[~pd.Index(images).isin(list(dropped))] if dropped else images
 
 
 def _plan(asked: _Request, added: list, dropped=(), by_id: bool = True) -> tuple:
