@@ -26,7 +26,8 @@ from natural_backdoors.data.table import TableDataset
 from natural_backdoors.train import heads, learner, sweeps
 from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
-from natural_backdoors.train.looks import Look, Views, image_names, kind_of
+from natural_backdoors.data.decoding import image_names
+from natural_backdoors.train.looks import Look, Views, kind_of
 from natural_backdoors.train.models import (
     ARCHS,
     HEADS,

@@ -24,11 +24,11 @@ from ..base.blocks import BlockStore, shares
 from ..base.checks import lookup, number, whole_number
 from ..base.errors import UserError, loading_torch
 from ..base.files import digest, ensure_folder, write_json
+from ..data.decoding import NO_FILE, decoded_images, decoders, image_names
 from ..data.images import LoadedImages, load_images, try_image
 from .batches import turn_batch
 from .callbacks import tensors_digest
 from natural_backdoors.train.looks import (
-    NO_FILE,
     BankImages,
     BankPlan,
     Change,
@@ -36,7 +36,6 @@ from natural_backdoors.train.looks import (
     Portion,
     Views,
     WantedLooks,
-    image_names,
     kind_of,
     portions,
     view_draws,
@@ -283,11 +282,11 @@ class _Decoded(NamedTuple):
 
 
 @patch
-def _load(self: FeatureBank, wanted: WantedLooks, portion: Portion) -> LoadedImages:
-    "As `load_images`, but if images may be skipped, all of a portion may be"
+def _load(self: FeatureBank, wanted: WantedLooks, portion: Portion, read) -> LoadedImages:
+    "As `decoded_images`, but if images may be skipped, all of a portion may be"
     size, paths = self.network.info["size"], [wanted.path[name] for name in portion.names]
     try:
-        return load_images(paths, size, self.skip_unreadable)
+        return decoded_images(paths, size, self.skip_unreadable, read=read)
     except UserError:
         reasons = {str(path): try_image(path, size)[1] for path in paths}
         if not self.skip_unreadable or None in reasons.values():
@@ -302,7 +301,7 @@ _WAIT = 0.05  # seconds until it is looked again at what other processes have do
 def _decoded(self: FeatureBank, wanted: WantedLooks, left: dict):  # yields _Decoded
     "All that is lacking; while one portion is worked on, the next one is decoded"
     todo, ahead, claims = deque(), deque(), []
-    with ThreadPoolExecutor(1) as pool:
+    with decoders(sum(map(len, left.values()))) as read, ThreadPoolExecutor(1) as pool:
         try:
             while todo or ahead or left:
                 if not todo and (portions := self._next_claim(wanted, left)):
@@ -310,7 +309,7 @@ def _decoded(self: FeatureBank, wanted: WantedLooks, left: dict):  # yields _Dec
                     todo.extend(portions)
                 some = [todo.popleft()] if todo else []
                 ahead.extend(
-                    (portion, pool.submit(self._load, wanted, portion)) for portion in some
+                    (portion, pool.submit(self._load, wanted, portion, read)) for portion in some
                 )
                 if len(ahead) == 2 or (ahead and not some):
                     yield _waited(*ahead.popleft())
