@@ -125,20 +125,24 @@ def test_a_record_that_gives_other_numbers_is_not_used(monkeypatch):
     assert_alike(found, right, atol=1e-6)
 
 
-def test_launches_and_waits_do_not_grow_with_the_heads(replayed):
+def counts(n, batch_size):  # -> {operation: how often}
+    "Of a training of `n` heads in two epochs of 32 images each"
+    runs = [replace(run_of(i, 32), measured=run_of(0, 32).measured) for i in range(n)]
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        trained(runs, epochs=2, batch_size=batch_size)
+    return {event.key: event.count for event in seen.key_averages()}
+
+
+def test_launches_and_waits_do_not_grow_with_the_heads(replayed, monkeypatch):
     "The same launches for 2 heads as for 12; no step looks at a number, however many there are"
-    counts = {}
-    for n, batch_size in ((2, 8), (12, 8), (12, 4)):
-        runs = [replace(run_of(i, 32), measured=run_of(0, 32).measured) for i in range(n)]
-        with profile(activities=[ProfilerActivity.CPU]) as seen:
-            trained(runs, epochs=2, batch_size=batch_size)
-        counts[n, batch_size] = {event.key: event.count for event in seen.key_averages()}
-    few, many, long = counts.values()
+    few, many = counts(2, 8), counts(12, 8)
     for name in ("aten::bmm", "aten::baddbmm", "aten::_fused_adamw_", "aten::index"):
         assert few.get(name, 0) == many.get(name, 0), name
-    assert [all["aten::_fused_adamw_"] for all in (many, long)] == [2 * 4, 2 * 8]
-    # what is left belongs to the orders, which are drawn on the CPU
-    assert many["aten::_local_scalar_dense"] == long["aten::_local_scalar_dense"]
+    assert many["aten::_fused_adamw_"] == 2 * 4
+    # the optimizer's form for CPUs looks at its count of steps, that for GPUs does not
+    monkeypatch.setattr(heads._Trainer, "move", lambda *args: None)
+    looks = [counts(12, size).get("aten::_local_scalar_dense", 0) for size in (8, 4)]
+    assert looks[0] == looks[1] <= 2, "of the proof"
 
 
 def test_orders_that_are_shared_are_drawn_once(monkeypatch):
