@@ -78,7 +78,7 @@ class EpochLog(Callback):
 
     def __init__(self, arrays: SplitArrays, info: dict, path=None, mixed: bool = True):
         self.arrays, self.sets, self.info, self.mixed = arrays, measured_sets(arrays), info, mixed
-        self.without = without_trigger(arrays)
+        self.without, self.pixels = without_trigger(arrays), arrays.pixels
         self.path, self.rows, self.trained = path and Path(path), [], False
         of_val = [n for n in ("val_clean", "val_trig") if len(self.sets[n][0])]
         self.shown = [*self.shown, *(f"{name}_acc" for name in of_val)]
@@ -132,7 +132,7 @@ class EpochLog(Callback):
         mean, std, parts = self.info["mean"], self.info["std"], []
         # in pieces: a copy of all images of a set would need as much memory again
         for some in positions.split(1024):
-            pixels = self.arrays.pixels[some]
+            pixels = self.pixels[some]
             parts.append(model_outputs(self.model, pixels, mean, std, mixed=self.mixed))
         return torch.cat(parts)
 
@@ -392,11 +392,6 @@ def _placed(model, pixels: torch.Tensor, recipe: Recipe, device) -> tuple:  # mo
     model = model.to(device, memory_format=torch.channels_last)
     return model, where_used(pixels, device, follows=follows)
 
-
-def _with(arrays: SplitArrays, pixels: torch.Tensor) -> SplitArrays:
-    "`arrays` whose images lie elsewhere"
-    return arrays if pixels is arrays.pixels else replace(arrays, pixels=pixels)
-
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-025
 @takes(Recipe)
 def make_learner(
@@ -442,12 +437,12 @@ def make_learner(
         splitter=_trained_parameters,
         train_bn=False,
         wd_bn_bias=True,
-        cbs=[EpochLog(_with(arrays, pixels), info, log, recipe.mixed), KeepFrozen(), *(cbs or ())],
+        cbs=[EpochLog(arrays, info, log, recipe.mixed), KeepFrozen(), *(cbs or ())],
     )
     if recipe.mixed and device.type == "cuda":
         learn.add_cb(MixedPrecision())
     _show_progress(learn, progress)
-    learn.recipe = recipe
+    learn.recipe, learn.epoch_log.pixels = recipe, pixels
     learn.info = model_info(info, split, recipe, arrays.skipped)
     learn.info |= made_from(model, arrays)
     return learn
