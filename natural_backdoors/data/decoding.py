@@ -65,6 +65,7 @@ def _start() -> subprocess.Popen:
     home = str(Path(inspect.getfile(read_here)).parents[2])  # where this package is
     known = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    pipes["pipesize"] = 1 << 20  # some images, where the system can
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM], env=os.environ | {"PYTHONPATH": known}, **pipes
     )
