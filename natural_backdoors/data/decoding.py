@@ -330,7 +330,7 @@ def decoded_images(
     progress: bool = False,  # show a progress bar
     read=None,  # how images are decoded; None: in processes, where they are worth it
 ) -> LoadedImages:
-    "As `load_images`, from the store where the images are in it, with processes where there are many"
+    "As `load_images`, from the store where images are in it, with processes where there are many"
     paths, how = list(paths), dict(skip_unreadable=skip_unreadable, progress=progress)
     store, n = _store_for(len(paths), size), len(paths)
     names = image_names(paths) if store else []

@@ -273,7 +273,7 @@ def read_here(
     finally:
         pool.shutdown(cancel_futures=True)
 
-# %% ../../nbs/api/data/05_images.ipynb #05-images-048
+# %% ../../nbs/api/data/05_images.ipynb #05-images-047
 def load_images(
     paths,  # image files, in the order of the result
     size: int,  # edge of the decoded images in pixels

@@ -164,7 +164,7 @@ def record(
 
 
 class Recorded:
-    "A function of a batch of one shape, its launches recorded; what it gives is overwritten by the next"
+    "A function of a batch, its launches recorded; what it gives is overwritten by the next call"
 
     def __init__(self, function: Callable, x: torch.Tensor, record: Callable = record):
         self.given = x.clone(memory_format=torch.preserve_format)

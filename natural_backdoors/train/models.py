@@ -414,7 +414,7 @@ def to_device(tensor: torch.Tensor, device) -> torch.Tensor:
 
 @lru_cache(64)
 def _scaling(mean: tuple, std: tuple, device: torch.device) -> tuple:
-    "What pixels are divided by, and what is subtracted; made once, or a GPU is waited for each time"
+    "What pixels are divided by, and what is subtracted; made once: a GPU is waited for"
     with torch.inference_mode(False):
         std = torch.tensor(std, device=device)
         return 255 * std, torch.tensor(mean, device=device) / std
