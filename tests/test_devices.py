@@ -98,6 +98,40 @@ def test_nothing_waits_between_batches(network, monkeypatch, tmp_path):
     assert not [name for name in many if "batch_norm" in name]
 
 
+def test_the_next_portion_is_begun_with_before_the_last_is_waited_for(
+    network, paths, tmp_path, monkeypatch
+):
+    bank, seen = half_bank(network, tmp_path, monkeypatch), []
+    monkeypatch.setattr(features, "PORTION", 3)
+    monkeypatch.setitem(features._BEGUN, "cpu", 1)
+
+    class Event:
+        def synchronize(self):
+            seen.append("waited")
+
+    monkeypatch.setattr(features, "_mark", lambda device: seen.append("begun") or Event())
+    bank.fill(paths, 1)
+    n = seen.count("begun")
+    assert n >= 3 and seen == ["begun", *["begun", "waited"] * (n - 1), "waited"]
+
+
+def test_what_was_begun_with_is_kept_when_memory_is_short(network, paths, tmp_path, monkeypatch):
+    bank, calls = half_bank(network, tmp_path, monkeypatch), []
+    monkeypatch.setattr(features, "PORTION", 1)
+    monkeypatch.setitem(features._BEGUN, "cpu", 1)
+    keep = bank.network.begin
+
+    def begin(*args):
+        calls.append(len(args[0]))
+        return keep(*args) if len(calls) < 4 else no_room()
+
+    bank.network.begin = begin
+    with pytest.raises(UserError, match="the GPU has too little memory for batches of 4 images"):
+        bank.fill(paths)
+    del bank.network.begin
+    assert bank.fill(paths).passes == len(paths) - sum(calls[:3])
+
+
 def test_a_way_that_fails_is_told_and_changes_nothing(network, paths, tmp_path, monkeypatch):
     def no_graph(body):
         raise RuntimeError("CUDA graphs need a newer driver")

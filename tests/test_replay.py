@@ -43,7 +43,8 @@ def some_runs():
         run_of(2, 7, weight_decay=0.0),
         run_of(3, 48, class_weights=(1.0, 0.5, 2.0, 1.0)),
         run_of(4, 25, lr=1e30),
-        run_of(5, 33, lr=0.1, epsilon=1e-7),
+        replace(run_of(5, 33, lr=0.1, epsilon=1e-7), measured={"other": ([3, 1], [0, 2])}),
+        replace(run_of(6, 30), measured={}),
     ]
 
 
@@ -78,7 +79,7 @@ def test_replayed_heads_are_those_of_the_plain_way(kind, schedule, monkeypatch):
     monkeypatch.setattr(heads._Replay, "step", lambda self: (seen.append(1), keep(self))[1])
     found = trained(runs, kind, schedule=schedule)
     assert len(seen) == 1 + 3 * 6, "a first one as a proof, and 48 images in batches of 8"
-    assert [bool(result.failed) for result in found] == [False] * 4 + [True, False]
+    assert [bool(result.failed) for result in found] == [False] * 4 + [True, False, False]
     assert_alike(found, right)
 
 
@@ -126,22 +127,22 @@ def test_a_record_that_gives_other_numbers_is_not_used(monkeypatch):
 
 
 def counts(n, batch_size):  # -> {operation: how often}
-    "Of a training of `n` heads in two epochs of 32 images each"
+    "Of a training of `n` heads in an epoch of 32 images"
     runs = [replace(run_of(i, 32), measured=run_of(0, 32).measured) for i in range(n)]
     with profile(activities=[ProfilerActivity.CPU]) as seen:
-        trained(runs, epochs=2, batch_size=batch_size)
+        trained(runs, epochs=1, batch_size=batch_size)
     return {event.key: event.count for event in seen.key_averages()}
 
 
 def test_launches_and_waits_do_not_grow_with_the_heads(replayed, monkeypatch):
-    "The same launches for 2 heads as for 12; no step looks at a number, however many there are"
-    few, many = counts(2, 8), counts(12, 8)
+    "The same launches for 2 heads as for 6; no step looks at a number, however many there are"
+    few, many = counts(2, 8), counts(6, 8)
     for name in ("aten::bmm", "aten::baddbmm", "aten::_fused_adamw_", "aten::index"):
         assert few.get(name, 0) == many.get(name, 0), name
-    assert many["aten::_fused_adamw_"] == 2 * 4
+    assert many["aten::_fused_adamw_"] == 4
     # the optimizer's form for CPUs looks at its count of steps, that for GPUs does not
     monkeypatch.setattr(heads._Trainer, "move", lambda *args: None)
-    looks = [counts(12, size).get("aten::_local_scalar_dense", 0) for size in (8, 4)]
+    looks = [counts(6, size).get("aten::_local_scalar_dense", 0) for size in (8, 4)]
     assert looks[0] == looks[1] <= 2, "of the proof"
 
 

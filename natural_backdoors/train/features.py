@@ -112,17 +112,27 @@ def _turned(x: torch.Tensor, draws: torch.Tensor, views: Views) -> torch.Tensor:
     return torch.cat([x[:n], turned]) if n else turned
 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-016
-def _room_for(n: int, like: torch.Tensor) -> torch.Tensor:  # (n, f), on the CPU
-    "Where features are copied to; pinned memory, so that a GPU need not be waited for"
-    return torch.empty((n, like.shape[1]), dtype=like.dtype, pin_memory=like.is_cuda)
+def _room_for(shape: tuple, like: torch.Tensor) -> torch.Tensor:  # on the CPU
+    "Where numbers are copied to; pinned memory, so that a GPU need not be waited for"
+    return torch.empty(shape, dtype=like.dtype, pin_memory=like.is_cuda)
+
+
+def _mark(device: torch.device):
+    "What becomes true when the device has done what it was told so far; None: it has already"
+    if device.type != "cuda":
+        return None
+    event = torch.cuda.Event()
+    event.record()
+    return event
 
 
 class Running(NamedTuple):
     "Features that are being computed"
 
     out: torch.Tensor  # (looks * images, f), float16, on the CPU
-    sound: torch.Tensor  # on the device: whether all of them are numbers
+    sound: torch.Tensor  # on the CPU: whether all of them are numbers
     images: int
+    done: object  # has `synchronize`, which waits for these and not for what came after; None: done
 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-017
 @patch
@@ -144,19 +154,19 @@ def begin(
         batch = slice(first, first + size)
         own = drawn[:, max(first - plain, 0) : max(batch.stop - plain, 0)]
         found = self.one_batch(_turned(x[place[batch]], own, views))
-        out = _room_for(len(place), found) if out is None else out
+        out = _room_for((len(place), found.shape[1]), found) if out is None else out
         out[batch].copy_(found, non_blocking=True)
         sound = found.isfinite().all() & sound
-    return Running(out, sound, n)
+    said = _room_for((), sound).copy_(sound, non_blocking=True)
+    return Running(out, said, n, _mark(self.device))
 
 # %% ../../nbs/api/train/08_features.ipynb #08-features-018
 @patch
 def finish(self: Network, running: Running) -> np.ndarray:  # (looks, images, f), float16
     "Features that were begun with; those that half precision cannot hold are refused"
-    sound = bool(running.sound)  # waits for the device
-    if self.device.type == "cuda":
-        torch.cuda.synchronize(self.device)
-    if not sound:
+    if running.done:
+        running.done.synchronize()
+    if not bool(running.sound):
         arch = self.info["arch"]
         raise UserError(
             f"the features of arch {arch!r} are too large for half precision, or not numbers; "

@@ -403,9 +403,15 @@ def _measure(
             rows += [_measured(r, own, asked) for r, own in zip(runs[asked.some], outputs)]
         else:
             waiting.append(_measured_there(outputs, asked.sets))
-    if waiting:  # fetched once an epoch
-        rows = [_named(run, values) for run, values in zip(runs, torch.cat(waiting).tolist())]
-    return rows
+    return [_named(run, own) for run, own in zip(runs, _fetched(waiting))] if waiting else rows
+
+
+def _fetched(waiting: list) -> list:  # of a list for each head
+    "The values of several groups of heads, fetched at once; groups may have different sets"
+    flat, values = torch.cat([each.flatten() for each in waiting]).cpu(), []
+    for each, some in zip(waiting, flat.split([each.numel() for each in waiting])):
+        values += some.view(each.shape).tolist()
+    return values
 
 # %% ../../nbs/api/train/09_heads.ipynb #09-heads-037
 class _Sets(NamedTuple):

@@ -13,7 +13,7 @@ import os
 import pickle
 import random
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -406,10 +406,15 @@ def set_trainable(
 
 # %% ../../nbs/api/train/03_models.ipynb #03-models-048
 def to_device(tensor: torch.Tensor, device) -> torch.Tensor:
-    "`tensor` on `device`; a GPU is not waited for"
-    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+    "`tensor` on `device`; a GPU is not waited for, unless it is much or there is no pinned memory"
+    pinned = torch.device(device).type == "cuda" and tensor.device.type == "cpu"
+    if pinned and tensor.nbytes < _MOST_PINNED:
+        with suppress(RuntimeError):  # containers may allow none
+            tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=pinned)
+
+
+_MOST_PINNED = 1 << 28  # bytes
 
 
 @lru_cache(64)
