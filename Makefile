@@ -144,10 +144,8 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/real_datasets.py --save
 	$(BIN)/python benchmarks/defenses.py --cleanse --save
 
-benchmarks-gpu: setup ## training and sweeps on the GPU of this machine, kept in benchmarks/results/
-	$(BIN)/python -c 'import torch; torch.cuda.is_available() or exit("PyTorch sees no GPU here")'
-	$(BIN)/python benchmarks/training.py --scale gpu --save
-	$(BIN)/python benchmarks/sweep.py --scale gpu --save
+benchmarks-gpu: ## training and sweeps on the GPU of this machine in 8 minutes, with an environment for it alone (WHEELS=folder: no network)
+	@python=$$(python3 scripts/gpu_environment.py) && $$python benchmarks/gpu.py --minutes $(or $(MINUTES),8) --save
 
 # ---- cleaning
 
@@ -156,4 +154,4 @@ clean: ## remove what running leaves behind; keep the environment, data/ and res
 	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print0 | xargs -0 rm -rf
 
 distclean: clean ## remove the environment as well
-	rm -rf .venv
+	rm -rf .venv .venv-gpu

@@ -2,8 +2,10 @@
 
 import os
 import platform
+import subprocess
+import sys
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +21,31 @@ def machine():
             cpu = next(l.split(":")[1].strip() for l in f if l.startswith("model name"))
     except (OSError, StopIteration):
         cpu = platform.processor() or platform.machine()
-    packages = ", ".join(f"{p} {version(p)}" for p in PACKAGES)
-    return f"{os.cpu_count()} cores of {cpu}, Python {platform.python_version()}, {packages}"
+    packages = ", ".join(f"{p} {found}" for p in PACKAGES if (found := installed(p)))
+    return f"{os.cpu_count()} cores of {cpu}, Python {platform.python_version()}, {packages}{gpu()}"
+
+
+def installed(package):
+    "The version of a package; None: it is not here, as most are on a GPU machine"
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def gpu():
+    "The GPU with its driver and the versions of CUDA and cuDNN, if torch is loaded and sees one"
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return ""
+    said = f"; {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    said += f", cuDNN {torch.backends.cudnn.version()}"
+    ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return f"{said}, driver not known"
+    return f"{said}, driver {answer.split()[0]}"
 
 
 def add_flag(parser):

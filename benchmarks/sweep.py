@@ -15,8 +15,9 @@ noise, and as many as the runs need.
   with rates from the lowest to the highest, and counted six times;
 - a study, half of whose images are new: its features, where another study has filled the bank
   with the other half, beside the same with an empty bank;
-- the network alone: it is given images that are on the device already, right before and right
-  after the sweep, in the same process, and nothing else is done: the limit for the bank.
+- the network alone, on a GPU in three ways: in mixed precision as PyTorch does it, in half
+  precision, and that compiled. It is given images that are on the device already, right before and
+  right after the sweep, in the same process, and nothing else is done: the limit for the bank.
 
 Both are processes of their own, and they take turns. On a machine that does other work at the same
 time read the ratios, and of these that of CPU seconds.
@@ -98,10 +99,13 @@ def sweep_part(data, runs, args):
     how = {"bank_batch": args.batch, "banks": banks, "progress": False}
     result = sweep(data, runs, args.work / "sweep", **how)
     spent = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
+    quick = said_of_bank(args, runs[0].recipe)
     assert result.failed.empty and result.table.run.nunique() == len(runs), result.failed
     return {
         "runs": len(runs),
         "alone": [before, network_alone(size, args.batch)],
+        "half": limits_of_half(size, args.batch),
+        "quick": quick,
         "studies": studies(args, runs[0].recipe),
         **spent,
         **result.speeds[0],
@@ -143,7 +147,19 @@ def plain_part(data, runs, args):
     return {"runs": len(runs)}
 
 
-def network_alone(size, batch):
+def said_of_bank(args, recipe):
+    "Which fast ways the bank takes here, and how far half precision is from 32 bits"
+    from natural_backdoors.train.features import _at_work, feature_bank, frozen_part
+    from natural_backdoors.train.models import build_model
+
+    model, info = build_model("resnet50", N_CLASSES, pretrained=False, size=recipe.size)
+    bank = feature_bank(frozen_part(model)[0], info, args.work / "said", batch_size=args.batch)
+    with _at_work(bank.network):
+        quick = bank.network.quick
+    return quick and {"said": quick.said, "difference": quick.difference}
+
+
+def network_alone(size, batch, half=False, compiled=False):
     "Images/s of the frozen network"
     import torch
 
@@ -153,7 +169,10 @@ def network_alone(size, batch):
     (body, _), _ = build_model("resnet50", N_CLASSES, pretrained=False, size=size)
     body = body.eval().to(device, memory_format=torch.channels_last)
     x = torch.rand(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
-    with torch.no_grad(), torch.autocast(device, enabled=device == "cuda"):
+    if half:
+        body, x = body.half(), x.half()
+    body = torch.compile(body, dynamic=False) if compiled else body
+    with torch.no_grad(), torch.autocast(device, enabled=device == "cuda" and not half):
         for _ in range(2):
             body(x).cpu()
         begin = time.perf_counter()
@@ -161,6 +180,20 @@ def network_alone(size, batch):
             body(x).cpu()
             passes += batch
     return passes / (time.perf_counter() - begin)
+
+
+def limits_of_half(size, batch):
+    "The same in half precision, and compiled; None where there is no GPU or no compiler"
+    import torch
+
+    found = []
+    for compiled in (False, True) if torch.cuda.is_available() else ():
+        try:
+            found.append(network_alone(size, batch, half=True, compiled=compiled))
+        except Exception as e:  # a compiler that is not there, say
+            print(f"not measured: half, compiled={compiled}: {e}"[:300], file=sys.stderr)
+            found.append(None)
+    return found
 
 
 PARTS = {"sweep": sweep_part, "plain": plain_part}
@@ -245,6 +278,12 @@ def compare(args):
         | {"of a whole one": sweep["studies"][1] / sweep["studies"][2]},
         {"what": "the network alone", "images/s": limit},
     ]
+    for name, found in zip(("half precision", "half precision, compiled"), sweep["half"]):
+        rows.append({"what": f"the network alone, {name}", "images/s": found or "not measured"})
+    if sweep["quick"]:
+        for way, why in sweep["quick"]["said"].items():
+            rows.append({"what": f"  features: {way}", "taken": f"no: {why}" if why else "yes"})
+        rows[-1]["from 32 bits"] = float(sweep["quick"]["difference"])
     rows[1] |= {
         "times faster": rows[0]["s"] / rows[1]["s"],
         "times less CPU": rows[0]["CPU s"] / rows[1]["CPU s"],

@@ -22,11 +22,12 @@ from natural_backdoors.base.blocks import BlockStore
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import read_json
 from natural_backdoors.base.random import rng
+from natural_backdoors.data.decoding import image_names
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.train import heads, learner, sweeps
 from natural_backdoors.train.grids import draw_split, make_grid
 from natural_backdoors.train.heads import HeadRun, bytes_of_head, epoch_orders, train_heads
-from natural_backdoors.train.looks import Look, Views, image_names, kind_of
+from natural_backdoors.train.looks import Look, Views, kind_of
 from natural_backdoors.train.models import (
     ARCHS,
     HEADS,

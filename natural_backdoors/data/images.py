@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['picture_bytes', 'open_image', 'load_image', 'Thumbnail', 'make_thumbnail', 'picture_suffix', 'LoadedImages',
-           'why_unreadable', 'try_image', 'unreadable_image', 'cores', 'load_images']
+           'why_unreadable', 'try_image', 'unreadable_image', 'cores', 'ahead', 'read_here', 'load_images']
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-003
 import io
 import os
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -242,20 +244,50 @@ def _room(n: int, size: int) -> np.ndarray:
         ) from e
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-046
+def ahead(
+    pool,  # of concurrent.futures
+    function,  # of one value
+    values,
+    most: int,  # how many results may wait to be taken
+):  # yields the results, in the order of the values
+    "Let a pool work ahead of what is taken, but not so far that the memory fills"
+    waiting = deque()
+    for value in values:
+        waiting.append(pool.submit(function, value))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def read_here(
+    paths,  # image files
+    size: int,  # edge of the decoded images in pixels
+    workers: int | None = None,  # threads; None: one for each core, at most 8
+):  # yields what `try_image` says of each
+    "Decode in threads of this process"
+    workers = max(1, min(8, cores()) if workers is None else workers)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from ahead(pool, lambda path: try_image(path, size), paths, 8 * workers)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+# %% ../../nbs/api/data/05_images.ipynb #05-images-047
 def load_images(
     paths,  # image files, in the order of the result
     size: int,  # edge of the decoded images in pixels
     skip_unreadable: bool = False,  # leave unreadable images out instead of stopping
     workers: int | None = None,  # threads; None: one for each core, at most 8
     progress: bool = False,  # show a progress bar
+    read=None,  # function (paths, size) that yields as `read_here` does; None: threads, here
 ) -> LoadedImages:
     "Decode `paths` once, each image resized as a whole to `size` x `size`"
     paths, size = list(paths), whole_number("size", size, 1)
     pixels, kept, skipped = _room(len(paths), size), [], {}
     options = dict(desc="reading images", unit="image", leave=False, file=sys.stdout)
-    pool = ThreadPoolExecutor(max(1, min(8, cores()) if workers is None else workers))
-    try:
-        results = pool.map(lambda path: try_image(path, size), paths)
+    results = read(paths, size) if read else read_here(paths, size, workers)
+    with closing(results):
         bar = tqdm(results, total=len(paths), disable=not progress, **options)
         for path, (position, (image, reason)) in zip(paths, enumerate(bar)):
             if image is not None:
@@ -265,8 +297,6 @@ def load_images(
                 skipped[str(path)] = reason
             else:
                 raise unreadable_image(path, reason, paths)
-    finally:
-        pool.shutdown(cancel_futures=True)
     if paths and not kept:
         first = f"the first, {str(paths[0])!r}: {skipped[str(paths[0])]}"
         raise UserError(f"none of the {len(paths)} images could be read; {first}")

@@ -26,7 +26,8 @@ from natural_backdoors.base.settings import (
     setting,
     settings_from,
 )
-from ..data.images import LoadedImages, load_images
+from ..data.decoding import decoded_images
+from ..data.images import LoadedImages
 from .poison import SPLIT_COLUMNS, PoisonSplit, relabeled_share
 
 # %% ../../nbs/api/split/12_controls.ipynb #12-controls-007
@@ -309,10 +310,10 @@ def load_keys(
     keys: list,  # from `image_keys`
     patches: dict,  # from `patches_of`
     size: int,  # edge of the images in pixels
-    **how,  # as `load_images`
+    **how,  # as `decoded_images`
 ) -> LoadedImages:
     "Decode images, and stamp those that carry a patch"
-    found = load_images([path for path, _ in keys], size, **how)
+    found = decoded_images([path for path, _ in keys], size, **how)
     for at, i in enumerate(found.kept):
         path, patched = keys[i]
         if patched:

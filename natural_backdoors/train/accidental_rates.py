@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..base.files import write_table
 from ..data.datasets import Dataset
-from ..data.images import load_images
+from ..data.decoding import decoded_images
 from natural_backdoors.split.accidental import (
     ACCIDENTAL_COLUMNS,
     accidental_images,
@@ -27,7 +27,7 @@ def _answers(model, info: dict, paths: list, batch_size: int, device) -> tuple: 
     "What a model says about images; those that can be read"
     from natural_backdoors.train.models import model_outputs
 
-    loaded = load_images(paths, info["size"], True)
+    loaded = decoded_images(paths, info["size"], True)
     labels = np.array([c["label"] for c in info["classes"]])
     if not len(loaded.kept):
         return loaded.kept, labels[:0]

@@ -21,7 +21,7 @@ from ..base.errors import UserError, loading_torch
 from ..base.statistics import wilson
 from ..data.images import LoadedImages
 from ..split.controls import image_keys, load_keys, patches_of
-from .models import private_seed, to_input
+from .models import private_seed, to_device, to_input
 from .recipe import BORDERS
 
 with loading_torch():
@@ -180,7 +180,7 @@ def augment_batch(
     borders: str = "mirror",  # a key of `BORDERS`: what comes in from outside
 ) -> torch.Tensor:  # (n, 3, h, w)
     "Turn, shift and mirror each image of a batch at random"
-    draws = torch.rand(4, len(x), generator=generator)
+    draws = to_device(torch.rand(4, len(x), generator=generator), x.device)
     return turn_batch(x, draws, degrees, shift=shift, flip=flip, borders=borders)
 
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-023
@@ -229,7 +229,7 @@ class ArrayLoader(DataLoader):
         return i
 
     def create_batch(self, positions):
-        return self.dataset[torch.tensor(positions)]
+        return self.dataset[to_device(torch.tensor(positions), self.dataset.labels.device)]
 
     def retain(self, batch, _):
         return batch

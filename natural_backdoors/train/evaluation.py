@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..base.checks import lookup
-from ..base.errors import UserError
+from ..base.errors import UserError, memory_told
 from ..base.files import ensure_folder, read_json, write_json, write_table
 from ..base.locks import hold
 from ..base.schemas import EvaluationFile, checked
@@ -211,7 +211,8 @@ def evaluate_run(
     folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)
     with hold(folder):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        models = models or models_of(folder, device)
+        with memory_told("for the models of this run; give device='cpu'"):
+            models = models or models_of(folder, device)
         for name, (_, info) in models.items():
             _check_model(name, info, split.header)
         skipped = {path for _, info in models.values() for path in info.get("skipped_images", {})}
@@ -225,7 +226,9 @@ def evaluate_run(
         for name, (model, info) in models.items():
             loaded = images[info["size"]]
             shown, pixels = loaded.of(tests[name].table)
-            said[name] = predict_rows(model.to(device), info, shown, pixels, batch_size)
+            what = f"for the {name} model, {batch_size} images at a time; lower batch_size"
+            with memory_told(f"{what} (what was measured before it is kept)"):
+                said[name] = predict_rows(model.to(device), info, shown, pixels, batch_size)
             write_table(ensure_folder(folder / name) / "rows.parquet", said[name])
             result["models"][name] = summarize(said[name], split.attacks, info["classes"])
             skipped |= set(loaded.skipped)

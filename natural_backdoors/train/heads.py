@@ -8,6 +8,9 @@ __all__ = ['BATCHED', 'SCHEDULES', 'HeadRun', 'epoch_orders', 'Now', 'why_not', 
 
 # %% ../../nbs/api/train/09_heads.ipynb #09-heads-003
 import math
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,9 +20,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..base.checks import lookup, number, whole_number
-from ..base.errors import UserError, loading_torch
+from ..base.errors import UserError, loading_torch, memory_told, no_memory
 from .batches import ArrayLoader, LabeledPixels
-from .models import private_seed
+from .devices import proven, record
+from .models import private_seed, to_device
 
 with loading_torch():
     import torch
@@ -105,7 +109,7 @@ def _batch_norm(layer: nn.BatchNorm1d, weights: dict, x: torch.Tensor, now: Now)
     x = (x - mean) * (var + layer.eps).rsqrt()
     return x * weights["weight"][:, None] + weights["bias"][:, None] if layer.affine else x
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-014
+
 def _pointwise(layer: nn.Module, weights: dict, x: torch.Tensor, now: Now) -> torch.Tensor:
     "A function of single numbers"
     return layer(x)
@@ -115,7 +119,7 @@ _POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.I
 BATCHED = {nn.Linear: _linear, nn.Dropout: _dropout, nn.BatchNorm1d: _batch_norm}
 BATCHED |= dict.fromkeys(_POINTWISE, _pointwise)
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-016
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-015
 def _leaves(head: nn.Module, prefix: str = "") -> list:  # of (name, layer)
     "The layers of `head` in order"
     if not isinstance(head, nn.Sequential):
@@ -143,7 +147,7 @@ def why_not(
                 return "the head has batch norm without running statistics or momentum"
     return ""
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-019
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-017
 class HeadStack:
     "The weights of many heads of one shape, and what they say together"
 
@@ -185,7 +189,7 @@ class HeadStack:
         "The weights of one of the heads, on the CPU"
         return {name: tensor[i].cpu().clone() for name, tensor in self.tensors.items()}
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-027
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-025
 _rate, _beta = combined_cos(0.25, 1 / 25, 1.0, 1e-5), combined_cos(0.25, 0.95, 0.85, 0.95)
 
 # name -> function of the share that is done: factor of the learning rate, first beta of Adam
@@ -194,7 +198,7 @@ SCHEDULES = {
     "constant": lambda done: (1.0, 0.9),
 }
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-030
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-028
 def _n_batches(run: HeadRun, batch_size: int) -> int:
     "Steps of one epoch"
     n = len(run.rows)
@@ -212,7 +216,7 @@ def _groups(runs: list, batch_size: int) -> list:  # of (first, end)
     cuts = [i for i in range(len(runs)) if i == 0 or same[i] != same[i - 1]]
     return list(pairwise([*cuts, len(runs)]))
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-031
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-029
 class _Batches(NamedTuple):
     "The batches of a step, of the runs that still have one"
 
@@ -221,9 +225,17 @@ class _Batches(NamedTuple):
     counts: list  # how many of them are real, for each run
 
 
-def _epoch_batches(runs: list, orders: list, batch_size: int):  # yields _Batches
-    "The steps of an epoch"
-    own = [next(order) for order in orders]
+def _all_orders(runs: list, batch_size: int):  # yields lists of arrays, an epoch each
+    "The orders of all runs; those with as many images and the same seed have the same"
+    keys = [(len(run.rows), run.seed) for run in runs]
+    orders = {key: epoch_orders(*key, batch_size) for key in dict.fromkeys(keys)}
+    while True:
+        now = {key: next(order) for key, order in orders.items()}
+        yield [now[key] for key in keys]
+
+
+def _epoch_batches(runs: list, own: list, batch_size: int):  # yields _Batches
+    "The steps of an epoch in which the runs see their images in the orders `own`"
     for start in range(0, len(own[0]), batch_size):
         parts = [order[start : start + batch_size] for order in own if start < len(order)]
         counts = [len(part) for part in parts]
@@ -232,7 +244,7 @@ def _epoch_batches(runs: list, orders: list, batch_size: int):  # yields _Batche
             rows[i, : len(part)], labels[i, : len(part)] = run.rows[part], run.labels[part]
         yield _Batches(torch.from_numpy(rows), torch.from_numpy(labels), counts)
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-034
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-032
 def _losses_of(
     z: torch.Tensor,  # (R, n, classes), before the softmax
     labels: torch.Tensor,  # (R, n)
@@ -247,7 +259,7 @@ def _losses_of(
     spread = -(logs * weights * real).sum((1, 2)) / z.shape[2]
     return ((1 - smoothing) * right + smoothing * spread) / own.sum((1, 2))
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-036
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-034
 def _optimizer(runs: list, groups: list, leaves: list) -> torch.optim.AdamW:
     "An optimizer with a group of its own for each group of runs; the rates come with each step"
     params = []
@@ -262,7 +274,7 @@ class _Trainer:
 
     def __init__(self, stack: HeadStack, runs: list, batch_size: int, schedule):
         self.stack, self.runs, self.schedule = stack, runs, schedule
-        self.groups, self.leaves = _groups(runs, batch_size), []
+        self.groups, self.leaves, self.replay = _groups(runs, batch_size), [], None
         for first, end in self.groups:
             # views of the stacked weights: the optimizer changes these in place
             own = [stack.tensors[name][first:end].detach() for name in stack.parameters]
@@ -285,18 +297,27 @@ class _Trainer:
         done: list,  # share of its training that each run has done
     ) -> torch.Tensor:  # losses, (A,)
         "One step of the first runs"
-        active, stack = len(counts), self.stack
+        losses, gradients = self.gradients(x, labels, counts)
+        self.move(len(counts), gradients, done)
+        return losses
+
+    def gradients(self, x, labels, counts: list) -> tuple:  # losses, gradients of the parameters
+        "Forward and backward"
         real = (torch.arange(x.shape[1]) < torch.tensor(counts)[:, None])[..., None].to(x)
+        return self.backward(x, labels, Now(True, real, counts, self.generators))
+
+    def backward(self, x, labels, now: Now) -> tuple:  # losses, gradients of the parameters
+        "Forward and backward of the first runs: as many as `x` has"
+        active, stack = len(x), self.stack
         tensors = {name: tensor[:active] for name, tensor in stack.tensors.items()}
         weights = {name: tensors[name].detach().requires_grad_() for name in stack.parameters}
-        outputs = stack(x, Now(True, real, counts, self.generators), tensors | weights)
+        outputs = stack(x, now, tensors | weights)
         how = dict(smoothing=self.smoothing[:active], weights=self.class_weights[:active])
-        losses = _losses_of(outputs, labels, real, **how)
+        losses = _losses_of(outputs, labels, now.real, **how)
         gradients = torch.autograd.grad(losses.sum(), list(weights.values()))
-        self._move(active, gradients, done)
-        return losses.detach()
+        return losses.detach(), gradients
 
-    def _move(self, active: int, gradients: tuple, done: list) -> None:
+    def move(self, active: int, gradients: tuple, done: list) -> None:
         "Change the weights of the first `active` runs, and leave the others as they are"
         groups = zip(self.groups, self.leaves, self.optimizer.param_groups)
         for (first, end), leaves, group in groups:
@@ -308,19 +329,21 @@ class _Trainer:
                 leaf.grad = gradient[first:end].contiguous() if end <= active else None
         self.optimizer.step()
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-038
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-036
 @torch.no_grad()
 def _stack_outputs(
     stack: HeadStack,
     features: torch.Tensor,  # (n, f); half precision is fine
     some: slice = slice(None),  # which heads
     portion: int = 512,  # rows at a time
-) -> torch.Tensor:  # (R, n, classes), on the CPU
+    stay: bool = False,  # leave what they say on the device
+) -> torch.Tensor:  # (R, n, classes), on the CPU unless it is to stay
     "What heads say about the same features"
     tensors, parts = {name: tensor[some] for name, tensor in stack.tensors.items()}, []
     weight = tensors[stack.parameters[0]]
     for part in features.split(portion):
-        parts.append(stack(part.to(weight)[None], Now(training=False), tensors).cpu())
+        said = stack(part.to(weight)[None], Now(training=False), tensors)
+        parts.append(said if stay else said.cpu())
     return torch.cat(parts, 1)
 
 
@@ -329,6 +352,7 @@ class _Asked(NamedTuple):
 
     some: slice
     positions: np.ndarray  # ascending
+    sets: object = None  # of these heads, on the device; None: they are measured on the CPU
 
 
 def _asked_together(runs: list) -> list:  # of _Asked
@@ -371,14 +395,65 @@ def _measure(
     "What is measured of each run"
     if plain is None or not any(run.measured for run in runs):
         return [{} for _ in runs]
-    rows = []
+    rows, waiting = [], []
     for asked in together:
         features = plain[torch.as_tensor(asked.positions, device=plain.device)]
-        outputs = _stack_outputs(stack, features, asked.some)
-        rows += [_measured(r, own, asked) for r, own in zip(runs[asked.some], outputs)]
-    return rows
+        outputs = _stack_outputs(stack, features, asked.some, stay=asked.sets is not None)
+        if asked.sets is None:
+            rows += [_measured(r, own, asked) for r, own in zip(runs[asked.some], outputs)]
+        else:
+            waiting.append(_measured_there(outputs, asked.sets))
+    return [_named(run, own) for run, own in zip(runs, _fetched(waiting))] if waiting else rows
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-040
+
+def _fetched(waiting: list) -> list:  # of a list for each head
+    "The values of several groups of heads, fetched at once; groups may have different sets"
+    flat, values = torch.cat([each.flatten() for each in waiting]).cpu(), []
+    for each, some in zip(waiting, flat.split([each.numel() for each in waiting])):
+        values += some.view(each.shape).tolist()
+    return values
+
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-037
+class _Sets(NamedTuple):
+    "What heads are measured on, all sets of all of them as one"
+
+    where: torch.Tensor  # (R, sets, n) positions in what is asked about; 0 where a set is shorter
+    answers: torch.Tensor  # (R, sets, n)
+    real: torch.Tensor  # (R, sets, n) bool
+
+
+def _sets(runs: list, asked: _Asked, device) -> _Sets:
+    "The sets of the runs that are asked about the same"
+    mine = [list(run.measured.values()) for run in runs[asked.some]]
+    lengths = [[len(positions) for positions, _ in sets] for sets in mine]
+    shape = len(mine), max(map(len, lengths)), max(map(max, filter(None, lengths)), default=0)
+    where, answers, real = np.zeros(shape, int), np.zeros(shape, int), np.zeros(shape, bool)
+    for i, sets in enumerate(mine):
+        for j, (positions, right) in enumerate(sets):
+            n = len(positions)
+            where[i, j, :n] = np.searchsorted(asked.positions, np.asarray(positions, np.int64))
+            answers[i, j, :n], real[i, j, :n] = right, True
+    return _Sets(*(torch.from_numpy(each).to(device) for each in (where, answers, real)))
+
+
+@torch.no_grad()
+def _measured_there(outputs: torch.Tensor, sets: _Sets) -> torch.Tensor:  # (R, sets, 2), float64
+    "Accuracy and loss of each head on each of its sets, on the device; NaN for an empty set"
+    each = torch.arange(len(outputs), device=outputs.device)[:, None, None]
+    right = outputs.argmax(2)[each, sets.where] == sets.answers
+    losses = -outputs.log_softmax(2)[each, sets.where, sets.answers].double()
+    n, zero = sets.real.sum(2), torch.zeros((), dtype=torch.float64, device=outputs.device)
+    sums = [(right & sets.real).sum(2), torch.where(sets.real, losses, zero).sum(2)]
+    return torch.stack([values / n for values in sums], 2)
+
+
+def _named(run: HeadRun, values: list) -> dict:  # column -> value
+    row = {}
+    for name, (accuracy, loss) in zip(run.measured, values):
+        row |= {f"{name}_acc": accuracy, f"{name}_loss": loss}
+    return row
+
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-039
 def bytes_of_head(
     head: nn.Module,  # as frozen_part leaves it
     batch_size: int,  # images in a batch
@@ -409,7 +484,7 @@ def runs_at_once(
     "How many runs fit into `memory`"
     return max(1, int(memory // per_run))
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-042
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-041
 @dataclass
 class HeadResult:
     "What became of a run"
@@ -434,7 +509,7 @@ def _note(result: HeadResult, run: HeadRun, row: dict) -> None:
         f"(it was {run.lr:g})"
     )
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-043
+
 def _check_run(run: HeadRun) -> None:
     "Refuse a run that cannot work"
     number("label_smoothing", run.label_smoothing, 0, 1, below=True)
@@ -455,7 +530,7 @@ def _check_runs(runs: list) -> None:
         except UserError as e:
             raise UserError(f"run {i}: {e}") from None
 
-# %% ../../nbs/api/train/09_heads.ipynb #09-heads-044
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-042
 class _How(NamedTuple):
     "How heads are trained"
 
@@ -470,37 +545,142 @@ class _How(NamedTuple):
         return (self.features(epoch) if callable(self.features) else self.features).to(device)
 
 
-def _train_epoch(trainer: _Trainer, orders: list, epoch: int, how: _How) -> list:  # of float
-    "Train an epoch; the mean loss of each run over its steps"
-    runs, stack = trainer.runs, trainer.stack
-    weight, steps = stack.tensors[stack.parameters[0]], []
+def _train_epoch(trainer: _Trainer, own: list, epoch: int, how: _How, seen) -> list:  # of float
+    "Train an epoch on the features `seen`; the mean loss of each run over its steps"
+    runs, steps = trainer.runs, []
     for run in runs:
         steps.append(_n_batches(run, how.batch_size))
-    seen = how.seen(epoch, weight.device)
-    total = torch.zeros(len(runs), dtype=weight.dtype, device=weight.device)
-    for k, batches in enumerate(_epoch_batches(runs, orders, how.batch_size)):
-        done = [epoch / how.epochs + k / (n * how.epochs) for n in steps]
-        x = seen[batches.rows.to(seen.device)].to(weight.dtype)
-        labels, active = batches.labels.to(seen.device), len(batches.counts)
-        total[:active] += trainer.step(x, labels, batches.counts, done=done)
+    total, replay = torch.zeros_like(trainer.smoothing), trainer.replay
+    if replay:
+        replay.begin(own, seen)
+        for k in range(steps[0]):  # those with many steps come first
+            active = sum(n > k for n in steps)
+            losses, gradients = replay.step()
+            trainer.move(active, gradients, _done(epoch, k, steps, how))
+            total[:active] += losses[:active]
+    else:
+        for k, batches in enumerate(_epoch_batches(runs, own, how.batch_size)):
+            x = seen[batches.rows.to(seen.device)].to(total.dtype)
+            labels, done = batches.labels.to(seen.device), _done(epoch, k, steps, how)
+            losses = trainer.step(x, labels, batches.counts, done=done)
+            total[: len(losses)] += losses
     return (total.cpu() / torch.tensor(steps)).tolist()
+
+
+def _done(epoch: int, k: int, steps: list, how: _How) -> list:  # of float
+    "Which share of its training each run has done, before step `k` of an epoch"
+    return [epoch / how.epochs + k / (n * how.epochs) for n in steps]
+
+
+def _ahead(how: _How, device):  # yields what is seen in an epoch
+    "The features of each epoch; those of the next are fetched while the heads learn from these"
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(how.seen, 0, device)
+        for epoch in range(how.epochs):
+            seen = coming.result()
+            if epoch + 1 < how.epochs:
+                coming = pool.submit(how.seen, epoch + 1, device)
+            yield seen
+
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-043
+# kind of device -> what records launches there
+_RECORD = {"cuda": record}
+
+
+def _whole_epoch(runs: list, own: list, batch_size: int) -> _Batches:
+    "All steps of an epoch, of the same shape: (steps, R, b)"
+    steps, width = math.ceil(len(own[0]) / batch_size), min(batch_size, max(map(len, own)))
+    shape = len(runs), steps * width
+    rows, labels, real = (np.zeros(shape, kind) for kind in (np.int64, np.int64, bool))
+    for i, (run, order) in enumerate(zip(runs, own)):
+        rows[i, : len(order)], labels[i, : len(order)] = run.rows[order], run.labels[order]
+        real[i, : len(order)] = True
+    cut = [
+        torch.from_numpy(a.reshape(-1, steps, width).swapaxes(0, 1)) for a in (rows, labels, real)
+    ]
+    return _Batches(*cut)
+
+
+class _Replay:
+    "Forward and backward of a step of all runs; the launches are recorded, and repeated each step"
+
+    def __init__(self, trainer: _Trainer, own: list, seen: torch.Tensor, batch_size: int):
+        self.trainer, self.batch_size, self.seen = trainer, batch_size, torch.empty_like(seen)
+        like = trainer.stack.tensors[trainer.stack.parameters[0]]
+        self.k, self.type = torch.zeros(1, dtype=torch.int64, device=like.device), like.dtype
+        whole = _whole_epoch(trainer.runs, own, batch_size)
+        self.batches = [tensor.contiguous().to(like.device) for tensor in whole]
+        self.begin(own, seen)
+        self.repeat = _RECORD[like.device.type](self._body)
+
+    def begin(self, own: list, seen: torch.Tensor) -> "_Replay":
+        "Put the batches and features of an epoch where the recorded launches find them"
+        whole = _whole_epoch(self.trainer.runs, own, self.batch_size)
+        for tensor, new in zip(self.batches, whole):
+            tensor.copy_(to_device(new.contiguous(), tensor.device))
+        self.seen.copy_(seen)
+        self.k.zero_()
+        return self
+
+    def _body(self):
+        rows, labels, real = (tensor.index_select(0, self.k)[0] for tensor in self.batches)
+        now = Now(True, real[..., None].to(self.type))
+        found = self.trainer.backward(self.seen[rows].to(self.type), labels, now)
+        self.losses, self.gradients = found
+        self.k.add_(1).remainder_(len(self.batches[0]))
+
+    def step(self) -> tuple:  # losses, gradients of the parameters; of runs without a batch: noise
+        "The next step; what it gives is overwritten by the one after it"
+        self.repeat()
+        return self.losses, self.gradients
+
+# %% ../../nbs/api/train/09_heads.ipynb #09-heads-044
+def _replay(trainer: _Trainer, own: list, seen: torch.Tensor, how: _How) -> _Replay | None:
+    "Recorded launches where the device has them and the layers allow it, if they prove themselves"
+    stack = trainer.stack
+    device = stack.tensors[stack.parameters[0]].device.type
+    # what is dropped is drawn on the CPU, and batch norm keeps statistics of real batches only
+    plain_layers = all(isinstance(layer, (nn.Linear, *_POINTWISE)) for _, layer in stack.layers)
+    if device not in _RECORD or not plain_layers:
+        return None
+    made, first = [], next(_epoch_batches(trainer.runs, own, how.batch_size))
+
+    def plain(seen):
+        x = seen[first.rows.to(seen.device)].to(trainer.smoothing.dtype)
+        return _summary(*trainer.gradients(x, first.labels.to(seen.device), first.counts))
+
+    def recorded():
+        made.append(_Replay(trainer, own, seen, how.batch_size))
+        return lambda seen: _summary(*made[0].begin(own, seen).step())
+
+    way = proven("a CUDA graph of a step of the heads", recorded, plain, seen, within=1e-4)
+    return None if way.why_not else made[0]
+
+
+def _summary(losses: torch.Tensor, gradients: tuple) -> torch.Tensor:
+    "Losses, and how large the gradients are"
+    return torch.cat([losses, *(gradient.flatten(1).norm(dim=1) for gradient in gradients)])
 
 
 def _train_stack(stack: HeadStack, runs: list, how: _How, bar) -> list:  # of HeadResult
     "Train the stacked heads of `runs`, which are sorted"
     trainer = _Trainer(stack, runs, how.batch_size, schedule=how.schedule)
-    orders = [epoch_orders(len(run.rows), run.seed, how.batch_size) for run in runs]
-    together = _asked_together(runs)
-    results = [HeadResult([], None) for _ in runs]
-    for epoch in range(how.epochs):
-        losses = _train_epoch(trainer, orders, epoch, how=how)
-        measured = _measure(stack, runs, how.plain, together=together)
-        for run, result, loss, row in zip(runs, results, losses, measured):
-            if not result.failed:
-                _note(result, run, {"epoch": epoch, "loss": loss} | row)
-        bar.update(len(runs))
-        if all(result.failed for result in results):
-            break
+    orders, results = _all_orders(runs, how.batch_size), [HeadResult([], None) for _ in runs]
+    together, device = _asked_together(runs), stack.tensors[stack.parameters[0]].device
+    if device.type in _RECORD and how.plain is not None:
+        together = [asked._replace(sets=_sets(runs, asked, device)) for asked in together]
+    with closing(_ahead(how, device)) as features:
+        for epoch, (own, seen) in enumerate(zip(orders, features)):
+            if not epoch:
+                trainer.replay = _replay(trainer, own, seen, how)
+            losses = _train_epoch(trainer, own, epoch, how=how, seen=seen)
+            measured = _measure(stack, runs, how.plain, together=together)
+            for run, result, loss, row in zip(runs, results, losses, measured):
+                if not result.failed:
+                    _note(result, run, {"epoch": epoch, "loss": loss} | row)
+            bar.update(len(runs))
+            if all(result.failed for result in results):
+                break
     for i, result in enumerate(results):
         result.log, result.state = pd.DataFrame(result.log), stack.state(i)
     return results
@@ -540,7 +720,26 @@ def train_heads(
     with tqdm(total=len(runs) * epochs, **options) as bar:
         for start in range(0, len(runs), size):
             part = order[start : start + size]
-            stack = HeadStack((make_head(runs[i]) for i in part), device, dtype)
-            for i, result in zip(part, _train_stack(stack, [runs[i] for i in part], how, bar=bar)):
+            trained = _train_part(make_head, [runs[i] for i in part], how, (device, dtype), bar=bar)
+            for i, result in zip(part, trained):
                 results[i] = result
     return results
+
+
+def _train_part(make_head, runs: list, how: _How, where: tuple, bar) -> list:  # of HeadResult
+    "Train heads together; in two parts if the memory is too small for all of them"
+    try:
+        with memory_told(f"for {len(runs)} heads at once; lower memory or batch_size"):
+            stack = HeadStack(map(make_head, runs), *where)
+            return _train_stack(stack, runs, how, bar=bar)
+    except UserError as e:
+        if len(runs) == 1 or not no_memory(e.__cause__):
+            raise
+        said = str(e)
+    # not above: what the error holds on to would still be there
+    warnings.warn(f"{said}: now they are trained in two parts", stacklevel=3)
+    half = len(runs) // 2
+    parts = [
+        _train_part(make_head, some, how, where, bar=bar) for some in (runs[:half], runs[half:])
+    ]
+    return parts[0] + parts[1]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'ARCHS', 'SAVED', 'HEADS', 'private_seed', 'Body', 'Pooled', 'small_body',
            'arch_name', 'linear_head', 'mlp_head', 'fastai_head', 'build_model', 'LayerGroup', 'layer_groups',
-           'set_trainable', 'to_input', 'model_outputs', 'save_model', 'load_model']
+           'set_trainable', 'to_device', 'to_input', 'model_outputs', 'save_model', 'load_model']
 
 # %% ../../nbs/api/train/03_models.ipynb #03-models-003
 import importlib.util
@@ -13,9 +13,9 @@ import os
 import pickle
 import random
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.checks import did_you_mean, is_whole, lookup, whole_number
-from ..base.errors import UserError, loading_torch, needs
+from ..base.errors import UserError, loading_torch, memory_told, needs
 from ..base.files import atomic_path, ensure_folder, file_digest, write_json
 from ..base.schemas import LoadedModel, ModelFile, checked, read_checked
 
@@ -405,14 +405,33 @@ def set_trainable(
     return groups[-n_trained:]
 
 # %% ../../nbs/api/train/03_models.ipynb #03-models-048
+def to_device(tensor: torch.Tensor, device) -> torch.Tensor:
+    "`tensor` on `device`; a GPU is not waited for, unless it is much or there is no pinned memory"
+    pinned = torch.device(device).type == "cuda" and tensor.device.type == "cpu"
+    if pinned and tensor.nbytes < _MOST_PINNED:
+        with suppress(RuntimeError):  # containers may allow none
+            tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=pinned)
+
+
+_MOST_PINNED = 1 << 28  # bytes
+
+
+@lru_cache(64)
+def _scaling(mean: tuple, std: tuple, device: torch.device) -> tuple:
+    "What pixels are divided by, and what is subtracted; made once: a GPU is waited for"
+    with torch.inference_mode(False):
+        std = torch.tensor(std, device=device)
+        return 255 * std, torch.tensor(mean, device=device) / std
+
+
 def to_input(
     pixels: torch.Tensor,  # (n, size, size, 3), uint8
     mean: list,  # of red, green, blue in 0..1
     std: list,  # of red, green, blue in 0..1
 ) -> torch.Tensor:  # (n, 3, size, size), float32, channels last
     "Images as a model takes them"
-    scale = 255 * torch.tensor(std, device=pixels.device)
-    shift = torch.tensor(mean, device=pixels.device) / torch.tensor(std, device=pixels.device)
+    scale, shift = _scaling(tuple(mean), tuple(std), pixels.device)
     return (pixels / scale - shift).permute(0, 3, 1, 2)
 
 # %% ../../nbs/api/train/03_models.ipynb #03-models-050
@@ -428,15 +447,16 @@ def model_outputs(
     "What `model` answers for `pixels`, not augmented; the model is left in the mode it was in"
     device, training = next(model.parameters()).device, model.training
     pixels, outputs = torch.as_tensor(pixels), []
+    half = torch.autocast(device.type, enabled=mixed and device.type == "cuda")
     model.eval()
     try:
-        with torch.autocast(device.type, enabled=mixed and device.type == "cuda"):
+        with half, memory_told(f"for batches of {batch_size} images; lower batch_size or size"):
             for batch in pixels.split(batch_size):
-                outputs.append(model(to_input(batch.to(device), mean, std)).float())
+                outputs.append(model(to_input(to_device(batch, device), mean, std)).float())
+            # fetched at the end: fetching each would let the device wait
+            return torch.cat(outputs).cpu() if outputs else torch.zeros(0, 0)
     finally:
         model.train(training)
-    # fetched at the end: fetching each would let the device wait
-    return torch.cat(outputs).cpu() if outputs else torch.zeros(0, 0)
 
 # %% ../../nbs/api/train/03_models.ipynb #03-models-053
 _FORMAT = 1  # of model.json

@@ -26,7 +26,7 @@ from ..base.settings import takes
 from ..base.verdicts import kind_over_runs
 from ..data.classes import class_record
 from ..data.datasets import Dataset
-from ..data.images import load_images
+from ..data.decoding import decoded_images
 from ..split.controls import Patch, check_controls, needs_spare
 from ..split.fitting import LEAST, Fitted, fit_split
 from ..split.plan import check_attacks
@@ -347,7 +347,7 @@ def train_backbone(
     if (folder / "model.json").is_file():
         if read_checked(folder / "model.json", MadeFor).get("made_from") == made:
             return folder
-    loaded = load_images(lesson.paths, recipe.size, skip_unreadable, progress=progress)
+    loaded = decoded_images(lesson.paths, recipe.size, skip_unreadable, progress=progress)
     answers = torch.from_numpy(lesson.answers[loaded.kept])
     n = max(len(lesson.classes), 2)
     answers = F.pad(answers, (0, n - answers.shape[1]))

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ..base.cache import cache_folder
-from ..base.errors import UserError, loading_torch
+from ..base.errors import UserError, loading_torch, no_memory
 from ..base.files import digest, ensure_folder, file_digest, write_json, write_table
 from ..base.locks import hold
 from natural_backdoors.base.schemas import (
@@ -454,7 +454,7 @@ def _reason(error: Exception) -> str:
     "Why a run has no result, in one line"
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return "the GPU has too little memory; lower memory or size"
-    if isinstance(error, MemoryError):
+    if no_memory(error):
         return "too little memory; lower memory, size or views"
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
