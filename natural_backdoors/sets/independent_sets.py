@@ -9,9 +9,11 @@ __all__ = ['SOLVERS', 'Cover', 'clique_cover', 'clique_bound', 'weight_bound', '
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-003
 import time
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import floor
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -404,7 +406,32 @@ def _alone(question: Question, part: np.ndarray, by, random, deadline: float) ->
     chosen = part[found.chosen]
     return answer(question, chosen, bound=found.bound, settled=found.settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-028
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-027
+_DENSE = 0.4  # share of conflicts from which on it does not become smaller
+
+
+class _Shrunk(NamedTuple):
+    "What is left of a question"
+
+    rest: Question
+    parts: list  # its components
+    gained: int  # what is put aside, in the first objective
+    way_back: Callable  # from a set of the rest to one of the question
+
+
+def _shrunk(question: Question, deadline: float = np.inf) -> _Shrunk:
+    "The question made smaller, as far as it gets until `deadline`"
+    m = len(question.conflict)
+    if question.limit is not None or question.degree.sum() >= _DENSE * m * m:
+        parts = components(question, undominated(question, deadline))
+        return _Shrunk(question, parts, gained=0, way_back=lambda chosen: chosen)
+    shrinking = Shrinking(question)
+    shrinking.go_on(deadline)
+    ids, rest = shrinking.remains()
+    parts, back = components(rest, np.arange(len(ids))), shrinking.way_back
+    return _Shrunk(rest, parts, shrinking.first_gained, lambda chosen: back(ids[chosen]))
+
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-030
 @dataclass
 class Program:
     "Rows that the chosen classes obey, and the classes already decided"
@@ -462,7 +489,7 @@ class Relaxed:
     spare: np.ndarray
     prices: np.ndarray  # of each row
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-029
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
 # seconds for each entry of the rows, for which solvers do not look at the clock
 _UNWATCHED = 1e-6
 
@@ -504,7 +531,7 @@ def relax(
 def _allowed(seconds: float) -> float:
     return max(min(seconds, 1e6), 1e-3)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-033
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-035
 def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
     "The best whole-numbered choice (None: none found in time) and a bound"
     open, x = program.open, program.low.copy()
@@ -539,7 +566,7 @@ def _narrow(program: Program, relaxed: Relaxed, slack: float):
     full = relaxed.prices > slack
     program.least[full] = program.most[full]
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
 def maximize(
     program: Program,  # narrowed, if a maximum is proven, to the choices that reach it
     worth: np.ndarray,  # m whole numbers
@@ -574,7 +601,7 @@ def maximize(
             program.require(worth, bound)
     return x, bound
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
 def remainder(
     question: Question,
     program: Program,  # narrowed
@@ -587,7 +614,7 @@ def remainder(
         ids = ids[:0]
     return ids, question.part(ids, room)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-041
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
@@ -610,15 +637,18 @@ class _Run:
 
     def finish(self) -> np.ndarray | None:
         "The whole answer, if the components of what is left are small and quickly branched over"
+        if not self.branched:
+            return None
         ids, rest = remainder(self.question, self.program)
-        parts = components(rest, undominated(rest, self.deadline))
+        small = _shrunk(rest, self.deadline)
+        parts = small.parts
         if parts and len(parts[-1]) > self.branched:
             return None
         deadline = _within(np.inf, self.deadline)
-        found = _apart(rest, parts, by_branching, random=self.random, deadline=deadline)
+        found = _apart(small.rest, parts, by_branching, random=self.random, deadline=deadline)
         if not found.settled:
             return None
-        self.program.low[ids[found.chosen]] = 1
+        self.program.low[ids[small.way_back(found.chosen)]] = 1
         self.program.high[:] = self.program.low
         return self.program.low.copy()
 
@@ -649,7 +679,7 @@ class _Run:
         asked = question.objectives[: len(self.bounds) - 1]
         return self.best is None or np.array_equal(asked @ x.astype(np.int64), asked @ self.best)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-040
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-042
 _DIGITS = 12  # binary digits asked at a time
 _SMALL = 100  # components of up to this number of classes are branched over
 
@@ -710,13 +740,10 @@ def _ask_all(run: _Run) -> bool:
             program.low[open] = program.high[open] = run.best[open]
     return settled
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-043
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-045
 _MANY = (
     1000  # classes above which branching never ends, unless few sets are left by their conflicts
 )
-
-
-_DENSE = 0.4  # share of conflicts from which on it does not become smaller
 
 
 def _n_sets(question: Question) -> float:
@@ -749,24 +776,19 @@ def _turns(question: Question, chosen: np.ndarray, cover: Cover, deadline: float
         return 0.25, 2
     return (5, 0.5) if relaxed.bound < 1.07 * value else (0.5, 0.5)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-045
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
 def by_turns(
     question: Question,
     random: np.random.Generator,
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
 ) -> Answer:
     "Make it smaller; then the answer of the solver that settles it first, or the best of both"
-    if question.limit is not None or question.degree.sum() >= _DENSE * len(question.conflict) ** 2:
-        return _in_turns(question, random, deadline)
-    shrinking = Shrinking(question)
-    shrinking.go_on(_within(np.inf, deadline, 0.5))
-    ids, rest = shrinking.remains()
-    parts = components(rest, np.arange(len(ids)))
-    found = _apart(rest, parts, _in_turns, random=random, deadline=deadline)
-    chosen, bound = shrinking.way_back(ids[found.chosen]), found.bound + shrinking.first_gained
+    small = _shrunk(question, _within(np.inf, deadline, 0.5))
+    found = _apart(small.rest, small.parts, _in_turns, random=random, deadline=deadline)
+    chosen = small.way_back(found.chosen)
     if not found.settled:  # where the way back led past a class that is free
         chosen = greedy(question, chosen)
-    return answer(question, chosen, bound=bound, settled=found.settled)
+    return answer(question, chosen, bound=found.bound + small.gained, settled=found.settled)
 
 
 def _in_turns(question: Question, random: np.random.Generator, deadline: float) -> Answer:
@@ -792,7 +814,7 @@ def _first_alone(question: Question, random: np.random.Generator, deadline: floa
     found = by_turns(coarse, random, _within(np.inf, deadline, 0.7))
     return answer(question, greedy(question, found.chosen), bound=found.bound, settled=False)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-046
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
 def _taking_turns(search: _Branching, known: Answer | None, random, deadline: float) -> Answer:
     "Linear programs and branching in turns, from what is `known`"
     question, bound, cover = search.question, search.answer().bound, Cover(search.question)
