@@ -109,13 +109,15 @@ def test_phases_stop_and_go_on(monkeypatch):
 
 def test_many_classes_are_for_linear_programs(monkeypatch):
     "Above a size the turns are left out; the answer is that of the turns"
+    monkeypatch.setattr(independent_sets, "_DENSE", 0)  # nothing is made smaller before
     for seed in range(4):
         question = drawn(seed)
         expected = solve(question, rng(0))
         with monkeypatch.context() as patch:
             patch.setattr(independent_sets, "_MANY", 0)
+            patch.setattr(independent_sets, "_is_dense", lambda question: False)
             by_programs, n_calls = independent_sets.by_programs, []
-            count = lambda *how: n_calls.append(1) or by_programs(*how)
+            count = lambda *how, **more: n_calls.append(1) or by_programs(*how, **more)
             patch.setattr(independent_sets, "by_programs", count)
             found = solve(question, rng(0))
         assert n_calls, "what branching would settle first at this size"

@@ -9,8 +9,11 @@ __all__ = ['SOLVERS', 'Cover', 'clique_cover', 'clique_bound', 'weight_bound', '
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-003
 import time
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import floor
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -20,6 +23,7 @@ from ..base.checks import lookup, number
 from natural_backdoors.sets.questions import (
     Answer,
     Question,
+    Shrinking,
     against,
     answer,
     as_bits,
@@ -113,7 +117,7 @@ def weight_bound(
     "What no set exceeds: weights are dealt out to cliques, the lightest classes first"
     if time.monotonic() > deadline:
         return np.inf
-    weight, total = question.objectives[0], 0
+    weight, total = np.maximum(question.objectives[0], 0), 0
     order = np.lexsort([question.degree, weight])
     bits, left = question.bits_in(order), weight[order].tolist()
     free = as_bits(np.flatnonzero(weight[order]), len(left))
@@ -251,7 +255,7 @@ def _walk(
         place.fill()
         if place.total > best:
             best, chosen = place.total, np.flatnonzero(place.inside).tolist()
-        is_enough = enough is not None and best >> question.shift >= enough
+        is_enough = enough is not None and question.first_of(best) >= enough
         if is_enough or time.monotonic() > deadline:
             break
     return chosen
@@ -337,7 +341,7 @@ class _Branching:
         open = [value + branches[-1][0] for _, value, _, branches in self.stack if branches]
         bound = max([self.most, *open])
         settled = bound == self.most
-        bound >>= self.question.shift
+        bound = self.question.first_of(bound)
         # a set that was met on the way may have room for more
         chosen = self.chosen if settled else greedy(self.question, self.chosen)
         return answer(self.question, chosen, bound=bound, settled=settled)
@@ -360,10 +364,10 @@ def by_branching(
     return search.answer()
 
 
-def _within(seconds: float, deadline: float) -> float:  # a deadline
-    "In `seconds`, or when a quarter of the time that is left is over"
+def _within(seconds: float, deadline: float, share: float = 0.25) -> float:  # a deadline
+    "In `seconds`, or when a `share` of the time that is left is over"
     now = time.monotonic()
-    return now + min(seconds, max(deadline - now, 0) / 4)
+    return now + min(seconds, max(deadline - now, 0) * share)
 
 
 def _apart(
@@ -402,7 +406,32 @@ def _alone(question: Question, part: np.ndarray, by, random, deadline: float) ->
     chosen = part[found.chosen]
     return answer(question, chosen, bound=found.bound, settled=found.settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-028
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-027
+_DENSE = 0.4  # share of conflicts from which on it does not become smaller
+
+
+class _Shrunk(NamedTuple):
+    "What is left of a question"
+
+    rest: Question
+    parts: list  # its components
+    gained: int  # what is put aside, in the first objective
+    way_back: Callable  # from a set of the rest to one of the question
+
+
+def _shrunk(question: Question, deadline: float = np.inf) -> _Shrunk:
+    "The question made smaller, as far as it gets until `deadline`"
+    m = len(question.conflict)
+    if question.limit is not None or question.degree.sum() >= _DENSE * m * m:
+        parts = components(question, undominated(question, deadline))
+        return _Shrunk(question, parts, gained=0, way_back=lambda chosen: chosen)
+    shrinking = Shrinking(question)
+    shrinking.go_on(deadline)
+    ids, rest = shrinking.remains()
+    parts, back = components(rest, np.arange(len(ids))), shrinking.way_back
+    return _Shrunk(rest, parts, shrinking.first_gained, lambda chosen: back(ids[chosen]))
+
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-030
 @dataclass
 class Program:
     "Rows that the chosen classes obey, and the classes already decided"
@@ -460,7 +489,7 @@ class Relaxed:
     spare: np.ndarray
     prices: np.ndarray  # of each row
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-029
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
 # seconds for each entry of the rows, for which solvers do not look at the clock
 _UNWATCHED = 1e-6
 
@@ -502,7 +531,7 @@ def relax(
 def _allowed(seconds: float) -> float:
     return max(min(seconds, 1e6), 1e-3)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-033
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-035
 def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
     "The best whole-numbered choice (None: none found in time) and a bound"
     open, x = program.open, program.low.copy()
@@ -537,13 +566,14 @@ def _narrow(program: Program, relaxed: Relaxed, slack: float):
     full = relaxed.prices > slack
     program.least[full] = program.most[full]
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
 def maximize(
     program: Program,  # narrowed, if a maximum is proven, to the choices that reach it
     worth: np.ndarray,  # m whole numbers
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
     guess=None,  # a function: a choice that is likely to be worth what it is given
     finish=None,  # a function: the best choice, if little is open, or None
+    most: float = np.inf,  # what is known that no choice exceeds
 ) -> tuple:  # the choice as m zeros and ones, or None; the bound on `worth`
     "The best choice for one objective"
     open, x = program.open, program.low.copy()
@@ -552,8 +582,8 @@ def maximize(
         return x, offset
     relaxed = relax(program, worth, deadline - time.monotonic())
     if relaxed is None:
-        return None, int(worth.sum())
-    bound = int(relaxed.bound + 1e-6) + offset
+        return None, min(int(np.maximum(worth, 0).sum()), most)
+    bound = min(floor(relaxed.bound + 1e-6) + offset, most)
     x[open] = np.rint(relaxed.x) + 0.0  # no -0
     if np.abs(relaxed.x - x[open]).max() > 1e-6:
         x = guess and guess(bound)
@@ -563,7 +593,7 @@ def maximize(
             if finish and (best := finish()) is not None:
                 return best, int(worth @ best)
             x, proven = _branched(program, worth, deadline - time.monotonic())
-            bound = int(min(relaxed.bound, proven - offset) + 1e-6) + offset
+            bound = min(floor(min(relaxed.bound, proven - offset) + 1e-6) + offset, most)
     if x is not None and worth @ x >= bound:
         slack = relaxed.bound + offset - bound + 1e-6
         _narrow(program, relaxed, slack)
@@ -571,7 +601,7 @@ def maximize(
             program.require(worth, bound)
     return x, bound
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
 def remainder(
     question: Question,
     program: Program,  # narrowed
@@ -584,13 +614,14 @@ def remainder(
         ids = ids[:0]
     return ids, question.part(ids, room)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-041
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
     def __init__(self, question: Question, random, deadline: float, **how):
         self.question, self.random, self.deadline = question, random, deadline
         self.branched, self.start, cover = how["branched"], how["start"], how["cover"]
+        self.most = how["most"]  # what is known of the first objective
         self.program, self.best, self.bounds = None, None, []
         # a part of the time is kept for the walk, which most questions do not need
         spare = max(deadline - time.monotonic(), 0) * how["spare"] if deadline < np.inf else 0
@@ -606,15 +637,18 @@ class _Run:
 
     def finish(self) -> np.ndarray | None:
         "The whole answer, if the components of what is left are small and quickly branched over"
+        if not self.branched:
+            return None
         ids, rest = remainder(self.question, self.program)
-        parts = components(rest, undominated(rest, self.deadline))
+        small = _shrunk(rest, self.deadline)
+        parts = small.parts
         if parts and len(parts[-1]) > self.branched:
             return None
         deadline = _within(np.inf, self.deadline)
-        found = _apart(rest, parts, by_branching, random=self.random, deadline=deadline)
+        found = _apart(small.rest, parts, by_branching, random=self.random, deadline=deadline)
         if not found.settled:
             return None
-        self.program.low[ids[found.chosen]] = 1
+        self.program.low[ids[small.way_back(found.chosen)]] = 1
         self.program.high[:] = self.program.low
         return self.program.low.copy()
 
@@ -624,7 +658,9 @@ class _Run:
         deadline = self.stop if is_first else self.deadline
         if time.monotonic() > deadline:
             return False
-        helpers = {"guess": self.guess, "finish": self.finish} if is_first else {}
+        helpers = (
+            {"guess": self.guess, "finish": self.finish, "most": self.most} if is_first else {}
+        )
         x, bound = maximize(self.program, worth, deadline, **helpers)
         self.bounds.append(bound)
         if x is None or not self.is_lawful(x):
@@ -643,7 +679,7 @@ class _Run:
         asked = question.objectives[: len(self.bounds) - 1]
         return self.best is None or np.array_equal(asked @ x.astype(np.int64), asked @ self.best)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-040
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-042
 _DIGITS = 12  # binary digits asked at a time
 _SMALL = 100  # components of up to this number of classes are branched over
 
@@ -655,12 +691,15 @@ def by_programs(
     branched: int = _SMALL,  # branch once no component that is left has more classes; 0: never
     start=(),  # positions of an independent set that is known
     cover: Cover | None = None,  # of an earlier turn; None: a new one
+    most: float = np.inf,  # what is known that no set exceeds in the first objective
 ) -> Answer:
     "The answer by linear programs, one for each objective, until what is left is small"
     cover, walked_before = Cover(question) if cover is None else cover, len(start) > 0
     start = greedy(question, start)
-    most = min(clique_bound(question), weight_bound(question, _within(np.inf, deadline)))
+    known = clique_bound(question), weight_bound(question, _within(np.inf, deadline))
+    most = min(most, *known)
     how = {"branched": branched, "start": start, "spare": 0 if walked_before else 0.2}
+    how["most"] = most
     run = _Run(question, random, deadline, cover=cover, **how)
     settled = run.program is not None and _ask_all(run)
     bound = min([most, *run.bounds[:1]])
@@ -683,11 +722,16 @@ def _ask_all(run: _Run) -> bool:
     "Ask for one objective after the other, then for the lowest positions; is all settled?"
     settled, program = True, run.program
     for worth in run.question.objectives:
+        if run.best is not None and not worth[program.open].any():
+            run.bounds.append(int(worth @ run.best))  # nothing that is open changes it
+            continue
         settled = run.ask_next(worth)
         if not settled:
             break
         if (whole := run.finish()) is not None:
             run.best = whole.astype(np.int64)
+    if not run.question.by_position:
+        return settled
     while settled and len(open := program.open[:_DIGITS]):
         worth = np.zeros(len(run.question.conflict), np.int64)
         worth[open] = 1 << np.arange(len(open))[::-1]
@@ -696,7 +740,7 @@ def _ask_all(run: _Run) -> bool:
             program.low[open] = program.high[open] = run.best[open]
     return settled
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-043
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-045
 _MANY = (
     1000  # classes above which branching never ends, unless few sets are left by their conflicts
 )
@@ -716,7 +760,7 @@ def _n_sets(question: Question) -> float:
 def _is_dense(question: Question) -> bool:
     "Are there so many conflicts that branching can look at all sets?"
     m = len(question.conflict)
-    return question.degree.sum() >= 0.4 * m * m and _n_sets(question) < 1e9
+    return question.degree.sum() >= _DENSE * m * m and _n_sets(question) < 1e9
 
 
 def _turns(question: Question, chosen: np.ndarray, cover: Cover, deadline: float) -> tuple:
@@ -732,25 +776,56 @@ def _turns(question: Question, chosen: np.ndarray, cover: Cover, deadline: float
         return 0.25, 2
     return (5, 0.5) if relaxed.bound < 1.07 * value else (0.5, 0.5)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-044
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
 def by_turns(
     question: Question,
     random: np.random.Generator,
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
 ) -> Answer:
+    "Make it smaller; then the answer of the solver that settles it first, or the best of both"
+    small = _shrunk(question, _within(np.inf, deadline, 0.5))
+    found = _apart(small.rest, small.parts, _in_turns, random=random, deadline=deadline)
+    chosen = small.way_back(found.chosen)
+    if not found.settled:  # where the way back led past a class that is free
+        chosen = greedy(question, chosen)
+    return answer(question, chosen, bound=found.bound + small.gained, settled=found.settled)
+
+
+def _in_turns(question: Question, random: np.random.Generator, deadline: float) -> Answer:
     "The answer of the solver that settles it first; or the best of both, and the lower bound"
-    if len(question.conflict) > _MANY and not _is_dense(question):
-        return by_programs(question, random, deadline)
-    search = _Branching(question, greedy(question))
-    if search.go_on(_within(_FIRST, deadline)):
+    is_dense, first = _is_dense(question), greedy(question)
+    is_large = len(question.conflict) > _MANY and not is_dense
+    search = None if is_large else _Branching(question, first)
+    if search and search.go_on(_within(_FIRST, deadline)):
         return search.answer()
+    known = None if is_dense else _first_alone(question, random, deadline)
+    if is_large:
+        start, most = (known.chosen, known.bound) if known else ((), np.inf)
+        return by_programs(question, random, deadline, start=start, most=most)
     search.learn(_walk(question, random, deadline=_within(np.inf, deadline)))
-    bound, cover = search.answer().bound, Cover(question)
+    return _taking_turns(search, known, random=random, deadline=deadline)
+
+
+def _first_alone(question: Question, random: np.random.Generator, deadline: float) -> Answer | None:
+    "The answer for the first objective alone; None: there is no other"
+    coarse = question.coarse
+    if not question.by_position and len(question.objectives) == 1:
+        return None
+    found = by_turns(coarse, random, _within(np.inf, deadline, 0.7))
+    return answer(question, greedy(question, found.chosen), bound=found.bound, settled=False)
+
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
+def _taking_turns(search: _Branching, known: Answer | None, random, deadline: float) -> Answer:
+    "Linear programs and branching in turns, from what is `known`"
+    question, bound, cover = search.question, search.answer().bound, Cover(search.question)
+    if known:
+        search.learn(known.chosen)
+        bound = min(bound, known.bound)
     turns = np.array(_turns(question, search.chosen, cover, deadline=deadline))
     while time.monotonic() < deadline:
         for_programs, for_branching = turns
-        end = min(time.monotonic() + for_programs, deadline)
-        found = by_programs(question, random, end, start=search.chosen, cover=cover)
+        end, start = min(time.monotonic() + for_programs, deadline), search.chosen
+        found = by_programs(question, random, end, start=start, cover=cover, most=bound)
         if found.settled:
             return found
         search.learn(found.chosen)

@@ -4,11 +4,14 @@
 
 # %% auto #0
 __all__ = ['CLASS_COLUMNS', 'SearchSettings', 'as_overlaps', 'excluded_ids', 'by_rank', 'rank_candidates', 'class_counts',
-           'possible_classes', 'find_classes', 'with_groups', 'centralities', 'asked_for']
+           'possible_classes', 'find_classes', 'find_every', 'with_groups', 'centralities', 'asked_for']
 
 # %% ../../nbs/api/sets/03_search.ipynb #03-search-003
-from collections.abc import Iterable
+import os
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -263,6 +266,55 @@ def _check_number(overlaps: Overlaps, near: pd.DataFrame, trigger: int):
     )
 
 # %% ../../nbs/api/sets/03_search.ipynb #03-search-030
+_ALONE = 4  # seconds of searching after which the other triggers go to processes
+_PROCESSES = 8  # at the most
+
+
+def find_every(
+    overlaps: Overlaps,
+    graph: CoGraph,
+    triggers: list,  # class ids
+    settings: SearchSettings,
+) -> dict:  # trigger -> what `find_classes` has found
+    "The classes of each of many triggers, on all cores if it takes long"
+    find, found, start = partial(find_classes, settings=settings), {}, time.monotonic()
+    for trigger in triggers:
+        if time.monotonic() > start + _ALONE:
+            break
+        found[trigger] = find(overlaps, graph, trigger)
+    rest = triggers[len(found) :]
+    if (workers := _n_workers(graph, rest)) > 1:
+        found |= zip(rest, _in_processes(find, overlaps, graph, rest, workers=workers))
+    # all of them, or those that processes have not come to
+    return found | {t: find(overlaps, graph, t) for t in triggers if t not in found}
+
+
+def _in_processes(find, overlaps, graph, triggers: list, workers: int) -> Iterator:
+    "What is found for each of `triggers`, in their order, as long as the processes last"
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    # who waits for seconds for the next trigger is not needed any more
+    pool = Parallel(workers, backend="loky", return_as="generator", idle_worker_timeout=10)
+    try:
+        yield from pool(delayed(find)(overlaps, graph, trigger) for trigger in triggers)
+    except (BrokenProcessPool, OSError, ImportError, NotImplementedError):
+        return
+
+# %% ../../nbs/api/sets/03_search.ipynb #03-search-031
+def _n_workers(graph: CoGraph, triggers: list) -> int:
+    "How many processes have work, a core and memory"
+    if len(triggers) < 2:
+        return 1
+    from joblib import cpu_count
+
+    near = max(len(graph.neighbors(trigger)) for trigger in triggers)
+    needed, half = 5 * near**2 + 5e8, np.inf  # bytes; of what the machine has
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    return int(max(min(cpu_count(), _PROCESSES, len(triggers), half // needed), 1))
+
+# %% ../../nbs/api/sets/03_search.ipynb #03-search-034
 def with_groups(
     source,  # a Dataset or LabelMatrix
     groups: list,  # tuples of class ids
@@ -277,7 +329,7 @@ def with_groups(
     labels = source.label_matrix(split) if isinstance(source, Dataset) else source
     return count_overlaps(combine(labels, groups))
 
-# %% ../../nbs/api/sets/03_search.ipynb #03-search-031
+# %% ../../nbs/api/sets/03_search.ipynb #03-search-035
 def centralities(
     base: Overlaps,  # of the classes alone
     overlaps: Overlaps,  # with those of several objects, if any
@@ -300,7 +352,7 @@ def centralities(
     ranked.attrs, ranked.name = scores.attrs, scores.name
     return ranked
 
-# %% ../../nbs/api/sets/03_search.ipynb #03-search-033
+# %% ../../nbs/api/sets/03_search.ipynb #03-search-037
 def asked_for(
     dataset,  # a Dataset, LabelMatrix or Overlaps
     base: Overlaps,

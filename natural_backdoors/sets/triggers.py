@@ -40,6 +40,7 @@ from natural_backdoors.sets.search import (
     class_counts,
     excluded_ids,
     find_classes,
+    find_every,
     possible_classes,
     rank_candidates,
 )
@@ -271,7 +272,7 @@ def search_triggers(
         candidates = rank_candidates(ranking, excluded, settings.n_triggers)
     else:
         candidates = ranking.reindex(wanted, fill_value=0.0)
-    every = {t: find_classes(overlaps, graph, t, settings) for t in candidates.index.tolist()}
+    every = find_every(overlaps, graph, candidates.index.tolist(), settings)
     found = {t: f for t, f in every.items() if len(f[0]) >= settings.min_classes}
     return Triggers(
         _table(overlaps, candidates, found),
