@@ -4,12 +4,12 @@
 const SMALL_WORDS = new Set(
   ("a an and are as at be by can do does for from get have how i if in is it its me mine of on " +
     "or our should that the their there this to up use using want was we what when where " +
-    "which who why will with you your not no page").split(" "));
+    "which who why will with you your page").split(" "));
 const FIELDS = { title: 6, keywords: 6, headings: 2.5, description: 3, text: 1 };
 // guides before the reference, which is long; symbols are looked for by their exact names
 const KIND_WEIGHT = { "Tutorial": 1.3, "How-to": 1.5, "Explanation": 1.3, "Page": 1.5,
   "About": 0.9, "Reference": 0.9 };
-const SYMBOL_WEIGHT = 0.55;
+const SYMBOL_WEIGHT = 0.4;
 
 const AS_THEY_ARE = new Set(["published"]); // "publish" is a question about law
 
@@ -114,14 +114,18 @@ function address(id) {
   return `${page}.html${anchor ? `#${anchor}` : ""}`;
 }
 
-// Up to three headings of a page that have a word of the question
+// Up to three headings of a page, those first that have most words of the question
 function parts(page) {
-  const has = heading => tokens(heading).flatMap(terms).some(term => page.matched.includes(term));
-  return (page.headings ?? []).filter(([heading]) => has(heading)).slice(0, 3);
+  const count = heading => {
+    const said = new Set(tokens(heading).flatMap(terms));
+    return page.matched.filter(term => said.has(term)).length;
+  };
+  return (page.headings ?? []).map(([heading, anchor]) => ({ heading, anchor, n: count(heading) }))
+    .filter(part => part.n).sort((a, b) => b.n - a.n).slice(0, 3);
 }
 
 function line(page) {
-  const inside = parts(page).map(([heading, anchor]) =>
+  const inside = parts(page).map(({ heading, anchor }) =>
     element("a", { className: "part", href: `${page.id}.html#${anchor}` }, heading));
   return element("li", {},
     element("a", { href: address(page.id), className: "hit" }, page.title),
