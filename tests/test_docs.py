@@ -25,6 +25,8 @@ PAGES = [
     "explanations/performance.html",
     "tutorials/widgets.html",
     "genindex.html",
+    "search.html?q=coco",
+    "howto/data_medical.html",
 ]
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 sys.path.append(str(ROOT / "docs"))

@@ -43,9 +43,8 @@ def commands(page):
     page = page.replace("\\\\\n", " ").replace("\\\n", " ")
     found = re.findall(r"^natural-backdoors (.+)$", page, re.M)
     found += re.findall(r"`natural-backdoors ([^`]+ [^`]+)`", page)
-    return found + [
-        line for _, line in re.findall(r"shell\(('''|\")natural-backdoors (.+?)\1\)", page)
-    ]
+    called = re.findall(r"shell\([\"']+natural-backdoors (.+?)[\"']+\)$", page, re.M)
+    return found + called
 
 
 def test_each_kind_page_says_the_same_things(root):
@@ -152,3 +151,26 @@ def test_folding_loses_nothing(statements, has_output, is_first):
     if len(parts) == 2:  # all that computes is in the first
         assert parts[0][1] is None and parts[1][1] == CHECK
         assert set(parts[1][0].split("\n")) == {"assert x == 2"}
+
+
+def test_an_audit_for_the_web_shows_no_photograph(tmp_path, monkeypatch):
+    "What the pages on medical tables and on intended use promise"
+    from PIL import Image
+
+    from natural_backdoors.cli.commands import main
+
+    monkeypatch.setenv("NATURAL_BACKDOORS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rows = ["image,label"]
+    for i in range(8):  # two by two the same photograph
+        Image.new("RGB", (32, 32), (40 * (i // 2), 0, 0)).save(f"{i}.jpg")
+        rows += [f"{i}.jpg,hat"] * (i < 4) + [f"{i}.jpg,{'dog' if i % 2 else 'cat'}"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    shown = {}
+    for flags in ([], ["--images", "0", "--no_duplicates"]):
+        assert (
+            main(["audit", "labels.csv", "--min_overlaps", "1", "--sample_size", "2", *flags]) == 0
+        )
+        page = (tmp_path / "results/labels/audit/audit.html").read_text(encoding="utf-8")
+        shown[len(flags)] = page.count("data:image/jpeg")
+    assert shown[0] > 0 and shown[3] == 0
