@@ -1,14 +1,16 @@
 """From the notebooks as nbdev has processed them to the sources that Sphinx reads
 
 Front matter becomes a title and a first line, `show_doc` cells become entries of the reference,
-directives become tags, callouts admonitions, and links between notebooks links between pages. Each
-section gets a front page.
+directives become tags, callouts admonitions, and links between notebooks links between pages. In
+guides, checks and set-up are folded (`folding.py`). Each section and each folder of the reference
+gets a front page.
 """
 
 import json
 import re
 from posixpath import dirname, join, normpath, relpath
 
+import folding
 import symbols
 import yaml
 from nbdev.config import get_config
@@ -20,18 +22,19 @@ SECTIONS = {
     "api": ("Reference", "Every module, in the order in which they build on one another."),
     "explanations": ("Explanations", "Why it works, what the numbers mean and what they do not."),
 }
+GROUPS = {"": "Tasks", "data": "By kind of data"}  # by `- group:` of a page
 FOLDERS = {
-    "base": "Base",
-    "data": "Datasets",
-    "graph": "Counting and the graph",
-    "sets": "Triggers and class sets",
-    "split": "Choosing and splitting",
-    "train": "Training, evaluation, sweeps",
-    "defend": "Defenses",
-    "pick": "The picker",
-    "report": "Reports",
-    "paper": "The publication",
-    "cli": "The command line",
+    "base": ("Base", "Errors, checks, files, settings, random numbers, the cache."),
+    "data": ("Datasets", "What is asked of a dataset, and a module for each format that is read."),
+    "graph": ("Counting and the graph", "Which labels share images, how many, and how central."),
+    "sets": ("Triggers and class sets", "The search: triggers, their classes, and why not others."),
+    "split": ("Choosing and splitting", "From a choice to a poisoned split, controls and exports."),
+    "train": ("Training, evaluation, sweeps", "One model or thousands, measured beside controls."),
+    "defend": ("Defenses", "One contract, a module for each defense, and the panel of all."),
+    "pick": ("The picker", "Look and choose: in a notebook, in a browser, in a terminal."),
+    "report": ("Reports", "Pages to pass on: of a run, a study, a screening, an audit."),
+    "paper": ("The publication", "Its facts, figures and experiments."),
+    "cli": ("The command line", "Each command, its flags and what it says."),
 }
 WIDGET, STATE = (
     "application/vnd.jupyter.widget-view+json",
@@ -66,6 +69,7 @@ class Site:
                 "title": front["title"],
                 "description": front.get("description", ""),
                 "order": front.get("order", 1000),
+                "group": front.get("group", ""),
                 "ran": front.get("ran"),
                 "cells": notebook["cells"][1:],
             }
@@ -137,6 +141,7 @@ class Site:
         if page["ran"]:
             note = f"The outputs below are from {page['ran']}; the code has not changed since."
             cells.append({"cell_type": "markdown", "source": f":::{{note}}\n{note}\n:::"})
+        is_first = True
         for cell in page["cells"]:
             source = text(cell["source"])
             if cell["cell_type"] != "code":
@@ -171,17 +176,14 @@ class Site:
                     data.pop(WIDGET, None)  # not alive
             if not code:
                 continue
-            metadata = {"tags": tags}
-            if "fig-alt" in says:
-                metadata["mystnb"] = {"image": {"alt": says["fig-alt"].strip('"')}}
-            cells.append(
-                {
-                    "cell_type": "code",
-                    "source": code,
-                    "outputs": cell["outputs"],
-                    "metadata": metadata,
-                }
-            )
+            alt = {"image": {"alt": says["fig-alt"].strip('"')}} if "fig-alt" in says else {}
+            parts = [(code, None)]
+            if dirname(name) in folding.GUIDES and not tags:
+                parts = folding.fold(code, bool(cell["outputs"]), is_first)
+            is_first = False
+            for i, (part, kind) in enumerate(parts):
+                outputs = cell["outputs"] if i == 0 else []
+                cells.append(code_cell(part, outputs, tags, alt, kind))
         if name == "index.ipynb":
             cells.append(toctree([f"{s}/index" for s in SECTIONS], ":hidden:"))
         for i, cell in enumerate(cells):
@@ -219,33 +221,65 @@ class Site:
         )
 
     def section(self, section):
-        "The front page of a section: its pages with descriptions, those of the reference by folder"
+        "The front page of a section: its pages with descriptions, in groups if they name some"
         title, says = SECTIONS[section]
         parts = [f"# {title}\n\n{says}"]
-        folders = [section]
         if section == "api":
-            parts.append("{ref}`All symbols by name <genindex>`")
-            folders = [f"api/{folder}" for folder in get_config().api_folders.split()]
+            return self.reference(parts)
+        names = self.names_in(section)
+        groups = [group for group in GROUPS if any(self.pages[n]["group"] == group for n in names)]
+        for group in groups:
+            members = [name for name in names if self.pages[name]["group"] == group]
+            caption = [GROUPS[group]] if len(groups) > 1 else []
+            parts += [f"## {text}" for text in caption]
+            parts += [self.line_of(name, section) for name in members]
+            entries = [relpath(self.pages[name]["page"], section) for name in members]
+            options = [f":caption: {text}" for text in caption]
+            parts.append(toctree(entries, ":hidden:", *options)["source"])
+        self.write_page(f"{section}/index.md", parts)
+
+    def reference(self, parts):
+        "The front page of the reference: a line for each folder, then its modules; a page for each"
+        folders = get_config().api_folders.split()
+        rows = [f"| [{FOLDERS[f][0]}]({f}/index.md) | `{f}` | {FOLDERS[f][1]} |" for f in folders]
+        parts.append("| stage | folder | |\n|---|---|---|\n" + "\n".join(rows))
+        parts.append("{ref}`All symbols by name <genindex>`")
         for folder in folders:
-            pages = [
-                (p["order"], name) for name, p in self.pages.items() if dirname(name) == folder
-            ]
-            names = [name for _, name in sorted(pages)]
-            stage = FOLDERS[folder.removeprefix("api/")] if section == "api" else None
-            if stage:
-                parts.append(f"## {stage}")
-            parts += [self.line_of(name, section) for name in names]
-            entries = [relpath(self.pages[name]["page"], section) for name in names]
-            captions = [f":caption: {stage}"] if stage else []
-            parts.append(toctree(entries, ":hidden:", *captions)["source"])
-        (self.src / section).mkdir(exist_ok=True)
-        (self.src / section / "index.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+            title, says = FOLDERS[folder]
+            names = self.names_in(f"api/{folder}")
+            parts += [f"## {title}", says, *(self.line_of(name, "api") for name in names)]
+            inside = [f"# {title}\n\n{{.lead}}\n{says}"]
+            inside += [self.line_of(name, f"api/{folder}") for name in names]
+            entries = [relpath(self.pages[name]["page"], f"api/{folder}") for name in names]
+            inside.append(toctree(entries, ":hidden:")["source"])
+            self.write_page(f"api/{folder}/index.md", inside)
+        parts.append(toctree([f"{f}/index" for f in folders], ":hidden:")["source"])
+        self.write_page("api/index.md", parts)
+
+    def names_in(self, folder):
+        "The pages of a folder, in their order"
+        pages = [(p["order"], name) for name, p in self.pages.items() if dirname(name) == folder]
+        return [name for _, name in sorted(pages)]
+
+    def write_page(self, path, parts):
+        (self.src / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.src / path).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
     def line_of(self, name, section):
         "A page in the list on the front page of its section"
         page = self.pages[name]
         link = f"{relpath(page['page'], section)}.ipynb"
         return f"- [{page['title']}]({link}): {page['description']}"
+
+
+def code_cell(code, outputs, tags, settings, kind):
+    "A cell of a page; `kind` is what it is folded as"
+    if kind:
+        tags = [*tags, "hide-input"]
+        prompts = {"code_prompt_show": f"Show the {kind}", "code_prompt_hide": f"Hide the {kind}"}
+        settings = {**settings, **prompts}
+    metadata = {"tags": tags, **({"mystnb": settings} if settings else {})}
+    return {"cell_type": "code", "source": code, "outputs": outputs, "metadata": metadata}
 
 
 def toctree(entries, *options):

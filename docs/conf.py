@@ -16,7 +16,13 @@ settings = settings["DEFAULT"]
 project, author, release = settings["title"], settings["author"], settings["version"]
 copyright = settings["copyright"]
 
-extensions = ["myst_nb", "sphinx.ext.linkcode", "sphinx.ext.mathjax", "sphinx_copybutton"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.linkcode",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "site_search",
+]
 nitpicky = True
 templates_path = ["templates"]
 

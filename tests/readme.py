@@ -46,7 +46,7 @@ def render_output(out, cell_id, says, images):
     if "text/markdown" in data:
         return text(data["text/markdown"]).strip()
     if "image/png" in data:
-        name = f"{IMAGES}/index-{cell_id.removeprefix('index-')}.png"
+        name = f"{IMAGES}/index-{says.get('label', cell_id.removeprefix('index-'))}.png"
         images[name] = base64.b64decode(text(data["image/png"]))
         return f"![{says.get('fig-alt', '').strip(chr(34))}]({name})"
     plain = text(data.get("text/plain", "")) or (

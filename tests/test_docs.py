@@ -25,6 +25,8 @@ PAGES = [
     "explanations/performance.html",
     "tutorials/widgets.html",
     "genindex.html",
+    "search.html?q=coco",
+    "howto/data_medical.html",
 ]
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 sys.path.append(str(ROOT / "docs"))
@@ -174,6 +176,33 @@ def test_reference(site):
     )
 
 
+def test_reference_has_a_line_for_each_folder(site):
+    html = (site[0] / "api" / "index.html").read_text(encoding="utf-8")
+    article = html.split("<article")[1].split("</article>")[0]
+    overview = article.split("<table")[1].split("</table>")[0]
+    settings = (ROOT / "settings.ini").read_text(encoding="utf-8")
+    folders = re.search(r"^api_folders = (.*)$", settings, re.M)[1].split()
+    assert re.findall(r'href="(\w+)/index\.html"', overview) == folders
+    for folder in folders:
+        page = (site[0] / "api" / folder / "index.html").read_text(encoding="utf-8")
+        names = [re.sub(r"^\d+_", "", p.stem) for p in (ROOT / "nbs/api" / folder).glob("*.ipynb")]
+        assert [name for name in names if f'href="{name}.html"' not in page] == []
+
+
+def test_checks_and_set_up_are_folded(site):
+    n = 0
+    for path in notebooks(ROOT / "nbs"):
+        if path.parts[0] not in ("tutorials", "howto", "explanations"):
+            continue
+        html = (site[0] / path).with_suffix(".html").read_text(encoding="utf-8")
+        n += html.count("Show the check") + html.count("Show the set-up")
+        shown = re.sub(r"<details.*?</details>", "", html, flags=re.S)
+        cells = re.findall(r'<div class="highlight-ipython3.*?<pre>(.*?)</pre>', shown, flags=re.S)
+        code = [re.sub(r"<[^>]+>", "", cell).strip() for cell in cells]
+        assert [cell for cell in code if cell.startswith("assert ")] == [], path
+    assert n > 80
+
+
 def test_small_site(small):
     "What the next two tests break builds without them"
     status, said = small(
@@ -292,16 +321,67 @@ def test_fits_a_phone(visit, path):
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_search_finds_a_function(visit):
-    page = visit("index.html")
-    page.keyboard.press("Control+k")
-    page.locator("input[type=search]:visible").first.fill("find_triggers")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#search-results li a")
-    hits = page.locator("#search-results li a").evaluate_all(
-        "found => found.map(a => a.getAttribute('href'))"
+# what people type, and the page they look for
+ASKED = {
+    "my own csv": "howto/your_own_dataset",
+    "asr": "explanations/metrics",
+    "attack success rate": "explanations/metrics",
+    "dask": "howto/cluster",
+    "several machines": "howto/cluster",
+    "coco": "howto/data_coco",
+    "yolo": "howto/data_yolo",
+    "pascal": "howto/data_voc",
+    "x-ray": "howto/data_medical",
+    "hf": "howto/data_hugging_face",
+    "excel": "howto/data_tables",
+    "jeans": "explanations/faq",
+    "wheel": "tutorials/open_images",
+    "gpu": "howto/gpu",
+    "licence": "explanations/intended_use",
+    "faces": "explanations/intended_use",
+    "run_multiple_trigs.py": "howto/many_trigger_sets",
+    "select_trigs": "howto/use_the_picker",
+    "threshold": "explanations/from_counts_to_sets",
+    "betweeness": "explanations/metrics",
+    "install": "index",
+    "no triggers found": "explanations/faq",
+    "how do I export to pytorch": "howto/other_toolboxes",
+    "confidence interval": "howto/result_for_a_paper",
+    "replicate the paper": "howto/reproduce_the_paper",
+    "out of memory": "howto/cluster",
+    "neural cleanse": "api/defend/neural_cleanse",
+    "how long does it take": "howto/real_datasets",
+    "find_triggers": "api/sets/triggers#natural_backdoors.sets.triggers.find_triggers",
+    "TableDataset": "api/data/table#natural_backdoors.data.table.TableDataset",
+}
+FIRST = ("my own csv", "coco", "yolo", "gpu", "install", "find_triggers", "TableDataset", "licence")
+
+
+def test_search_ranks(visit):
+    page = visit("search.html")
+    best = page.evaluate(
+        "asked => asked.map(question => findPages(question, 3).map(found => found.id))", list(ASKED)
     )
-    assert any("api/sets/triggers.html" in hit for hit in hits)
+    found = dict(zip(ASKED, best))
+    assert {asked: found[asked] for asked, page in ASKED.items() if page not in found[asked]} == {}
+    assert {asked: found[asked] for asked in FIRST if found[asked][0] != ASKED[asked]} == {}
+    assert page.evaluate("findPages('qqzzxx')") == [] and page.evaluate("findPages(' ')") == []
+
+
+def test_search_from_any_page(visit):
+    page = visit("howto/gpu.html")
+    page.keyboard.press("Control+k")
+    page.locator("input[type=search]:visible").first.fill("attack success")
+    page.keyboard.press("Enter")
+    page.locator("#search-results a.hit").first.wait_for()
+    page.locator("#search-results a.part", has_text="attack success rate").first.click()
+    page.wait_for_function("location.hash.length > 1")
+    assert page.locator("section:target, :target").count() == 1
+    page = visit("search.html?q=%3Cimg%20src=x%20onerror=alert(1)%3E qqzzxx")
+    assert page.locator("#search-results img").count() == 0
+    page.locator("main input[name=q]").fill("find_triggers")
+    page.locator("#search-results a.hit").first.click()
+    page.locator("dt[id='natural_backdoors.sets.triggers.find_triggers']").wait_for()
 
 
 def test_navigation_and_source(visit):

@@ -32,18 +32,15 @@ def test_links_lead_somewhere(root, index):
 
 
 def test_first_screen(index):
-    "Two commands, then a short example with its output, then a picture"
+    "What it is, a picture, three lines with a file of labels, what comes out, two commands"
     text, images = readme.render(index)
-    assert (
-        0
-        < text.index("make demo")
-        < text.index("make test")
-        < text.index("```python")
-        < text.index("![")
-    )
+    places = ["relabels", "![", "```python", "n_poison", "```sh\nmake demo", "make test"]
+    at = [text.index(place) for place in places]
+    assert at == sorted(at) and images
     example = text.split("```python\n")[1].split("```")[0]
-    assert len([line for line in example.splitlines() if line.strip()]) <= 12
-    assert images
+    lines = [line for line in example.splitlines() if line.strip()]
+    assert len(lines) <= 4 and 'TableDataset("labels.csv")' in example
+    assert ".drop(" not in text and ".rename(" not in text
 
 
 def test_relink():
