@@ -77,7 +77,7 @@ def all_pairs(images):
 find = st.tuples(st.integers(0, 7), st.sampled_from(LABELS), st.integers(0, 100))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(find, max_size=25),
     st.lists(st.tuples(st.integers(0, 7), st.sampled_from(LABELS)), max_size=5),
@@ -173,7 +173,7 @@ def many():
     "A row a pair and seed: raw and corrected overlaps, and what is true"
     rows = []
     cases = [(0.7, 0.1, False), (0.95, 0.03, True)]
-    for seed, (hits, often, with_given) in [(s, case) for s in range(14) for case in cases]:
+    for seed, (hits, often, with_given) in [(s, case) for s in range(9) for case in cases]:
         hit, false = dict.fromkeys(LABELS, hits), {"cup": 0.02, "hat": 0.03, "table": often}
         images, scores, truth = planted(1200, seed, hit, false, with_given)
         labels = found_labels(images, scores, min_score=0.3)
@@ -202,7 +202,7 @@ def many():
 def test_intervals_hold_the_planted_truth(many, name, truth):
     pairs = many[many["case"] != "precision"]
     inside = pairs[truth].between(pairs[f"{name}_low"], pairs[f"{name}_high"])
-    assert len(pairs) == 84 and inside.mean() > 0.85
+    assert len(pairs) == 54 and inside.mean() > 0.85
 
 
 def test_intervals_hold_the_planted_precision(many):
@@ -285,7 +285,7 @@ row_of_boxes = st.tuples(st.sampled_from("abc"), st.sampled_from(LABELS), cell, 
 
 
 @pytest.mark.filterwarnings("ignore:.*not in shares of width and height")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(row_of_boxes, min_size=1, max_size=8), st.sets(st.sampled_from("abcd")))
 def test_boxes_of_a_table_against_a_loop(rows, asked):
     table = pd.DataFrame(rows, columns=["image", "label", *BOX])
