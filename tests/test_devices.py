@@ -10,14 +10,18 @@ from PIL import Image
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from natural_backdoors.base.errors import UserError
+from natural_backdoors.base.errors import UserError, memory_told
 from natural_backdoors.base.random import rng
-from natural_backdoors.train import devices, features, learner
+from natural_backdoors.train import devices, features, learner, models
+from natural_backdoors.train.batches import split_arrays
 from natural_backdoors.train.devices import folded, quick_network
+from natural_backdoors.train.evaluation import evaluate_run
 from natural_backdoors.train.features import FeatureBank, feature_bank
 from natural_backdoors.train.learner import bytes_of_training, where_used
 from natural_backdoors.train.looks import Views
 from natural_backdoors.train.models import build_model, model_outputs, private_seed
+from natural_backdoors.train.runs import train_split
+from natural_backdoors.train.shapes import shapes_split
 
 torch.set_num_threads(1)
 SIZE = 32
@@ -225,3 +229,74 @@ def test_what_a_training_takes_beside_what_autograd_keeps(unfreeze):
     mine = bytes_of_training(model, 64, 4) - bytes_of_training(model, 64, 0)
     own = sum(size for place, size in kept.items() if place not in weights)
     assert loss.isfinite() and own / 2 <= mine <= 3 * own + 10**5
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    "A split of drawings, and a training of it"
+    folder = tmp_path_factory.mktemp("run")
+    split = shapes_split(folder / "images")
+    how = dict(arch="small", pretrained=False, unfreeze="all", size=16, epochs=1)
+    images = split_arrays(split, 16)
+    return train_split(split, folder / "run", images=images, progress=False, **how), split, how
+
+
+def test_memory_while_images_are_moved_is_told(run, monkeypatch):
+    _, split, how = run
+    monkeypatch.setattr(learner, "where_used", no_room)
+    with pytest.raises(UserError, match="too little memory for this network and images of 16 pix"):
+        learner.make_learner(split, progress=False, device="cpu", **how)
+
+
+def test_memory_while_an_epoch_is_measured_is_told(run, tmp_path, monkeypatch):
+    "With what is kept, as when it happens in a step"
+    _, split, how = run
+    measure, calls = learner.EpochLog.measure, []
+
+    def second(self):
+        calls.append(1)
+        if len(calls) == 2:
+            with memory_told("for batches of 128 images"):
+                no_room()
+        return measure(self)
+
+    monkeypatch.setattr(learner.EpochLog, "measure", second)
+    more = how | {"epochs": 3}
+    with pytest.raises(UserError, match="lower batch_size or size.*checkpoint of epoch 0 is kept"):
+        train_split(split, tmp_path, progress=False, controls=(), **more)
+    assert train_split(split, tmp_path, progress=False, controls=(), **more).models
+    assert len(calls) == 4
+
+
+def test_an_evaluation_that_runs_out_keeps_what_it_measured(run, monkeypatch):
+    done, *_ = run
+    outputs, calls = model_outputs, []
+
+    def second(*args, **kwargs):
+        calls.append(1)
+        return outputs(*args, **kwargs) if len(calls) == 1 else no_room()
+
+    for name in ("poisoned", "true_labels"):
+        (done.folder / name / "rows.parquet").unlink(missing_ok=True)
+    monkeypatch.setattr(models, "model_outputs", second)
+    with pytest.raises(UserError, match="for the .* model, 128 images at a time; lower batch_size"):
+        evaluate_run(done.folder, device="cpu")
+    assert [(done.folder / n / "rows.parquet").exists() for n in done.models] == [True, False]
+    monkeypatch.setattr(models, "model_outputs", outputs)
+    assert set(evaluate_run(done.folder, device="cpu")["models"]) == set(done.models)
+
+
+def test_a_split_that_is_elsewhere_is_trained_the_same(run, tmp_path, monkeypatch):
+    "Images and labels on a device of their own, beside where they were decoded"
+    done, split, how = run
+    copies = []
+
+    def elsewhere(pixels, device, **given):
+        copies.append(pixels.clone())
+        return copies[-1]
+
+    monkeypatch.setattr(learner, "where_used", elsewhere)
+    again = train_split(split, tmp_path, progress=False, **how)
+    assert len(copies) == len(done.models) == 2
+    for name, log in done.logs.items():
+        assert log.equals(again.logs[name])

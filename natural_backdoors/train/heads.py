@@ -12,7 +12,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -352,7 +352,6 @@ class _Asked(NamedTuple):
 
     some: slice
     positions: np.ndarray  # ascending
-    sets: object = None  # of these heads, on the device; None: they are measured on the CPU
 
 
 def _asked_together(runs: list) -> list:  # of _Asked
@@ -391,18 +390,19 @@ def _measure(
     runs: list,
     plain: torch.Tensor | None,
     together: list,  # of _Asked
+    there: list = (),  # of _Sets, one for each of these; empty: they are measured on the CPU
 ) -> list:  # of dicts
     "What is measured of each run"
     if plain is None or not any(run.measured for run in runs):
         return [{} for _ in runs]
     rows, waiting = [], []
-    for asked in together:
+    for asked, sets in zip_longest(together, there):
         features = plain[torch.as_tensor(asked.positions, device=plain.device)]
-        outputs = _stack_outputs(stack, features, asked.some, stay=asked.sets is not None)
-        if asked.sets is None:
+        outputs = _stack_outputs(stack, features, asked.some, stay=sets is not None)
+        if sets is None:
             rows += [_measured(r, own, asked) for r, own in zip(runs[asked.some], outputs)]
         else:
-            waiting.append(_measured_there(outputs, asked.sets))
+            waiting.append(_measured_there(outputs, sets))
     return [_named(run, own) for run, own in zip(runs, _fetched(waiting))] if waiting else rows
 
 
@@ -667,14 +667,15 @@ def _train_stack(stack: HeadStack, runs: list, how: _How, bar) -> list:  # of He
     trainer = _Trainer(stack, runs, how.batch_size, schedule=how.schedule)
     orders, results = _all_orders(runs, how.batch_size), [HeadResult([], None) for _ in runs]
     together, device = _asked_together(runs), stack.tensors[stack.parameters[0]].device
+    there = []
     if device.type in _RECORD and how.plain is not None:
-        together = [asked._replace(sets=_sets(runs, asked, device)) for asked in together]
+        there = [_sets(runs, asked, device) for asked in together]
     with closing(_ahead(how, device)) as features:
         for epoch, (own, seen) in enumerate(zip(orders, features)):
             if not epoch:
                 trainer.replay = _replay(trainer, own, seen, how)
             losses = _train_epoch(trainer, own, epoch, how=how, seen=seen)
-            measured = _measure(stack, runs, how.plain, together=together)
+            measured = _measure(stack, runs, how.plain, together=together, there=there)
             for run, result, loss, row in zip(runs, results, losses, measured):
                 if not result.failed:
                     _note(result, run, {"epoch": epoch, "loss": loss} | row)
