@@ -153,6 +153,8 @@ _DARK = """<style>
   }
 }
 html body { padding: 0; }
+#loading_text { font-size: 0; }
+#loading_text::after { content: "Reading the dataset, looking for triggers …"; font-size: 16px; }
 </style>
 """
 
@@ -168,13 +170,10 @@ class _KeptPage:
     "The page that was made, and its kernel"
 
     def __init__(self):
-        self.parts, self.kernel = [], None
-
-    def __bool__(self):
-        return self.kernel is not None
+        self.forget()
 
     def forget(self):
-        self.parts, self.kernel = [], None
+        self.parts, self.kernel, self.is_picker = [], None, False
 
     async def pieces(self, made):  # `made` gives the page as Voila makes it, piece by piece
         "The page, piece by piece, and whole as soon as its head is there"
@@ -187,8 +186,10 @@ class _KeptPage:
                 piece, head = _head(head), None
             self.parts.append(piece)
             yield piece
-        if found := re.search(r'"kernelId": "([\w-]+)"', "".join(self.parts)):
+        whole = "".join(self.parts)
+        if found := re.search(r'"kernelId": "([\w-]+)"', whole):
             self.kernel = found[1]
+        self.is_picker = "widget-view+json" in whole
 
 # %% ../../nbs/api/pick/06_server.ipynb #06-server-023
 _POLICY = "; ".join(
@@ -270,10 +271,10 @@ def _one_page(kept: _KeptPage) -> type:
     class OnePage(TornadoVoilaHandler):
         async def get_generator(self, path=None):
             async with one_at_a_time:
-                if kept and not await self.is_alive(kept.kernel):
+                if not (kept.is_picker and await self.is_alive(kept.kernel)):
+                    if kept.kernel in self.kernel_manager:
+                        await self.kernel_manager.shutdown_kernel(kept.kernel)
                     kept.forget()
-                if not kept:
-                    kept.parts = []
                     async for piece in kept.pieces(super().get_generator(path=path)):
                         yield piece
                     return
