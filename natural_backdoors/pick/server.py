@@ -6,6 +6,7 @@
 __all__ = ['listen_on', 'environment', 'own_kernels', 'serve', 'quiet_end']
 
 # %% ../../nbs/api/pick/06_server.ipynb #06-server-003
+import asyncio
 import hmac
 import logging
 import os
@@ -153,6 +154,8 @@ _DARK = """<style>
   }
 }
 html body { padding: 0; }
+#loading_text { font-size: 0; }
+#loading_text::after { content: "Reading the dataset, looking for triggers …"; font-size: 16px; }
 </style>
 """
 
@@ -168,16 +171,16 @@ class _KeptPage:
     "The page that was made, and its kernel"
 
     def __init__(self):
-        self.parts, self.kernel = [], None
-
-    def __bool__(self):
-        return self.kernel is not None
+        self.forget()
 
     def forget(self):
-        self.parts, self.kernel = [], None
+        self.parts, self.kernel, self.is_picker, self.making = [], None, False, None
 
-    async def pieces(self, made):  # `made` gives the page as Voila makes it, piece by piece
-        "The page, piece by piece, and whole as soon as its head is there"
+    def make(self, made):  # `made` gives the page as Voila makes it, piece by piece
+        "Have it made, whoever waits for it"
+        self.making = asyncio.ensure_future(self._take(made))
+
+    async def _take(self, made):
         head = ""
         async for piece in made:
             if head is not None:
@@ -186,9 +189,22 @@ class _KeptPage:
                     continue
                 piece, head = _head(head), None
             self.parts.append(piece)
-            yield piece
-        if found := re.search(r'"kernelId": "([\w-]+)"', "".join(self.parts)):
+        whole = "".join(self.parts)
+        if found := re.search(r'"kernelId": "([\w-]+)"', whole):
             self.kernel = found[1]
+        self.is_picker = "widget-view+json" in whole
+
+    async def pieces(self):
+        "The page, piece by piece, as far as it is made, until it is whole"
+        sent, is_whole = 0, False
+        while not is_whole:
+            is_whole = self.making.done()
+            for piece in self.parts[sent:]:
+                yield piece
+            sent = len(self.parts)
+            if not is_whole:
+                await asyncio.wait([self.making], timeout=0.1)
+        self.making.result()  # what went wrong is raised
 
 # %% ../../nbs/api/pick/06_server.ipynb #06-server-023
 _POLICY = "; ".join(
@@ -261,8 +277,6 @@ def own_kernels():
 # %% ../../nbs/api/pick/06_server.ipynb #06-server-025
 def _one_page(kept: _KeptPage) -> type:
     "The handler of the page: the first who asks has it made, all others get the same"
-    import asyncio
-
     from voila.tornado.handler import TornadoVoilaHandler
 
     one_at_a_time = asyncio.Lock()
@@ -270,18 +284,21 @@ def _one_page(kept: _KeptPage) -> type:
     class OnePage(TornadoVoilaHandler):
         async def get_generator(self, path=None):
             async with one_at_a_time:
-                if kept and not await self.is_alive(kept.kernel):
+                if not await self.is_good():
+                    if kept.kernel in self.kernel_manager:
+                        await self.kernel_manager.shutdown_kernel(kept.kernel)
                     kept.forget()
-                if not kept:
-                    kept.parts = []
-                    async for piece in kept.pieces(super().get_generator(path=path)):
-                        yield piece
-                    return
-            yield "".join(kept.parts)
+                    kept.make(super().get_generator(path=path))
+            async for piece in kept.pieces():
+                yield piece
 
-        async def is_alive(self, kernel):
+        async def is_good(self):
+            "Whether the page is being made, or is there with a kernel that is alive"
+            if kept.making is None or not kept.making.done():
+                return kept.making is not None
             there = self.kernel_manager
-            return kernel in there and await there.get_kernel(kernel).is_alive()
+            is_alive = kept.kernel in there and await there.get_kernel(kept.kernel).is_alive()
+            return kept.is_picker and is_alive
 
     return OnePage
 
