@@ -652,6 +652,20 @@ class _Run:
         self.program.high[:] = self.program.low
         return self.program.low.copy()
 
+    def keep_what_is_same(self):
+        "Decide what is the same in all choices that are as good as the best one so far"
+        best, same = self.best, self.program.low < self.program.high
+        while same.any():
+            differs = np.where(best > 0, -1, 1) * same
+            seconds = self.deadline - time.monotonic()
+            x, bound = _branched(self.program, differs, seconds)
+            if x is None or floor(bound + 1e-6) > differs @ x:
+                return
+            if differs @ x <= differs @ best:
+                self.program.low[same] = self.program.high[same] = best[same]
+                return
+            same &= x == best
+
     def ask_next(self, worth: np.ndarray) -> bool:
         "Is the objective `worth` settled? `best` becomes the choice that settles it"
         is_first = not self.bounds
@@ -720,8 +734,13 @@ def _better(question: Question, one, other) -> list:  # positions
 
 def _ask_all(run: _Run) -> bool:
     "Ask for one objective after the other, then for the lowest positions; is all settled?"
-    settled, program = True, run.program
-    for worth in run.question.objectives:
+    settled, program, question = True, run.program, run.question
+    n_before_positions = len(question.objectives) - question.digits
+    for k, worth in enumerate(question.objectives):
+        if k == n_before_positions:
+            run.keep_what_is_same()
+            if (whole := run.finish()) is not None:
+                run.best = whole.astype(np.int64)
         if run.best is not None and not worth[program.open].any():
             run.bounds.append(int(worth @ run.best))  # nothing that is open changes it
             continue
@@ -730,7 +749,7 @@ def _ask_all(run: _Run) -> bool:
             break
         if (whole := run.finish()) is not None:
             run.best = whole.astype(np.int64)
-    if not run.question.by_position:
+    if not question.by_position:
         return settled
     while settled and len(open := program.open[:_DIGITS]):
         worth = np.zeros(len(run.question.conflict), np.int64)

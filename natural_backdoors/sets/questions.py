@@ -42,6 +42,7 @@ class Question:
     objectives: np.ndarray
     limit: int | None = None  # at most this number of classes
     by_position: bool = True  # do the lowest positions decide between sets that are equal so far?
+    digits: int = 0  # how many of the objectives, the last ones, stand for positions
 
     @cached_property
     def bits(self) -> list:
@@ -100,7 +101,8 @@ class Question:
         # row by row, each from the cache: thousands of classes take a third of the time
         for row, i in zip(conflict, ids.tolist()):
             np.take(self.conflict[i], ids, out=row, mode="clip")
-        return Question(conflict, self.objectives[:, ids], limit, self.by_position)
+        how = self.by_position, self.digits
+        return Question(conflict, self.objectives[:, ids], limit, *how)
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-009
 def ask(
@@ -338,7 +340,8 @@ class Shrinking:
         rows = self.fields.rows([self.values[i] for i in ids.tolist()])
         used = rows.any(axis=1)
         used[0] = True
-        return ids, Question(conflict, rows[used], by_position=False)
+        digits = int(used[self.fields.n_objectives :].sum())
+        return ids, Question(conflict, rows[used], by_position=False, digits=digits)
 
     @property
     def first_gained(self) -> int:
