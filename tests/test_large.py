@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 
 from natural_backdoors import TableDataset, UserError
+from natural_backdoors.base.random import rng
 from natural_backdoors.data.classes import class_table
 from natural_backdoors.data.label_table import USUAL_FOLDERS, file_of_image
 from natural_backdoors.data.labels import combine
 from natural_backdoors.graph import association
 from natural_backdoors.graph.association import adjust, chance
 from natural_backdoors.graph.overlaps import Overlaps
+from natural_backdoors.split import poison
+from natural_backdoors.split.plan import check_attacks
+from natural_backdoors.split.settings import SplitSettings
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 10_000])
@@ -87,3 +91,28 @@ def test_a_file_is_looked_for_in_the_usual_folders_and_nowhere_above(tmp_path):
     for name in ("../above.jpg", "deep/../../above.jpg", str(tmp_path / "above.jpg")):
         with pytest.raises(UserError, match="leads out"):
             file_of_image(name, root, False)
+
+
+def test_added_classes_are_those_of_a_loop_that_plans_each_time():
+    "Candidates that are passed over without a plan are those whose plan would fail"
+    asked_of, found = {"n_clean": 10, "inject_rate": 0.05, "check_images": False}, []
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        shows = draw.random((300, 12)) < draw.uniform(0.05, 0.25, 12)
+        image, label = (at.astype(str).astype(object) for at in np.nonzero(shows))
+        data = TableDataset(pd.DataFrame({"image": image, "label": "c" + label}))
+        settings_ = SplitSettings(seed=seed, add_classes=2, **asked_of)
+        labels, attacks, ids = check_attacks(data.label_matrix(), [("c0", "c1")], ["c1", "c2"])
+        asked, added = poison._Request(labels, attacks, ids, ids, settings_), []
+        for cls in rng(seed, 0, 1).permutation(12).tolist():
+            free = cls not in (*ids, attacks[0].trigger) and len(added) < 2
+            if free and poison._fits(asked, [*added, cls]):
+                added.append(cls)
+        try:
+            split = poison.poison_split(data, "c0", ["c1", "c2"], "c1", settings=settings_)
+        except UserError as e:
+            assert len(added) < 2, e
+            continue
+        assert [c["id"] for c in split.header["added_classes"]] == sorted(added)
+        found.append(added)
+    assert len(found) > 3

@@ -258,7 +258,7 @@ def _chosen_to_poison(
 
 def _draw_classes(
     labels: LabelMatrix,
-    free: np.ndarray,  # bool, an image: does it show none of the triggers?
+    free: np.ndarray,  # bool, an image: does it show no trigger and no class? Changed in place
     candidates: list,  # ids
     settings: SplitSettings,
     fits,  # does a split have enough images with these ids added?
@@ -273,6 +273,7 @@ def _draw_classes(
             continue
         if fits([*added, cls]):
             added.append(cls)
+            free[labels.places(cls)] = False
     if len(added) < n:
         raise UserError(
             f"only {len(added)} of {n} classes can be added with {settings.n_clean} clean images "
@@ -446,6 +447,8 @@ def _added_classes(asked: _Request, n_classes: int) -> list:  # ids
     candidates = [c for c in range(n_classes) if c not in taken]
     triggers = [asked.labels.column(attack.trigger, "free") for attack in asked.attacks]
     free = np.all(triggers, axis=0)
+    for cls in asked.classes:  # without their images most candidates are seen to have too few
+        free[asked.labels.places(cls)] = False
     fits = lambda added: _fits(asked, added)
     return _draw_classes(asked.labels, free, candidates, asked.settings, fits)
 
