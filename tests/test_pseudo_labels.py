@@ -232,6 +232,17 @@ def test_nothing_is_corrected_where_nobody_has_looked():
     assert half["corrected"].notna().all() and half["with_missed"].isna().all()
 
 
+def test_no_finds_and_no_pairs():
+    rates = dict.fromkeys(LABELS, 0.8), dict.fromkeys(LABELS, 0.1)
+    images, scores, _ = planted(50, 0, *rates, with_given=True)
+    whole = found_labels(images, scores)
+    none = corrected_overlaps(whole, 51)
+    assert len(none) == 0
+    assert none.columns.equals(corrected_overlaps(whole, 1).columns)
+    bare = found_labels(images, scores[:0])
+    assert len(bare.finds.score) == 0 and len(corrected_overlaps(bare, 51)) == 0
+
+
 # Bad input is named
 
 SOUND = [(f"{i}.jpg", "cup", 0.5, 0.1, 0.2, 0.6, 0.8) for i in range(5)]

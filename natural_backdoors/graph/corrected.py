@@ -16,7 +16,7 @@ from scipy import sparse
 from ..base.checks import whole_number
 from ..base.random import rng
 from ..data.found_labels import PseudoLabels
-from ..data.verified import DRAWS
+from ..data.verified import DRAWS, entries
 from .cooccurrence import cooccurrence
 
 # %% ../../nbs/api/graph/14_corrected.ipynb #14-corrected-006
@@ -96,7 +96,7 @@ def _given_to(labels: np.ndarray, n: np.ndarray) -> Errors:
 def _parts(counted: _Counted, a: np.ndarray, b: np.ndarray) -> tuple:  # both given, three parts
     "The four parts of the overlaps of pairs"
     given, found = counted.given, counted.found
-    of = lambda x, y: np.asarray(cooccurrence(x, y)[a, b]).ravel().astype(float)
+    of = lambda x, y: entries(cooccurrence(x, y), a, b).astype(float)
     k, d = (np.asarray(x.sum(axis=0)).ravel().astype(float) for x in (given, found))
     kk, kd, dk, dd = of(given, given), of(given, found), of(found, given), of(found, found)
     n = given.shape[0] - k[a] - k[b] + kk
