@@ -453,7 +453,8 @@ def _beside(inside: int, v: int, x: int, y: int) -> int:
     return inside if inside & x else inside | v
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-034
-_CONFINED = 32  # conflicts above which it takes long to find out, mostly in vain
+# conflicts, and classes found one by one, above which it takes long to find out, mostly in vain
+_CONFINED, _SUPPOSED = 32, 8
 
 
 def _free(shrinking: Shrinking, v: int, near: list) -> bool:
@@ -462,7 +463,7 @@ def _free(shrinking: Shrinking, v: int, near: list) -> bool:
         return False
     bits, inside = shrinking.bits, shrinking.one[v]  # what every best set would have
     reached = bits[v] | inside
-    while True:
+    for _ in range(_SUPPOSED):
         more = _exchanged(shrinking, inside, reached)
         if more is None:
             return False
@@ -471,6 +472,7 @@ def _free(shrinking: Shrinking, v: int, near: list) -> bool:
             return True
         inside |= more
         reached |= bits[more.bit_length() - 1] | more
+    return False
 
 
 def _exchanged(shrinking: Shrinking, inside: int, reached: int) -> int | None:
