@@ -802,7 +802,7 @@ def by_turns(
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
 ) -> Answer:
     "Make it smaller; then the answer of the solver that settles it first, or the best of both"
-    small = _shrunk(question, _within(np.inf, deadline, 0.5))
+    small = _shrunk(question, _within(np.inf, deadline, 0.75))
     found = _apart(small.rest, small.parts, _in_turns, random=random, deadline=deadline)
     chosen = small.way_back(found.chosen)
     if not found.settled:  # where the way back led past a class that is free
