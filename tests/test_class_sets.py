@@ -236,7 +236,7 @@ def by_milp(conflict, weights, max_classes, nodes=300):
     return round(-done.fun) if done.status == 0 else None
 
 
-@pytest.mark.parametrize("m", [10, 16, 40, 67, 100, 200, 400])
+@pytest.mark.parametrize("m", [10, 40, 67, 200])
 def test_weights_against_others(m):
     "Against every set there is, or scipy's solver; never below a walk"
     compared, n_seeds = 0, 9 if m < 100 else 6
