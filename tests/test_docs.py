@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from copies import copies_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -106,41 +107,12 @@ def site(tmp_path_factory):
     return folder / "_docs", said
 
 
-# Small sites are built by copies of one process that has imported what takes seconds
-COPIES = """
-import json, os, runpy, sys
-sys.path.insert(0, os.path.dirname(sys.argv[1]))
-import build, myst_nb, nbclient, nbdev.serve, sphinx.cmd.build
-for line in sys.stdin:
-    said, *sys.argv[2:] = json.loads(line)
-    child = os.fork()
-    if not child:
-        file = os.open(said, os.O_CREAT | os.O_WRONLY)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        del sys.argv[0]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-        sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
 @pytest.fixture(scope="module")
-def copies():
-    "As `build`, which the large site uses, with less waiting"
-    command = [sys.executable, "-c", COPIES, str(ROOT / "docs" / "build.py")]
-    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with subprocess.Popen(command, **pipes) as process:
-
-        def build(folder, *options):
-            said = folder / "said.txt"
-            said.unlink(missing_ok=True)
-            process.stdin.write(json.dumps([str(said), "--root", str(folder), *options]) + "\n")
-            process.stdin.flush()
-            return int(process.stdout.readline()), said.read_text()
-
-        yield build
-        process.stdin.close()
+def copies(tmp_path_factory):
+    "`build`, which the large site uses, without the seconds that its imports take"
+    names = ["build", "myst_nb", "nbclient", "nbdev.serve", "sphinx.cmd.build"]
+    with copies_of(ROOT / "docs" / "build.py", names, tmp_path_factory.mktemp("said")) as call:
+        yield lambda folder, *options: call("--root", folder, *options)
 
 
 @pytest.fixture
