@@ -15,6 +15,7 @@ from natural_backdoors.base.files import read_json, read_table
 from natural_backdoors.base.random import rng
 from natural_backdoors.base.style import png
 from natural_backdoors.data.table import TableDataset
+from natural_backdoors.paper import experiments
 from natural_backdoors.paper import miniatures as module
 from natural_backdoors.paper.experiments import (
     EXPERIMENTS,
@@ -454,8 +455,17 @@ def test_images_that_are_not_there(tmp_path):
     assert not (tmp_path / "out" / "sweep").exists()
 
 
-def test_goes_on_after_a_stop(tmp_path, untrained):
+@pytest.fixture
+def small_scenes(monkeypatch):
+    "The embedded scenes with the same labels, in pictures of a quarter of the size"
+    draw = experiments.make_scenes
+    smaller = lambda folder, n, size, seed: draw(folder, n, size=size // 2, seed=seed)
+    monkeypatch.setattr(experiments, "make_scenes", smaller)
+
+
+def test_goes_on_after_a_stop(tmp_path, untrained, small_scenes):
     chosen = dict(archs=["mini_inception", "mini_densenet"], positions=[0], epochs=1, views=1)
+    chosen |= dict(size=32, n_clean=30)
     carried = []
 
     def stopped(tasks, options):
