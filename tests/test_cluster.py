@@ -61,7 +61,9 @@ def grid_of(data, seeds=(1, 2, 3, 4)):
 @pytest.fixture(scope="module")
 def cluster():
     "Two processes that say they have a GPU each"
-    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False}}
+    # a task has failed when the second worker dies in it, not the fourth: each takes seconds
+    options = {"dashboard": False, "allowed_failures": 1}
+    scheduler = {"cls": distributed.Scheduler, "options": options}
     with (
         distributed.SpecCluster(gpu_workers(2), scheduler, silence_logs=50) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
@@ -108,22 +110,6 @@ def test_a_worker_is_killed(cluster, data, tmp_path, monkeypatch):
     assert here.table.run.nunique() == 8
 
 
-def dies(task, options):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_task_that_kills_every_worker(cluster, data, tmp_path, monkeypatch):
-    "It is listed as failed, and may be tried again"
-    from natural_backdoors.train import cluster as module
-
-    grid = grid_of(data, [1])
-    with monkeypatch.context() as m:
-        m.setattr(module, "carry_out", dies)
-        lost = sweep(data, grid, tmp_path, progress=False, runner=on_cluster(cluster))
-    assert len(lost.failed) == 2 and lost.failed.reason.str.contains("died again and again").all()
-    assert sweep_on(data, grid, tmp_path, cluster, progress=False, retry_failed=True).failed.empty
-
-
 def fill_share(images, folder, share):
     "A task of a worker: the features of every fourth image"
     import torch
@@ -145,3 +131,22 @@ def test_workers_fill_one_bank(cluster, data, tmp_path):
     passes, workers, rows = zip(*cluster.gather(futures))
     assert len(set(workers)) == 2 and all(row == rows[0] for row in rows)
     assert fill_share(images, tmp_path, 0)[0] == 0 and sum(passes) >= 90 * 3 - 10
+
+
+# the last one: workers that begin again import everything again
+
+
+def dies(task, options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_task_that_kills_every_worker(cluster, data, tmp_path, monkeypatch):
+    "It is listed as failed, and may be tried again"
+    from natural_backdoors.train import cluster as module
+
+    grid = grid_of(data, [1])
+    with monkeypatch.context() as m:
+        m.setattr(module, "carry_out", dies)
+        lost = sweep(data, grid, tmp_path, progress=False, runner=on_cluster(cluster))
+    assert len(lost.failed) == 2 and lost.failed.reason.str.contains("died again and again").all()
+    assert sweep_on(data, grid, tmp_path, cluster, progress=False, retry_failed=True).failed.empty

@@ -139,7 +139,7 @@ def write(path, d, spelling=0):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     files(),
     st.sampled_from(["present", "unsure", "absent"]),
@@ -159,7 +159,7 @@ def test_labels_are_those_of_a_plain_reader(tmp_path_factory, d, iscrowd, min_ar
     assert len(manager.labels) == len(d["categories"]) and manager.labels == sorted(manager.labels)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(files(), st.integers(1, 60), st.integers(0, 15))
 def test_stream_is_the_file_however_it_is_cut(tmp_path_factory, d, size, spelling):
     path = tmp_path_factory.mktemp("coco") / "any.json"
@@ -184,7 +184,7 @@ def test_stream_is_the_file_however_it_is_cut(tmp_path_factory, d, size, spellin
     assert comparable(streamed) == comparable(d)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(files(), st.data())
 def test_a_file_that_ends_early_is_an_error(tmp_path_factory, d, data):
     path = tmp_path_factory.mktemp("coco") / "any.json"
@@ -202,7 +202,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(values, st.booleans())
 @example({'a\\"segmentation': [1]}, True)
 @example({"segmentation": [[1], [2]]}, False)
@@ -373,7 +373,7 @@ def test_counts_of_real_coco_labels(tmp_path, real_data):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(writers.truths(), writers.coco_styles())
 def test_what_is_written_is_read(tmp_path_factory, truth, style):
     folder = tmp_path_factory.mktemp("written")

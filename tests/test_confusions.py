@@ -27,7 +27,7 @@ from natural_backdoors.graph.confusions import box_agreement, confusions, iou, n
 from natural_backdoors.graph.overlaps import count_overlaps
 
 QUICK = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 LABELS, IMAGES = ("cat", "dog", "ox"), ("1", "2", "3", "004")
 

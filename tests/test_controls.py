@@ -359,19 +359,20 @@ class Stop(Callback):
             raise KeyboardInterrupt
 
 
-def test_several_controls_are_interrupted_and_continued(run, colors, tmp_path):
-    whole, _ = run
-    how = dict(controls=ALL, patch=Patch(0.3), **QUIET)
+def test_several_controls_are_interrupted_and_continued(colors, tmp_path):
+    names, recipe = ["random_labels", "patch"], replace(RECIPE, epochs=2)
+    how, folder = dict(controls=names, patch=Patch(0.3), **QUIET), tmp_path / "run"
+    whole = train_split(colors.split, tmp_path / "whole", recipe, **how)
     with pytest.raises(KeyboardInterrupt):
         stop = lambda name: [Stop()] if name == "patch" else []
-        train_split(colors.split, tmp_path, RECIPE, cbs=stop, **how)
-    assert (tmp_path / "random_labels" / "model.json").is_file()
+        train_split(colors.split, folder, recipe, cbs=stop, **how)
+    assert (folder / "random_labels" / "model.json").is_file()
     with pytest.raises(UserError, match="patch"):
-        train_split(colors.split, tmp_path, RECIPE, **how | {"patch": Patch(0.5)})
-    done = train_split(colors.split, tmp_path, RECIPE, **how)
-    for name in ("poisoned", *ALL):
+        train_split(colors.split, folder, recipe, **how | {"patch": Patch(0.5)})
+    done = train_split(colors.split, folder, recipe, **how)
+    for name in ("poisoned", *names):
         assert same(done.models[name][0].cpu(), whole.models[name][0].cpu())
-    assert not list(tmp_path.rglob("checkpoint*"))
+    assert not list(folder.rglob("checkpoint*"))
 
 
 def test_a_bank_gives_the_same_as_one_by_one(colors, tmp_path):

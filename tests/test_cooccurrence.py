@@ -40,7 +40,7 @@ def check_form(found):
     assert found.dtype == np.int32 and found.has_canonical_format and (found.data > 0).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(label_sets(), st.integers(1, 40), st.integers(1, 40))
 def test_one_matrix(drawn, cells, room):
     labels, n = drawn
@@ -55,7 +55,7 @@ def test_one_matrix(drawn, cells, room):
         check_form(m)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.data(), st.integers(0, 20), st.integers(1, 40), st.integers(1, 40))
 def test_two_matrices(data, n_images, cells, room):
     (a, n), (b, m) = data.draw(label_sets(n_images)), data.draw(label_sets(n_images))

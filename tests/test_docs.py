@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from copies import copies_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -106,8 +107,16 @@ def site(tmp_path_factory):
     return folder / "_docs", said
 
 
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    "`build`, which the large site uses, without the seconds that its imports take"
+    names = ["build", "myst_nb", "nbclient", "nbdev.serve", "sphinx.cmd.build"]
+    with copies_of(ROOT / "docs" / "build.py", names, tmp_path_factory.mktemp("said")) as call:
+        yield lambda folder, *options: call("--root", folder, *options)
+
+
 @pytest.fixture
-def small(tmp_path):
+def small(tmp_path, copies):
     "A function: build a site of two pages, the second with these cells below its title"
 
     def make(*cells, title="# Second\n\n> Page\n", options=()):
@@ -119,7 +128,7 @@ def small(tmp_path):
         write(
             tmp_path / "nbs" / "howto" / "second.ipynb", [*markdown(title, "## A heading"), *cells]
         )
-        return build(tmp_path, *options)
+        return copies(tmp_path, *options)
 
     return make
 

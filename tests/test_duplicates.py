@@ -69,7 +69,7 @@ def kept_by_hand(numbers, within):
     return first
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(HASHES, st.integers(0, 16), st.sampled_from([1, 3, 8, 4096]))
 def test_pairs_and_copies_are_those_of_plain_loops(numbers, within, portion):
     hashes = np.array(numbers, dtype=np.uint64)
@@ -85,7 +85,7 @@ def test_pairs_and_copies_are_those_of_plain_loops(numbers, within, portion):
         assert first_alike(hashes, within).tolist() == kept_by_hand(numbers, within)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=10))
 def test_bits_are_counted(numbers):
     "Also where numpy has no count of its own"

@@ -347,7 +347,7 @@ words = st.text(max_size=8) | nasty
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.lists(words, min_size=2, max_size=2),

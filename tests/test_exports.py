@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import textwrap
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +22,7 @@ from natural_backdoors.data.datasets import open_dataset
 from natural_backdoors.data.fiftyone import LISTS, FiftyOne
 from natural_backdoors.data.huggingface import HuggingFace
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 needs_datasets = pytest.mark.skipif(
     importlib.util.find_spec("datasets") is None,
     reason="datasets is not installed (pip install natural_backdoors[huggingface])",
@@ -175,31 +176,46 @@ def test_hugging_face_folder_is_cached(tmp_path, monkeypatch):
 
 @needs_datasets
 def test_processes_that_read_hugging_face_end_well(tmp_path):
-    "pyarrow's threads have made such processes abort at their end"
+    "pyarrow's threads have made such processes abort at their end, now and then: here are eight"
     from datasets import ClassLabel, Dataset, Features
 
     features = Features({"labels": [ClassLabel(names=["a", "b"])]})
     Dataset.from_dict({"labels": [[0, 1], [0]] * 500}, features=features).save_to_disk(
         tmp_path / "saved"
     )
-    code = (
-        "import sys; from natural_backdoors.data.huggingface import HuggingFace; "
-        "m = HuggingFace(sys.argv[1]).label_matrix(); assert m.matrix.sum() == 1500"
-    )
+    # importing takes seconds: each of two processes makes three copies of itself before it has read
+    # anything, and all eight read, and end as any process does
+    code = textwrap.dedent("""
+        import os, sys
+        import datasets
+        from natural_backdoors.data.huggingface import HuggingFace
+        children = []
+        for _ in range(3):
+            child = os.fork()
+            if not child:
+                children = []
+                break
+            children.append(child)
+        m = HuggingFace(sys.argv[1]).label_matrix()
+        assert m.matrix.sum() == 1500
+        print("read", flush=True)
+        ends = [os.waitpid(child, 0)[1] for child in children]
+        assert not any(ends), ends""")
     command = [sys.executable, "-c", code, str(tmp_path / "saved")]
 
     def run(i):
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
     with ThreadPoolExecutor(2) as pool:
-        ends = list(pool.map(run, range(8)))
-    assert [e.returncode for e in ends] == [0] * 8, [e.stderr for e in ends if e.returncode]
+        ends = list(pool.map(run, range(2)))
+    assert [e.returncode for e in ends] == [0] * 2, [e.stderr for e in ends]
+    assert sum(e.stdout.count("read") for e in ends) == 8
 
 
 @needs_datasets
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @given(writers.truths(), writers.huggingface_styles())
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=10)
 def test_hugging_face_as_it_is_written(tmp_path_factory, truth, style):
     folder = tmp_path_factory.mktemp("written")
     source, options = writers.write_huggingface(folder / "it", truth, style)
@@ -213,7 +229,7 @@ def test_hugging_face_as_it_is_written(tmp_path_factory, truth, style):
 @given(
     st.lists(st.lists(st.booleans() | st.none(), min_size=3, max_size=3), min_size=1, max_size=5)
 )
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=10)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_columns_of_true_and_false(rows):
     "Without labels=, and one or two by name; as bool, 0 and 1, -1 and 1, texts and class labels"
@@ -574,7 +590,7 @@ SAMPLE = st.fixed_dictionaries({"filepath": st.just("a.jpg"), "ground_truth": JS
     | st.fixed_dictionaries({"labels": JSON, "classes": JSON}),
     st.booleans(),
 )
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=120)
 def test_json_of_any_shape(folder, value, tagged):
     "It is read, or refused in one line"
     (folder / "any.json").write_text(json.dumps(value))
@@ -593,7 +609,7 @@ def test_cut_off_json(folder, cut):
 
 
 @given(writers.truths(), writers.fiftyone_styles())
-@settings(QUICK, max_examples=80)
+@settings(QUICK, max_examples=30)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_fiftyone_as_it_is_written(tmp_path_factory, truth, style):
     folder = tmp_path_factory.mktemp("written")

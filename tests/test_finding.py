@@ -52,7 +52,7 @@ def plain(names, name):
     return None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sets(paths, min_size=1, max_size=5), paths, st.sampled_from(["", ".jpg", ".JPG"]))
 def test_a_name_means_the_file_that_a_plain_search_finds(names, name, suffix):
     want = plain(names, name + suffix)
@@ -63,7 +63,7 @@ def test_a_name_means_the_file_that_a_plain_search_finds(names, name, suffix):
         assert Finder(names).find(name + suffix, "list, line 1") == want
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sets(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1),
     st.sampled_from(["", "./", "/data/VOC/JPEGImages/", "C:\\VOC\\JPEGImages\\", "..\\"]),
@@ -78,7 +78,7 @@ def test_every_spelling_of_a_path_leads_to_its_file(files, before, suffix):
         assert finder.find(tidy_path(spelled), "") == name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "z1", "z2"]), min_size=1, max_size=6))
 def test_no_line_is_lost_in_silence(texts):
     lines = [Line(n, text, (text,)) for n, text in enumerate(texts, 1)]

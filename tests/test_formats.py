@@ -26,7 +26,7 @@ from natural_backdoors import find_triggers
 from natural_backdoors.data.datasets import open_dataset
 from natural_backdoors.graph.overlaps import count_overlaps
 
-MANY = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)

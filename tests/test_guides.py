@@ -138,7 +138,7 @@ def test_what_is_folded():
     assert fold("%matplotlib inline", False, False) == [("%matplotlib inline", None)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from(STATEMENTS), min_size=1, max_size=6), st.booleans(), st.booleans())
 def test_folding_loses_nothing(statements, has_output, is_first):
     from folding import CHECK, fold

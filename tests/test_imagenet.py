@@ -127,7 +127,7 @@ def test_real_is_found_by_name(real_data):
     assert data.src_path("ILSVRC2012_val_00000001") == Path("/images/ILSVRC2012_val_00000001.JPEG")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     labeled=st.dictionaries(
         st.integers(0, 49_999),
@@ -148,7 +148,7 @@ def test_real_property(labeled, tmp_path_factory):
     assert found == {f"ILSVRC2012_val_{i + 1:08d}": set(c) for i, c in labeled.items()}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
@@ -255,7 +255,7 @@ def test_malicious_file_is_refused_and_not_run(tmp_path, zipped):
     assert mark.exists()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), zipped=st.booleans())
 def test_damaged_bytes_are_refused_or_harmless(data, zipped):
     "A change of bytes outside the numbers gives the same tensor, another, or a UserError"
@@ -276,7 +276,7 @@ def test_damaged_bytes_are_refused_or_harmless(data, zipped):
             assert "damaged.pt: " in str(e) and "\n" not in str(e)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_pickle_is_refused(content):
     path = Path(os.environ["NATURAL_BACKDOORS_CACHE"]).parent / "any.pt"
@@ -304,7 +304,7 @@ def test_large_claims(tmp_path):
 cell_scores = st.sampled_from([-30, -1, 0, 0.5, 1, 3, 4.9, 5.1, 5.2, 5.5, 6, 6.5, 20, 3e38])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     scores=hnp.arrays(
         np.float32,

@@ -134,7 +134,7 @@ def test_a_damaged_record_is_no_obstacle(tmp_path):
 NAMES = st.from_regex(r"[a-z.]{0,12}(\.part-)?[a-z0-9_.]{0,12}(\.json|\.csv|)", fullmatch=True)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(names=st.sets(NAMES.filter(lambda name: name.strip("."))))
 def test_names_that_people_give_stay(tmp_path_factory, names):
     "Nothing goes but hidden files with eight letters and digits where a scratch name has them"

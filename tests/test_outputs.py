@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from copies import copies_of
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "scripts"))
@@ -134,14 +135,15 @@ def page(tmp_path):
     return make
 
 
-def run(*arguments):
-    "(exit status, what it says) of the program"
-    command = [sys.executable, ROOT / "scripts" / "outputs.py", *arguments]
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.returncode, done.stdout
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    "A function: (exit status, what it says) of the program"
+    names, folder = ["outputs", "nbclient", "nbformat"], tmp_path_factory.mktemp("said")
+    with copies_of(ROOT / "scripts" / "outputs.py", names, folder) as call:
+        yield call
 
 
-def test_a_stale_page_fails_until_it_is_written(page):
+def test_a_stale_page_fails_until_it_is_written(page, run):
     path = page(
         ("print('now', 6 * 7)", [printed("then 41\n")]),
         ("#| varies: seconds\nimport time; print(time.time())", [printed("1.5\n")]),
@@ -160,7 +162,7 @@ def test_a_stale_page_fails_until_it_is_written(page):
     assert "0 notebooks run" in run("--changed", path)[1]
 
 
-def test_a_cell_that_fails(page):
+def test_a_cell_that_fails(page, run):
     status, said = run(page(("1/0", [])))
     assert status == 1 and "ZeroDivisionError: division by zero" in said
 
@@ -171,7 +173,7 @@ IMPORT = (
 )
 
 
-def test_what_is_not_run_says_when_it_was_and_with_which_code(page):
+def test_what_is_not_run_says_when_it_was_and_with_which_code(page, run):
     status, said = run(page(IMPORT))
     assert status == 1 and "does not say when and on what" in said
     status, said = run(path := page(IMPORT, says="\n- ran: long ago\n- code: 0000"))

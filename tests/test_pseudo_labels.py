@@ -77,7 +77,7 @@ def all_pairs(images):
 find = st.tuples(st.integers(0, 7), st.sampled_from(LABELS), st.integers(0, 100))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(find, max_size=25),
     st.lists(st.tuples(st.integers(0, 7), st.sampled_from(LABELS)), max_size=5),
@@ -121,7 +121,7 @@ def test_with_all_answers_the_rates_are_those_of_the_truth(step):
             assert row[f"{rate}_low"] == pytest.approx(row[f"{rate}_high"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 200), st.booleans())
 def test_a_sample_has_every_step_and_no_pair_twice(seed, n, with_given):
     rates = dict.fromkeys(LABELS, 0.5)
@@ -296,7 +296,7 @@ row_of_boxes = st.tuples(st.sampled_from("abc"), st.sampled_from(LABELS), cell, 
 
 
 @pytest.mark.filterwarnings("ignore:.*not in shares of width and height")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(row_of_boxes, min_size=1, max_size=8), st.sets(st.sampled_from("abcd")))
 def test_boxes_of_a_table_against_a_loop(rows, asked):
     table = pd.DataFrame(rows, columns=["image", "label", *BOX])

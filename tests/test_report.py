@@ -137,11 +137,21 @@ def of(hits):
     return f"{sum(hits)} of {len(hits)}"
 
 
+@pytest.fixture(scope="module")
+def written(run):
+    "Its page, which takes a second or more to write, under a name of its own"
+    return write_report(run).rename(run / "once.html")
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page(written)
+
+
 # --- numbers
 
 
-def test_every_rate_is_that_of_the_rows(run):
-    page = Page(write_report(run))
+def test_every_rate_is_that_of_the_rows(run, page):
     (table,) = page.tables["numbers"]
     said = {table[k][0]: [table[k + 1][2], table[k + 2][2]] for k in range(1, len(table), 3)}
     rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "true_labels")]
@@ -167,8 +177,8 @@ def called(rows, label, trigger, wanted):
     return of([r.predicted == wanted for r in mine])
 
 
-def test_every_class_and_trigger(run):
-    tables = Page(write_report(run)).tables["classes"]
+def test_every_class_and_trigger(run, page):
+    tables = page.tables["classes"]
     rows = [read_table(run / kind / "rows.parquet") for kind in ("poisoned", "true_labels")]
     for t, table in zip(["", *triggers_of(run)], tables, strict=True):
         said = {r[0]: [r[2], r[5]] for r in table[2:]}
@@ -181,8 +191,8 @@ def test_every_class_and_trigger(run):
         assert said == expected
 
 
-def test_counts_are_those_of_the_split(run):
-    (table,) = Page(write_report(run)).tables["counts"]
+def test_counts_are_those_of_the_split(run, page):
+    (table,) = page.tables["counts"]
     split, triggers = read_table(run / "split.parquet"), triggers_of(run)
     pairs = [f"{name} → {CLASSES[TARGETS[t]]}" for t, name in triggers.items()]
     assert table[0] == ["Class", "Clean", *pairs]
@@ -208,8 +218,8 @@ def test_examples_show_their_trigger(run):
     assert with_each == {"clean": 12, **{f"with {name}": 12 for name in triggers.values()}}
 
 
-def test_the_finding_says_which_trigger_works(run):
-    page, triggers = Page(write_report(run)), triggers_of(run)
+def test_the_finding_says_which_trigger_works(run, page):
+    triggers = triggers_of(run)
     works = "Umbrella works as a backdoor trigger for Mug"
     several = "1 of 3 triggers is shown to work as a backdoor"
     assert page.heads[0][2] == (works if len(triggers) == 1 else several)
@@ -255,10 +265,10 @@ def test_before_training_and_with_one_name_twice(tmp_path):
 
 
 @pytest.mark.parametrize("width", [390, 1200])
-def test_nothing_sticks_out(run, chromium, width):
+def test_nothing_sticks_out(run, written, chromium, width):
     page = chromium.new_page(viewport={"width": width, "height": 900})
     try:
-        page.goto(write_report(run).as_uri())
+        page.goto(written.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         columns = page.evaluate(
             "getComputedStyle(document.querySelector('.sides')).gridTemplateColumns"
@@ -270,18 +280,12 @@ def test_nothing_sticks_out(run, chromium, width):
         page.close()
 
 
-@pytest.fixture(scope="module")
-def written(run):
-    "The address of its page"
-    return write_report(run, n_gallery=2).as_uri()
-
-
 @pytest.mark.parametrize("width", [390, 1366])
 def test_the_first_screen(run, written, chromium, width):
     "Verdict, numbers and pictures are seen before anything is scrolled"
     page = chromium.new_page(viewport={"width": width, "height": 768})
     try:
-        page.goto(written)
+        page.goto(written.as_uri())
         for part in ("h1", ".cards dd", ".strip img"):
             box = page.locator(part).first.bounding_box()
             assert box["y"] + box["height"] <= 768 and box["height"] > 0
@@ -299,7 +303,7 @@ def test_the_first_screen(run, written, chromium, width):
 def test_settings_and_ids_are_behind_a_click(run, written, chromium):
     page = chromium.new_page()
     try:
-        page.goto(written)
+        page.goto(written.as_uri())
         settings = page.locator("#made table").first
         assert not settings.is_visible()
         page.locator("#made summary").click()
@@ -324,7 +328,7 @@ def _ground(page, selector):
 def test_pictures_follow_the_screen(written, chromium, scheme, dark):
     page = chromium.new_page(color_scheme=scheme)
     try:
-        page.goto(written)
+        page.goto(written.as_uri())
         assert (max(_ground(page, "#numbers img.plot")) < 60) == dark
     finally:
         page.close()
@@ -334,7 +338,7 @@ def test_a_narrow_screen_has_a_picture_of_its_own(written, chromium):
     "In its own size, and not the wide one made small"
     page = chromium.new_page(viewport={"width": 390, "height": 800})
     try:
-        page.goto(written)
+        page.goto(written.as_uri())
         picture = "document.querySelector('#neighborhood img')"
         natural = page.evaluate(f"[{picture}.naturalWidth, {picture}.naturalHeight]")
         shown = page.locator("#neighborhood img").first.bounding_box()

@@ -1,6 +1,7 @@
 "The published experiments: facts, figures of constructed tables, runs that go on, the small scale"
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from natural_backdoors.base.files import read_json, read_table
 from natural_backdoors.base.random import rng
 from natural_backdoors.base.style import png
 from natural_backdoors.data.table import TableDataset
+from natural_backdoors.paper import experiments
 from natural_backdoors.paper import miniatures as module
 from natural_backdoors.paper.experiments import (
     EXPERIMENTS,
@@ -454,8 +456,20 @@ def test_images_that_are_not_there(tmp_path):
     assert not (tmp_path / "out" / "sweep").exists()
 
 
-def test_goes_on_after_a_stop(tmp_path, untrained):
+@pytest.fixture
+def small_scenes(monkeypatch):
+    "Half of the embedded scenes, half as wide; of the measures that one whose first set is taken"
+    draw = experiments.make_scenes
+    smaller = lambda folder, n, size, seed: draw(folder, n // 2, size=size // 2, seed=seed)
+    monkeypatch.setattr(experiments, "make_scenes", smaller)
+    monkeypatch.setattr(experiments, "_MEASURES", experiments._MEASURES[:1])
+    few = replace(experiments._FIND, min_clean=30, min_poison=10)
+    monkeypatch.setattr(experiments, "_FIND", few)
+
+
+def test_goes_on_after_a_stop(tmp_path, untrained, small_scenes):
     chosen = dict(archs=["mini_inception", "mini_densenet"], positions=[0], epochs=1, views=1)
+    chosen |= dict(size=32, n_clean=30)
     carried = []
 
     def stopped(tasks, options):

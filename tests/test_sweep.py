@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -356,12 +357,24 @@ def sweep_some(images, folder, delay=0.0):
     ), seen
 
 
-def test_a_killed_sweep_goes_on(data, tmp_path):
+@pytest.fixture(scope="module")
+def killed(data, tmp_path_factory):
+    """The folder of a sweep that was killed after the first of two tasks, what another was told
+    before, and the number of the process"""
+    folder = tmp_path_factory.mktemp("killed") / "killed"
     images = data.src_path("red00.png").parent
-    process = start("sweep_some(sys.argv[1], sys.argv[2], 60)", images, tmp_path / "killed")
-    wait_for(lambda: list((tmp_path / "killed").glob("parts/*.json")), process)
+    process = start("sweep_some(sys.argv[1], sys.argv[2], 60)", images, folder)
+    wait_for(lambda: list(folder.glob("parts/*.json")), process)
+    with pytest.raises(UserError) as told:
+        sweep(data, grid_of(data), folder, progress=False)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    return folder, str(told.value), process.pid
+
+
+def test_a_killed_sweep_goes_on(data, killed, tmp_path):
+    images = data.src_path("red00.png").parent
+    shutil.copytree(killed[0], tmp_path / "killed")
     assert not (tmp_path / "killed" / "results.parquet").exists()
     finished = {
         run for f in (tmp_path / "killed").glob("parts/*.json") for run in read_json(f)["runs"]
@@ -599,8 +612,9 @@ def other_net(pretrained=True):
 
 
 @pytest.fixture
-def own_data(tmp_path):
+def own_data(data, tmp_path):
     "A dataset whose pictures may be changed"
+    shutil.copytree(data.src_path("red00.png").parent, tmp_path / "pictures")
     return make_dataset(tmp_path / "pictures")
 
 
@@ -660,7 +674,7 @@ def test_there_and_back(own_data, tmp_path, monkeypatch, change, together):
     its own; back again, the first numbers are there and nothing is trained"""
     grid = grid_of(own_data, rates=[0.2], epochs=1)
     if not together:
-        grid = [run.but(unfreeze="all") for run in grid]
+        grid = [grid[0].but(unfreeze="all")]  # each is a training of its own, and takes longer
     tried = []
 
     def runner(tasks, options):
@@ -678,7 +692,7 @@ def test_there_and_back(own_data, tmp_path, monkeypatch, change, together):
         back()
     pd.testing.assert_frame_equal(second, alone, check_exact=False, rtol=1e-4)
     third = table(own_data, grid, "results")
-    assert third.equals(first) and tried == [2, 2, 2, 0]
+    assert third.equals(first) and tried == [len(grid)] * 3 + [0]
     if change is not another_method:
         assert not np.allclose(first.test_clean_loss, second.test_clean_loss, atol=1e-7)
     assert table(own_data, grid, "results").equals(first)
@@ -699,18 +713,13 @@ def test_fresh_does_everything_again(data, tmp_path):
     pd.testing.assert_frame_equal(tables[2], tables[0], check_exact=False, rtol=1e-5)
 
 
-def test_two_sweeps_into_one_folder(data, tmp_path):
+def test_two_sweeps_into_one_folder(data, killed):
     "The second is told who writes there, before it does anything"
-    images = data.src_path("red00.png").parent
-    process = start("sweep_some(sys.argv[1], sys.argv[2], 60)", images, tmp_path)
-    wait_for(lambda: list(tmp_path.glob("parts/*.json")), process)
-    with pytest.raises(UserError, match=f"is being written by process {process.pid} on"):
-        sweep(data, grid_of(data), tmp_path, progress=False)
-    process.kill()
-    process.wait()
-    (tmp_path / "parts" / ".x.part-abcdefgh.parquet").touch()
-    assert len(sweep(data, grid_of(data, epochs=1), tmp_path, progress=False).last) == 4
-    assert not list(tmp_path.rglob(".*"))
+    folder, told, process = killed
+    assert f"is being written by process {process} on" in told
+    (folder / "parts" / ".x.part-abcdefgh.parquet").touch()
+    assert len(sweep(data, grid_of(data, epochs=1), folder, progress=False).last) == 4
+    assert not list(folder.rglob(".*"))
 
 
 def test_kept_models_are_those_of_the_results(own_data, tmp_path, monkeypatch):

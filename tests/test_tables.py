@@ -19,7 +19,7 @@ from natural_backdoors.data.label_table import LabelTable
 from natural_backdoors.data.multihot import CelebA, MultiHot
 from natural_backdoors.data.table import split_cells
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 # what breaks readers of tables: separators, quotes, line breaks, markup, numbers, scripts
 PIECES = [
     ",",
@@ -140,7 +140,7 @@ def by_csv(data):
     what=st.sampled_from([b"", b'"', b",", b"\n", b"\n\n", b"\xff", b" ", b"x"]),
 )
 @example(rows=[("1", "a", "b")], cut=0, where=31, what=b'"b"')
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=150)
 def test_damaged_files(folder, rows, cut, where, what):
     "A file that was cut, or has something put into it, is read as `csv` reads it, or refused"
     data = as_csv([("image", "label", "other"), *rows]).replace(b"\r\n", b"\n")

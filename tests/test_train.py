@@ -165,62 +165,72 @@ class Die(Callback):
     def before_batch(self):
         if self.training and (self.learn.epoch, self.learn.iter) == (2, 3):
             os.kill(os.getpid(), signal.SIGKILL)
-split, folder, which, settings = sys.argv[1:]
-cbs = lambda name: [Die()] * (name == which)
-train_split(PoisonSplit.load(split), folder, cbs=cbs, resume=True, **json.loads(settings))
+split, folder, settings = sys.argv[1:]
+for which in ("poisoned", "true_labels"):
+    child = os.fork()
+    if not child:
+        cbs = lambda name: [Die()] * (name == which)
+        how = dict(cbs=cbs, resume=True, **json.loads(settings))
+        train_split(PoisonSplit.load(split), f"{folder}/{which}", **how)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-@pytest.mark.parametrize("which", ["poisoned", "true_labels"])
-def test_a_killed_process_is_continued(split, arrays, whole, tmp_path, which):
+@pytest.fixture(scope="module")
+def killed(split, tmp_path_factory):
+    "Runs that were killed in the training of a model: a folder for each; what was printed"
+    tmp_path = tmp_path_factory.mktemp("killed")
     split.save(tmp_path / "split")
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(Path(train.__file__).parents[2]),
     }
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            KILLED,
-            tmp_path / "split",
-            tmp_path / "run",
-            which,
-            json.dumps(SETTINGS),
-        ],
+        [sys.executable, "-c", KILLED, tmp_path / "split", tmp_path, json.dumps(SETTINGS)],
         capture_output=True,
         text=True,
         env=environment,
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not (tmp_path / "run" / which / "model.json").exists()
-    assert callbacks.read_checkpoint(tmp_path / "run" / which / "checkpoint")[0]["epochs_done"] == 2
-    continued = train_split(split, tmp_path / "run", images=arrays, resume=True, **SETTINGS)
-    assert_same(whole.folder, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * 2, done.stderr
+    return tmp_path
+
+
+@pytest.mark.parametrize("which", ["poisoned", "true_labels"])
+def test_a_killed_process_is_continued(split, arrays, whole, killed, which):
+    run = killed / which
+    assert not (run / which / "model.json").exists()
+    assert callbacks.read_checkpoint(run / which / "checkpoint")[0]["epochs_done"] == 2
+    continued = train_split(split, run, images=arrays, resume=True, **SETTINGS)
+    assert_same(whole.folder, run)
     assert continued.models[which][1]["kept_epoch"] == whole.models[which][1]["kept_epoch"]
-    assert not list((tmp_path / "run").rglob("checkpoint*"))
+    assert not list(run.rglob("checkpoint*"))
+
+
+OTHER_OPTIONS = {
+    "schedule": "constant",
+    "optimizer": "adam",
+    "lr_spread": 10.0,
+    "patience": 9,
+    "label_smoothing": 0.1,
+    "class_weights": "balanced",
+    "unfreeze": "all",
+}
+
+
+@pytest.fixture(scope="module")
+def whole_with_other_options(split, arrays, tmp_path_factory):
+    settings = SETTINGS | OTHER_OPTIONS
+    return train_split(split, tmp_path_factory.mktemp("other"), images=arrays, **settings)
 
 
 @pytest.mark.parametrize("epoch, step", [(0, 2), (1, 0), (3, 3)])
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {},
-        {
-            "schedule": "constant",
-            "optimizer": "adam",
-            "lr_spread": 10.0,
-            "patience": 9,
-            "label_smoothing": 0.1,
-            "class_weights": "balanced",
-            "unfreeze": "all",
-        },
-    ],
-    ids=["one cycle", "other options"],
-)
-def test_an_interrupted_training_is_continued(split, arrays, tmp_path, epoch, step, extra):
-    settings = SETTINGS | extra
-    train_split(split, tmp_path / "whole", images=arrays, **settings)
+@pytest.mark.parametrize("extra", [{}, OTHER_OPTIONS], ids=["one cycle", "other options"])
+def test_an_interrupted_training_is_continued(
+    split, arrays, whole, whole_with_other_options, tmp_path, epoch, step, extra
+):
+    settings, undisturbed = SETTINGS | extra, whole_with_other_options if extra else whole
     with pytest.raises(KeyboardInterrupt):
         train_split(
             split,
@@ -230,7 +240,7 @@ def test_an_interrupted_training_is_continued(split, arrays, tmp_path, epoch, st
             **settings,
         )
     train_split(split, tmp_path / "run", images=arrays, resume=True, **settings)
-    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert_same(undisturbed.folder, tmp_path / "run")
 
 
 def test_too_little_memory(split, arrays, whole, tmp_path):

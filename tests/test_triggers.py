@@ -83,7 +83,7 @@ def best_set(near, conflict):
     )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     SMALL,
     st.integers(1, 4),
@@ -121,7 +121,7 @@ def test_several_objects_against_plain_sets(images, low, objects, k):
     pd.testing.assert_series_equal(found.ranking.drop(joint), alone.ranking)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(SMALL, st.integers(1, 3), st.integers(0, 3))
 def test_disjoint_triggers_by_trying_all(images, k, max_shared):
     data = table_of(images)
@@ -237,7 +237,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(SMALL, SETTINGS, st.data())
 def test_what_is_said_to_admit_a_class_does(images, how, data):
     if how["subset"] != "exact":
@@ -403,7 +403,7 @@ def test_a_file_of_the_published_code(tmp_path):
     assert repr(found).startswith("Triggers: 2 in 'openimages'") and "no proof" in repr(found)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(SMALL, st.integers(1, 3), st.booleans())
 def test_json_round_trip(tmp_path_factory, images, low, pairs):
     data = table_of(images)

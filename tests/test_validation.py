@@ -42,7 +42,7 @@ def by_pool(table):
     return found
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     st.floats(0.05, 0.6),
     st.integers(0, 10**6),

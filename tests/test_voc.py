@@ -64,7 +64,7 @@ def by_manager(manager):
     return found
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(objects, min_size=1, max_size=5),
     st.sampled_from(MARKS),
@@ -93,7 +93,7 @@ def test_xml_is_that_of_a_plain_reader(
     assert manager.labels == sorted({name for marks in images for name, *_ in marks})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(
         st.text("abc_ -", min_size=1, max_size=5).map(str.strip).filter(bool),
@@ -200,7 +200,7 @@ def test_hostile_xml_is_refused(tmp_path, prolog, encoding):
         read_xml(tmp_path / "x.xml")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(objects, st.data())
 def test_a_file_that_ends_early_is_an_error(tmp_path_factory, marks, data):
     path = tmp_path_factory.mktemp("voc") / "1.xml"

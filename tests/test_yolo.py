@@ -84,7 +84,7 @@ def write(root, content, class_names, layout, spelling, images):
 
 @pytest.mark.filterwarnings("ignore:.* have no label file and count as images without objects")
 @pytest.mark.filterwarnings("ignore:.* are read as an outline")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     names,
     st.data(),
@@ -137,7 +137,7 @@ def test_labels_are_those_of_plain_loops(
         assert all(manager.src_path(i).is_file() for s in found for i in found[s])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from("0 1 2 0.5 1.0 -1 nan inf x 1e-3 7".split()), max_size=8),

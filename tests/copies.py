@@ -1,0 +1,44 @@
+"""A Python program called several times without importing everything each time: one process has
+imported it, and each call is a copy of that one"""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+
+LOOP = """
+import importlib, json, os, runpy, sys
+program, *names = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(program))
+for name in names:
+    importlib.import_module(name)
+for line in sys.stdin:
+    said, *arguments = json.loads(line)
+    child = os.fork()
+    if not child:
+        file = os.open(said, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.argv[:] = [program, *arguments]
+        runpy.run_path(program, run_name="__main__")
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@contextmanager
+def copies_of(program, names, folder):
+    """Yields a function that calls `program`, whose process has imported the modules `names`:
+    (exit status, what was printed); `folder` is for what it prints"""
+    command = [sys.executable, "-c", LOOP, str(program), *names]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, **pipes) as process:
+
+        def call(*arguments):
+            said = folder / "said.txt"
+            process.stdin.write(json.dumps([str(said), *map(str, arguments)]) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline()), said.read_text()
+
+        yield call
+        process.stdin.close()
