@@ -227,6 +227,7 @@ def test_nothing_else_goes_through_folders_by_itself():
         "base/finding.py": "the one",
         "base/files.py": "removes left-overs, and must not follow a link to do so",
         "base/blocks.py": "its own blocks",
+        "data/decoding.py": "its own decoded images",
         "data/archives.py": "its own folders of unfinished files, by name",
         "split/export.py": "what was written just now",
         "split/formats.py": "what was written just now",
