@@ -3,7 +3,7 @@
 
 import { h, setText, svg, uid } from "./dom.js";
 
-// list = { images(), at(id), mark(id), isMarked(id), markText, turn(by, then), about(id) }
+// What a list of images offers is made in gallery.js (`inPane`)
 export function makeCloseUp(ctx) {
   const c = { ctx, list: null, id: null, url: null };
   c.picture = h("div", { class: "nbp-large" });
@@ -44,7 +44,9 @@ export function makeCloseUp(ctx) {
   life.listen(c.element, "keydown", event => closeUpKey(c, event));
   life.add(
     ctx.backend.onMessage((content, buffers) => {
-      if (content.type === "picture" && content.image.id === c.id) takePicture(c, content, buffers);
+      // not for a window that has been closed meanwhile: nobody would let the picture go
+      if (c.list && content.type === "picture" && content.image.id === c.id)
+        takePicture(c, content, buffers);
     }),
   );
   life.add(() => freeLarge(c));

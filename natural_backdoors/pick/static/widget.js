@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 6d3964f9ce8611e0e4558ebb55d8ad2a149197f22218675d978f4a054a3dc74f
+// Made from js/src by `make js`; not to be changed by hand. sha256 f4b964ffb5325d9ae8e86f2d5797d42cb574e325eda1328c5ee1f588eb028841
 // src/plan.js
 var TEST = 0.15;
 function round(x) {
@@ -1991,7 +1991,8 @@ function makeCloseUp(ctx) {
   life.listen(c.element, "keydown", (event) => closeUpKey(c, event));
   life.add(
     ctx.backend.onMessage((content, buffers) => {
-      if (content.type === "picture" && content.image.id === c.id) takePicture(c, content, buffers);
+      if (c.list && content.type === "picture" && content.image.id === c.id)
+        takePicture(c, content, buffers);
     })
   );
   life.add(() => freeLarge(c));
