@@ -150,7 +150,8 @@ def _sample(args, labels, file: Path) -> pd.DataFrame | None:  # None: a file is
     "Draw what a person is to look at, unless somebody has begun with that"
     if args.verified is not None or _has_answers(file):
         return None
-    sample = labels.draw_sample(getattr(args, "sample", 300), getattr(args, "sample_of", None))
+    of = {"n": "sample", "labels": "sample_of"}
+    sample = labels.draw_sample(**{k: getattr(args, v) for k, v in of.items() if hasattr(args, v)})
     write_csv(file, sample)
     return sample
 
