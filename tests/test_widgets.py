@@ -1238,6 +1238,14 @@ def test_working_and_failing(view, host):
     assert alert.is_hidden()
 
 
+def test_python_has_ended(view, host):
+    page = view(host)
+    page.evaluate("() => { model.send = () => { throw new Error('Cannot send') } }")
+    page.locator("#a .nbp-triggers tr[data-at]").first.click()
+    page.locator("#a .nbp-status", has_text="Not connected").wait_for()
+    page.locator("#a .nbp-note", has_text="Python does not answer: load the page").wait_for()
+
+
 def test_many_clicks_before_an_answer(view, host):
     page = view(host)
     pick_first(page)

@@ -15,7 +15,15 @@ export function kernelBackend(model) {
   return {
     get: name => model.get(name),
     on: (name, fn) => listen(`change:${name}`, () => fn()),
-    send: message => model.send(message),
+    send(message) {
+      try {
+        model.send(message);
+      } catch {
+        // Python has ended, or the page is being left
+        const said = "Python does not answer: load the page again, or run the cell again.";
+        model.set("status", { ...model.get("status"), state: "lost", message: said });
+      }
+    },
     onMessage: fn => listen("msg:custom", (content, buffers) => fn(content, buffers)),
   };
 }

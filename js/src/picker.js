@@ -85,11 +85,10 @@ function makeHeader(ctx) {
       status.seconds === null || status.seconds === undefined
         ? ""
         : ` in ${status.seconds.toFixed(status.seconds < 10 ? 1 : 0)} s`;
-    setText(
-      badge,
-      working ? "Working …" : status.state === "error" ? "Not possible" : `Ready${took}`,
-    );
-    setText(note, status.state === "ready" ? status.message || "" : "");
+    const states = { working: "Working …", error: "Not possible", lost: "Not connected" };
+    setText(badge, states[status.state] || `Ready${took}`);
+    const here = ["ready", "lost"].includes(status.state); // errors stand where they were made
+    setText(note, (here && status.message) || "");
     note.hidden = !note.textContent;
     ctx.root.setAttribute("aria-busy", working ? "true" : "false");
   });

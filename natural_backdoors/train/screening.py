@@ -530,7 +530,15 @@ def run_screen(
     )
     notes = [*plan.notes, *_failures(failed, table)]
     found = Screening(
-        table, runs, effects, predict(table), plan.left_out, failed, notes, control, Path(folder)
+        table=table,
+        runs=runs,
+        effects=effects,
+        predictors=predict(table),
+        left_out=plan.left_out,
+        failed=failed,
+        notes=notes,
+        control=control,
+        folder=Path(folder),
     )
     save_screen(found)
     return found

@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 f4b964ffb5325d9ae8e86f2d5797d42cb574e325eda1328c5ee1f588eb028841
+// Made from js/src by `make js`; not to be changed by hand. sha256 5466d9604aa63ac8e8eb456f94ef679535f9f1dd849c9015ced70f757357aa51
 // src/plan.js
 var TEST = 0.15;
 function round(x) {
@@ -32,7 +32,14 @@ function kernelBackend(model) {
   return {
     get: (name) => model.get(name),
     on: (name, fn) => listen(`change:${name}`, () => fn()),
-    send: (message) => model.send(message),
+    send(message) {
+      try {
+        model.send(message);
+      } catch {
+        const said = "Python does not answer: load the page again, or run the cell again.";
+        model.set("status", { ...model.get("status"), state: "lost", message: said });
+      }
+    },
     onMessage: (fn) => listen("msg:custom", (content, buffers) => fn(content, buffers))
   };
 }
@@ -2943,11 +2950,10 @@ function makeHeader(ctx) {
     setText(summary, backend.get("result")?.summary || "");
     badge.dataset.state = status.state || "ready";
     const took = status.seconds === null || status.seconds === void 0 ? "" : ` in ${status.seconds.toFixed(status.seconds < 10 ? 1 : 0)} s`;
-    setText(
-      badge,
-      working ? "Working …" : status.state === "error" ? "Not possible" : `Ready${took}`
-    );
-    setText(note, status.state === "ready" ? status.message || "" : "");
+    const states = { working: "Working …", error: "Not possible", lost: "Not connected" };
+    setText(badge, states[status.state] || `Ready${took}`);
+    const here = ["ready", "lost"].includes(status.state);
+    setText(note, here && status.message || "");
     note.hidden = !note.textContent;
     ctx.root.setAttribute("aria-busy", working ? "true" : "false");
   });
