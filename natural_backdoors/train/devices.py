@@ -225,18 +225,32 @@ def quick_network(
 TRAINED = {"mixed": 1e-2, "32 bits": 1e-4}
 
 
+def _forget(model: nn.Module) -> None:
+    "Let gradients go, instead of filling them with zeros"
+    # a recorded backward pass writes over those it gave before, and torch would add them to that
+    for parameter in model.parameters():
+        parameter.grad = None
+
+
 def _outcome(model: nn.Module, call: Callable, x: torch.Tensor) -> torch.Tensor:
     "What a step of training sees: outputs, and how large each gradient is; `model` stays as it is"
-    parameters = [p for p in model.parameters() if p.requires_grad]
     before = [buffer.clone() for buffer in model.buffers()]
+    _forget(model)
     with private_seed(0), torch.enable_grad():
         torch.compiler.cudagraph_mark_step_begin()
         found = call(x).float()
-        gradients = torch.autograd.grad(found.square().mean(), parameters)
+        found.square().mean().backward()
     for buffer, old in zip(model.buffers(), before):
         buffer.copy_(old)
-    sizes = [gradient.float().norm() for gradient in gradients]
-    return torch.cat([found.detach().flatten(), torch.stack(sizes)]).clone()
+    sizes = [p.grad.float().norm() for p in model.parameters() if p.grad is not None]
+    seen = torch.cat([found.detach().flatten(), torch.stack(sizes)]).clone()
+    _forget(model)
+    return seen
+
+# %% ../../nbs/api/train/04_devices.ipynb #04-devices-029
+# as the mode "reduce-overhead", with the random numbers of the plain network
+_OPTIONS = {"triton.cudagraphs": True, "fallback_random": True}
+_WARM = 3  # the first call compiles, the second one records, the third one is as all that follow
 
 
 class QuickSteps(Callback):
@@ -245,7 +259,14 @@ class QuickSteps(Callback):
     run_valid, order = False, 60  # after those that set modes and precision
 
     def __init__(self, compiler: Callable = torch.compile):
-        self.compiler, self.way = compiler, None
+        self.compiler, self.way, self.fast = compiler, None, None
+
+    def before_fit(self):
+        self.way = self.fast = None  # what is trained may be another part than before
+        if hasattr(self.learn, "gradient_accumulation"):
+            why = "a recorded step writes over gradients, and GradientAccumulation adds to them"
+            warnings.warn(f"torch.compile in training is not used: {why}", stacklevel=2)
+            self.way = Way(self.learn.model, why)
 
     def _prove(self):
         model, mixed = self.learn.model, hasattr(self.learn, "mixed_precision")
@@ -254,22 +275,28 @@ class QuickSteps(Callback):
         compiled = []
 
         def make():
-            how = dict(dynamic=False, mode="reduce-overhead")
-            compiled.append(self.compiler(model._call_impl, **how))
-            return lambda x: _outcome(model, compiled[0], x)
+            compiled.append(self.compiler(model._call_impl, dynamic=False, options=_OPTIONS))
+            return lambda x: [_outcome(model, compiled[0], x) for _ in range(_WARM)][-1]
 
         within = TRAINED["mixed" if mixed else "32 bits"]
         plain = lambda x: _outcome(model, model, x)
         self.way = proven("torch.compile in training", make, plain, x, within=within)
         self.fast = None if self.way.why_not else compiled[0]
 
+    def _is_usual(self) -> bool:
+        return len(self.xb[0]) == self.dls.train.bs
+
     def before_batch(self):
-        if self.way is None and len(self.xb[0]) == self.dls.train.bs:
+        if self.way is None and self._is_usual():
             self._prove()
-        usual = self.way and self.fast and len(self.xb[0]) == self.dls.train.bs
-        if usual:
+        if fast := self.fast if self._is_usual() else None:
             torch.compiler.cudagraph_mark_step_begin()
-        self.learn.model._compiled_call_impl = self.fast if usual else None
+        self.learn.model._compiled_call_impl = fast
 
     def after_batch(self):
+        self.learn.model._compiled_call_impl = None
+        if self.fast:
+            _forget(self.learn.model)
+
+    def after_fit(self):
         self.learn.model._compiled_call_impl = None
