@@ -47,7 +47,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import cache
 from html import unescape
 from itertools import zip_longest
 from pathlib import Path
@@ -111,7 +111,7 @@ def notebooks(paths):
 # The code that a notebook uses
 
 
-@lru_cache(maxsize=None)
+@cache
 def front_door():
     "The module of each name that `natural_backdoors` itself offers"
     tree = ast.parse((ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
@@ -165,7 +165,7 @@ def canonical(node):
     return [type(node).__name__, {k: canonical(v) for k, v in kept.items()}]
 
 
-@lru_cache(maxsize=None)
+@cache
 def module_code(name):
     "(digest, modules it imports) of a module of ours"
     tree = ast.parse(module_file(name).read_text(encoding="utf-8"))

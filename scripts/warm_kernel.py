@@ -6,10 +6,11 @@
 The second one asks the first for a kernel and lives as long as the kernel does: a kernel ends when
 the process that asked for it is killed. `scripts/outputs.py` runs both.
 
-Imported before is what takes long and starts no threads, which would not be there in the fork
-(those of a BLAS know how to come back; polars' do not). What asks whether it is in a notebook when
-it is imported (fastai and tqdm) is told that it is. Modules of ours that begin with polars are
-left to the pages.
+Imported before is what takes long, modules of ours too, but for what is in LEFT and those of ours
+that begin with it: polars starts threads, which would not be there in the fork (those of a BLAS
+know how to come back); fastai and fastcore.xtras change how pandas and Path show themselves, also
+on pages that do not import them. What asks whether it is in a notebook when it is imported (tqdm
+does, and fastcore) is told that it is.
 """
 
 import builtins
@@ -42,14 +43,13 @@ IMPORTED = [
     "torch",
     "torch._dynamo",
     "torchvision",
-    "fastcore.test",
     "hypothesis",
     "anywidget",
     "tqdm.auto",
-    "fastai.vision.learner",
     "timm",
 ]
 OURS = "natural_backdoors"
+LEFT = ("fastai", "fastcore.xtras", "polars")
 # as ipykernel has it: matplotlib reads it when it is imported
 BACKEND = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 
@@ -68,12 +68,12 @@ def as_in_a_notebook():
         del builtins.get_ipython
 
 
-class NoThreads:
-    "Refuses to import what starts threads; stands in `sys.meta_path`"
+class NotYet:
+    "Refuses what is left to the pages; stands in `sys.meta_path`"
 
     def find_spec(self, name, path=None, target=None):
-        if name == "polars":
-            raise ImportError("not before the fork")
+        if name in LEFT:
+            raise ImportError(f"{name} is left to the pages")
 
 
 def ours():
@@ -84,20 +84,15 @@ def ours():
             yield module.name
 
 
-def import_those_there(names):
-    for name in names:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-
-
 def import_all():
     "Import what pages import, as far as it is there"
+    sys.meta_path.insert(0, left := NotYet())
     with warnings.catch_warnings(), as_in_a_notebook():
         warnings.simplefilter("ignore")
-        import_those_there(IMPORTED)
-        sys.meta_path.insert(0, NoThreads())
-        import_those_there(ours())
-        sys.meta_path.pop(0)
+        for name in [*IMPORTED, *ours()]:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    sys.meta_path.remove(left)
     with contextlib.suppress(ImportError):
         import pandas
 
