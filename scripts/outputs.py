@@ -44,10 +44,10 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import cache
 from html import unescape
 from itertools import zip_longest
 from pathlib import Path
@@ -61,6 +61,8 @@ WARM = str(ROOT / "scripts" / "warm_kernel.py")
 RECORDS = ROOT / "build" / "outputs"
 TIMEOUT = 900  # seconds a cell
 LINES = 25  # of a traceback that are shown
+# CPU seconds, as a kernel knows them: its own, and those of processes that it has waited for
+SPENT = "sum(__import__('os').times()[:4])"
 # Of torch and of BLAS, in each kernel: several run at a time, and last digits depend on the number
 # of threads, which is another on each machine.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -109,7 +111,7 @@ def notebooks(paths):
 # The code that a notebook uses
 
 
-@lru_cache
+@cache
 def front_door():
     "The module of each name that `natural_backdoors` itself offers"
     tree = ast.parse((ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
@@ -163,7 +165,7 @@ def canonical(node):
     return [type(node).__name__, {k: canonical(v) for k, v in kept.items()}]
 
 
-@lru_cache
+@cache
 def module_code(name):
     "(digest, modules it imports) of a module of ours"
     tree = ast.parse(module_file(name).read_text(encoding="utf-8"))
@@ -336,6 +338,16 @@ def environment():
     return {**ONE_THREAD, **os.environ, "PYTHONPATH": path}
 
 
+def before_forking():
+    "What each process that runs pages would do anew"
+    import nbclient  # noqa: F401
+    import nbformat  # noqa: F401
+
+    for file in sorted((ROOT / PACKAGE).rglob("*.py")):
+        names = file.relative_to(ROOT / PACKAGE).with_suffix("").parts
+        module_code(".".join(n for n in names if n != "__init__"))
+
+
 @contextmanager
 def warm_kernels():
     "The address of a process that has imported what pages import, and makes kernels by forking"
@@ -348,6 +360,7 @@ def warm_kernels():
             env=environment(),
         )
         try:
+            before_forking()  # meanwhile
             if not server.stdout.readline():
                 raise RuntimeError(f"{WARM} has ended, for the reason above")
             yield address
@@ -359,10 +372,14 @@ def warm_kernels():
 def execute(notebook, folder, skipped, warm=None):
     """Run a notebook (of nbformat) in `folder`; outputs and the state of widgets are stored in it
 
+    Gives the CPU seconds that its kernel has spent.
+
     `warm`: the address that `warm_kernels` gives; None: a kernel of its own."""
     from nbclient import NotebookClient
 
     class Client(NotebookClient):
+        spent = 0.0  # CPU seconds of the kernel, and of processes that it has waited for
+
         async def async_execute_cell(self, cell, *args, **kwargs):
             if cell.cell_type == "code" and left_out(cell, skipped):
                 return cell
@@ -377,6 +394,17 @@ def execute(notebook, folder, skipped, warm=None):
                 manager.kernel_spec.argv.append("{connection_file}")
             return manager
 
+        @asynccontextmanager
+        async def async_setup_kernel(self, **kwargs):
+            async with super().async_setup_kernel(**kwargs):
+                yield
+                await self.ask_for_spent()
+
+        async def ask_for_spent(self):
+            message = self.kc.execute("", silent=True, user_expressions={"spent": SPENT})
+            reply = await self.async_wait_for_reply(message)
+            self.spent = float(reply["content"]["user_expressions"]["spent"]["data"]["text/plain"])
+
     with TemporaryDirectory(prefix="nb") as sockets:
         client = Client(
             notebook,
@@ -384,6 +412,8 @@ def execute(notebook, folder, skipped, warm=None):
             kernel_name="python3",
             extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": str(folder)}},
+            # a kernel that was forked leaves nothing to be tidied up when it ends
+            shutdown_kernel="immediate" if warm else "graceful",
         )
         # what is cached on this machine is not what a page shows
         client.execute(env=environment() | {"NATURAL_BACKDOORS_CACHE": f"{sockets}/cache"})
@@ -392,12 +422,14 @@ def execute(notebook, folder, skipped, warm=None):
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             if text(cell.source).rstrip().endswith(";"):
                 cell.outputs = [o for o in cell.outputs if o["output_type"] != "execute_result"]
+    return client.spent
 
 
 class Result(NamedTuple):
     path: Path
     problems: list  # what is wrong, in words
-    seconds: float
+    seconds: float  # from its beginning to its end
+    spent: float = 0.0  # CPU seconds
 
 
 def check(path, skipped, write=False, force=(), warm=None):
@@ -416,7 +448,7 @@ def check(path, skipped, write=False, force=(), warm=None):
         if cell.cell_type == "code" and not left_out(cell, skipped):
             cell.outputs = []
     try:
-        execute(new, path.parent, skipped, warm)
+        spent = execute(new, path.parent, skipped, warm)
     except CellExecutionError as e:
         said = ANSI.sub("", e.traceback).strip().splitlines()[-LINES:]
         return Result(path, ["\n".join(["a cell fails:", *said])], time.monotonic() - start)
@@ -439,7 +471,7 @@ def check(path, skipped, write=False, force=(), warm=None):
     if write:
         store(path, new, ran=flagged(stored, force))
         problems = []
-    return Result(path, problems, time.monotonic() - start)
+    return Result(path, problems, time.monotonic() - start, spent)
 
 
 def flagged(notebook, flags):
@@ -540,13 +572,16 @@ def check_all(paths, root=ROOT, workers=2, write=False, changed=False, force=())
         # for a few pages the imports would take as long there; elsewhere a fork is not safe
         worth_it = len(todo) >= 4 and sys.platform == "linux"
         warm = stack.enter_context(warm_kernels()) if worth_it else None
-        pool = stack.enter_context(ProcessPoolExecutor(max(1, min(workers, len(todo)))))
+        # one more than there are cores for: a page also waits for its kernel, and for processes
+        at_a_time = min(workers + (workers > 1), len(todo))
+        pool = stack.enter_context(ProcessPoolExecutor(max(1, at_a_time)))
         running = [pool.submit(check, p, skipped, write, force, warm=warm) for p in todo]
         for done in as_completed(running):
             result = done.result()
             results.append(result)
             name = result.path.relative_to(root) if root in result.path.parents else result.path
-            print(f"{'FAILED' if result.problems else 'ok':6} {result.seconds:4.0f} s  {name}")
+            word = "FAILED" if result.problems else "ok"
+            print(f"{word:6} {result.seconds:4.0f} s {result.spent:6.1f} s of CPU  {name}")
             for problem in result.problems:
                 print("   ", problem.replace("\n", "\n    "))
             sys.stdout.flush()

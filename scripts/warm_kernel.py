@@ -6,14 +6,20 @@
 The second one asks the first for a kernel and lives as long as the kernel does: a kernel ends when
 the process that asked for it is killed. `scripts/outputs.py` runs both.
 
-Imported before is what takes long and does not ask whether it is in a notebook (fastai and tqdm do,
-when they are imported) and starts no threads (polars does).
+Imported before is what takes long, modules of ours too, but for what is in LEFT and those of ours
+that begin with it: polars starts threads, which would not be there in the fork (those of a BLAS
+know how to come back); fastai and fastcore.xtras change how pandas and Path show themselves, also
+on pages that do not import them. What asks whether it is in a notebook when it is imported (tqdm
+does, and fastcore) is told that it is.
 """
 
+import builtins
 import contextlib
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -24,16 +30,26 @@ import warnings
 IMPORTED = [
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
+    "ipykernel.zmqshell",  # tqdm looks for it
+    "ipykernel.debugger",
     "matplotlib.pyplot",
     "networkx",
     "pandas",
     "pyarrow.parquet",
     "scipy.sparse.csgraph",
+    "scipy.stats",
+    "sklearn.cluster",
     "sklearn.model_selection",
     "torch",
     "torch._dynamo",
     "torchvision",
+    "hypothesis",
+    "anywidget",
+    "tqdm.auto",
+    "timm",
 ]
+OURS = "natural_backdoors"
+LEFT = ("fastai", "fastcore.xtras", "polars")
 # as ipykernel has it: matplotlib reads it when it is imported
 BACKEND = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 
@@ -41,20 +57,57 @@ BACKEND = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 # The server
 
 
-def serve(address):
-    "Make kernels until stdin ends"
-    os.environ.update(BACKEND | os.environ)
-    sys.path.pop(0)  # this folder
-    with warnings.catch_warnings():
+@contextlib.contextmanager
+def as_in_a_notebook():
+    "Imports in this block find the shell of a notebook"
+    shell = type("ZMQInteractiveShell", (), {})()
+    builtins.get_ipython = lambda: shell
+    try:
+        yield
+    finally:
+        del builtins.get_ipython
+
+
+class NotYet:
+    "Refuses what is left to the pages; stands in `sys.meta_path`"
+
+    def find_spec(self, name, path=None, target=None):
+        if name in LEFT:
+            raise ImportError(f"{name} is left to the pages")
+
+
+def ours():
+    "The names of all modules of ours"
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module(OURS)
+        for module in pkgutil.walk_packages(package.__path__, f"{OURS}."):
+            yield module.name
+
+
+def import_all():
+    "Import what pages import, as far as it is there"
+    sys.meta_path.insert(0, left := NotYet())
+    with warnings.catch_warnings(), as_in_a_notebook():
         warnings.simplefilter("ignore")
-        for name in IMPORTED:
+        for name in [*IMPORTED, *ours()]:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    sys.meta_path.remove(left)
     with contextlib.suppress(ImportError):
         import pandas
 
         # it takes this process for a terminal, where it would leave columns of wide tables out
         pandas.set_option("display.max_columns", 20)
+
+
+def serve(address):
+    "Make kernels until stdin ends"
+    os.environ.update(BACKEND | os.environ)
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger would warn
+    sys.path.pop(0)  # this folder
+    import_all()
+    gc.collect()
+    gc.freeze()  # no kernel looks through a million objects that stay
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
@@ -76,6 +129,7 @@ def serve(address):
         tell_the_end(running)
     for child in running:
         os.kill(child, signal.SIGKILL)
+    os._exit(0)  # taking down what was imported would take a second
 
 
 def tell_the_end(running):

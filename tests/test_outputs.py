@@ -210,7 +210,12 @@ CELLS = [
     "import os, sys\nprint(os.getcwd(), os.environ['OMP_NUM_THREADS'], sys.argv[0], __name__)",
     "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
     "import subprocess\nprint(subprocess.run(['echo', '3'], capture_output=True).stdout)",
-    "before = 'natural_backdoors' in sys.modules\nimport natural_backdoors\nbefore, input",
+    "import natural_backdoors\nnatural_backdoors.__version__, input",
+    # what was imported before has seen a notebook, and has changed nothing that a page shows
+    "from fastcore.imports import IN_NOTEBOOK\nfrom tqdm.auto import tqdm\nIN_NOTEBOOK, tqdm.mro()",
+    "import pandas\nfrom pathlib import Path\n"
+    "left = [n in sys.modules for n in ('fastai', 'fastcore.xtras', 'polars')]\n"
+    "print(Path('a').__repr__(), pandas.get_option('display.max_colwidth'), left)",
 ]
 
 
@@ -221,7 +226,7 @@ def test_a_warm_kernel_is_like_any_other(warm, tmp_path):
     for address in (None, warm):
         cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
         notebook = nbformat.v4.new_notebook(cells=cells)
-        outputs.execute(notebook, tmp_path, set(), address)
+        assert outputs.execute(notebook, tmp_path, set(), address) > 0, "CPU seconds"
         seen.append([outputs.shown(cell.outputs) for cell in notebook.cells])
     own, forked = seen
     # the first value is the path of ipykernel_launcher, in one of them as a file
