@@ -2,12 +2,14 @@
 # What takes more than a line is a program in scripts/, whose first lines say what it does.
 #
 # PYTHON=...      the Python to use, instead of the newest of 3.11 to 3.13 that is there
-# WORKERS=2       processes that run notebooks and tests
+# WORKERS=2       processes that run notebooks
+# TEST_WORKERS=3  processes that run tests, which also wait: for browsers, servers and one another
 # GRAPH_TOOL=...  the folder of the distribution's graph-tool
 
 BIN := .venv/bin
 WORKERS ?= 2
 export WORKERS
+TEST_WORKERS ?= $(shell echo $$(($(WORKERS) + 1)))
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,6 +18,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 # output is shown as it comes, also through a pipe
 export PYTHONUNBUFFERED := 1
+# compiled modules are kept, also where containers say otherwise: uv installs without compiling, and each of hundreds of
+# processes would compile torch and all else anew, which takes it longer than what it was started for
+export PYTHONDONTWRITEBYTECODE :=
 # kernels and console scripts of the environment come first, wherever they are looked up by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -83,7 +88,7 @@ notebooks: setup ## run the notebooks; fail where a cell fails, or gives another
 
 pytest: setup ## run tests/
 	@echo "== pytest"
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: setup ## change the files that are read back with other seeds for longer (FUZZ=500: examples of each)
 	NB_FUZZ=$(or $(FUZZ),500) $(BIN)/python -m pytest tests/test_stored_files.py tests/test_kept_files.py -q --timeout 0 \

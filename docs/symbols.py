@@ -8,6 +8,8 @@ from importlib import import_module
 from fastcore.docments import docments
 
 PACKAGE = "natural_backdoors"
+# Where a class stands is asked several times, and to find it Python parses its whole module
+inspect.findsource = functools.cache(inspect.findsource)
 
 
 def find(module, name):

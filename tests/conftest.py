@@ -18,17 +18,32 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-# Those that take longest, first. Several processes share the files; none should be left with a long
-# one while the others have no more.
+# Those that take longest, first, by seconds of one core. Several processes share the files; none
+# should be left with a long one while the others have no more.
 LONG = (
-    "test_demo",
-    "test_reproduce",
-    "test_sweep",
-    "test_cluster",
-    "test_train",
     "test_docs",
-    "test_imagenet",
     "test_picker",
+    "test_sweep",
+    "test_demo",
+    "test_widgets",
+    "test_class_sets",
+    "test_train",
+    "test_drill",
+    "test_centrality",
+    "test_interrupted",
+    "test_reproduce",
+    "test_cli",
+    "test_panel",
+    "test_outputs",
+    "test_report",
+    "test_locks",
+    "test_repository",
+    "test_analysis",
+    "test_imagenet",
+    "test_controls",
+    "test_cluster",
+    "test_export",
+    "test_download",
 )
 
 

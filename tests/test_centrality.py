@@ -141,7 +141,8 @@ def test_random_graphs(measure, compat, weighted, engine, request):
     loose = measure == "eigenvector" and compat != "original"
     within = 1e-6 if loose else 1e-9
 
-    @settings(max_examples=25, deadline=None, derandomize=True)
+    # of each of dozens of measures, engines and weights
+    @settings(max_examples=12, deadline=None, derandomize=True)
     @given(graphs(st.one_of(TIED, st.integers(1, 300))))
     def run(graph):
         check(graph, measure, weighted, engine, compat, within)
@@ -156,7 +157,7 @@ def test_random_graphs(measure, compat, weighted, engine, request):
 def test_ties_of_small_overlaps(engine, request):
     needs(engine, request)
 
-    @settings(max_examples=120, deadline=None, derandomize=True)
+    @settings(max_examples=40, deadline=None, derandomize=True)
     @given(graphs(TIED, most=12))
     def run(graph):
         check(graph, "betweenness", True, engine, None, 1e-9)

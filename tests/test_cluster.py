@@ -1,5 +1,6 @@
 "A sweep on a Dask cluster of two processes, one of which is killed; workers that claim a GPU"
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -59,7 +60,21 @@ def grid_of(data, seeds=(1, 2, 3, 4)):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def copied():
+    "Dask's processes are copies of one that has imported; else each, and each anew, takes seconds"
+    import dask
+    from distributed.utils import get_mp_context
+
+    os.environ["OMP_NUM_THREADS"] = "1"  # as Dask has it, but read when torch is imported
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        get_mp_context()  # which says what is to be imported, once and for all
+        names = ["distributed", "natural_backdoors.train.cluster", "natural_backdoors.train.sweeps"]
+        multiprocessing.get_context("forkserver").set_forkserver_preload(names)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(copied):
     "Two processes that say they have a GPU each"
     # a task has failed when the second worker dies in it, not the fourth: each takes seconds
     options = {"dashboard": False, "allowed_failures": 1}

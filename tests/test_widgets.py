@@ -317,9 +317,10 @@ def view(chromium):
             "request", lambda r: r.url.startswith(inside) or problems.append(f"request: {r.url}")
         )
 
-    def open_page(path, width=1280, height=720, **options):
+    def open_page(path, width=1280, height=720, first="", **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
+        context.add_init_script(first)  # runs before those of the page
         page = context.new_page()
         page.set_default_timeout(120_000)  # milliseconds: far more than it takes
         watch(page)
@@ -1260,12 +1261,16 @@ def test_many_clicks_before_an_answer(view, host):
 
 
 def test_the_gallery(view, host):
-    page = view(host)
-    page.evaluate("""() => {
+    # counted from the beginning: the page may show its first images before it is asked anything
+    counting = """(() => {
         window.alive = new Set();
         const make = URL.createObjectURL, free = URL.revokeObjectURL;
-        URL.createObjectURL = blob => { const url = make(blob); alive.add(url); return url };
-        URL.revokeObjectURL = url => { alive.delete(url); free(url) } }""")
+        URL.createObjectURL = blob => {
+            const url = make(blob);
+            if (blob.type.startsWith("image/")) alive.add(url);  // not the scripts of the page
+            return url };
+        URL.revokeObjectURL = url => { alive.delete(url); free(url) } })()"""
+    page = view(host, first=counting)
     page.evaluate("cleanups[1]()")
     pick_first(page)
     drawn(page)
