@@ -527,16 +527,41 @@ def remainder(
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
-    def __init__(self, question: Question, random, deadline: float, **how):
-        self.question, self.random, self.deadline = question, random, deadline
-        self.branched, self.start, cover = how["branched"], how["start"], how["cover"]
-        self.most = how["most"]  # what is known of the first objective
-        self.program, self.best, self.bounds = None, None, []
+    def __init__(self, question: Question, random, branched: int, cover: Cover):
+        self.question, self.random, self.branched = question, random, branched
+        self.cover, self.program, self.best = cover, None, None
+        # of each objective so far, the last one perhaps not settled; is positions' turn prepared?
+        self.bounds, self.n_settled, self.is_kept = [], 0, False
+        self.most = np.inf  # what is known of the first objective
+
+    def go_on(self, deadline: float, start=(), most: float = np.inf) -> Answer:
+        "Ask on where it was, knowing of the set `start` and that no set exceeds `most`"
+        question, is_new = self.question, self.most == np.inf
+        self.start, self.deadline = greedy(question, start), deadline
+        self.most = min(self.most, most, *self.bounds[:1])
+        if is_new:
+            bound = weight_bound(question, _within(np.inf, deadline))
+            self.most = min(self.most, clique_bound(question), bound)
         # a part of the time is kept for the walk, which most questions do not need
-        spare = max(deadline - time.monotonic(), 0) * how["spare"] if deadline < np.inf else 0
-        self.stop = deadline - spare
-        if cover.go_on(self.stop):
-            self.program = clique_program(question, cover.cliques)
+        spare = 0 if len(start) or deadline == np.inf else 0.2
+        self.stop = deadline - (max(deadline - time.monotonic(), 0) * spare if spare else 0)
+        if self.program is None and self.cover.go_on(self.stop):
+            self.program = clique_program(question, self.cover.cliques)
+        settled = self.program is not None and _ask_all(self)
+        bound = min([self.most, *self.bounds[:1]])
+        if settled:
+            return answer(question, np.flatnonzero(self.best), bound=bound, settled=True)
+        return answer(question, self.so_far(bound), bound=bound, settled=False)
+
+    def so_far(self, bound: float) -> list:  # positions
+        "The best set that is known, better by a walk if it may be"
+        question, chosen = self.question, self.start
+        if self.best is not None:
+            chosen = _better(question, chosen, np.flatnonzero(self.best))
+        if question.objectives[0, chosen].sum() >= bound:
+            return chosen
+        steps, how = 100 * len(question.conflict), {"start": chosen, "enough": bound}
+        return _walk(question, self.random, steps, deadline=self.deadline, **how)
 
     def guess(self, enough: int) -> np.ndarray:
         "A walk often gets as far as the linear program allows"
@@ -617,22 +642,8 @@ def by_programs(
     most: float = np.inf,  # what is known that no set exceeds in the first objective
 ) -> Answer:
     "The answer by linear programs, one for each objective, until what is left is small"
-    cover, walked_before = Cover(question) if cover is None else cover, len(start) > 0
-    start = greedy(question, start)
-    known = clique_bound(question), weight_bound(question, _within(np.inf, deadline))
-    most = min(most, *known)
-    how = {"branched": branched, "start": start, "spare": 0 if walked_before else 0.2}
-    how["most"] = most
-    run = _Run(question, random, deadline, cover=cover, **how)
-    settled = run.program is not None and _ask_all(run)
-    bound = min([most, *run.bounds[:1]])
-    if settled:
-        return answer(question, np.flatnonzero(run.best), bound=bound, settled=True)
-    best, steps = run.best, 100 * len(question.conflict)
-    chosen = start if best is None else _better(question, start, np.flatnonzero(best))
-    if question.objectives[0, chosen].sum() < bound:
-        chosen = _walk(question, random, steps, deadline=deadline, start=chosen, enough=bound)
-    return answer(question, chosen, bound=bound, settled=False)
+    run = _Run(question, random, branched, cover or Cover(question))
+    return run.go_on(deadline, start, most)
 
 
 def _better(question: Question, one, other) -> list:  # positions
@@ -645,17 +656,21 @@ def _ask_all(run: _Run) -> bool:
     "Ask for one objective after the other, then for the lowest positions; is all settled?"
     settled, program, question = True, run.program, run.question
     n_before_positions = len(question.objectives) - question.digits
-    for k, worth in enumerate(question.objectives):
-        if k == n_before_positions:
+    del run.bounds[run.n_settled :]  # of an objective that was interrupted
+    for k, worth in list(enumerate(question.objectives))[run.n_settled :]:
+        if k == n_before_positions and not run.is_kept:
             run.keep_what_is_same()
+            run.is_kept = True
             if (whole := run.finish()) is not None:
                 run.best = whole.astype(np.int64)
         if run.best is not None and not worth[program.open].any():
             run.bounds.append(int(worth @ run.best))  # nothing that is open changes it
+            run.n_settled += 1
             continue
         settled = run.ask_next(worth)
         if not settled:
             break
+        run.n_settled += 1
         if (whole := run.finish()) is not None:
             run.best = whole.astype(np.int64)
     if not question.by_position:
@@ -879,6 +894,7 @@ def _first_alone(question: Question, random: np.random.Generator, deadline: floa
 def _taking_turns(search: _Branching, known: Answer | None, random, deadline: float) -> Answer:
     "Linear programs and branching in turns, from what is `known`"
     question, bound, cover = search.question, search.answer().bound, Cover(search.question)
+    run = _Run(question, random, _SMALL, cover)
     if known:
         search.learn(known.chosen)
         bound = min(bound, known.bound)
@@ -886,7 +902,7 @@ def _taking_turns(search: _Branching, known: Answer | None, random, deadline: fl
     while time.monotonic() < deadline:
         for_programs, for_branching = turns
         end, start = min(time.monotonic() + for_programs, deadline), search.chosen
-        found = by_programs(question, random, end, start=start, cover=cover, most=bound)
+        found = run.go_on(end, start, bound)
         if found.settled:
             return found
         search.learn(found.chosen)

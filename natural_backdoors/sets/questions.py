@@ -188,10 +188,8 @@ def as_ids(
 ) -> np.ndarray:  # positions, ascending
     "The classes in a set of bits"
     packed = np.frombuffer(bits.to_bytes(m // 8 + 1, "little"), np.uint8)
-    # most bytes are empty, most often
-    at = np.flatnonzero(packed)
-    ids = np.flatnonzero(np.unpackbits(packed[at], bitorder="little"))
-    return 8 * at[ids >> 3] + (ids & 7)
+    # of bools, as they are found several times as fast as other numbers
+    return np.unpackbits(packed, bitorder="little").view(bool).nonzero()[0]
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-021
 _ROWS = 64  # rows of conflicts turned into floating-point numbers at a time
