@@ -138,7 +138,7 @@ class _Place:
 _REST = 7  # steps for which a class that has left is no better than others
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-014
-_PREPARING = 4e-9  # seconds before the first step, for each pair of classes
+_PREPARING = 4e-9  # seconds before the first step of what is long, for each pair of classes
 
 
 def _walk(
@@ -325,13 +325,23 @@ class _Shrunk(NamedTuple):
     way_back: Callable  # from a set of the rest to one of the question
 
 
-def _shrunk(question: Question, deadline: float = np.inf) -> _Shrunk:
-    "The question made smaller, as far as it gets until `deadline`"
+def _shrinking(question: Question) -> Shrinking | None:  # None: it does not become smaller
     m = len(question.conflict)
     if question.limit is not None or question.degree.sum() >= _DENSE * m * m:
+        return None
+    return Shrinking(question)
+
+
+def _shrunk(
+    question: Question,
+    deadline: float = np.inf,  # `time.monotonic()` at which to stop
+    shrinking: Shrinking | None = None,  # begun before; None: a new one
+) -> _Shrunk:
+    "The question made smaller, as far as it gets until `deadline`"
+    shrinking = shrinking or _shrinking(question)
+    if shrinking is None:
         parts = components(question, undominated(question, deadline))
         return _Shrunk(question, parts, gained=0, way_back=lambda chosen: chosen)
-    shrinking = Shrinking(question)
     shrinking.go_on(deadline)
     ids, rest = shrinking.remains()
     parts, back = components(rest, np.arange(len(ids))), shrinking.way_back
@@ -729,6 +739,8 @@ class _Prices:
 
     def look_for_cliques(self, deadline: float) -> int:  # how many were found
         "Add cliques whose shares add up to more than one; those without a price leave"
+        if time.monotonic() + _PREPARING * len(self.shares) ** 2 > deadline:
+            return 0
         order, found = np.argsort(-self.shares, kind="stable"), set()
         shares, bits = self.shares[order], self.question.bits_in(order)
         for first in range(int((shares > 1e-3).sum())):
@@ -746,7 +758,10 @@ class _Prices:
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-042
 def _guided(question: Question, shares: np.ndarray, deadline: float = np.inf) -> list:  # positions
     "A set of the classes with the largest shares, made smaller in between"
-    shrinking, m = Shrinking(question), len(shares)
+    m = len(shares)
+    if time.monotonic() + _PREPARING * m**2 > deadline:
+        return greedy(question)
+    shrinking = Shrinking(question)
     while shrinking.left and time.monotonic() < deadline:
         ids = as_ids(shrinking.left, m)
         # of shares that are much the same, those with few conflicts first
@@ -793,7 +808,8 @@ def _is_enough(bounds: list, value: int) -> bool:
 # classes above which branching never ends, unless few sets are left by their conflicts
 _MANY = 1000
 _ALONE = 2  # seconds of branching over many conflicts before linear programs are tried
-_CLOSE = 1.002  # bound / value up to which linear programs are likely to close the gap
+_SOON = 1  # seconds in which most questions have become smaller
+_CLOSE = 1.01  # bound / value up to which linear programs are likely to close the gap
 
 
 def _n_sets(question: Question) -> float:
@@ -836,16 +852,23 @@ def by_turns(
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
 ) -> Answer:
     "Make it smaller; then the answer of the solver that settles it first, or the best of both"
-    if _is_large(question) and question.limit is None and not question.is_coarse:
-        known = _first_alone(question, random, deadline)
-        if known.value < known.bound:  # then there is no time for the other objectives
-            return _walked(question, random, deadline, known=known)
-    small = _shrunk(question, _within(np.inf, deadline, 0.75))
+    shrinking, known = _shrinking(question), None
+    if shrinking and len(question.conflict) > _MANY and not question.is_coarse:
+        shrinking.go_on(_within(_SOON, deadline, 0.1))
+        if shrinking.again:  # it takes long: is there time for the other objectives?
+            known = _first_alone(question, random, deadline, share=0.9)
+            shrinking.go_on(_within(np.inf, deadline, 0.75 if known.value == known.bound else 0))
+            if shrinking.again:
+                return _walked(question, random, deadline, known=known)
+    share = 0.6 if question.is_coarse else 0.75  # of the time
+    small = _shrunk(question, _within(np.inf, deadline, share), shrinking)
     found = _apart(small.rest, small.parts, _in_turns, random=random, deadline=deadline)
-    chosen = small.way_back(found.chosen)
+    chosen, bound = small.way_back(found.chosen), found.bound + small.gained
     if not found.settled:  # where the way back led past a class that is free
         chosen = greedy(question, chosen)
-    return answer(question, chosen, bound=found.bound + small.gained, settled=found.settled)
+        if known:
+            chosen, bound = _better(question, known.chosen, chosen), min(bound, known.bound)
+    return answer(question, chosen, bound=bound, settled=found.settled)
 
 
 def _in_turns(question: Question, random: np.random.Generator, deadline: float) -> Answer:
@@ -883,11 +906,13 @@ def _walked(question: Question, random, deadline: float, known: Answer) -> Answe
     return answer(question, chosen, bound=known.bound, settled=False)
 
 
-def _first_alone(question: Question, random: np.random.Generator, deadline: float) -> Answer | None:
+def _first_alone(
+    question: Question, random: np.random.Generator, deadline: float, share: float = 0.7
+) -> Answer | None:
     "The answer for the first objective alone; None: there is no other"
     if question.is_coarse:
         return None
-    found = by_turns(question.coarse, random, _within(np.inf, deadline, 0.7))
+    found = by_turns(question.coarse, random, _within(np.inf, deadline, share))
     return answer(question, greedy(question, found.chosen), bound=found.bound, settled=False)
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
