@@ -761,19 +761,20 @@ def _guided(question: Question, shares: np.ndarray, deadline: float = np.inf) ->
     m = len(shares)
     if time.monotonic() + _PREPARING * m**2 > deadline:
         return greedy(question)
-    shrinking = Shrinking(question)
-    while shrinking.left and time.monotonic() < deadline:
+    shrinking, is_late = Shrinking(question), False
+    while shrinking.left and not is_late:
+        is_late = time.monotonic() > deadline
         ids = as_ids(shrinking.left, m)
         # of shares that are much the same, those with few conflicts first
         degree = np.array(shrinking.degree)[ids]
         ids = ids[np.lexsort([degree, -np.round(shares[ids], 1)])]
-        for v in ids[: 1 + len(ids) // 30].tolist():
+        for v in ids[: None if is_late else 1 + len(ids) // 30].tolist():
             # one that was taken before may have driven it out
             for u in shrinking.near(v) if shrinking.left >> v & 1 else ():
                 shrinking.remove(u)
             shrinking.again.add(v)
         shrinking.go_on(deadline)
-    return greedy(question, shrinking.way_back([]))
+    return greedy(question, shrinking.way_back(as_ids(shrinking.left, m)))
 
 
 def by_prices(
