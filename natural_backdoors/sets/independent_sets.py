@@ -561,17 +561,7 @@ class _Run:
         bound = min([self.most, *self.bounds[:1]])
         if settled:
             return answer(question, np.flatnonzero(self.best), bound=bound, settled=True)
-        return answer(question, self.so_far(bound), bound=bound, settled=False)
-
-    def so_far(self, bound: float) -> list:  # positions
-        "The best set that is known, better by a walk if it may be"
-        question, chosen = self.question, self.start
-        if self.best is not None:
-            chosen = _better(question, chosen, np.flatnonzero(self.best))
-        if question.objectives[0, chosen].sum() >= bound:
-            return chosen
-        steps, how = 100 * len(question.conflict), {"start": chosen, "enough": bound}
-        return _walk(question, self.random, steps, deadline=self.deadline, **how)
+        return answer(question, _so_far(self, bound), bound=bound, settled=False)
 
     def guess(self, enough: int) -> np.ndarray:
         "A walk often gets as far as the linear program allows"
@@ -654,6 +644,17 @@ def by_programs(
     "The answer by linear programs, one for each objective, until what is left is small"
     run = _Run(question, random, branched, cover or Cover(question))
     return run.go_on(deadline, start, most)
+
+
+def _so_far(run: _Run, bound: float) -> list:  # positions
+    "The best set that is known, better by a walk if it may be"
+    question, chosen = run.question, run.start
+    if run.best is not None:
+        chosen = _better(question, chosen, np.flatnonzero(run.best))
+    if question.objectives[0, chosen].sum() >= bound:
+        return chosen
+    steps, how = 100 * len(question.conflict), {"start": chosen, "enough": bound}
+    return _walk(question, run.random, steps, deadline=run.deadline, **how)
 
 
 def _better(question: Question, one, other) -> list:  # positions
