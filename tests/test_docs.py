@@ -77,7 +77,6 @@ IFrame("_static/inner.html", "100%", 80)"""
 # what building a site imports
 IMPORTED = [
     "build",
-    "fastlite",
     "fasttransform",
     "myst_nb.sphinx_",
     "myst_nb.sphinx_ext",
