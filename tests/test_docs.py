@@ -75,13 +75,7 @@ IFrame("_static/inner.html", "100%", 80)"""
 
 
 # what building a site imports
-IMPORTED = [
-    "build",
-    "fasttransform",
-    "myst_nb.sphinx_",
-    "myst_nb.sphinx_ext",
-    "nbclient",
-]
+IMPORTED = ["build", "fasttransform", "myst_nb.sphinx_", "myst_nb.sphinx_ext", "nbclient"]
 IMPORTED += ["nbdev.serve", "pydata_sphinx_theme", "sphinx.builders.html", "sphinx.cmd.build"]
 IMPORTED += ["sphinx_copybutton"]
 
