@@ -59,7 +59,8 @@ def _ratios_summed(above: list, below: list) -> np.ndarray:
     return total
 
 # %% ../../nbs/api/graph/10_association.ipynb #10-association-008
-_BLOCK = 1 << 13  # pairs at a time
+# pairs at a time: with fewer, threads wait for one another; with more, for memory
+_BLOCK = 1 << 16
 
 
 def chance(

@@ -75,9 +75,9 @@ def pairs(
     columns = {name: column[keep].astype(np.int64) for name, column in columns.items()}
     found = pd.DataFrame(columns, copy=False)
     if self.members:
-        found = found[~self._is_within(found)]
+        found = found[~self._is_within(found)].reset_index(drop=True)
     if self.counts.has_sorted_indices:  # then so are the entries, and millions need not be sorted
-        return found.reset_index(drop=True)
+        return found
     return found.sort_values(["a", "b"], ignore_index=True)
 
 
