@@ -99,6 +99,8 @@ def _request(args) -> dict:  # for `serve`
     "What to show: of the file of the selection if it is there, else of the dataset"
     asked = getattr(args, "selection", None)
     args.selection = asked or SELECTION
+    if Path(args.selection).is_dir():
+        raise UserError(f"--selection {args.selection} is a folder; give the name of a file")
     if Path(args.selection).is_file():
         return resume_request(args)
     request = new_request(args)
