@@ -16,13 +16,7 @@ rm -rf "$core"
 "$python" -m venv "$core"
 mkdir "$core/tree"
 cp -r natural_backdoors nbs settings.ini setup.py pyproject.toml README.md LICENSE "$core/tree"
-wanted=("$core/tree" $(grep -E '^(nbdev|fastcore|execnb|ghapi|hypothesis)==' "$pins"))
-# as in setup.sh: uv takes a quarter of the time, and pip takes over where uv does not come through
-pip=("$core/bin/python" -m pip install --quiet)
-if ! { "${pip[@]}" -c "$pins" uv && "$core/bin/uv" pip install --quiet --python "$core/bin/python" "${wanted[@]}"; }; then
-  echo "== uv failed: once more with pip" >&2
-  "${pip[@]}" "${wanted[@]}"
-fi
+scripts/install.sh "$core" "$pins" "$core/tree" $(grep -E '^(nbdev|fastcore|execnb|ghapi|hypothesis)==' "$pins")
 rm -r "$core/tree/natural_backdoors"
 
 cd "$core/tree"

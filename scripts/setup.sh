@@ -33,19 +33,9 @@ if [ "$(version $venv/bin/python)" != "$wanted" ] || ! $venv/bin/python -m pip -
     || { echo "could not make $venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 fi
 # Build isolation is off, so that nothing but the pinned versions is ever fetched, and nothing at all once they are there.
-# uv takes a quarter of pip's time for the seven gigabytes. Only pip knows pip's settings (another index, say): it takes
-# over where uv does not come through.
-install() {
-  if [ -n "${UV:-}" ]; then
-    "$UV" pip install --quiet --python $venv/bin/python -c "$pins" "$@" && return
-    echo "== uv failed: once more with pip" >&2
-    UV=
-  fi
-  $venv/bin/python -m pip install -c "$pins" "$@"
-}
-$venv/bin/python -m pip install --quiet -c "$pins" uv && UV=$venv/bin/uv || UV=
-install pip setuptools wheel
-install --no-build-isolation -e '.[train,scale,huggingface,export,notebook,docs,dev]'
+scripts/install.sh $venv "$pins" -c "$pins" pip setuptools wheel
+scripts/install.sh $venv "$pins" -c "$pins" --no-build-isolation \
+  -e '.[train,scale,huggingface,export,notebook,docs,dev]'
 $venv/bin/python -m pip check
 $venv/bin/python docs/npm.py $venv/npm || echo "== only make docs needs them: it will try again" >&2
 rm -f $venv/graph-tool/left-out
