@@ -88,7 +88,8 @@ def test_every_rule_is_used():
         question = ask(conflict, ties=rng(seed).integers(0, 9, 30))
         shrinking = Shrinking(question)
         while shrinking.again:
-            v = shrinking.again.pop()
+            v = shrinking.again.bit_length() - 1
+            shrinking.again ^= 1 << v
             if shrinking.left >> v & 1:
                 near = shrinking.near(v)
                 for rule in questions._RULES:

@@ -773,7 +773,7 @@ def _guided(question: Question, shares: np.ndarray, deadline: float = np.inf) ->
             # one that was taken before may have driven it out
             for u in shrinking.near(v) if shrinking.left >> v & 1 else ():
                 shrinking.remove(u)
-            shrinking.again.add(v)
+            shrinking.again |= shrinking.one[v]
         shrinking.go_on(deadline)
     return greedy(question, shrinking.way_back(as_ids(shrinking.left, m)))
 

@@ -289,24 +289,25 @@ class Shrinking:
 
     def __init__(self, question: Question):
         m = len(question.conflict)
+        # `bits` of others keep those that have left: whoever reads them asks for `left` too
         self.fields, self.bits, self.m = _Fields(question), list(question.bits), m
-        self.values, self.degree = self.fields.values, question.degree.tolist()
+        self.values, self.degrees = self.fields.values, question.degree.astype(np.int64)
+        self.degree = self.degrees.data  # the same numbers, one by one several times as fast
         self.one = [1 << i for i in range(m)]
-        self.left, self.again = (1 << m) - 1, set(range(m))
+        self.left = self.again = (1 << m) - 1  # bits: who is left; whom to look at again
         self.gained, self.steps = 0, []  # worth put aside; what to do on the way back
 
     def near(self, v: int) -> list:
         "The conflicts of `v`, those with few of their own first"
+        self.bits[v] &= self.left
         return sorted(_members(self.bits[v]), key=self.degree.__getitem__)
 
     def remove(self, v: int):
         "`v` leaves"
-        others = ~self.one[v]
-        for u in _members(self.bits[v]):
-            self.bits[u] &= others
-            self.degree[u] -= 1
-            self.again.add(u)
-        self.bits[v], self.left = 0, self.left & others
+        self.left &= ~self.one[v]
+        near, self.bits[v] = self.bits[v] & self.left, 0
+        self.degrees[_members(near)] -= 1
+        self.again |= near
 
     def put_aside(self, v: int, *step):
         "`v` leaves and its worth is counted; on the way back `step`: a function, what it needs"
@@ -316,29 +317,30 @@ class Shrinking:
 
     def widen(self, v: int, more: int):
         "Let `v` conflict with the classes of the bits `more`, too"
-        for u in _members(more & ~self.bits[v]):
-            self.bits[u] |= self.one[v]
+        mine, one = self.bits[v] & self.left, self.one[v]
+        new = more & self.left & ~mine
+        for u in _members(new):
+            self.bits[u] |= one
             self.degree[u] += 1
-            self.again.add(u)
-        self.bits[v] |= more
+        self.bits[v] = mine | new
         self.degree[v] = self.bits[v].bit_count()
         self.look_again(v)
 
     def look_again(self, v: int):
         "`v` and its conflicts have changed"
-        self.again.add(v)
-        self.again.update(_members(self.bits[v]))
+        self.again |= self.one[v] | self.bits[v]
 
     def go_on(self, deadline: float = np.inf):
         "Make it as small as it gets until `deadline`, classes with few conflicts first"
         while self.again:
-            batch, self.again = sorted(self.again, key=self.degree.__getitem__), set()
+            batch, self.again = as_ids(self.again & self.left, self.m), 0
+            batch = batch[np.argsort(self.degrees[batch], kind="stable")].tolist()
             for k, v in enumerate(batch):
                 if time.monotonic() > deadline:
-                    self.again.update(batch[k:])
+                    self.again |= as_bits(batch[k:], self.m)
                     return
-                self.again.discard(v)
-                if self.left >> v & 1:
+                self.again &= ~self.one[v]
+                if self.left & self.one[v]:
                     near = self.near(v)
                     any(rule(self, v, near) for rule in _RULES)
 
@@ -347,7 +349,7 @@ class Shrinking:
         ids = as_ids(self.left, self.m)
         conflict = np.zeros((len(ids), len(ids)), bool)
         for row, i in zip(conflict, ids.tolist()):
-            row[np.searchsorted(ids, _members(self.bits[i]))] = True
+            row[np.searchsorted(ids, _members(self.bits[i] & self.left))] = True
         rows = self.fields.rows([self.values[i] for i in ids.tolist()])
         used = rows.any(axis=1)
         used[0] = True
@@ -410,7 +412,7 @@ def _wait(shrinking: Shrinking, v: int, near: list) -> bool:
         else:
             values[u] -= values[v]
             shrinking.look_again(u)
-    shrinking.put_aside(v, _unless, one[v], bits[v])
+    shrinking.put_aside(v, _unless, one[v], bits[v] & shrinking.left)
     return True
 
 
@@ -421,7 +423,7 @@ def _unless(inside: int, one: int, near: int) -> int:
 def _leave(shrinking: Shrinking, v: int, near: list) -> bool:
     "Does a conflict of `v` dominate it?"
     bits, values, degree = shrinking.bits, shrinking.values, shrinking.degree
-    outside = ~(bits[v] | shrinking.one[v])
+    outside = shrinking.left & ~(bits[v] | shrinking.one[v])
     for u in near:
         if degree[u] > degree[v]:
             return False
@@ -482,15 +484,16 @@ def _free(shrinking: Shrinking, v: int, near: list) -> bool:
             shrinking.remove(v)
             return True
         inside |= more
-        reached |= bits[more.bit_length() - 1] | more
+        reached |= bits[more.bit_length() - 1] & shrinking.left | more
     return False
 
 
 def _exchanged(shrinking: Shrinking, inside: int, reached: int) -> int | None:
     "0: some class can replace its conflicts of `inside`; else the one that prevents it, if any"
     bits, values, found = shrinking.bits, shrinking.values, None
+    beyond = shrinking.left & ~reached
     for u in _members(reached & ~inside):
-        outside = bits[u] & ~reached
+        outside = bits[u] & beyond
         # one class at most stands against the exchange
         if outside & (outside - 1):
             continue
