@@ -14,7 +14,7 @@ import tempfile
 import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import current_process, get_context
 from pathlib import Path
@@ -26,7 +26,7 @@ from PIL import Image
 from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import digest, read_json, write_json
-from ..base.locks import scratch_folder
+from ..base.locks import hold_place, scratch_folder
 from ..base.random import rng
 from .images import cores
 from .painting import PLACES, develop, paint, plate, pose
@@ -494,10 +494,15 @@ def _is_made(root: Path, info: dict) -> bool:
     )
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-049
-def _kept(info: dict) -> Path | None:  # None: nothing is kept
-    "Where the scenes that `info` describes are kept"
+@contextmanager
+def _kept(info: dict):  # yields a Path; None: nothing is kept
+    "Where the scenes that `info` describes are kept; who draws the same meanwhile waits for them"
     home = os.environ.get("NATURAL_BACKDOORS_SCENES")
-    return Path(home) / "-".join(str(value) for value in info.values()) if home else None
+    if not home:
+        yield None
+        return
+    with hold_place(Path(home) / "-".join(map(str, info.values())), wait=600) as place:
+        yield place
 
 
 def _copy(scenes: Path, root: Path) -> None:
@@ -506,12 +511,9 @@ def _copy(scenes: Path, root: Path) -> None:
 
 
 def _keep(scenes: Path, kept: Path | None) -> None:
-    "Keep a copy of finished scenes, unless somebody was faster"
-    if kept is None:
-        return
-    with scratch_folder(kept) as scratch:
-        _copy(scenes, scratch)
-        with suppress(OSError):
+    if kept is not None:
+        with scratch_folder(kept) as scratch:
+            _copy(scenes, scratch)
             os.replace(scratch, kept)
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-050
@@ -533,8 +535,7 @@ def make_scenes(
         return root
     try:
         # no lock: two processes draw the same bytes, and each folder gets its name all at once
-        with scratch_folder(root) as scratch:
-            kept = _kept(info)
+        with _kept(info) as kept, scratch_folder(root) as scratch:
             if kept is not None and _is_made(kept, info):
                 _copy(kept, scratch)
             else:
