@@ -16,13 +16,14 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import current_process, get_context
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..base.beside import can_fork
 from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import digest, read_json, write_json
@@ -387,10 +388,7 @@ def _write_classes(root):  # the three files that describe the classes
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-042
 def _n_workers(n_images: int) -> int:
     "How many processes are to draw that many scenes"
-    # the libraries of macOS do not bear a fork, and a daemon must not have children
-    if sys.platform != "linux" or current_process().daemon:
-        return 1
-    return max(1, min(cores(), n_images // 250, 8))
+    return max(1, min(cores(), n_images // 250, 8)) if can_fork() else 1
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-043
 @contextmanager
