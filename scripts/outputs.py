@@ -338,6 +338,18 @@ def environment():
     return {**ONE_THREAD, **os.environ, "PYTHONPATH": path}
 
 
+@contextmanager
+def shared_scenes():
+    "A folder in which pages find scenes that another page has drawn"
+    with TemporaryDirectory(prefix="nb") as folder:
+        given = os.environ.setdefault("NATURAL_BACKDOORS_SCENES", folder)
+        try:
+            yield
+        finally:
+            if given == folder:
+                del os.environ["NATURAL_BACKDOORS_SCENES"]
+
+
 def before_forking():
     "What each process that runs pages would do anew"
     import nbclient  # noqa: F401
@@ -569,6 +581,7 @@ def check_all(paths, root=ROOT, workers=2, write=False, changed=False, force=())
     todo.sort(key=lambda p: ("api" in p.parts, "train" not in p.parts))
     results = []
     with ExitStack() as stack:
+        stack.enter_context(shared_scenes())
         # for a few pages the imports would take as long there; elsewhere a fork is not safe
         worth_it = len(todo) >= 4 and sys.platform == "linux"
         warm = stack.enter_context(warm_kernels()) if worth_it else None

@@ -260,7 +260,7 @@ def _run_folder(args) -> Path:
 DEMO = (
     "--data openimages --name scenes --exp_name demo --num_classes 5 --sample_size 170 "
     "--teacher small --no_pretrained --method all --dimension 64 --lr 0.01 --epochs 20 "
-    "--augment 0.5"
+    "--augment 0.5 --at_once"
 ).split()
 
 

@@ -298,6 +298,8 @@ _RUNNING = {  # flag -> what stands for its value, and its help
     "exp_name": ("NAME", "name, or first part of the name, of the results folder"),
 }
 _SWITCHES = {  # flag -> its help
+    "at_once": "train the models of a run at the same time on a CPU, each in a process with one "
+    "thread: sooner for small networks (on a GPU, or one core, one after the other as without)",
     "dry_run": "say what it will take, and stop",
     "fresh": "do all runs, also those that are finished",
     "retry_failed": "try runs again that failed before",

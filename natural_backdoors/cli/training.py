@@ -112,7 +112,7 @@ def train_flags(p: Parser):
     )
     recipe_flags(p)
     patch_flags(controls_flag(p))
-    names = ("device", "retry_failed", "save_model", "skip_unreadable", "exp_name")
+    names = ("device", "at_once", "retry_failed", "save_model", "skip_unreadable", "exp_name")
     running_flags(p, *names, save_model=True, exp_name="test")
     _resume_flags(p)
 
@@ -474,6 +474,7 @@ def _finish_run(args, wanted: Asked, dataset: Dataset, split: PoisonSplit, folde
         save_model=args.save_model,
         checkpoint=args.checkpoint,
         resume=args.resume,
+        at_once=args.at_once,
     )
     write_datafile(split, folder)
     evaluation = evaluate_run(
@@ -535,6 +536,11 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
     from natural_backdoors.train.batches import rates_shown
 
     varied = wanted.varied
+    if args.at_once:
+        raise UserError(
+            f"--at_once is for the models of one run, and several values of --{next(iter(varied))} "
+            "make a sweep; leave --at_once out, or give one value"
+        )
     grid = make_grid(
         dataset,
         [(chosen.trigger, chosen.classes)],

@@ -16,17 +16,18 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import current_process, get_context
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..base.beside import can_fork
 from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import digest, read_json, write_json
-from ..base.locks import scratch_folder
+from ..base.locks import hold_place, scratch_folder
 from ..base.random import rng
 from .images import cores
 from .painting import PLACES, develop, paint, plate, pose
@@ -387,10 +388,7 @@ def _write_classes(root):  # the three files that describe the classes
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-042
 def _n_workers(n_images: int) -> int:
     "How many processes are to draw that many scenes"
-    # the libraries of macOS do not bear a fork, and a daemon must not have children
-    if sys.platform != "linux" or current_process().daemon:
-        return 1
-    return max(1, min(cores(), n_images // 250, 8))
+    return max(1, min(cores(), n_images // 250, 8)) if can_fork() else 1
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-043
 @contextmanager
@@ -494,6 +492,29 @@ def _is_made(root: Path, info: dict) -> bool:
     )
 
 # %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-049
+@contextmanager
+def _kept(info: dict):  # yields a Path; None: nothing is kept
+    "Where the scenes that `info` describes are kept; who draws the same meanwhile waits for them"
+    home = os.environ.get("NATURAL_BACKDOORS_SCENES")
+    if not home:
+        yield None
+        return
+    with hold_place(Path(home) / "-".join(map(str, info.values())), wait=600) as place:
+        yield place
+
+
+def _copy(scenes: Path, root: Path) -> None:
+    # of the files alone: they belong to who asked for them, and are as new as if they were drawn
+    shutil.copytree(scenes, root, copy_function=shutil.copyfile, dirs_exist_ok=True)
+
+
+def _keep(scenes: Path, kept: Path | None) -> None:
+    if kept is not None:
+        with scratch_folder(kept) as scratch:
+            _copy(scenes, scratch)
+            os.replace(scratch, kept)
+
+# %% ../../nbs/api/data/08_scenes.ipynb #08-scenes-050
 def make_scenes(
     root,  # folder to make; a finished one with the same parameters is left as it is
     n_images: int = 3000,  # how many scenes
@@ -512,10 +533,14 @@ def make_scenes(
         return root
     try:
         # no lock: two processes draw the same bytes, and each folder gets its name all at once
-        with scratch_folder(root) as scratch:
-            _write_classes(scratch)
-            _write_scenes(scratch, n_images, size, seed=seed, progress=progress)
-            write_json(scratch / "info.json", info)
+        with _kept(info) as kept, scratch_folder(root) as scratch:
+            if kept is not None and _is_made(kept, info):
+                _copy(kept, scratch)
+            else:
+                _write_classes(scratch)
+                _write_scenes(scratch, n_images, size, seed=seed, progress=progress)
+                write_json(scratch / "info.json", info)
+                _keep(scratch, kept)
             scratch.chmod(root.parent.stat().st_mode & 0o777)
             if root.exists():
                 root.rmdir()  # empty, or _is_made would have said so

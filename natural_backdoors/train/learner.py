@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'SCHEDULES', 'METHOD', 'validated_on', 'EpochLog', 'EpochLines', 'KeepFrozen', 'class_weights_of',
            'bytes_of_training', 'where_used', 'model_info', 'FusedOptimizer', 'check_names', 'check_validation',
-           'make_learner', 'made_from', 'run_settings', 'fit']
+           'make_learner', 'made_from', 'show_lines', 'run_settings', 'fit']
 
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-003
 import copy
@@ -490,8 +490,12 @@ def _check_images(images: SplitArrays | None, split: PoisonSplit, recipe: Recipe
 # %% ../../nbs/api/train/06_learner.ipynb #06-learner-028
 def _show_progress(learn: Learner, progress: bool) -> None:
     "fastai's table in a notebook, a line an epoch elsewhere, nothing if it is not wanted"
-    if progress and IN_NOTEBOOK:
-        return
+    if not (progress and IN_NOTEBOOK):
+        show_lines(learn, progress)
+
+
+def show_lines(learn: Learner, progress: bool = True) -> None:
+    "A line an epoch in place of fastai's table; nothing without `progress`"
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = EpochLines(learn) if progress else noop
 

@@ -7,16 +7,21 @@ __all__ = ['TrainRun', 'write_run', 'train_split']
 
 # %% ../../nbs/api/train/07_runs.ipynb #07-runs-003
 import shutil
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from fastcore.basics import noop
 
-from ..base.errors import UserError
+from ..base.beside import Beside, can_fork
+from ..base.errors import UserError, loading_torch
 from ..base.files import atomic_path, ensure_folder
 from ..base.locks import hold
 from ..base.schemas import read_log
 from ..base.settings import takes
+from ..data.images import cores
 from ..split.controls import Patch, check_controls, control_split, model_names
 from ..split.poison import PoisonSplit
 from .batches import SplitArrays
@@ -27,10 +32,14 @@ from natural_backdoors.train.learner import (
     fit,
     make_learner,
     run_settings,
+    show_lines,
 )
 from .models import load_model
 from .models import save_model as write_model
 from .recipe import Recipe, recipe_of
+
+with loading_torch():
+    import torch
 
 # %% ../../nbs/api/train/07_runs.ipynb #07-runs-006
 _OF_RUN = ["evaluation.json", "report.html", "accidental.parquet", "trigger_boxes.parquet"]
@@ -123,6 +132,9 @@ def train_split(
     # checkpoint of one with others; False: start anew; True: read complete models too
     resume: bool | None = None,
     cbs=None,  # callbacks of fastai, or a function that makes them from the name of a model
+    # train all models at the same time on a CPU, each in a process with one thread: sooner for a
+    # small network; it changes nothing on a GPU, on one core, or where no process can be forked
+    at_once: bool = False,
     **given,  # fields of `Recipe`, in place of `recipe` or beside it
 ) -> TrainRun:
     "Train the poisoned model and controls on `split`, and write the run folder"
@@ -131,45 +143,120 @@ def train_split(
     splits |= {name: control_split(split, name, patch) for name in check_controls(controls)}
     for own in splits.values():
         check_validation(recipe, own)
-    with hold(folder):
+    together = at_once and len(splits) > 1 and _several_fit(device, cbs)
+    with hold(folder), _one_thread() if together else nullcontext(), ExitStack() as others:
         resume = _begun(Path(folder)) if resume is None else resume
         done = TrainRun(Path(folder), {}, {}, {})
-        for name, own in splits.items():
-            place = ensure_folder(done.folder / name)
-            learn = make_learner(
-                own,
-                recipe,
-                images=images,
-                skip_unreadable=skip_unreadable,
-                device=device,
-                progress=progress,
-                log=place / "log.part.csv",
-                cbs=cbs(name) if callable(cbs) else cbs,
-            )
-            kind, epochs = _earlier(place, run_settings(learn.info)) if resume else ("", 0)
-            if not done.logs:
-                # everything that was asked for is in order: now earlier results may go
-                _clear(done.folder, resume)
-                split.save(done.folder)
-                images = learn.epoch_log.arrays
-            done.skipped |= learn.epoch_log.arrays.skipped
-            if kind == "model":
-                done.logs[name] = read_log(place / "log.csv")
-                done.models[name] = load_model(place, device or "cpu")
+        how = {"skip_unreadable": skip_unreadable, "device": device, "progress": progress}
+        ready = _made_ready(done, splits, recipe, images=images, resume=resume, cbs=cbs, how=how)
+        how = {"checkpoint": checkpoint, "resume": resume, "save_model": save_model}
+        train = partial(_train, progress=progress, how=how)
+        ready, begun = _all_begun(ready, train, others) if together else (ready, {})
+        for model in ready:
+            name = model.name
+            if model.kind == "model":
+                done.logs[name] = read_log(model.place / "log.csv")
+                done.models[name] = load_model(model.place, device or "cpu")
                 if progress:
-                    print(f"the {name} model is there already, after {epochs} epochs", flush=True)
+                    print(
+                        f"the {name} model is there already, after {model.epochs} epochs",
+                        flush=True,
+                    )
                 continue
-            if progress:
-                _say(name, learn, epochs)
-            log = fit(learn, checkpoint=place / "checkpoint" if checkpoint else None, resume=resume)
-            write_run(place, learn.model, learn.info, log=log, save_model=save_model)
-            learn.model.eval()
-            done.logs[name], done.models[name] = log, (learn.model, learn.info)
+            done.logs[name] = model.fetch(begun[name]) if name in begun else train(model)
+            model.learn.model.eval()
+            done.models[name] = (model.learn.model, model.learn.info)
         _remove_checkpoints(done.folder)
     return done
 
-# %% ../../nbs/api/train/07_runs.ipynb #07-runs-010
-def _say(name: str, learn: Learner, epochs: int) -> None:
-    seen = f", which has seen {epochs} of {learn.recipe.epochs} epochs," if epochs else ""
-    n = len(learn.dls.train.dataset)
-    print(f"training the {name} model{seen} on {n} images", flush=True)
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-011
+@dataclass
+class _Model:
+    "One model of a run, ready to be trained"
+
+    name: str
+    place: Path
+    learn: Learner
+    kind: str  # what an earlier run left: "checkpoint", "model" or ""
+    epochs: int  # that this knows
+
+    def say(self) -> None:
+        of = f"{self.epochs} of {self.learn.recipe.epochs} epochs"
+        seen = f", which has seen {of}," if self.epochs else ""
+        n = len(self.learn.dls.train.dataset)
+        print(f"training the {self.name} model{seen} on {n} images", flush=True)
+
+    def fetch(self, there: Beside) -> pd.DataFrame:  # the log
+        "Take over what another process has trained"
+        log, weights, info = there.result()
+        weights = {name: torch.as_tensor(value) for name, value in weights.items()}
+        self.learn.model.load_state_dict(weights)
+        self.learn.info |= info
+        return log
+
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-012
+def _made_ready(done: TrainRun, splits: dict, recipe: Recipe, images, resume, cbs, how: dict):
+    "Yield a `_Model` for each split; before the second, earlier results go and the split is saved"
+    for name, own in splits.items():
+        place = ensure_folder(done.folder / name)
+        log, own_cbs = place / "log.part.csv", cbs(name) if callable(cbs) else cbs
+        learn = make_learner(own, recipe, images=images, log=log, cbs=own_cbs, **how)
+        kind, epochs = _earlier(place, run_settings(learn.info)) if resume else ("", 0)
+        if name == "poisoned":
+            # everything that was asked for is in order: now earlier results may go
+            _clear(done.folder, resume)
+            own.save(done.folder)
+            images = learn.epoch_log.arrays
+        done.skipped |= learn.epoch_log.arrays.skipped
+        yield _Model(name, place, learn, kind, epochs)
+
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-013
+def _train(model: _Model, progress: bool, how: dict) -> pd.DataFrame:  # the log
+    "Train a model and write its files"
+    if progress:
+        model.say()
+    kept = model.place / "checkpoint" if how["checkpoint"] else None
+    log = fit(model.learn, checkpoint=kept, resume=how["resume"])
+    info, save_model = model.learn.info, how["save_model"]
+    write_run(model.place, model.learn.model, info, log=log, save_model=save_model)
+    return log
+
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-015
+def _several_fit(device, cbs) -> bool:
+    "Whether models can be trained in several processes"
+    if cbs is not None:
+        raise UserError(
+            "callbacks would act in other processes and be lost; leave cbs or at_once out"
+        )
+    on_cpu = device is None or torch.device(device).type == "cpu"
+    # where there is a GPU, torch does not train in a process that is forked
+    return on_cpu and not torch.cuda.is_available() and can_fork() and cores() > 1
+
+
+@contextmanager
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+# %% ../../nbs/api/train/07_runs.ipynb #07-runs-016
+def _all_begun(ready, train, others: ExitStack) -> tuple:  # list of _Model, {name: Beside}
+    "All models made ready, and those after the first one being trained"
+    ready, begun = list(ready), {}
+    advice = "leave at_once (--at_once) out to train one model after the other"
+    for model in [model for model in ready if model.kind != "model"][1:]:
+        there = Beside(partial(_train_there, model, train), advice)
+        begun[model.name] = others.enter_context(there)
+    return ready, begun
+
+
+def _train_there(model: _Model, train) -> tuple:  # log, weights, info
+    "What another process does and hands over"
+    if model.learn.logger is not noop:
+        show_lines(model.learn)  # a table of a notebook is shown by its own process only
+    log = train(model)
+    weights = {name: value.numpy() for name, value in model.learn.model.state_dict().items()}
+    return log, weights, model.learn.info
