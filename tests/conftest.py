@@ -72,6 +72,18 @@ def environment_variables():
 
 
 @pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    "Makes processes that do not have to import first, from one that all workers share"
+    pytest.importorskip("fcntl", reason="processes are not forked on this system")
+    from forks import Forks
+
+    folder = tmp_path_factory.getbasetemp()
+    made = Forks(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     "The folder of the project"
     return ROOT
