@@ -1,5 +1,6 @@
 "What several test files need: the folders of the project, real data beside it, and graph-tool"
 
+import gc
 import importlib
 import os
 import shutil
@@ -45,6 +46,17 @@ LONG = (
     "test_export",
     "test_download",
 )
+
+
+# Importing torch, fastai and all tests makes a million objects that stay: none are looked for among
+# them, neither meanwhile nor later, which would take a tenth of the time
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

@@ -7,11 +7,14 @@ import sys
 from contextlib import contextmanager
 
 LOOP = """
-import importlib, json, os, runpy, sys
+import gc, importlib, json, os, runpy, sys
 program, *names = sys.argv[1:]
 sys.path.insert(0, os.path.dirname(program))
+gc.disable()
 for name in names:
     importlib.import_module(name)
+gc.freeze()
+gc.enable()
 for line in sys.stdin:
     said, *arguments = json.loads(line)
     child = os.fork()

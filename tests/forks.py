@@ -149,6 +149,7 @@ class WithoutPolars:
 def serve(address):
     "Fork until nobody is there any more"
     names = [*IMPORTED, *(f"natural_backdoors.{name}" for name in OURS)]
+    gc.disable()
     sys.meta_path.insert(0, without := WithoutPolars())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -157,7 +158,8 @@ def serve(address):
                 importlib.import_module(name)
     sys.meta_path.remove(without)
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # no fork looks through a million objects that stay
+    gc.enable()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()

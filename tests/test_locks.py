@@ -338,7 +338,7 @@ def test_exports_that_were_killed_between_two_names(finished, tmp_path):
         assert not list(tmp_path.glob(".*"))
 
 
-def test_two_pickers_with_one_file(tmp_path):
+def test_two_pickers_with_one_file(start, tmp_path):
     "The second is told that the first has saved meanwhile, and who is just saving"
     path, states = tmp_path / "selection.json", []
     for _ in range(2):
