@@ -105,9 +105,11 @@ def serve(address):
     os.environ.update(BACKEND | os.environ)
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger would warn
     sys.path.pop(0)  # this folder
+    gc.disable()
     import_all()
     gc.collect()
     gc.freeze()  # no kernel looks through a million objects that stay
+    gc.enable()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()

@@ -1,5 +1,6 @@
 "What several test files need: the folders of the project, real data beside it, and graph-tool"
 
+import gc
 import importlib
 import os
 import shutil
@@ -47,6 +48,21 @@ LONG = (
 )
 
 
+# Importing torch, fastai and all tests makes a million objects that stay: none are looked for among
+# them, neither meanwhile nor later, which would take a tenth of the time
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # what is still there when Python ends would be called leaked
+
+
 def pytest_collection_modifyitems(items):
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
@@ -69,6 +85,18 @@ def environment_variables():
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    "Makes processes that do not have to import first, from one that all workers share"
+    pytest.importorskip("fcntl", reason="processes are not forked on this system")
+    from forks import Forks
+
+    folder = tmp_path_factory.getbasetemp()
+    made = Forks(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,31 @@ import sys
 from contextlib import contextmanager
 
 LOOP = """
-import importlib, json, os, runpy, sys
+import atexit, gc, importlib, json, os, runpy, sys, traceback
+def end(program):
+    # without taking down what was imported, which takes a second
+    code = 1
+    try:
+        runpy.run_path(program, run_name="__main__")
+        code = 0
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
+        if not isinstance(e.code, (int, type(None))):
+            print(e.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 program, *names = sys.argv[1:]
 sys.path.insert(0, os.path.dirname(program))
+gc.disable()
 for name in names:
     importlib.import_module(name)
+gc.freeze()
+gc.enable()
 for line in sys.stdin:
     said, *arguments = json.loads(line)
     child = os.fork()
@@ -20,8 +40,7 @@ for line in sys.stdin:
         os.dup2(file, 1)
         os.dup2(file, 2)
         sys.argv[:] = [program, *arguments]
-        runpy.run_path(program, run_name="__main__")
-        sys.exit()
+        end(program)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 

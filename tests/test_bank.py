@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -148,15 +146,14 @@ def test_settings_of_views_have_rows_of_their_own(tmp_path):
     assert net.seen == 4 * 11 and len({r.numpy().tobytes() for r in rows.values()}) == 4
 
 
-# Other processes. They are forks of one that has done nothing but load torch, which takes seconds
+# Other processes. They are forks of one that has done nothing but import
 
 
-def forks(code, *arguments):
+def said_by(forks, code, *arguments):
     "What a process prints that runs `code` beside this file"
     here = str(Path(__file__).parent)
     code = f"import sys; sys.path.insert(0, {here!r})\nfrom test_bank import *\n{code}"
-    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = forks.run(code, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -228,7 +225,7 @@ MOMENTS = [["before", 1], ["half", 2], ["pass", 7], ["after", 1], ["half", 1], [
 
 
 @pytest.fixture(scope="module")
-def drills(tmp_path_factory):
+def drills(forks, tmp_path_factory):
     "Images, a bank whose processes were killed, one that three processes filled; what was printed"
     folder = tmp_path_factory.mktemp("drills")
     paths = draw_images(folder / "images")
@@ -236,7 +233,7 @@ def drills(tmp_path_factory):
     code = f"""images, folder = Path(sys.argv[1]), Path(sys.argv[2])
 kill_drill(images, folder / "killed", {MOMENTS})
 print(in_forks(*(lambda i=i: fill_slowly(images, folder / "shared", i) for i in range(3))))"""
-    return paths, folder, forks(code, folder / "images", folder).splitlines()[-2:]
+    return paths, folder, said_by(forks, code, folder / "images", folder).splitlines()[-2:]
 
 
 def test_killed_at_any_point(drills):

@@ -252,7 +252,8 @@ def test_weights_against_others(m):
         # what the other one proves is to be proven; the rest is only looked at
         found = maximum_set(conflict, rng(seed), time_limit=0.4 if best is None else 60, **how)
         check(conflict, found, **how)
-        for one_walk in range(3):
+        # below what is proven to be the best there is nothing to look for
+        for one_walk in range(3 if best is None else 1):
             walked = _walk(ask(conflict, weights, max_classes=max_classes), rng(seed, one_walk))
             assert found.value >= weights[walked].sum(), seed
         if best is not None:

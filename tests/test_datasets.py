@@ -1,8 +1,6 @@
 "The contract of dataset managers: rows to codes, caching, finding a manager, its mistakes"
 
 import os
-import subprocess
-import sys
 import textwrap
 import warnings
 from collections import defaultdict
@@ -215,13 +213,13 @@ def test_a_damaged_cache_is_made_again(counting, cache, damage):
     assert Counting.reads == 2
 
 
-def test_two_processes_at_once(tmp_path, cache):
+def test_two_processes_at_once(forks, tmp_path, cache):
     "Eight processes start on the same file: all get the same, and one sound cache is left"
     rows = pd.DataFrame(
         {"image": np.arange(40_000) // 2, "label": [f"c{i % 7}" for i in range(40_000)]}
     )
     rows.to_csv(tmp_path / "labels.csv")
-    # copies of one that has imported everything, so that they do start at once
+    # forks of one, so that they do start at once
     code = textwrap.dedent("""
         import os, sys
         import natural_backdoors.data.labels, scipy.sparse
@@ -238,12 +236,7 @@ def test_two_processes_at_once(tmp_path, cache):
         data.cache_from = 0
         m = data.label_matrix()
         os.write(1, f"{m.matrix.nnz} {m.images[-1]} {data.labels}\\n".encode())""")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "labels.csv")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = forks.run(code, tmp_path / "labels.csv")
     said = done.stdout.splitlines()
     assert done.returncode == 0 and len(said) == 8, done
     assert len(set(said)) == 1 and "damaged" not in done.stderr

@@ -476,12 +476,11 @@ export.export_split(PoisonSplit.load(sys.argv[1]), sys.argv[2], sys.argv[3], wor
 
 
 @pytest.mark.parametrize("format", ["folders", "parquet"])
-def test_a_killed_export_does_not_look_complete(split, tmp_path, root, format):
+def test_a_killed_export_does_not_look_complete(forks, split, tmp_path, format):
     split.save(tmp_path / "split")
-    args = [sys.executable, "-c", SLOW, str(tmp_path / "split"), str(tmp_path / "out"), format]
-    process = subprocess.Popen(args, cwd=root, stdout=subprocess.PIPE)
+    process = forks.start(SLOW, tmp_path / "split", tmp_path / "out", format)
     try:
-        assert process.stdout.readline().strip() == b"ready"
+        assert process.stdout.readline() == "ready\n"
         while not (
             begun := [f for d in tmp_path.glob(".out*") for f in d.rglob("*") if f.is_file()]
         ):

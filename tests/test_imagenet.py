@@ -571,16 +571,10 @@ print("done", len(data.label_matrix().images), flush=True)
 """
 
 
-def child(root, **more):
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(root)], stdout=subprocess.PIPE, text=True, **more
-    )
-
-
-def test_killed_in_the_middle(tmp_path):
+def test_killed_in_the_middle(forks, tmp_path):
     torch = pytest.importorskip("torch")
     expected = write_maps(torch, tmp_path / "data", n_folders=12)
-    first, seen = child(tmp_path / "data"), []
+    first, seen = forks.start(CHILD, tmp_path / "data"), []
     for line in first.stdout:  # the sixth folder has been begun: five are done
         seen.append(line.strip())
         if line.startswith(WNIDS[5]):
@@ -588,7 +582,7 @@ def test_killed_in_the_middle(tmp_path):
     first.send_signal(signal.SIGKILL)
     seen += [line.strip() for line in first.stdout]
     assert first.wait() == -signal.SIGKILL and "done" not in seen[-1]
-    second = child(tmp_path / "data")
+    second = forks.start(CHILD, tmp_path / "data")
     again = second.communicate()[0].split()
     assert again[-2:] == ["done", str(len(expected))]
     twice = set(seen) & set(again)
@@ -605,10 +599,10 @@ def test_killed_in_the_middle(tmp_path):
     assert labels_of(ImageNetReLabel(tmp_path / "data", progress=False)) == expected
 
 
-def test_two_at_the_same_time(tmp_path):
+def test_two_at_the_same_time(forks, tmp_path):
     torch = pytest.importorskip("torch")
     expected = write_maps(torch, tmp_path / "data", n_folders=6)
-    both = [child(tmp_path / "data") for _ in range(2)]
+    both = [forks.start(CHILD, tmp_path / "data") for _ in range(2)]
     for process in both:
         assert (
             process.communicate()[0].split()[-1] == str(len(expected)) and process.returncode == 0

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +19,11 @@ pytest.importorskip("fcntl", reason="no locks of files on this system")
 
 from drill import SWEEP, WORDS, make_pictures
 
-import natural_backdoors
 from natural_backdoors.base.files import read_json, read_table
 from natural_backdoors.base.locks import LOCK, hold
 from natural_backdoors.base.random import rng
 from natural_backdoors.cli.commands import main
 from natural_backdoors.train.models import load_model
-
-HOME = Path(natural_backdoors.__file__).parents[1]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +48,7 @@ def folder_of(out):
     return next(path for path in (out / "results").rglob("test_trig*") if path.is_dir())
 
 
-# One process imports everything, and for each command makes a copy of itself that kills itself when
+# One process makes a copy of itself for each command, which kills itself when
 # it gives a file its final name for the n-th time: before that, or after it
 DRIVER = """
 import json, os, signal, sys
@@ -83,11 +78,9 @@ print(json.dumps(ended))
 """
 
 
-def killed(drills):
+def killed(forks, drills):
     "How the processes ended"
-    call = [sys.executable, "-W", "ignore", "-c", DRIVER, json.dumps(drills)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(call, capture_output=True, text=True, cwd=HOME, env=environment)
+    done = forks.run(DRIVER, json.dumps(drills))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -122,7 +115,7 @@ KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM]
 
 
 @pytest.fixture(scope="module")
-def drills(labels, tmp_path_factory):
+def drills(forks, labels, tmp_path_factory):
     "Where each of some killed commands wrote, and how it ended"
     random, made = rng(7), []
     for i, how in enumerate(KILLS):
@@ -134,7 +127,7 @@ def drills(labels, tmp_path_factory):
     # the last one is interrupted between two epochs
     out = tmp_path_factory.mktemp("stopped")
     made.append((command(labels, out), 13, False, int(signal.SIGINT)))
-    return list(zip(made, killed(made)))
+    return list(zip(made, killed(forks, made)))
 
 
 @pytest.fixture(scope="module")

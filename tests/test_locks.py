@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import natural_backdoors
 from natural_backdoors.base.cache import cached
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import atomic_path, write_json
@@ -40,14 +37,13 @@ from natural_backdoors.split.poison import PoisonSplit
 from natural_backdoors.split.selection import Selection
 
 pytest.importorskip("fcntl", reason="no locks of files on this system")
-HOME = Path(natural_backdoors.__file__).parents[1]
 
 
-def start(code, *words):
-    "A process that runs `code`, which can hold folders"
-    code = f"import os, signal, sys, time\nfrom natural_backdoors.base.locks import *\n{code}"
-    pipe = dict(stdout=subprocess.PIPE, text=True, cwd=HOME)
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], **pipe)
+@pytest.fixture
+def start(forks):
+    "A function: a process that runs code, which can hold folders"
+    names = "import os, signal, sys, time\nfrom natural_backdoors.base.locks import *\n"
+    return lambda code, *words: forks.start(names + code, *words)
 
 
 COUNT = """
@@ -66,7 +62,7 @@ for _ in range(15):
 """
 
 
-def test_nothing_is_lost_between_processes(tmp_path):
+def test_nothing_is_lost_between_processes(start, tmp_path):
     "Three processes add one to a number again and again, each only while it holds the folder"
     (tmp_path / "n").write_text("0")
     processes = [start(COUNT, tmp_path) for _ in range(3)]
@@ -75,7 +71,7 @@ def test_nothing_is_lost_between_processes(tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_lock_goes_with_its_process(tmp_path, how):
+def test_the_lock_goes_with_its_process(start, tmp_path, how):
     wait = 'with hold(sys.argv[1], "train it"):\n    print("held", flush=True)\n    time.sleep(600)'
     process = start(wait, tmp_path / "new")
     assert process.stdout.readline() == "held\n"
@@ -99,7 +95,7 @@ with atomic_path(sys.argv[1] + "/sub/model.json") as scratch:
 """
 
 
-def test_left_overs_go_and_what_is_being_written_stays(tmp_path):
+def test_left_overs_go_and_what_is_being_written_stays(start, tmp_path):
     process = start(WRITE, tmp_path)
     scratch = Path(process.stdout.readline().strip())
     with hold(tmp_path):
@@ -112,7 +108,7 @@ def test_left_overs_go_and_what_is_being_written_stays(tmp_path):
     assert not (tmp_path / "sub" / "model.json").exists()
 
 
-def test_only_the_folder_itself_is_locked(tmp_path):
+def test_only_the_folder_itself_is_locked(start, tmp_path):
     "Another folder is free, the same folder by another spelling is not, and errors let go of it"
     (tmp_path / "link").symlink_to(tmp_path / "a")
     for _ in range(2):
@@ -171,7 +167,7 @@ with scratch_folder(Path(sys.argv[1]) / "out") as folder:
 """
 
 
-def test_exports_that_were_killed(tmp_path):
+def test_exports_that_were_killed(start, tmp_path):
     "The next export to the same place takes them away, and none that goes on elsewhere or there"
     killed, lives = start(UNFINISHED, tmp_path), start(UNFINISHED, tmp_path)
     gone, stays = (Path(process.stdout.readline().strip()) for process in (killed, lives))
@@ -202,7 +198,7 @@ for i in range(60):
 """
 
 
-def test_who_looks_after_a_folder_takes_nothing_from_others(tmp_path):
+def test_who_looks_after_a_folder_takes_nothing_from_others(start, tmp_path):
     "Four processes write and clean up as fast as they can; each file and each folder arrives"
     processes = [start(RACE, tmp_path, letter) for letter in "abcd"]
     assert [p.wait() for p in processes] == [0] * 4
@@ -213,7 +209,7 @@ def test_who_looks_after_a_folder_takes_nothing_from_others(tmp_path):
     assert not [name for name in os.listdir(tmp_path) if name[0] == "."]
 
 
-def test_a_file_takes_left_overs_away(tmp_path):
+def test_a_file_takes_left_overs_away(start, tmp_path):
     "Also where nobody holds the folder, and the lock of a process that was killed"
     process = start(WRITE, tmp_path)
     scratch = Path(process.stdout.readline().strip())
@@ -253,7 +249,7 @@ def test_a_thread_that_waits_keeps_no_other_from_letting_go(tmp_path):
 
 
 @contextmanager
-def another(name, place):
+def another(start, name, place):
     "A process that holds `place` meanwhile"
     wait = 'print("held", flush=True)\n    time.sleep(600)'
     process = start(f'with {name}(sys.argv[1], "the first"):\n    {wait}', place)
@@ -293,13 +289,13 @@ WHAT = ["report", "report elsewhere", "overlaps", "split", "export"]
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_who_comes_second_is_told(finished, tmp_path, monkeypatch, what):
+def test_who_comes_second_is_told(start, finished, tmp_path, monkeypatch, what):
     "While another process writes there, nothing is written; afterwards it is"
     for module in ("graph.overlaps", "split.poison"):
         monkeypatch.setattr(f"natural_backdoors.{module}.SOON", 0)
     export_split(PoisonSplit.load(finished), tmp_path / "there", size=8)
     place, call = second(what, finished, tmp_path)
-    with another("hold", place) as who:
+    with another(start, "hold", place) as who:
         before = bytes_below(tmp_path), bytes_below(finished)
         with pytest.raises(UserError, match=who):
             call()
@@ -309,10 +305,10 @@ def test_who_comes_second_is_told(finished, tmp_path, monkeypatch, what):
     assert not [*tmp_path.rglob(".*"), *finished.rglob(".*")]
 
 
-def test_an_export_to_a_name_that_another_makes(finished, tmp_path):
+def test_an_export_to_a_name_that_another_makes(start, finished, tmp_path):
     split = PoisonSplit.load(finished)
     for name in ("folder", "file.parquet"):
-        with another("hold_place", tmp_path / name) as who:
+        with another(start, "hold_place", tmp_path / name) as who:
             with pytest.raises(UserError, match=f"{name} is being written by {who}.*another name"):
                 export_split(split, tmp_path / name, size=8)
             export_split(split, tmp_path / f"other_{name}", size=8)
@@ -342,7 +338,7 @@ def test_exports_that_were_killed_between_two_names(finished, tmp_path):
         assert not list(tmp_path.glob(".*"))
 
 
-def test_two_pickers_with_one_file(tmp_path):
+def test_two_pickers_with_one_file(start, tmp_path):
     "The second is told that the first has saved meanwhile, and who is just saving"
     path, states = tmp_path / "selection.json", []
     for _ in range(2):
@@ -357,7 +353,7 @@ def test_two_pickers_with_one_file(tmp_path):
     states[1].save()
     with pytest.raises(UserError, match="holds another selection; save once more"):
         states[0].save()
-    with another("hold", tmp_path) as who, pytest.raises(UserError, match=who):
+    with another(start, "hold", tmp_path) as who, pytest.raises(UserError, match=who):
         states[0].save()
     assert Selection.load(path) == states[1].selection
     states[0].save()

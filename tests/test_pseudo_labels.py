@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -334,11 +332,11 @@ def photos(tmp_path_factory):
     return home
 
 
-def test_killed_and_gone_on_gives_the_same_bytes(photos, monkeypatch, capsys):
+def test_killed_and_gone_on_gives_the_same_bytes(forks, photos, monkeypatch, capsys):
     monkeypatch.chdir(photos)
     words = ["label", "photos", "--detector", "mine.py:find", "--sample", "40"]
-    here = f"import sys; from natural_backdoors.cli.commands import main; main({words!r})"
-    killed = subprocess.run([sys.executable, "-c", here], env=os.environ | {"KILL_AT": "12"})
+    here = f"from natural_backdoors.cli.commands import main; main({words!r})"
+    killed = forks.run(here, env=os.environ | {"KILL_AT": "12"})
     assert killed.returncode == -signal.SIGKILL
     place = photos / "results" / "photos" / "labels"
     assert (

@@ -227,7 +227,8 @@ CLOSED = {
 for engine in ("scipy", "graph_tool", "networkx"):
     CLOSED |= {f"graph.engine_{engine}:{table}" for table in ("MEASURES", "ORIGINAL", "EARLY")}
 IMPORTED = f"""
-import importlib, json, re, sys
+import gc, importlib, json, re, sys
+gc.disable()  # nearly all that is made stays
 import {PACKAGE} as p
 from {PACKAGE}.base.settings import Settings
 

@@ -2,6 +2,7 @@
 
 Each test plants files as a stranger would, and looks for the mark that they leave when they run."""
 
+import functools
 import http.client
 import io
 import json
@@ -85,13 +86,20 @@ def plant_package(folder):
     (info / "entry_points.txt").write_text("[natural_backdoors.data.datasets]\nevil = helper:D\n")
 
 
+@functools.cache
+def found_in_labels():
+    "What a search finds in them, in which folder they may lie"
+    dataset = TableDataset(pd.read_csv(io.StringIO(LABELS)))
+    dataset.name = "evil"
+    return find_triggers(dataset, min_overlaps=4, min_clean=5, min_poison=3)
+
+
 def plant_selection(folder, data, file="selection.json"):
     "A selection that says how its dataset is opened"
     dataset = TableDataset(folder / "labels.csv")
     dataset.name = "evil"
-    found = find_triggers(dataset, min_overlaps=4, min_clean=5, min_poison=3)
     source = {"data": data, "dataset_root": str(folder / "labels.csv"), "options": {}}
-    chosen = select(found, "Umbrella", n_clean=10, source=source | {"name": None})
+    chosen = select(found_in_labels(), "Umbrella", n_clean=10, source=source | {"name": None})
     chosen.save(folder / file)
     return dataset, chosen
 

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -312,16 +310,11 @@ def test_any_runs_together_as_alone(some, batch_size, kind, schedule, epochs):
 # Other processes
 
 
-def start(code, *args):
+def start(forks, code, *args):
     "A process that runs `code` beside this file"
     path = os.path.dirname(os.path.abspath(__file__))
     code = f"import sys; sys.path.insert(0, {path!r})\nfrom test_sweep import *\n{code}"
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, *map(str, args)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    return forks.start(code, *args)
 
 
 def wait_for(condition, process, seconds=120):
@@ -358,12 +351,12 @@ def sweep_some(images, folder, delay=0.0):
 
 
 @pytest.fixture(scope="module")
-def killed(data, tmp_path_factory):
+def killed(forks, data, tmp_path_factory):
     """The folder of a sweep that was killed after the first of two tasks, what another was told
     before, and the number of the process"""
     folder = tmp_path_factory.mktemp("killed") / "killed"
     images = data.src_path("red00.png").parent
-    process = start("sweep_some(sys.argv[1], sys.argv[2], 60)", images, folder)
+    process = start(forks, "sweep_some(sys.argv[1], sys.argv[2], 60)", images, folder)
     wait_for(lambda: list(folder.glob("parts/*.json")), process)
     with pytest.raises(UserError) as told:
         sweep(data, grid_of(data), folder, progress=False)

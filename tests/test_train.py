@@ -1,10 +1,7 @@
 "Training that is killed and continued, done twice, and limited by memory and disk"
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -178,20 +175,11 @@ for which in ("poisoned", "true_labels"):
 
 
 @pytest.fixture(scope="module")
-def killed(split, tmp_path_factory):
+def killed(forks, split, tmp_path_factory):
     "Runs that were killed in the training of a model: a folder for each; what was printed"
     tmp_path = tmp_path_factory.mktemp("killed")
     split.save(tmp_path / "split")
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(train.__file__).parents[2]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path / "split", tmp_path, json.dumps(SETTINGS)],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+    done = forks.run(KILLED, tmp_path / "split", tmp_path, json.dumps(SETTINGS))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(-signal.SIGKILL)] * 2, done.stderr
     return tmp_path

@@ -326,7 +326,20 @@ def _ours(handlers: list, door: _Door) -> list:
     instead = {TornadoVoilaHandler: _one_page(_KeptPage()), VoilaShutdownKernelHandler: _stays()}
     return [(at, _guarded(instead.get(h, h), door), *more) for at, h, *more in handlers]
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-026
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-027
+@contextmanager
+def _without(module: str):
+    "What is imported in the block finds no `module`, and does without it"
+    before = sys.modules.get(module)
+    sys.modules[module] = None
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+        if before is not None:
+            sys.modules[module] = before
+
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-029
 def _make_server(
     taken: socket.socket,  # that listens
     door: _Door,
@@ -336,7 +349,9 @@ def _make_server(
     from tornado.httpserver import HTTPServer
     from tornado.ioloop import IOLoop
     from traitlets.config import Config
-    from voila.app import Voila
+
+    with _without("rfc3987_syntax"):
+        from voila.app import Voila
 
     class Server(Voila):
         def migrate_config(self):
@@ -366,7 +381,7 @@ def _make_server(
     config.VoilaConfiguration.kernel_spec_manager_class = own_kernels()
     return Server(config=config)
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-027
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-030
 def _check(server, taken: socket.socket, door: _Door):
     "Refuse to answer at another address, without a token, or to pages of others"
     settings = server.app.settings
@@ -380,7 +395,7 @@ def _check(server, taken: socket.socket, door: _Door):
         if not is_so:
             raise RuntimeError(f"the picker is not started: its {what} is not what we have set")
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-028
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-031
 def serve(
     request: dict,  # as `app.app` reads it
     port: int = 0,  # 0: a free one
@@ -410,7 +425,7 @@ def serve(
                 server.start()
             ready("the picker is closed")
 
-# %% ../../nbs/api/pick/06_server.ipynb #06-server-030
+# %% ../../nbs/api/pick/06_server.ipynb #06-server-033
 _NOISE = (
     "Kernel is running over TCP without encryption",
     "websocket_ping_timeout",

@@ -300,7 +300,9 @@ def _at_once(question: Question, part: np.ndarray) -> Answer:
     "An answer for one component, without a copy of its conflicts"
     among = as_bits(part, len(question.conflict))
     bound, alone = clique_bound(question, among), len(part) == 1
-    return answer(question, greedy(question, among=among), bound=bound, settled=alone)
+    # a greedy choice looks at all classes, of which hundreds may be alone
+    chosen = part if alone else greedy(question, among=among)
+    return answer(question, chosen, bound=bound, settled=alone)
 
 
 def _alone(question: Question, part: np.ndarray, by, random, deadline: float) -> Answer:
