@@ -13,7 +13,7 @@ from natural_backdoors import (
     load_export,
     poison_split,
 )
-from natural_backdoors.cli.commands import run
+from natural_backdoors.cli.commands import make_parser, run
 from natural_backdoors.sets.triggers import search_triggers
 from natural_backdoors.split.photographs import find_copies
 
@@ -149,5 +149,21 @@ def test_exports_and_workers(labels, tmp_path):
     with pytest.raises(UserError, match="workers is a whole number"):
         export_split(split, tmp_path / "x", workers=0)
     (tmp_path / "x.h5").write_text("")
-    with pytest.raises(UserError, match="is a file; a split is made from a folder"):
+    with pytest.raises(UserError, match="is a file, and no complete export"):
         load_export(tmp_path / "x.h5")
+
+
+def test_files_of_images_and_flags_given_twice(labels, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone.txt").write_text("cat1.jpg\n# a comment\ndog1.jpg\n")
+    parsed = make_parser().parse_args(["train", "--without", "gone.txt", "cow1.jpg"])
+    assert parsed.without == ["cat1.jpg", "dog1.jpg", "cow1.jpg"]
+    parsed = make_parser().parse_args(["train", "--without", "other.txt"])
+    assert parsed.without == ["other.txt"]  # no file: an image of that name, which may be unknown
+    twice = [
+        ("--exclude", "cat", "--exclude", "dog"),
+        ("-t", "hat", "-c", "cat", "--classes", "dog"),
+    ]
+    for words in twice:
+        with pytest.raises(UserError, match="is given twice; give all its values"):
+            run(["train", "--dataset_root", labels, *words])

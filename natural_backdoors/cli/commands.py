@@ -25,6 +25,7 @@ from .analysis import analyze, analyze_flags
 from .auditing import audit, audit_flags
 from .defending import defend, defend_flags
 from natural_backdoors.cli.flags import (
+    ImagesOrFiles,
     Parser,
     data_flags,
     in_flags,
@@ -135,9 +136,9 @@ def reproduce_flags(p: Parser):
         choices=["paper", "small"],
         help="paper: the published sets and settings; small: the embedded scenes, in minutes",
     )
-    g.add_argument(
-        "--without", nargs="+", default=[], metavar="IMAGE", help="images that are not used"
-    )
+    without = "images that are not used, or files of them (.txt, .json)"
+    how = {"nargs": "+", "action": ImagesOrFiles, "default": []}
+    g.add_argument("--without", metavar="IMAGE", help=without, **how)
     running_flags(p, "device", "retry_failed", "save_model", "skip_unreadable")
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-011
@@ -425,6 +426,7 @@ def run(argv: list) -> int:  # the exit code
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         args.parser.unrecognized(unknown)
+    args.parser.check_repeated(argv)
     args.argv = argv
     try:
         return args.run(args) or 0

@@ -303,7 +303,10 @@ _AGAIN = "export the split again"
 def _read_export(path: Path) -> tuple:  # header, manifest
     "What an export of image folders says about itself, if it is complete"
     if path.is_file():
-        raise UserError(f"{path} is a file; a split is made from a folder of format='folders'")
+        raise UserError(
+            f"{path} is a file, and no complete export of the kind that a split is made from; "
+            "that is a folder, of format='folders'"
+        )
     if not _is_export(path):
         raise UserError(f"{path} is no complete export (it has no export.json)")
     about = checked(read_json(path / "export.json"), ExportFile, path / "export.json", _AGAIN)
