@@ -7,9 +7,11 @@ __all__ = ['analyze_flags', 'search_said', 'save_analysis', 'what_differs', 'wor
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-002
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
+from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import path_name
 from ..base.locks import SOON, hold
@@ -73,9 +75,9 @@ def analyze_flags(p: Parser):
     )
     g.add_argument(
         "--selection",
-        default="selection.json",
         metavar="FILE",
-        help="where --interactive saves what is chosen, for `train --selection`",
+        help="where --interactive saves what is chosen, for `train --selection` "
+        "(default: selection.json)",
     )
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-007
@@ -132,20 +134,46 @@ def show(table: pd.DataFrame, n: int = 20) -> str:
     return table.head(n).to_string(index=False, float_format=lambda x: f"{x:.4g}") + more
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-014
-def _shown_part(args, found: Triggers) -> tuple:  # title, table
-    "What the flags ask to see"
+def _check_shown(args) -> None:
+    "Refuse flags of which one would have no effect, before anything is read"
+    tables = ("for_class", "trigger", "pairs", "disjoint")
+    asked = [f"--{name}" for name in tables if getattr(args, name) is not None]
+    if len(asked) > 1:
+        raise UserError(f"{' and '.join(asked)} each show a table of their own; give one of them")
     if args.explain is not None and args.trigger is None:
         raise UserError("--explain CLASS needs the --trigger")
+    for name in ("pairs", "disjoint", "top"):
+        if getattr(args, name) is not None:
+            whole_number(f"--{name}", getattr(args, name), 1)
+    if args.selection is not None and not args.interactive:
+        raise UserError(
+            f"--selection {args.selection} is where --interactive saves what is chosen; add it"
+        )
+
+# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-015
+class _Shown(NamedTuple):
+    "A table that is asked for"
+
+    title: str
+    table: pd.DataFrame
+    why_none: str = ""  # what is said if it is empty, and it is known
+
+
+def _shown_part(args, found: Triggers) -> _Shown:
+    "What the flags ask to see"
     if args.for_class is not None:
-        return f"triggers that could poison {args.for_class!r}", found.for_class(args.for_class)
+        of_class = found.for_class(args.for_class)
+        return _Shown(f"triggers that could poison {args.for_class!r}", of_class)
     if args.trigger is not None:
         if args.explain is None or resolve(found.classes, args.trigger) in found.sets:
-            return f"classes that {args.trigger!r} could attack", found[args.trigger]
+            return _Shown(f"classes that {args.trigger!r} could attack", found[args.trigger])
     if args.pairs is not None:
-        return "triggers of two objects", find_pairs(found, args.pairs).table
+        pairs = find_pairs(found, args.pairs)
+        return _Shown("triggers of two objects", pairs.table, pairs.why_none)
     if args.disjoint is not None:
-        return "triggers that share no poison images", disjoint_triggers(found, args.disjoint).table
-    return "triggers", found.table
+        apart = disjoint_triggers(found, args.disjoint).table
+        return _Shown("triggers that share no poison images", apart)
+    return _Shown("triggers", found.table, found.why_none)
 
 
 def _more_lines(args, found: Triggers):  # yields text
@@ -163,7 +191,7 @@ def _more_lines(args, found: Triggers):  # yields text
         for row in alike.itertuples():
             yield f"  {row.trigger_name} - {row.class_name}: {row.kind}, {row.evidence}"
 
-# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-015
+# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-016
 def _split_said(dataset, found: Triggers) -> str:
     "Which split was looked at, where there are several"
     splits = getattr(dataset, "splits", ())
@@ -173,29 +201,33 @@ def _split_said(dataset, found: Triggers) -> str:
     others = ", ".join(split for split in splits if split != looked)
     return f"looked at: the split {looked!r} (not at {others}; --split chooses)\n"
 
-# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-016
+# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-017
 def _choose(args, source: Source, dataset, found: Triggers):
     "Let somebody at the terminal choose a trigger and its classes"
     from natural_backdoors.pick.state import PickerState
     from natural_backdoors.pick.terminal import choose_in_terminal
 
     own = dataset if isinstance(dataset, Dataset) else None
-    how = {"dataset": own, "path": args.selection, "opened": source.to_dict()}
+    path = args.selection or "selection.json"
+    how = {"dataset": own, "path": path, "opened": source.to_dict()}
     choose_in_terminal(PickerState.of(found, **how), speak=as_flags_say)
 
-# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-017
+# %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-018
 def analyze(args):
     "Find the objects in a dataset that could be triggers, and the classes each could attack"
+    _check_shown(args)
     source, search = source_said(args), search_said(args)
     sharded = is_sharded(source, args.dask)
     if sharded:
-        dataset = count_shards(source, search.split, args.dask)
+        dataset = count_shards(source, search.split, args.dask, args.download_dataset)
     else:
         dataset = load_dataset(source, args.download_dataset)
     found = search_triggers(dataset, search)
     if sharded:
         found.dataset = source.name
-    title, table = _shown_part(args, found)  # first: a mistake there leaves nothing behind
+    title, table, why_none = _shown_part(
+        args, found
+    )  # first: a mistake there leaves nothing behind
     file = save_analysis(found, args.data_root, source, dataset)
     print(
         f"{dataset}\n{_split_said(dataset, found)}{found.graph}; engine: {found.params['engine']}; "
@@ -203,8 +235,8 @@ def analyze(args):
     )
     if len(table):
         print(show(table, args.top))
-    elif not len(found):
-        print(as_flags_say(found.why_none))
+    elif why_none:
+        print(as_flags_say(why_none))
     for line in _more_lines(args, found):
         print(line)
     print(f"\nwritten: {file}")

@@ -15,6 +15,7 @@ from ..base.files import write_json
 from ..base.locks import hold
 from .analysis import search_said
 from .flags import Parser, as_flags_say, data_flags, in_flags, search_flags
+from .flags import said as fields_said
 from natural_backdoors.cli.opening import (
     Source,
     claim_name,
@@ -25,6 +26,7 @@ from natural_backdoors.cli.opening import (
 )
 from .training import command_line
 from ..data.datasets import Dataset
+from ..sets.search import SearchSettings
 
 # %% ../../nbs/api/cli/08_auditing.ipynb #08-auditing-006
 # kind of dataset -> what is in its folder
@@ -54,7 +56,7 @@ def open_guessed(source: Source, download: bool = False) -> Dataset:
     path = Path(source.dataset_root)
     if not path.exists():
         raise UserError(f"no such file or folder: {path}")
-    if path.is_dir() or path.suffix == ".json":
+    if path.is_dir() or path.name.lower().endswith((".json", ".json.gz")):
         source.data = kind_of_folder(path) if path.is_dir() else "coco"
         return load_dataset(source, download)
     as_table = None
@@ -119,6 +121,7 @@ def _checked(args) -> dict:
 def audit(args):
     "Write the curator's page: which objects could be triggers, for which classes, what to look at"
     said, search, source = _checked(args), search_said(args), _source(args)
+    said |= fields_said(args, SearchSettings)  # given: they hold where they are the defaults, too
     from natural_backdoors.report.audit_page import write_audit
     from natural_backdoors.report.audits import audit as audit_dataset
 
@@ -141,7 +144,7 @@ def _opened(args, source: Source, search):
     if is_sharded(source, args.dask):
         if not hasattr(args, "data"):
             source.data = "table"
-        return count_shards(source, search.split, args.dask)
+        return count_shards(source, search.split, args.dask, args.download_dataset)
     if hasattr(args, "data"):
         return load_dataset(source, args.download_dataset)
     return open_guessed(source, args.download_dataset)

@@ -25,6 +25,7 @@ from .analysis import analyze, analyze_flags
 from .auditing import audit, audit_flags
 from .defending import defend, defend_flags
 from natural_backdoors.cli.flags import (
+    ImagesOrFiles,
     Parser,
     data_flags,
     in_flags,
@@ -36,7 +37,13 @@ from natural_backdoors.cli.flags import (
 )
 from .labeling import label, label_flags
 from .messages import as_flags_say, options_of_managers
-from .opening import claim_name, load_dataset, options_of, source_said
+from natural_backdoors.cli.opening import (
+    check_no_dataset,
+    claim_name,
+    load_dataset,
+    options_of,
+    source_said,
+)
 from .picking import pick, pick_flags
 from .screening import screen, screen_flags
 from .sweeping import sweep, sweep_flags
@@ -54,7 +61,12 @@ def datasets_flags(p: Parser):
 
 def datasets(args) -> int:  # the exit code: 1 where a promise is broken
     "List the kinds of dataset, tell the options of one, or check a dataset"
+    if hasattr(args, "split"):
+        raise UserError("`datasets` looks at every split of a dataset; leave --split out")
     if not hasattr(args, "dataset_root"):
+        check_no_dataset(args, "add --dataset_root", but=("data",))
+        if args.files:
+            raise UserError("--files looks for the images of a dataset; add --dataset_root")
         print(tell_kind(args.data) if hasattr(args, "data") else list_kinds())
         return 0
     dataset = load_dataset(source_said(args), args.download_dataset, read=False)
@@ -72,13 +84,8 @@ def duplicates_flags(p: Parser):
     "How alike, and how much is shown"
     data_flags(p)
     g = p.add_argument_group("duplicates")
-    g.add_argument(
-        "--near",
-        type=int,
-        default=4,
-        metavar="N",
-        help="bits of 64 of a perceptual hash in which two images that look alike may differ",
-    )
+    bits = "bits of 64 of a perceptual hash in which two images that look alike may differ"
+    g.add_argument("--near", type=int, metavar="N", help=f"{bits} (default: 4)")
     p.switch("--looks", True, "compare looks too, not only paths, links and content")
     g.add_argument("--workers", type=int, metavar="N", help="threads; default: one for each core")
     g.add_argument("--most", type=int, default=200, metavar="N", help="groups shown on the page")
@@ -89,10 +96,9 @@ def duplicates(args):
     from natural_backdoors.report.duplicates import write_duplicates
     from natural_backdoors.split.duplicates import find_duplicates
 
+    how = _duplicates_said(args)
     source = source_said(args)
     dataset = load_dataset(source, args.download_dataset)
-    near = whole_number("--near", args.near, 0, 16) if args.looks else None
-    how = {"near": near, "workers": args.workers, "progress": True}
     folder = Path(args.results_root) / path_name(dataset.name) / "duplicates"
     with in_flags("--results_root"), hold(folder, command_line(args)):
         claim_name(args.results_root, source, dataset)
@@ -101,6 +107,17 @@ def duplicates(args):
         file, page = found.save(folder / "duplicates.json"), folder / "duplicates.html"
         write_duplicates(found, page, most=args.most)
     print(f"{found}\n\npage:    {page}\nwithout: train --exclusions {file}")
+
+
+def _duplicates_said(args) -> dict:
+    "What the flags say, as `find_duplicates` takes it; mistakes are told before anything is read"
+    if args.near is not None and not args.looks:
+        raise UserError("--near is about looks; leave --no_looks out")
+    near = whole_number("--near", 4 if args.near is None else args.near, 0, 16)
+    if args.workers is not None:
+        whole_number("--workers", args.workers, 1)
+    whole_number("--most", args.most, 0)
+    return {"near": near if args.looks else None, "workers": args.workers, "progress": True}
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-010
 def reproduce_flags(p: Parser):
@@ -119,9 +136,9 @@ def reproduce_flags(p: Parser):
         choices=["paper", "small"],
         help="paper: the published sets and settings; small: the embedded scenes, in minutes",
     )
-    g.add_argument(
-        "--without", nargs="+", default=[], metavar="IMAGE", help="images that are not used"
-    )
+    without = "images that are not used, or files of them (.txt, .json)"
+    how = {"nargs": "+", "action": ImagesOrFiles, "default": []}
+    g.add_argument("--without", metavar="IMAGE", help=without, **how)
     running_flags(p, "device", "retry_failed", "save_model", "skip_unreadable")
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-011
@@ -130,6 +147,8 @@ def reproduce(args):
     small, source = args.scale == "small", source_said(args)
     if small and source.dataset_root is not None:
         raise UserError("--scale small runs on the embedded scenes; leave --dataset_root out")
+    if small:
+        check_no_dataset(args, "--scale small runs on the embedded scenes")
     if not small and source.dataset_root is None:
         raise UserError("reproduce needs --dataset_root, or --scale small for the embedded scenes")
     from natural_backdoors.paper.experiments import reproduce as run_experiment
@@ -407,6 +426,7 @@ def run(argv: list) -> int:  # the exit code
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         args.parser.unrecognized(unknown)
+    args.parser.check_repeated(argv)
     args.argv = argv
     try:
         return args.run(args) or 0

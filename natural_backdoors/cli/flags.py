@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['ORIGINAL_FLAGS', 'in_flags', 'Parser', 'OneOrMore', 'underscored', 'said', 'settings_said', 'place_flags',
-           'data_flags', 'search_flags', 'split_flags', 'patch_flags', 'patch_said', 'controls_flag', 'controls_said',
-           'check_control_flags', 'running_flags', 'running_said', 'recipe_flags', 'recipe_said']
+           'data_flags', 'search_flags', 'ImagesOrFiles', 'split_flags', 'patch_flags', 'patch_said', 'controls_flag',
+           'controls_said', 'check_control_flags', 'running_flags', 'running_said', 'recipe_flags', 'recipe_said']
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-003
 import argparse
 from contextlib import contextmanager
+from pathlib import Path
 
 from ..base.checks import did_you_mean, whole_number
 from ..base.errors import UserError
@@ -18,6 +19,7 @@ from .messages import as_flags_say
 from ..data.datasets import available
 from ..sets.search import SearchSettings
 from ..split.controls import CONTROLS, Patch, check_controls, needs_spare
+from ..split.exclusions import excluded_images
 from ..split.settings import SplitSettings
 from ..train.recipe import PAPER_DIFFERS, PRESETS, Recipe, recipe_of
 
@@ -79,6 +81,15 @@ class Parser(argparse.ArgumentParser):
         if words[0] in ORIGINAL_FLAGS:
             near = f"; what the original code calls so is here: {ORIGINAL_FLAGS[words[0]]}"
         self.error(f"unrecognized arguments: {' '.join(words)}{near}")
+
+    def check_repeated(self, words: list):
+        "Refuse a flag that takes several values and is given twice: only the last would count"
+        said = [word.partition("=")[0] for word in words]
+        for action in self._actions:
+            several = action.nargs in ("*", "+")
+            if several and sum(word in action.option_strings for word in said) > 1:
+                flag = action.option_strings[-1]
+                self.error(f"{flag} is given twice; give all its values behind one")
 
     def add_argument_group(self, *args, **kwargs):
         "A group, in which the switches that follow stand"
@@ -232,8 +243,20 @@ class _OneName(argparse.Action):
         setattr(namespace, said, (option_string, values))
 
 
+class ImagesOrFiles(argparse.Action):
+    "Image ids; a file that ends in .txt or .json stands for the images in it"
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        images = []
+        for word in values:
+            is_file = Path(word).suffix.lower() in (".txt", ".json") and Path(word).is_file()
+            images += excluded_images(word) if is_file else [word]
+        setattr(namespace, self.dest, images)
+
+
 def split_flags(group, **actions):
     "How the poisoned split is made"
+    actions = {"without": ImagesOrFiles} | actions
     add_flags(group, SplitSettings, _but(SplitSettings, "seed", "split"), **actions)
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-026

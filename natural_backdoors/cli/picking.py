@@ -14,7 +14,7 @@ from ..base.errors import UserError
 from .analysis import search_said, what_differs, words
 from .flags import Parser, said, settings_said, split_flags
 from .messages import as_flags_say
-from .opening import Source, load_dataset, source_said
+from .opening import Source, check_no_dataset, load_dataset, source_said
 from ..data.datasets import name_of_place
 from ..sets.search import SearchSettings
 from ..split.selection import Selection, ids_of
@@ -123,6 +123,8 @@ def new_request(args) -> dict:  # for `serve`
             raise UserError(
                 "pick --data needs --dataset_root; without both it shows the embedded scenes"
             )
+        shown = "pick shows the embedded scenes then; add --dataset_root"
+        check_no_dataset(args, shown, but=("split",))
         from natural_backdoors.pick.app import scenes_request
 
         return scenes_request(args.data_root) | request

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import ensure_folder, path_name, write_json, write_table
 from ..base.locks import hold
@@ -150,6 +151,7 @@ class Asked:
 # %% ../../nbs/api/cli/05_training.ipynb #05-training-010
 def asked(args) -> Asked:
     "What is asked for"
+    whole_number("--num_classes", args.num_classes, 2)
     controls, patch = controls_said(args.controls), patch_said(args)
     check_control_flags(args, controls, patch)
     varied = {}

@@ -213,12 +213,17 @@ def find_parts(
     year=None,  # None: the newest
 ) -> list:  # of `Part`
     "The annotation files that `root` stands for"
+    if root.is_dir() and (found := _official(root, names, year)):
+        return list(map(part_of, found))
+    if not root.exists():
+        raise UserError(f"no such file or folder: {root}")
+    if year is not None:
+        raise UserError(
+            f"{year} is to choose among official files of several years or versions, and {root} "
+            "has none; leave it out"
+        )
     if root.is_file():
         return [part_of(root)]
-    if not root.is_dir():
-        raise UserError(f"no such file or folder: {root}")
-    if found := _official(root, names, year):
-        return list(map(part_of, found))
     if found := _folder_a_split(root, only=_ROBOFLOW):
         return found
     others = []

@@ -125,9 +125,10 @@ class BareTable:
     first: int  # the number of lines before the first row
     width: int  # fields in each row
     delimiter: str | None  # None: blanks
+    skip_bad: bool = False  # leave out rows of another width?
 
     def labels(self, given: list | None) -> list:
-        "The names of the classes: those of the header, or those that are `given`"
+        "The names of all columns: those of the header, or those that are `given`"
         n = self.width - 1
         if self.names is not None:
             return self.names
@@ -144,14 +145,20 @@ class BareTable:
 
     def rows(self):
         "The number of each line and its fields"
+        bad = []
         for line, text in enumerate(lines(self.path), 1):
             fields = [field.strip() for field in text.split(self.delimiter)]
             if line <= self.first or not any(fields):
                 continue
-            if len(fields) != self.width:
-                wrong = f"{len(fields)} fields instead of {self.width}"
-                raise UserError(f"{self.path}, line {line}: {wrong}; is the file complete?")
-            yield line, fields
+            if len(fields) == self.width:
+                yield line, fields
+                continue
+            bad.append(f"{self.path}, line {line}: {len(fields)} fields instead of {self.width}")
+            if not self.skip_bad:
+                how = "(bad_rows='skip' leaves such rows out)"
+                raise UserError(f"{bad[0]}; is the file complete? {how}")
+        if bad:
+            warnings.warn(f"{bad[0]}; {len(bad)} such rows are left out", stacklevel=2)
 
     def cells(self, labels: list) -> tuple:
         "As `MultiHot.read_cells`"
@@ -170,8 +177,22 @@ class BareTable:
         return cells, text_categorical(table["0"]), None
 
 # %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-013
+# what the column with the image is called in tables without a name of our own for it
+_IMAGE_COLUMNS = ("img", "file", "filename", "filenames", "file_name", "path", "name", "id", "key")
+_FIRST_IN_HEADER = ("", "image", "images", "image_id", "image_name", "image_path", *_IMAGE_COLUMNS)
+
+
+def _is_header(fields: list, image: str | None) -> bool:
+    "Whether a line names columns, although its names but the first could be values: image,0,1"
+    first, *names = fields
+    differ = len(set(names)) == len(names) and "" not in names
+    return differ and (first == image or first.lower() in _FIRST_IN_HEADER)
+
+
 def bare_table(
     path,  # a text file
+    image: str | None = None,  # the name of the column with the image, if it is known
+    skip_bad: bool = False,  # leave out rows of another width?
 ) -> BareTable | None:  # None: it has a header, and commas, tabs or semicolons between the fields
     "How a text file is built, from its first lines"
     path = Path(path)
@@ -183,12 +204,17 @@ def bare_table(
         return None
     first, second = split[0], [*split, []][1]
     if all(value in _MEANING for value in first[1:]):
-        return BareTable(path, None, int(count), len(first), delimiter)
+        if not _is_header(first, image):
+            return BareTable(path, None, int(count), len(first), delimiter, skip_bad)
+        if delimiter is not None and not count:
+            return None
+        return BareTable(path, first[1:], 1 + count, len(first), delimiter, skip_bad)
     wide = len(second) if len(second) == len(first) + 1 else len(first)
     is_blank = delimiter is None and len(second) == wide and all(v in _MEANING for v in second[1:])
     if not is_blank:
         return None
-    return BareTable(path, first[len(first) - wide + 1 :], 1 + count, wide, delimiter)
+    names = first[len(first) - wide + 1 :]
+    return BareTable(path, names, 1 + count, wide, delimiter, skip_bad)
 
 
 def _is_text(table: LabelTable) -> bool:
@@ -257,7 +283,14 @@ class MultiHot(Dataset):
     @cached_property
     def bare(self) -> "BareTable | None":
         "The table, if it is a text file without a header or with blanks between the fields"
-        return bare_table(self.table.path) if _is_text(self.table) else None
+        if not _is_text(self.table):
+            return None
+        return bare_table(self.table.path, self._image, self.table.bad_rows == "skip")
+
+    @cached_property
+    def _bare_names(self) -> list:
+        "The names of all columns of a bare table but that of the image"
+        return self.bare.labels(self._labels)
 
     @cached_property
     def _columns(self) -> "Columns":
@@ -272,7 +305,6 @@ class Columns(NamedTuple):
     labels: list
 
 
-_IMAGE_COLUMNS = ("img", "file", "filename", "filenames", "file_name", "path", "name", "id", "key")
 _NO_LABELS = ("fold", "folds", "kfold", "cv", "index", "idx", "id", "level_0", "row")
 
 
@@ -325,10 +357,35 @@ def _may_name(first, cells) -> bool:
 
 # %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-021
 @patch
+def _bare_columns(self: MultiHot) -> Columns:
+    "Which column is what in a table without a header, or with blanks between the fields"
+    split = None if self._split == "none" else self._split
+    for option, value in (("image", self._image), ("split", split)):
+        if value is not None:
+            raise UserError(
+                f"{self.origin} has no column {value!r}: here images come first, and all that "
+                f"follows is labels; leave {option}={value!r} out"
+            )
+    every = self._bare_names
+    if (twice := pd.Series(every, dtype=object).duplicated()).any():
+        raise UserError(f"{self.origin} has two columns called {every[twice.argmax()]!r}")
+    # without a header, labels are the names of all columns
+    chosen = every if self._labels is None or self.bare.names is None else self._labels
+    for name in (*self.ignore, *chosen):
+        if name not in every:
+            raise UserError(f"{self.origin} has no column {name!r}{did_you_mean(name, every)}")
+    labels = [label for label in chosen if label not in self.ignore]
+    return Columns("image", None, self._checked_labels(labels, ["image", *every]))
+
+
+@patch
 def _which_columns(self: MultiHot) -> Columns:
     "Which column is what"
+    if self._labels and (both := [name for name in self._labels if name in self.ignore]):
+        if self.bare is None or self.bare.names is not None:
+            raise UserError(f"labels and ignore both name {both[0]!r}; leave it out of one of them")
     if self.bare is not None:
-        return Columns("image", None, self.bare.labels(self._labels))
+        return self._bare_columns()
     columns = self.table.columns()
     for name in (
         *self.ignore,
@@ -376,7 +433,8 @@ def _checked_labels(self: MultiHot, labels: list, columns: list) -> list:
 def read_cells(self: MultiHot) -> tuple:  # label -> int8 array; Categoricals image, split or None
     "The table, column by column; cells are 1, 0, -1 or `_EMPTY`"
     if self.bare is not None:
-        return self.bare.cells(self._columns.labels)
+        labels, (cells, image, split) = self._columns.labels, self.bare.cells(self._bare_names)
+        return {label: cells[label] for label in labels}, image, split
     image, split, labels = self._columns
     others = [image] if split is None else [image, split]
     read = _text_columns if _is_text(self.table) else _other_columns

@@ -7,6 +7,7 @@ __all__ = ['KINDS', 'name_terms', 'names_alike', 'iou', 'box_agreement', 'confus
 
 # %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-003
 import re
+import unicodedata
 from itertools import combinations
 
 import numpy as np
@@ -38,9 +39,14 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith(("sse", "she", "che", "xe", "ze", "oe", "use")) else word
 
 # %% ../../nbs/api/graph/11_confusions.ipynb #11-confusions-007
+def _folded(text: str) -> str:
+    "`text` without case, and its characters in one of the forms that Unicode has for them"
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
 def _plain(text: str) -> str:
     "`text` without case, blanks and marks between words, and plural"
-    words = re.sub(r"[\s_-]+", " ", text.casefold().replace("'", "").replace("’", "")).split()
+    words = re.sub(r"[\s_-]+", " ", _folded(text).replace("'", "").replace("’", "")).split()
     if words:
         words[-1] = _singular(words[-1])
     return re.sub(r"(?<!\d) | (?!\d)", "", " ".join(words))  # 1 2 is not 12
@@ -249,7 +255,7 @@ def _named(classes: pd.DataFrame) -> pd.DataFrame:  # columns `_COLUMNS`
     "What the names tell"
     pairs, names, found = names_alike(classes), classes.name.tolist(), []
     for a, b, term in pairs.itertuples(index=False):
-        if names[a].casefold() == names[b].casefold():
+        if _folded(names[a]) == _folded(names[b]):
             evidence = f"both are called {_quoted(names[a])}"
         else:
             evidence = f"{_quoted(names[a])} and {_quoted(names[b])} share the name {_quoted(term)}"

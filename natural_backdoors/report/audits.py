@@ -186,8 +186,8 @@ def audit(
 ) -> Audit:
     "Which objects could serve as triggers for which classes, and what to look at first"
     effects = None if screen is None else read_effects(screen)
-    base = settings_of(SearchSettings, given, settings, "audit")
-    exposure = expose(dataset, n_clean, inject_rate, base)
+    settings_of(SearchSettings, given, settings, "audit")  # what is wrong is said of `audit`
+    exposure = expose(dataset, n_clean, inject_rate, settings, **given)
     labels = _labels_of(dataset, exposure)
     alike = find_confusions(exposure, labels, dataset if isinstance(dataset, Dataset) else None)
     exposure = set_apart(exposure, alike)

@@ -18,6 +18,7 @@ from ..base.checks import number, whole_number
 from ..base.random import rng
 from ..base.settings import settings_of, takes
 from ..graph.association import SCORES
+from ..graph.cograph import EmptyGraph
 from .search import SearchSettings
 from .triggers import Triggers, find_triggers, search_triggers
 
@@ -66,7 +67,8 @@ class Attack(NamedTuple):
 
 def _needed(n_clean: int, inject_rate: float) -> int:
     "Poison images of a class beside its clean ones"
-    return int(np.ceil(n_clean * inject_rate / (1 - inject_rate)))
+    # the last digits of a product such as 8 x 0.936 are no image
+    return int(np.ceil(round(n_clean * inject_rate / (1 - inject_rate), 9)))
 
 
 def fewest_labels(
@@ -215,23 +217,35 @@ def expose(
 ) -> Exposure:
     "The triggers of a dataset from the side of its classes, from labels alone"
     base = settings_of(SearchSettings, given, settings, "expose")
+    fixed = {*given, *base.changed()}  # what was given holds, also where it is the default
     sizes = N_CLEAN if n_clean is None else (whole_number("n_clean", n_clean, 2),)
+    looked = []
     for size in sizes:
-        found = search_triggers(dataset, _at_size(base, size, inject_rate))
-        if len(found):
-            break
+        search = _at_size(base, size, inject_rate, fixed=fixed)
+        try:
+            looked.append(_exposure_at(search_triggers(dataset, search), size, inject_rate))
+        except EmptyGraph:  # a smaller attack joins classes that share fewer images
+            if size == sizes[-1] and not looked:
+                raise
+            continue
+        if looked[-1].attacks:
+            return looked[-1]
+    return next((one for one in looked if len(one.found)), looked[-1])
+
+
+def _exposure_at(found: Triggers, n_clean: int, inject_rate: float) -> Exposure:
+    "What was found, for attacks of one size"
     table, n = exposure_table(found), found.overlaps.n_images
-    attacks = fewest_labels(table, n, n_clean=size, inject_rate=inject_rate)
-    return Exposure(found, table, exposed_classes(table), attacks, n, size, inject_rate)
+    attacks = fewest_labels(table, n, n_clean=n_clean, inject_rate=inject_rate)
+    return Exposure(found, table, exposed_classes(table), attacks, n, n_clean, inject_rate)
 
 
-def _at_size(base: SearchSettings, n_clean: int, inject_rate: float) -> SearchSettings:
-    "The settings with thresholds that fit an attack of this size, where none were given"
+def _at_size(base: SearchSettings, n_clean: int, inject_rate: float, fixed) -> SearchSettings:
+    "The settings with thresholds that fit an attack of this size, but for those that are `fixed`"
     usual = SearchSettings()
     inject_rate = number("inject_rate", inject_rate, 0, 1, above=True, below=True)
     needed = _needed(n_clean, inject_rate)
     own = {"min_clean": n_clean, "min_poison": max(1, needed), "min_classes": 2}
     own["min_overlaps"] = min(usual.min_overlaps, max(1, needed))
     own["n_triggers"] = N_CANDIDATES
-    asked = {k: v for k, v in own.items() if getattr(base, k) == getattr(usual, k)}
-    return replace(base, **asked)
+    return replace(base, **{k: v for k, v in own.items() if k not in fixed})

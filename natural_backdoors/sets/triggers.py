@@ -193,6 +193,8 @@ def _against(self: Triggers, id: int) -> list:  # of `Reason`
 # %% ../../nbs/api/sets/05_triggers.ipynb #05-triggers-010
 def _not_offered(self: Triggers, id: int) -> list:  # of `Reason`; empty if it was a candidate
     settings, label = self.settings, self.classes.label[id]
+    if settings.triggers is not None and label in settings.triggers:
+        return []
     if settings.triggers is not None:
         needs = {"triggers": (*settings.triggers, label)}
         return [Reason("not asked for", "only triggers that were named were looked at", needs)]
@@ -204,8 +206,8 @@ def _not_offered(self: Triggers, id: int) -> list:  # of `Reason`; empty if it w
 
 
 def _no_edge(self: Triggers, id: int) -> Reason:
-    shared = self.overlaps.counts[[id]].toarray().ravel()
-    shared[id] = 0
+    shared, several = self.overlaps.counts[[id]].toarray().ravel(), self.overlaps.members
+    shared[[id, *several, *several.get(id, ())]] = 0  # what several objects show is none of theirs
     most, least = int(shared.max()), self.settings.min_overlaps
     text = f"no edge: shares at most {most:,} images with another class < {least:,}"
     needs = {"min_overlaps": most} if most else {}

@@ -274,6 +274,7 @@ def export_split(
 ) -> Path:  # `to`
     "Write the images and labels of `split` for other programs, with a card"
     asked = _asked(to, format, size, options)
+    workers = workers if workers is None else whole_number("workers", workers, 1)
     _check_split(split)
     with hold_place(asked.to):
         remove_left_overs(asked.to.parent, below=False)  # also where the export is refused below
@@ -301,6 +302,11 @@ _AGAIN = "export the split again"
 
 def _read_export(path: Path) -> tuple:  # header, manifest
     "What an export of image folders says about itself, if it is complete"
+    if path.is_file():
+        raise UserError(
+            f"{path} is a file, and no complete export of the kind that a split is made from; "
+            "that is a folder, of format='folders'"
+        )
     if not _is_export(path):
         raise UserError(f"{path} is no complete export (it has no export.json)")
     about = checked(read_json(path / "export.json"), ExportFile, path / "export.json", _AGAIN)

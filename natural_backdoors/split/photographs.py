@@ -339,6 +339,7 @@ def find_copies(
 ) -> Copies:
     "Which files are one photograph: same path, links, same content, and on request alike in looks"
     near = near if near is None else whole_number("near", near, 0, 16)
+    workers = workers if workers is None else whole_number("workers", workers, 1)
     paths = [one_spelling(path) for path in paths]
     states = {i: file_state(path) for i, path in enumerate(paths)}
     states = {i: state for i, state in states.items() if state is not None}

@@ -66,7 +66,9 @@ class SplitSettings(Settings):
         or_none(text()),
         metavar="NAME",
     )
-    without: tuple = setting((), "images that are not used", _IMAGES, metavar="IMAGE")
+    without: tuple = setting(
+        (), "images that are not used, or files of them (.txt, .json)", _IMAGES, metavar="IMAGE"
+    )
     add_classes: int = setting(
         0, "further classes, drawn at random, with clean images only", a_whole_number(), metavar="N"
     )
