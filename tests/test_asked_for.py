@@ -6,6 +6,7 @@ import pytest
 from natural_backdoors import (
     Coco,
     MultiHot,
+    PascalVOC,
     TableDataset,
     UserError,
     compare_measures,
@@ -214,3 +215,12 @@ def test_other_wishes_of_a_search(labels):
         select(find_triggers(data, **how), "hat", ["cat", "dog"], target="cow")
     with pytest.raises(UserError, match="unknown option of compare_measures 'triggers'"):
         compare_measures(data, min_overlaps=6, triggers=["hat"])
+
+
+def test_folder_of_lists_without_a_list(tmp_path):
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    names = "".join(f"<object><name>{name}</name></object>" for name in ("cat", "hat"))
+    (tmp_path / "Annotations" / "a.xml").write_text(f"<annotation>{names}</annotation>")
+    with pytest.warns(UserWarning, match=r"Main holds no list \(.txt\)$"):
+        assert list(PascalVOC(tmp_path).labels) == ["cat", "hat"]
