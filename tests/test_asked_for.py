@@ -6,16 +6,21 @@ import pytest
 from natural_backdoors import (
     Coco,
     MultiHot,
+    PascalVOC,
     TableDataset,
     UserError,
+    compare_measures,
     export_split,
     expose,
+    find_triggers,
     load_export,
     poison_split,
+    shard_overlaps,
 )
 from natural_backdoors.cli.commands import make_parser, run
 from natural_backdoors.sets.triggers import search_triggers
 from natural_backdoors.split.photographs import find_copies
+from natural_backdoors.split.selection import select
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +172,55 @@ def test_files_of_images_and_flags_given_twice(labels, tmp_path, monkeypatch, ca
     for words in twice:
         with pytest.raises(UserError, match="is given twice; give all its values"):
             run(["train", "--dataset_root", labels, *words])
+
+
+ONE_FILE = {  # what one file is read with, and shards of it are not: they say so
+    "columns called 'label'": "image,label,label\na.jpg,cat,hat\n",
+    "the label .*hat": "image,label\na.jpg,\"['cat', 'hat']\"\n",
+    "the label .*cat": "image,label\na.jpg,'cat'\nb.jpg,hat\n",
+    "no column 'Confidence'": "image,label\na.jpg,cat\n",
+}
+
+
+@pytest.mark.parametrize("says", ONE_FILE)
+def test_shards_are_read_as_one_file_or_say_why_not(tmp_path, says):
+    (tmp_path / "x.csv").write_text(ONE_FILE[says])
+    with pytest.raises(UserError, match=says):
+        shard_overlaps(tmp_path / "x.csv", verified_negatives="Confidence" in says)
+
+
+def test_the_split_of_shards(tmp_path):
+    rows = "a.jpg,cat,train\na.jpg,hat,train\nb.jpg,cat,test\n"
+    (tmp_path / "x.csv").write_text(f"image,label,Split\n{rows}")
+    assert shard_overlaps(tmp_path / "x.csv").n_images == 1  # as in one file
+    (tmp_path / "x.csv").write_text(f"image,label,subset\n{rows}")
+    with pytest.warns(UserWarning, match="'subset' is not read, and all rows are counted"):
+        assert shard_overlaps(tmp_path / "x.csv").n_images == 2
+    (tmp_path / "x.csv").write_text("image,label\na.jpg,0\nb.jpg,1\n")
+    with pytest.warns(UserWarning, match="nothing but 0, 1"):
+        shard_overlaps(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_text("image,label,Confidence\na.jpg,cat,1\nb.jpg,cat,0.2\n")
+    with pytest.warns(UserWarning, match="'Confidence' is not read, and 1 rows with less"):
+        assert TableDataset(tmp_path / "x.csv").label_matrix().shape[0] == 2
+
+
+def test_other_wishes_of_a_search(labels):
+    data = TableDataset(labels)
+    how = {"min_overlaps": 6}
+    with pytest.raises(UserError, match="of the split 'train', and 'test' is asked for"):
+        find_triggers(data.label_matrix(), split="test", **how)
+    with pytest.raises(UserError, match="triggers names no class"):
+        find_triggers(data, triggers=[], **how)
+    with pytest.raises(UserError, match="the target 'cow' is not among the classes"):
+        select(find_triggers(data, **how), "hat", ["cat", "dog"], target="cow")
+    with pytest.raises(UserError, match="unknown option of compare_measures 'triggers'"):
+        compare_measures(data, min_overlaps=6, triggers=["hat"])
+
+
+def test_folder_of_lists_without_a_list(tmp_path):
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    names = "".join(f"<object><name>{name}</name></object>" for name in ("cat", "hat"))
+    (tmp_path / "Annotations" / "a.xml").write_text(f"<annotation>{names}</annotation>")
+    with pytest.warns(UserWarning, match=r"Main holds no list \(.txt\)$"):
+        assert list(PascalVOC(tmp_path).labels) == ["cat", "hat"]

@@ -273,6 +273,7 @@ def rows(self: TableDataset) -> pd.DataFrame:
     cells = {role: read[name] for role, name in self.by_role.items()}
     if not len(cells["image"]):
         raise UserError(f"{self.origin} has no rows")
+    self._say_not_read()
     _, cells["split"] = find_split(self.table, self.split, read)
     found = self._checked(self._labels(cells.pop("label")), len(cells["image"]))
     columns = {}
@@ -283,6 +284,23 @@ def rows(self: TableDataset) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 # %% ../../nbs/api/data/10_table.ipynb #10-table-028
+@patch
+def _say_not_read(self: TableDataset):
+    "A warning of rows that somebody was not sure of: here they count like all others"
+    used = (*self.by_role.values(), self.split)
+    usual = [c for c in self.table.columns() if str(c).lower() == "confidence" and c not in used]
+    cells = self.table.read(usual)[usual[0]] if usual else None
+    if not isinstance(cells, pd.Categorical):
+        return
+    values = pd.to_numeric(pd.Series(cells.categories, dtype=object), errors="coerce")
+    if n := int(np.isin(cells.codes, np.flatnonzero(values < 0.5)).sum()):
+        warnings.warn(
+            f"{self.origin}: the column {usual[0]!r} is not read, and {n:,} rows with less than "
+            "0.5 count like all others; take them out of the file if they are no labels",
+            stacklevel=2,
+        )
+
+
 def _remedy_for(columns: list, role: str) -> str:
     "What can be done where a column is missing"
     if len(columns) == 1 and len(str(columns[0]).split()) > 1:

@@ -186,13 +186,16 @@ def _list_files(root: Path) -> list:
         return [path for path in lists if not is_hidden(path.name)]
     # the lists of other tasks, such as Layout and Segmentation, name a part of the images
     others = [path for path in map(Path, listing(sets)) if path.is_dir()]
-    for where in (child(sets, "main"), sets, others[0] if len(others) == 1 else None):
+    main = child(sets, "main")
+    for where in (main, sets, others[0] if len(others) == 1 else None):
         files = list(map(Path, listing(where))) if where else []
         files = [f for f in files if f.suffix.lower() == ".txt" and not is_hidden(f.name)]
         if files:
             return files
     if others:
-        warnings.warn(f"{sets} has no Main; the lists of other tasks are not read", stacklevel=2)
+        what = f"{sets} has no Main" if main is None else f"{main} holds no list (.txt)"
+        rest = "; the lists of other tasks are not read" if others != [main] else ""
+        warnings.warn(f"{what}{rest}", stacklevel=2)
     return []
 
 # %% ../../nbs/api/data/20_voc.ipynb #20-voc-020

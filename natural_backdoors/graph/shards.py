@@ -13,6 +13,7 @@ import gzip
 import io
 import lzma
 import os
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,16 @@ from ..base.checks import did_you_mean, is_number, number, whole_number
 from ..base.dask import dask_client
 from ..base.errors import UserError, needs
 from ..base.finding import files_matching
-from ..base.text import split_name, tidy, tidy_path
+from natural_backdoors.base.text import (
+    SPLIT_COLUMNS,
+    SPLIT_FLAGS,
+    in_brackets,
+    is_bit,
+    split_name,
+    tidy,
+    tidy_path,
+    unquoted,
+)
 from ..data.classes import class_table
 from ..data.labels import BLANK_ENDS, ODD_PATH, in_one_spelling, indicator
 from .cooccurrence import MAX_IMAGES, cooccurrence, mirror
@@ -144,9 +154,13 @@ def columns(
         "split": self.split_column,
         "confidence": self.confidence_column,
     }
-    found, given = {}, {tidy(name): name for name in header}
+    found, tidied = {}, list(map(tidy, header))
+    given = dict(zip(tidied, header))
+    given |= {name.lower(): column for name, column in given.items() if name.lower() == "split"}
     for role, names in roles.items():
         name = next((n for n in names if n in given), None)
+        if tidied.count(name) > 1:
+            raise UserError(f"{url} has {tidied.count(name)} columns called {name!r}")
         if name is not None:
             found[role] = given[name]
         elif role in ("image", "label"):
@@ -394,6 +408,11 @@ def read_shard(
     columns = _columns(shard, rule)
     image_of, images = _in_order(columns.pop("image", []), ODD_PATH, tidy_path)
     label_of, labels = _in_order(columns.pop("label", []), BLANK_ENDS, tidy)
+    if rule.negatives and "confidence" not in columns and len(image_of):
+        raise UserError(
+            f"{shard.url} has no column 'Confidence', without which no absence is verified; leave "
+            "verified_negatives out"
+        )
     present, keep = _present(columns, rule, len(image_of))
     keep &= label_of >= 0
     if rule.labels is not None:
@@ -643,10 +662,46 @@ def shard_overlaps(
     except OSError as e:
         raise UserError(f"{e} (tried {retries + 1} times)") from e
     _check_found(shards, splits, split, n_images=total.n_images)
+    _check_labels(shards[0], labels, classes)
+    _say_not_split(shards[0])
     upper = sparse.csr_array(total.upper)
     upper.sort_indices()
     table = class_table(labels, names)
     return Overlaps(mirror(upper), table, total.n_images, clean=total.clean)
+
+
+def _check_labels(shard: Shard, labels: list, classes):
+    "A `UserError`, or a warning, about labels that one file would be read otherwise with"
+    if classes is None and labels and all(map(is_bit, labels)):
+        warnings.warn(
+            f"the labels in {shard.url} are nothing but {', '.join(labels)}; is the column with "
+            "the labels another one?",
+            stacklevel=3,
+        )
+    odd = next((label for label in labels if in_brackets(label) or unquoted(label) != label), None)
+    if odd is not None:
+        raise UserError(
+            f"{shard.url} or another shard has the label {odd!r:.80}: lists and quotation marks "
+            "are read in one file only; write a row for each label, without them"
+        )
+
+
+def _say_not_split(shard: Shard):
+    "A warning of a column that would be the split in one file"
+    with shard.open() as file:
+        if shard.is_parquet:
+            header = pq.ParquetFile(file).schema_arrow.names
+        else:
+            first = file.readline().decode("utf-8-sig")
+            header = next(csv.reader([first], delimiter=shard.delimiter))
+    lower = [tidy(name).lower() for name in header]
+    usual = [name for name, low in zip(header, lower) if low in (*SPLIT_COLUMNS, *SPLIT_FLAGS)]
+    if usual and "split" not in lower:
+        warnings.warn(
+            f"{shard.url}: the column {usual[0]!r} is not read, and all rows are counted; if it "
+            "says the split, call it 'split'",
+            stacklevel=3,
+        )
 
 
 def _check_found(shards: list, splits: list, split: str, n_images: int):

@@ -96,6 +96,9 @@ class _Search:
         self.known = {}
 
 # %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-011
+_OPTIONS = ("subset", "weights", "max_classes", "time_limit", "n_draws", "seed")
+
+
 def compare_measures(
     dataset,  # a Dataset, its LabelMatrix, or Overlaps
     measures=None,  # names of measures, "degree" or "degree, weighted"; default: all
@@ -108,9 +111,11 @@ def compare_measures(
     exclude="people",  # as in `find_triggers`
     engine: str = "auto",  # as in `centrality`
     split: str | None = None,  # default: the dataset's first
-    **options,  # of `find_classes`: subset, seed, time_limit, ...
+    **options,  # how classes are chosen: fields of `SearchSettings` in `_OPTIONS`
 ) -> Comparison:
     "The triggers and classes that each measure and threshold yields"
+    for name in options:
+        lookup("option of compare_measures", name, dict.fromkeys(_OPTIONS))
     overlaps, _, _ = as_overlaps(dataset, split)
     options |= {"min_clean": min_clean, "min_poison": min_poison}
     excluded = excluded_ids(overlaps.classes, exclude)

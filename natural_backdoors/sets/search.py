@@ -32,6 +32,7 @@ from natural_backdoors.base.settings import (
     text,
     yes_or_no,
 )
+from ..base.text import split_name
 from ..data.classes import people, resolve
 from ..data.datasets import Dataset
 from ..data.labels import LabelMatrix, combine, members_of
@@ -157,6 +158,11 @@ def as_overlaps(
     name = dataset.name if isinstance(dataset, Dataset) else "dataset"
     labels = dataset.label_matrix(split) if isinstance(dataset, Dataset) else dataset
     if isinstance(labels, LabelMatrix):
+        if split is not None and labels.split not in (None, split_name(split)):
+            raise UserError(
+                f"the label matrix is of the split {labels.split!r}, and {split!r} is asked for; "
+                "give that of the other split, or the dataset"
+            )
         return count_overlaps(labels), name, labels.split
     raise UserError(
         f"a dataset manager, label matrix or overlaps are needed, not {type(dataset).__name__}; "
@@ -360,6 +366,8 @@ def asked_for(
     split: str | None,
 ) -> tuple:  # Overlaps, with those of several objects; ids of the triggers
     "What `triggers` of `find_triggers` stands for"
+    if not triggers:
+        raise UserError("triggers names no class; name some, or leave it out")
     groups = list(dict.fromkeys(members_of(base.classes, t) for t in triggers))
     together = any(len(group) > 1 for group in groups)
     overlaps = with_groups(dataset, groups, split) if together else base

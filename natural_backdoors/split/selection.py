@@ -111,6 +111,10 @@ def select(
     ids = found[id].id.tolist() if classes is None else _ids(table, classes)
     if not ids:
         raise UserError(f"no classes are chosen for the trigger {shown['name']!r}")
+    goal = ids[0] if target is None else resolve(table, target)
+    if goal not in ids:
+        name = class_record(table, goal)["name"]
+        raise UserError(f"the target {name!r} is not among the classes that are chosen")
     # several objects have no id of their own in the dataset
     if found.overlaps is not None and id in found.overlaps.members:
         shown["id"] = list(found.overlaps.members[id])
@@ -120,7 +124,7 @@ def select(
         found.dataset,
         trigger=shown,
         classes=_records(table, ids),
-        target=class_record(table, ids[0] if target is None else resolve(table, target)),
+        target=class_record(table, goal),
         settings=settings_of(SplitSettings, {"split": search.split} | given, settings, "select"),
         search=search,
         marks=checked_marks(marks or {}),
