@@ -193,6 +193,10 @@ def test_the_split_of_shards(tmp_path):
     rows = "a.jpg,cat,train\na.jpg,hat,train\nb.jpg,cat,test\n"
     (tmp_path / "x.csv").write_text(f"image,label,Split\n{rows}")
     assert shard_overlaps(tmp_path / "x.csv").n_images == 1  # as in one file
+    (tmp_path / "x.csv").write_text(f"image,label,Split\n{rows}a.jpg,cow,test\n")
+    for read in (shard_overlaps, lambda path: TableDataset(path).label_matrix()):
+        with pytest.raises(UserError, match="image 'a.jpg' is in more than one split"):
+            read(tmp_path / "x.csv")
     (tmp_path / "x.csv").write_text(f"image,label,subset\n{rows}")
     with pytest.warns(UserWarning, match="'subset' is not read, and all rows are counted"):
         assert shard_overlaps(tmp_path / "x.csv").n_images == 2
@@ -223,4 +227,7 @@ def test_folder_of_lists_without_a_list(tmp_path):
     names = "".join(f"<object><name>{name}</name></object>" for name in ("cat", "hat"))
     (tmp_path / "Annotations" / "a.xml").write_text(f"<annotation>{names}</annotation>")
     with pytest.warns(UserWarning, match=r"Main holds no list \(.txt\)$"):
+        assert list(PascalVOC(tmp_path).labels) == ["cat", "hat"]
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("\n")
+    with pytest.warns(UserWarning, match="train.txt is empty: it names no image"):
         assert list(PascalVOC(tmp_path).labels) == ["cat", "hat"]

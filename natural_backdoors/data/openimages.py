@@ -130,6 +130,9 @@ def find_file(
     )
 
 # %% ../../nbs/api/data/12_openimages.ipynb #12-openimages-013
+_HEADERS = [(a, b) for a in ("labelname", "id") for b in ("displayname", "name", "description")]
+
+
 def read_descriptions(
     path: Path,  # `label,name` rows, with or without a header
 ) -> dict:  # label -> name
@@ -141,7 +144,8 @@ def read_descriptions(
                 raise UserError(
                     f"{path}, line {rows.line_num}: {str(row)[:80]} is not a label and its name"
                 )
-            if row and not (len(names) == 0 and row[0].lower() in ("labelname", "id")):
+            # a class may be called ID, but then its name is not the name of a column
+            if row and not (rows.line_num == 1 and tuple(map(str.lower, row[:2])) in _HEADERS):
                 names[row[0]] = row[1]
     except csv.Error as e:
         raise UserError(f"{path}, line {rows.line_num}: {e}") from e

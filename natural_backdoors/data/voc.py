@@ -107,6 +107,8 @@ def _sort_lists(
     more = {path for path, found in said.items() if found and found[1] == "trainval"}
     more = {path for path in more if said[path][0] in halves}
     read = {path: _read_entries(path) for path in paths if path not in more}
+    for path in (path for path, entries in read.items() if not entries):
+        warnings.warn(f"{path} is empty: it names no image", stacklevel=2)
     bare = {p: e for p, e in read.items() if not e or any(line.flag is None for line in e)}
     strange = tuple(
         p.stem for p in bare if not (_list_split(p.stem) or _label_and_split(p.stem, ()))

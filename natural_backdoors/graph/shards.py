@@ -418,7 +418,9 @@ def read_shard(
     if rule.labels is not None:
         is_class = np.asarray(pc.is_in(labels, pa.array(rule.labels, pa.string())))
         keep &= np.append(is_class, False)[label_of]
-    counted, splits = _in_split(columns, rule, len(image_of))
+    split_of, splits = _splits_of(columns, image_of, images, shard.url)
+    name = split_name(rule.split)
+    counted = split_of == (splits.index(name) if name in splits else -1)
     known = labels.take(pa.array(np.unique(label_of[present & keep]))).to_pylist()
     rows = _Rows(image_of, label_of, present)[keep & counted]
     rows = _with_bare(rows, image_of[counted & ~keep], n_images=len(images))
@@ -447,14 +449,22 @@ def _present(columns: dict, rule: Rule, n: int) -> tuple:  # two arrays of n boo
     return present, present | (value == 0) if rule.negatives else present.copy()
 
 
-def _in_split(columns: dict, rule: Rule, n: int) -> tuple:  # n bools, the splits there are
-    "Of each row: is it of the split that is counted?"
+def _splits_of(
+    columns: dict, image_of: np.ndarray, images: pa.Array, url: str
+) -> tuple:  # of each row a position among the splits there are, and those
+    "The split of each row; an image belongs to one"
     if "split" not in columns:
-        return np.full(n, rule.split == "train"), ["train"] if n else []
-    split_of, found = _together(columns["split"])
-    splits = [split_name(name) for name in found.to_pylist()]
-    wanted = [i for i, name in enumerate(splits) if name == split_name(rule.split)]
-    return np.isin(split_of, wanted), sorted(set(splits)) if n else []
+        return np.zeros(len(image_of), np.int32), ["train"] if len(image_of) else []
+    codes, found = _together(columns["split"])
+    names = [split_name(name) for name in found.to_pylist()]
+    splits = sorted(set(names))
+    codes = np.array([splits.index(name) for name in names], np.int32)[codes]
+    split_of = np.zeros(len(images), np.int32)
+    split_of[image_of] = codes
+    if (clash := split_of[image_of] != codes).any():
+        image = images[int(image_of[clash.argmax()])].as_py()
+        raise UserError(f"{url}: image {image!r} is in more than one split; it belongs to one")
+    return codes, splits if len(codes) else []
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-035
 def merge_labels(
