@@ -55,6 +55,10 @@ from tempfile import TemporaryDirectory
 from textwrap import shorten
 from typing import NamedTuple
 
+# nbformat imports jsonschema, which makes a grammar of international addresses where it can. That
+# takes a second, and no notebook has any.
+sys.modules.setdefault("rfc3987_syntax", None)
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "natural_backdoors"
 WARM = str(ROOT / "scripts" / "warm_kernel.py")

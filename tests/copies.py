@@ -2,8 +2,6 @@
 imported it, and each call is a copy of that one"""
 
 import json
-import subprocess
-import sys
 from contextlib import contextmanager
 
 LOOP = """
@@ -46,18 +44,16 @@ for line in sys.stdin:
 
 
 @contextmanager
-def copies_of(program, names, folder):
+def copies_of(forks, program, names, folder):
     """Yields a function that calls `program`, whose process has imported the modules `names`:
     (exit status, what was printed); `folder` is for what it prints"""
-    command = [sys.executable, "-c", LOOP, str(program), *names]
-    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with subprocess.Popen(command, **pipes) as process:
+    process = forks.start(LOOP, program, *names)
 
-        def call(*arguments):
-            said = folder / "said.txt"
-            process.stdin.write(json.dumps([str(said), *map(str, arguments)]) + "\n")
-            process.stdin.flush()
-            return int(process.stdout.readline()), said.read_text()
+    def call(*arguments):
+        said = folder / "said.txt"
+        process.stdin.write(json.dumps([str(said), *map(str, arguments)]) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline()), said.read_text()
 
-        yield call
-        process.stdin.close()
+    yield call
+    process.communicate()

@@ -38,17 +38,18 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Fork:
-    "A process that was forked; `stdout` is a pipe, `stderr` a file"
+    "A process that was forked; `stdin` and `stdout` are pipes, `stderr` is a file"
 
     def __init__(self, address, code, words, cwd, env):
-        self.stderr = tempfile.TemporaryFile("w+")
-        out, other = os.pipe()
-        self.stdout, self.returncode = os.fdopen(out), None
+        self.stderr, self.returncode = tempfile.TemporaryFile("w+"), None
+        (read, into), (out, write) = os.pipe(), os.pipe()
+        self.stdin, self.stdout = os.fdopen(into, "w"), os.fdopen(out)
         request = dict(code=code, words=list(map(str, words)), folder=str(cwd or os.getcwd()))
         request["environment"] = dict(os.environ if env is None else env)
         self.connection = connect(address, "fork")
-        socket.send_fds(self.connection, [b"\n"], [other, self.stderr.fileno()])
-        os.close(other)
+        socket.send_fds(self.connection, [b"\n"], [read, write, self.stderr.fileno()])
+        os.close(read)
+        os.close(write)
         self.said = self.connection.makefile("rw")
         self.said.write(json.dumps(request) + "\n")
         self.said.flush()
@@ -61,6 +62,7 @@ class Fork:
 
     def wait(self):
         if self.returncode is None:
+            self.stdin.close()
             self.returncode = int(self.said.readline())
             self.said.close()
             self.connection.close()
@@ -75,6 +77,7 @@ class Fork:
 
     def communicate(self):
         "What it prints until it ends, on stdout and on stderr"
+        self.stdin.close()
         with self.stdout, self.stderr:
             said = self.stdout.read()
             self.wait()
@@ -204,7 +207,7 @@ def ends(listener, address):
 
 
 def fork(connection, running):
-    _, files, _, _ = socket.recv_fds(connection, 1, 2)
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
     request = json.loads(connection.makefile().readline())
     process = os.fork()
     if not process:
@@ -221,7 +224,7 @@ def run(request, files):
     "Become the process that is asked for; does not come back"
     code = 1
     try:
-        for number, file in enumerate(files, 1):
+        for number, file in enumerate(files):
             os.dup2(file, number)
         # connections of others end when they do
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

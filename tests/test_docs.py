@@ -81,11 +81,11 @@ IMPORTED += ["sphinx_copybutton"]
 
 
 @pytest.fixture(scope="session")
-def copies(tmp_path_factory):
+def copies(forks, tmp_path_factory):
     """A function: (exit status, what was printed) of building the site of a folder, without the
     seconds that imports take"""
     said = tmp_path_factory.mktemp("said")
-    with copies_of(ROOT / "docs" / "build.py", IMPORTED, said) as call:
+    with copies_of(forks, ROOT / "docs" / "build.py", IMPORTED, said) as call:
         yield lambda folder, *options: call("--root", folder, *options)
 
 

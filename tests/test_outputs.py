@@ -136,10 +136,10 @@ def page(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(forks, tmp_path_factory):
     "A function: (exit status, what it says) of the program"
     names, folder = ["outputs", "nbclient", "nbformat"], tmp_path_factory.mktemp("said")
-    with copies_of(ROOT / "scripts" / "outputs.py", names, folder) as call:
+    with copies_of(forks, ROOT / "scripts" / "outputs.py", names, folder) as call:
         yield call
 
 

@@ -379,7 +379,8 @@ def test_the_command(data, tmp_path, capsys, monkeypatch):
     words = ["screen", "--data", "table", "--dataset_root", str(root.parent / "labels.csv")]
     words += ["--option", f"image_root={root.parent}", "--results_root", str(tmp_path)]
     words += "--name squares --min_overlaps 10 --teacher screen_net --dimension 24".split()
-    words += "--epochs 2 --lr 0.01 --augment 0 --head linear --seeds 1 --sample_size 40".split()
+    words += "--epochs 2 --lr 0.01 --augment 0 --head linear --sample_size 40".split()
+    words += "--targets 2 --seeds 1".split()
     folder = tmp_path / "squares" / "screening"
     assert main([*words, "--dry_run"]) == 0 and not (folder / "parts").exists()
     assert "features:" in capsys.readouterr().out
