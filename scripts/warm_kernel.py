@@ -35,6 +35,7 @@ IMPORTED = [
     "matplotlib.pyplot",
     "networkx",
     "pandas",
+    "pdb",  # ipykernel looks for it
     "pyarrow.parquet",
     "scipy.sparse.csgraph",
     "scipy.stats",

@@ -1,7 +1,12 @@
 "Training that is killed and continued, done twice, and limited by memory and disk"
 
 import json
+import os
+import shutil
 import signal
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -20,13 +25,14 @@ pytest.importorskip(
 
 from fastai.callback.core import Callback
 
+from natural_backdoors.base.beside import can_fork
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import read_json, write_json
 from natural_backdoors.base.random import rng
 from natural_backdoors.split.controls import control_split
 from natural_backdoors.split.poison import SPLIT_COLUMNS, PoisonSplit
 from natural_backdoors.split.settings import SplitSettings
-from natural_backdoors.train import callbacks
+from natural_backdoors.train import callbacks, runs
 from natural_backdoors.train import learner as train
 from natural_backdoors.train.batches import split_arrays, turn_batch
 from natural_backdoors.train.models import arch_name, build_model, layer_groups, load_model
@@ -186,14 +192,61 @@ def killed(forks, split, tmp_path_factory):
 
 
 @pytest.mark.parametrize("which", ["poisoned", "true_labels"])
-def test_a_killed_process_is_continued(split, arrays, whole, killed, which):
-    run = killed / which
+def test_a_killed_process_is_continued(split, arrays, whole, killed, which, tmp_path):
+    run = shutil.copytree(killed / which, tmp_path / "run")
     assert not (run / which / "model.json").exists()
     assert callbacks.read_checkpoint(run / which / "checkpoint")[0]["epochs_done"] == 2
     continued = train_split(split, run, images=arrays, resume=True, **SETTINGS)
     assert_same(whole.folder, run)
     assert continued.models[which][1]["kept_epoch"] == whole.models[which][1]["kept_epoch"]
     assert not list(run.rglob("checkpoint*"))
+
+
+@pytest.mark.skipif(not can_fork(), reason="models are trained at once in processes that fork")
+def test_models_trained_at_once_are_those_of_one_after_the_other(
+    split, arrays, whole, killed, tmp_path, monkeypatch
+):
+    "Also where one goes on from a checkpoint and the other begins; on one core nothing is forked"
+    monkeypatch.setattr(runs, "cores", lambda: 2)
+    run = shutil.copytree(killed / "poisoned", tmp_path / "run")
+    how = dict(images=arrays, resume=True, at_once=True, **SETTINGS)
+    done = train_split(split, run, **how)
+    assert_same(whole.folder, run)
+    for name, log in whole.logs.items():
+        assert done.logs[name].equals(log)
+        assert done.models[name][1] == whole.models[name][1]
+    monkeypatch.setattr(runs, "cores", lambda: 1)
+    monkeypatch.setattr(runs, "Beside", None)
+    again = train_split(split, run, **how)
+    assert again.logs.keys() == whole.logs.keys()
+
+
+@pytest.mark.skipif(not can_fork(), reason="models are trained at once in processes that fork")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_an_end_is_the_end_of_all_processes(split, arrays, tmp_path, monkeypatch, sent):
+    "Ctrl-C at a terminal goes to all of them, SIGKILL to the one that waits; checkpoints are kept"
+    monkeypatch.setattr(runs, "cores", lambda: 2)
+    child = os.fork()
+    if not child:
+        try:
+            os.setsid()  # as at a terminal: processes that a signal reaches together
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            how = SETTINGS | {"epochs": 10**4, "at_once": True}
+            train_split(split, tmp_path, images=arrays, **how)
+        finally:
+            os._exit(1)
+    files = [tmp_path / m / "checkpoint" / "checkpoint.json" for m in ("poisoned", "true_labels")]
+    while not all(file.exists() for file in files):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        time.sleep(0.1)
+    (os.killpg if sent == signal.SIGINT else os.kill)(child, sent)
+    os.waitpid(child, 0)
+    with pytest.raises(ProcessLookupError):
+        for _ in range(600):  # the other one has heard of it soon
+            os.killpg(child, 0)
+            time.sleep(0.1)
+    for file in files:
+        assert callbacks.read_checkpoint(file.parent)[0]["epochs_done"] >= 1
 
 
 OTHER_OPTIONS = {

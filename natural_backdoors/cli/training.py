@@ -397,6 +397,12 @@ def train(args):
     wanted = asked(args)
     if wanted.source.dataset_root is None:
         raise UserError("train needs --dataset_root, or a --selection that names the dataset")
+    if args.at_once and wanted.varied:
+        flag = next(iter(wanted.varied))
+        raise UserError(
+            f"--at_once is for the models of one run, and several values of --{flag} make a sweep; "
+            "leave --at_once out, or give one value"
+        )
     dataset = load_dataset(wanted.source, args.download_dataset)
     said, found = wanted.search, _analyze(wanted, dataset)
     chosen = choose(wanted, dataset, found, args.num_classes)
@@ -538,11 +544,6 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
     from natural_backdoors.train.batches import rates_shown
 
     varied = wanted.varied
-    if args.at_once:
-        raise UserError(
-            f"--at_once is for the models of one run, and several values of --{next(iter(varied))} "
-            "make a sweep; leave --at_once out, or give one value"
-        )
     grid = make_grid(
         dataset,
         [(chosen.trigger, chosen.classes)],
