@@ -225,9 +225,8 @@ def analyze(args):
     found = search_triggers(dataset, search)
     if sharded:
         found.dataset = source.name
-    title, table, why_none = _shown_part(
-        args, found
-    )  # first: a mistake there leaves nothing behind
+    # first: a mistake there leaves nothing behind
+    title, table, why_none = _shown_part(args, found)
     file = save_analysis(found, args.data_root, source, dataset)
     print(
         f"{dataset}\n{_split_said(dataset, found)}{found.graph}; engine: {found.params['engine']}; "
