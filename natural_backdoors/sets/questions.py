@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['in_one', 'Question', 'ask', 'Answer', 'answer', 'as_bits', 'as_ids', 'against', 'undominated', 'Shrinking',
-           'components', 'Cover', 'clique_cover', 'a_clique', 'clique_bound', 'priced_cliques', 'weight_bound']
+           'components', 'Cover', 'clique_cover', 'a_clique', 'clique_bound', 'priced_cliques', 'weight_bound',
+           'proven']
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-003
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from itertools import combinations_with_replacement
 
 import numpy as np
+from scipy import sparse
 
 from ..base.checks import whole_number
 from ..base.errors import UserError
@@ -192,6 +195,17 @@ def as_ids(
     packed = np.frombuffer(bits.to_bytes(m // 8 + 1, "little"), np.uint8)
     # of bools, as they are found several times as fast as other numbers
     return np.unpackbits(packed, bitorder="little").view(bool).nonzero()[0]
+
+
+def _members(bits: int) -> list:
+    "The classes of a set of bits, ascending"
+    if bits.bit_count() > 6:
+        return as_ids(bits, bits.bit_length()).tolist()
+    members = []
+    while bits:
+        members.append((bits & -bits).bit_length() - 1)
+        bits &= bits - 1
+    return members
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-021
 _ROWS = 64  # rows of conflicts turned into floating-point numbers at a time
@@ -379,17 +393,6 @@ class Shrinking:
 
 
 _PAYS = 0.99  # of what was there before all have been looked at
-
-
-def _members(bits: int) -> list:
-    "The classes of a set of bits, ascending"
-    if bits.bit_count() > 6:
-        return as_ids(bits, bits.bit_length()).tolist()
-    members = []
-    while bits:
-        members.append((bits & -bits).bit_length() - 1)
-        bits &= bits - 1
-    return members
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-032
 def _take(shrinking: Shrinking, v: int, near: list) -> bool:
@@ -659,3 +662,22 @@ def weight_bound(
     "What no set exceeds: the prices of cliques among which the weights are dealt out"
     cliques = priced_cliques(question, deadline)
     return np.inf if cliques is None else sum(price for _, price in cliques)
+
+# %% ../../nbs/api/sets/00_questions.ipynb #00-questions-050
+def proven(
+    worth: np.ndarray,  # m whole numbers
+    rows,  # n x m whole numbers, sparse
+    most: np.ndarray,  # n whole numbers, which the totals of the rows do not exceed
+    prices: np.ndarray,  # n, of the rows
+) -> Fraction:
+    "What no choice of classes is worth more than, exactly: the prices, and what is left of classes"
+    worth, columns = np.rint(worth).astype(np.int64), sparse.csr_array(rows.T)
+    lengths = abs(columns).sum(axis=0)
+    largest = int(abs(worth).sum()) + int((lengths + abs(most)) @ abs(prices)) + 1
+    shift = min(60 - largest.bit_length(), 40)
+    if shift < 0:  # prices that say nothing
+        return Fraction(int(np.maximum(worth, 0).sum()))
+    parts = np.rint(prices * 2.0**shift).astype(np.int64)
+    spare = (worth << shift) - columns.astype(np.int64) @ parts
+    total = int(parts @ np.rint(most).astype(np.int64)) + int(np.maximum(spare, 0).sum())
+    return Fraction(total, 1 << shift)
