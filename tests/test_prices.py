@@ -1,5 +1,8 @@
 "Prices of cliques for thousands of classes, and who is asked about many conflicts"
 
+from fractions import Fraction
+from math import floor
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -7,15 +10,18 @@ from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from test_time_limit import Clock
 
+from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.random import rng
 from natural_backdoors.sets import independent_sets
 from natural_backdoors.sets.independent_sets import (
+    SOLVERS,
     _guided,
     _Prices,
     ask,
     by_prices,
     greedy,
     priced_cliques,
+    proven,
     solve,
     weight_bound,
 )
@@ -169,3 +175,53 @@ def test_large_questions_end_anywhere(monkeypatch):
                 assert np.flatnonzero(free).tolist() == found.chosen.tolist(), "maximal"
                 if found.settled:
                     assert found.chosen.tolist() == best.chosen.tolist()
+
+
+def exact_bound(worth, rows, most, prices):
+    "The same bound with fractions, number by number"
+    total = sum((Fraction(p) * int(b) for p, b in zip(prices, most)), Fraction(0))
+    for j, w in enumerate(worth.tolist()):
+        paid = sum((Fraction(p) * int(row[j]) for p, row in zip(prices, rows)), Fraction(0))
+        total += max(w - paid, Fraction(0))
+    return total
+
+
+@pytest.mark.parametrize("largest", [1, 40, 10**6, 10**12, 2**53 // 7])
+def test_bounds_are_exact_whatever_the_weights_add_up_to(largest):
+    "Never below the maximum, and as low as fractions say but for the rounding of the prices"
+    for seed in range(6):
+        draw, m = rng(seed), 7
+        conflict = nx.to_numpy_array(nx.gnp_random_graph(m, 0.4, seed=seed)) > 0
+        question = ask(conflict, draw.integers(0, largest, m, endpoint=True)).coarse
+        worth, cliques = question.objectives[0], list(nx.find_cliques(nx.Graph(conflict)))
+        rows = np.array([np.isin(np.arange(m), clique) for clique in cliques]).astype(float)
+        prices, ones = draw.random(len(rows)) * largest, np.ones(len(rows))
+        found = proven(worth, sparse.csr_array(rows), ones, prices)
+        assert abs(found - exact_bound(worth, rows, ones, prices)) <= 4 * m * max(
+            largest / 2**50, 1e-9
+        )
+        best = max(sum(worth[list(s)].tolist()) for s in sets_without(conflict))
+        assert found >= best and weight_bound(question) >= best
+        for solver in SOLVERS:
+            answer = solve(question, rng(0), solver=solver)
+            assert answer.value <= best <= answer.bound
+            assert solver == "highs" or answer.value == best == answer.bound
+
+
+def sets_without(conflict):
+    "Every set without a conflict"
+    sets = [()]
+    for i in range(len(conflict)):
+        sets += [(*s, i) for s in sets if not any(conflict[i, j] for j in s)]
+    return sets
+
+
+def test_a_bound_just_below_a_whole_number_is_rounded_as_it_is():
+    "Prices that fall short by far less than a millionth of the sum, and weights that are too large"
+    worth = np.array([2**52 - 1, 1])
+    rows, ones = sparse.csr_array(np.eye(2)), np.ones(2)
+    assert proven(worth, rows, ones, np.array([0.0, 0.0])) == 2**52
+    assert floor(proven(worth, rows, ones, np.array([2.0**51, 0.75]))) == 2**52
+    with pytest.raises(UserError, match="add up to more than"):
+        ask(np.zeros((2, 2), bool), [2**53, 1])
+    assert solve(ask(np.zeros((2, 2), bool), [2**53 - 1, 1]), rng(0)).bound == 2**53

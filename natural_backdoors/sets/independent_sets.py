@@ -11,6 +11,7 @@ import time
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from math import floor
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from natural_backdoors.sets.questions import (
     clique_cover,
     components,
     priced_cliques,
+    proven,
     undominated,
     weight_bound,
 )
@@ -45,6 +47,10 @@ def _merit(question: Question) -> np.ndarray:
     worth = question.objectives[0]
     few = 1e-9 * max(worth.max(initial=0), 1)
     return (worth + few) / (question.degree + 1)
+
+
+def _merits(question: Question) -> tuple:
+    return _merit(question), 1 / (question.degree + 1)
 
 
 def greedy(
@@ -59,8 +65,7 @@ def greedy(
         free &= ~question.bits[i]
     room = (question.limit or len(question.bits)) - len(start)
     # a class that is worth much may keep out many that together are worth more: then the many
-    orders = _merit(question), 1 / (question.degree + 1)
-    found = [_in_order(question, free, room, merit) for merit in orders]
+    found = [_in_order(question, free, room, merit) for merit in _merits(question)]
     best = max(found, key=lambda chosen: worth[chosen].sum())
     return sorted([*np.asarray(start, int).tolist(), *best])
 
@@ -77,68 +82,123 @@ def _in_order(question: Question, free: int, room: int, merit: np.ndarray) -> li
     return chosen
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-013
-class _Place:
-    "An independent set that classes are let into; what conflicts with them leaves"
-
-    def __init__(self, question: Question, chosen):
-        m, chosen = len(question.conflict), np.asarray(chosen, dtype=np.int64)
-        self.question, self.limit, self.step = question, question.limit or m, 0
-        self.worth, self.merit = question.objectives[0], _merit(question)
-        self.total = sum(question.values[i] for i in chosen.tolist())
-        self.inside = np.zeros(m, bool)  # chosen
-        self.inside[chosen] = True
-        # how many chosen classes conflict with each, and what those are worth
-        self.blocked = against(question, chosen, np.ones(m))
-        self.against = against(question, chosen, self.worth)
-        self.rested = np.full(m, -_REST)  # the step at which a class left
-
-    def let_in(self, i: int):
-        "Choose `i`; what conflicts leaves, or, if the set is full, the class that is worth least"
-        conflict, values = self.question.conflict, self.question.values
-        leave = np.flatnonzero(self.inside & conflict[i])
-        if not len(leave) and self.inside.sum() == self.limit:
-            leave = [min(np.flatnonzero(self.inside), key=values.__getitem__)]
-        self.inside[leave], self.rested[leave], self.inside[i] = False, self.step, True
-        self.blocked += conflict[i].astype(int) - conflict[leave].sum(axis=0)
-        self.against += conflict[i] * self.worth[i] - self.worth[leave] @ conflict[leave]
-        self.total += values[i] - sum(values[j] for j in leave)
-
-    def better(self, outside: np.ndarray) -> np.ndarray:
-        "Those of `outside` that are worth more than what would leave for them"
-        loss = self.against[outside]
-        if self.inside.sum() == self.limit:
-            loss = np.maximum(loss, self.worth[self.inside].min(initial=0))
-        rested = self.step - self.rested[outside] >= _REST
-        return outside[rested & (self.worth[outside] > loss)]
-
-    def move(self, random: np.random.Generator) -> bool:  # False: nothing is outside
-        "Let one in that is better, else one that drives out one other; now and then any"
-        outside = np.flatnonzero(~self.inside)
-        if not len(outside):
-            return False
-        any_other = random.random() <= 0.02
-        if not any_other and len(better := self.better(outside)):
-            self.let_in(better[np.argmax(self.worth[better] - self.against[better])])
-            return True
-        swaps = outside if any_other else outside[self.blocked[outside] == 1]
-        # of a few, the one that has been out for longest
-        few = random.choice(swaps if len(swaps) else outside, 4)
-        self.let_in(few[np.argmin(self.rested[few])])
-        return True
-
-    def fill(self):
-        "Let in what is free"
-        while self.inside.sum() < self.limit:
-            free = np.flatnonzero(~self.inside & (self.blocked == 0))
-            if not len(free):
-                return
-            self.let_in(free[np.argmax(self.merit[free])])
+def _one_worth(question: Question) -> tuple:  # m whole numbers; what one of the first objective is
+    "Of each class one number: totals compare like the first objectives, as many as fit"
+    rows = question.objectives[: len(question.objectives) - question.digits]
+    worth, unit, total = rows[0], 1, int(abs(rows[0]).sum())
+    for row in rows[1:]:
+        below = int(abs(row).sum())
+        total, scale = total * (2 * below + 1) + below, 2 * below + 1
+        if total >= 1 << 62:
+            break
+        worth, unit = worth * scale + row, unit * scale
+    return worth, unit
 
 
-_REST = 7  # steps for which a class that has left is no better than others
+_KEPT = 1 << 24  # conflicts of which lists are kept
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-014
-_PREPARING = 4e-9  # seconds before the first step of what is long, for each pair of classes
+class _Place:
+    "An independent set that classes are forced into; what conflicts with them leaves"
+
+    def __init__(self, question: Question, chosen):
+        m = len(question.conflict)
+        self.bits, self.m, self.limit = question.bits, m, question.limit or m
+        self.worth, self.unit = _one_worth(question)
+        # of how many one is forced in; with weights, now and then one that costs much
+        self.drawn = [1, 2, 4, 8] if self.worth.size and np.ptp(self.worth) else [8]
+        self.lists, self.is_kept = {}, question.degree.sum() <= _KEPT
+        self.inside, self.size = np.zeros(m, bool), 0
+        # what the chosen classes that conflict with each are worth
+        self.against, self.total, self.steps = np.zeros(m, np.int64), 0, []
+        for i in chosen:
+            self.let_in(i)
+        self.climb(self.better(np.arange(m)))
+
+    def near(self, i: int) -> np.ndarray:
+        "The conflicts of `i`"
+        if i in self.lists:
+            return self.lists[i]
+        found = as_ids(self.bits[i], self.m)
+        if self.is_kept:
+            self.lists[i] = found
+        return found
+
+    def _turn(self, i: int, sign: int):
+        "Put `i` in, or take it out"
+        self.inside[i] = sign > 0
+        self.against[self.near(i)] += sign * self.worth[i]
+        self.total += sign * int(self.worth[i])
+        self.size += sign
+
+    def let_in(self, i: int) -> list:  # who leaves
+        "Choose `i`; what conflicts leaves, or, if the set is full, the class that is worth least"
+        near = self.near(i)
+        leave = near[self.inside[near]].tolist()
+        if not leave and self.size == self.limit:
+            inside = np.flatnonzero(self.inside)
+            leave = [int(inside[np.argmin(self.worth[inside])])]
+        for j in leave:
+            self._turn(j, -1)
+        self._turn(i, 1)
+        self.steps.append((i, leave))
+        return leave
+
+    def take_back(self):
+        "All steps, the last one first"
+        for i, leave in reversed(self.steps):
+            self._turn(i, -1)
+            for j in leave:
+                self._turn(j, 1)
+
+    def loss(self, ids) -> np.ndarray:
+        "What would leave for each of `ids`, at the least"
+        if self.size < self.limit:
+            return self.against[ids]
+        return np.maximum(self.against[ids], self.worth[self.inside].min(initial=1 << 62))
+
+    def better(self, ids: np.ndarray) -> np.ndarray:
+        "Those of `ids` that are outside, and worth more than what would leave for them"
+        return ids[(self.worth[ids] > self.loss(ids)) & ~self.inside[ids]]
+
+    def climb(self, ids: np.ndarray):
+        "Let in those of `ids` that are better, then whom that makes better, until nobody is"
+        while len(ids):
+            left = []
+            for i in ids[np.argsort(self.loss(ids) - self.worth[ids], kind="stable")].tolist():
+                if not self.inside[i] and self.worth[i] > self.loss(i):
+                    left += self.let_in(i)
+            ids = self.beside(left)
+
+    def beside(self, left: list) -> np.ndarray:
+        "Who is better now that the classes `left` are out"
+        if self.limit < self.m:  # there may be room for any
+            return self.better(np.arange(self.m))
+        found = [self.better(self.near(i)) for i in left] + [self.better(np.array(left, int))]
+        return np.unique(np.concatenate(found))
+
+    def move(self, random: np.random.Generator):
+        "Force in one of a few, which costs least, and see what follows; back if it is worse"
+        some = random.integers(0, self.m, random.choice(self.drawn))
+        some = some[~self.inside[some]]
+        if not len(some):
+            return
+        before, self.steps = self.total, []
+        left = self.let_in(int(some[np.argmin(self.loss(some) - self.worth[some])]))
+        # the others first: one that has left is worth much, and would come back at once
+        ids = self.beside(left)
+        self.climb(ids[~np.isin(ids, left)])
+        self.climb(self.better(np.array(left, int)))
+        if self.total < before:
+            self.take_back()
+
+    @property
+    def first(self) -> int:
+        "The total in the first objective"
+        return (self.total + self.unit // 2) // self.unit
+
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-015
+_PREPARING = 1e-9  # seconds before the first step of what is long, for each pair of classes
 
 
 def _walk(
@@ -153,20 +213,19 @@ def _walk(
     chosen = greedy(question, start)
     if time.monotonic() + _PREPARING * len(question.conflict) ** 2 > deadline:
         return chosen
-    place, best = _Place(question, chosen), -1
-    for step in range(steps + 1):
-        place.step = step
-        if step and not place.move(random):
+    starts = [chosen]
+    if not len(start):  # what is worse before the first step may be better after it
+        every, room = (1 << len(question.bits)) - 1, question.limit or len(question.bits)
+        starts += [_in_order(question, every, room, merit) for merit in _merits(question)]
+    place = max((_Place(question, chosen) for chosen in starts), key=lambda place: place.total)
+    for _ in range(steps):
+        is_enough = enough is not None and place.first >= enough
+        if is_enough or place.size == place.m or time.monotonic() > deadline:
             break
-        place.fill()
-        if place.total > best:
-            best, chosen = place.total, np.flatnonzero(place.inside).tolist()
-        is_enough = enough is not None and question.first_of(best) >= enough
-        if is_enough or time.monotonic() > deadline:
-            break
-    return chosen
+        place.move(random)
+    return greedy(question, np.flatnonzero(place.inside))
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-017
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-018
 def _branches(bits: list, values: list, free: int, room: int, enough: int = -1) -> list:
     """The classes of `free` as (bound, class): up to this one, at most `room` of them add no more;
     those that can add no more than `enough` are left out"""
@@ -191,7 +250,7 @@ def _branches(bits: list, values: list, free: int, room: int, enough: int = -1) 
                 total -= heaviest.pop(0)
     return found
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-018
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-019
 class _Branching:
     "Branch and bound that can be interrupted, and goes on where it was"
 
@@ -252,7 +311,7 @@ class _Branching:
         chosen = self.chosen if settled else greedy(self.question, self.chosen)
         return answer(self.question, chosen, bound=bound, settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-019
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-020
 _FIRST = 0.1  # seconds: what branching has not settled by then is hard for it
 
 
@@ -298,11 +357,11 @@ def _apart(
 
 def _at_once(question: Question, part: np.ndarray) -> Answer:
     "An answer for one component, without a copy of its conflicts"
+    if len(part) == 1:
+        return answer(question, part, bound=question.objectives[0, part[0]], settled=True)
     among = as_bits(part, len(question.conflict))
-    bound, alone = clique_bound(question, among), len(part) == 1
-    # a greedy choice looks at all classes, of which hundreds may be alone
-    chosen = part if alone else greedy(question, among=among)
-    return answer(question, chosen, bound=bound, settled=alone)
+    bound = clique_bound(question, among)
+    return answer(question, greedy(question, among=among), bound=bound, settled=False)
 
 
 def _alone(question: Question, part: np.ndarray, by, random, deadline: float) -> Answer:
@@ -314,8 +373,12 @@ def _alone(question: Question, part: np.ndarray, by, random, deadline: float) ->
     chosen = part[found.chosen]
     return answer(question, chosen, bound=found.bound, settled=found.settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-021
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-022
+# classes above which branching never ends, unless few sets are left by their conflicts
+_MANY = 1000
+_VERY_MANY = 10_000  # and those above which the whole question takes seconds to prepare
 _DENSE = 0.4  # share of conflicts from which on it does not become smaller
+_PAYS = 0.9  # what is left of many classes has to be less
 
 
 class _Shrunk(NamedTuple):
@@ -327,29 +390,32 @@ class _Shrunk(NamedTuple):
     way_back: Callable  # from a set of the rest to one of the question
 
 
-def _shrinking(question: Question) -> Shrinking | None:  # None: it does not become smaller
-    m = len(question.conflict)
-    if question.limit is not None or question.degree.sum() >= _DENSE * m * m:
-        return None
-    return Shrinking(question)
+def _shrinks(question: Question) -> bool:
+    return question.limit is None and question.degree.sum() < _DENSE * len(question.conflict) ** 2
 
 
 def _shrunk(
     question: Question,
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
     shrinking: Shrinking | None = None,  # begun before; None: a new one
+    pays: float = np.inf,  # from which on only if much goes
 ) -> _Shrunk:
     "The question made smaller, as far as it gets until `deadline`"
-    shrinking = shrinking or _shrinking(question)
-    if shrinking is None:
+    if not _shrinks(question):
         parts = components(question, undominated(question, deadline))
         return _Shrunk(question, parts, gained=0, way_back=lambda chosen: chosen)
-    shrinking.go_on(deadline)
+    shrinking = shrinking or Shrinking(question)
+    m, is_many = len(question.conflict), len(question.conflict) > _MANY and deadline < np.inf
+    shrinking.go_on(min(deadline, pays) if is_many else deadline)
+    is_late = is_many and shrinking.again
+    if is_late and shrinking.left.bit_count() > _PAYS * m:  # a copy costs more than it saves
+        return _Shrunk(question, [np.arange(m)], gained=0, way_back=lambda chosen: chosen)
+    shrinking.go_on(deadline, pays)
     ids, rest = shrinking.remains()
     parts, back = components(rest, np.arange(len(ids))), shrinking.way_back
     return _Shrunk(rest, parts, shrinking.first_gained, lambda chosen: back(ids[chosen]))
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-024
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-025
 @dataclass
 class Program:
     "Rows that the chosen classes obey, and the classes already decided"
@@ -405,14 +471,19 @@ class Relaxed:
 
     open: np.ndarray  # the classes that were open
     x: np.ndarray  # a share of each open class
-    bound: float  # no choice is worth more
+    bound: Fraction  # no choice is worth more
     # of each open class: what it is worth above (below, if negative) the prices of its rows
     spare: np.ndarray
     prices: np.ndarray  # of each row
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-025
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-026
 # seconds for each entry of the rows, for which solvers do not look at the clock
 _UNWATCHED = 1e-6
+
+
+def _margin(worth: np.ndarray) -> float:
+    "By how much a total may be off where a solver has reckoned it"
+    return 1e-6 + 1e-11 * float(np.abs(worth).sum())
 
 
 def relax(
@@ -426,12 +497,13 @@ def relax(
         return None
     open, decided = program.open, program.rows @ program.low
     least, most, rows = program.least - decided, program.most - decided, program.rows[:, open]
-    worth, equal = worth[open].astype(float), least == most
+    worth, equal = worth[open], least == most
     above, below = (least > -np.inf) & (least < most), (most < np.inf) & (least < most)
     limits = np.concatenate([most[below], -least[above]])
+    limited = sparse.vstack([rows[below], -rows[above]])
     done = linprog(
-        -worth,
-        _csc(sparse.vstack([rows[below], -rows[above]])),
+        -worth.astype(float),
+        _csc(limited),
         limits,
         _csc(rows[equal]),
         most[equal],
@@ -444,17 +516,18 @@ def relax(
     of_limits, prices = np.maximum(-done.ineqlin.marginals, 0), np.zeros(len(least))
     prices[below], prices[equal] = of_limits[: below.sum()], -done.eqlin.marginals
     prices[above] -= of_limits[below.sum() :]
-    spare = worth - rows.T @ prices
-    bound = of_limits @ limits + prices[equal] @ most[equal] + np.maximum(spare, 0).sum()
+    every, of_every = sparse.vstack([limited, rows[equal]]), [of_limits, prices[equal]]
+    limits, of_every = np.concatenate([limits, most[equal]]), np.concatenate(of_every)
+    bound, spare = proven(worth, every, limits, prices=of_every), worth - rows.T @ prices
     return Relaxed(open, done.x, bound, spare=spare, prices=prices)
 
 
 def _allowed(seconds: float) -> float:
     return max(min(seconds, 1e6), 1e-3)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-029
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-030
 def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
-    "The best whole-numbered choice (None: none found in time) and a bound"
+    "The best whole-numbered choice (None: none found in time) and a bound, rounded down"
     open, x = program.open, program.low.copy()
     rows, base = program.rows[:, open], program.rows @ x
     seconds -= _UNWATCHED * rows.nnz
@@ -469,7 +542,8 @@ def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
         options={"time_limit": _allowed(seconds), "mip_rel_gap": 0, "presolve": False},
     )
     decided, dual = int(worth @ program.low), done.mip_dual_bound
-    bound = np.inf if dual is None else decided - dual
+    is_known = dual is not None and np.isfinite(dual)
+    bound = decided + floor(_margin(worth) - dual) if is_known else np.inf
     if done.x is None:
         return None, bound
     x[open] = np.rint(done.x)
@@ -487,7 +561,7 @@ def _narrow(program: Program, relaxed: Relaxed, slack: float):
     full = relaxed.prices > slack
     program.least[full] = program.most[full]
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-030
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
 def maximize(
     program: Program,  # narrowed, if a maximum is proven, to the choices that reach it
     worth: np.ndarray,  # m whole numbers
@@ -504,25 +578,25 @@ def maximize(
     relaxed = relax(program, worth, deadline - time.monotonic())
     if relaxed is None:
         return None, min(int(np.maximum(worth, 0).sum()), most)
-    bound = min(floor(relaxed.bound + 1e-6) + offset, most)
+    bound, margin = min(floor(relaxed.bound) + offset, most), _margin(worth)
     x[open] = np.rint(relaxed.x) + 0.0  # no -0
     if np.abs(relaxed.x - x[open]).max() > 1e-6:
         x = guess and guess(bound)
         if x is not None:
-            _narrow(program, relaxed, relaxed.bound + offset - worth @ x + 1e-6)
+            _narrow(program, relaxed, float(relaxed.bound + offset - int(worth @ x)) + margin)
         if x is None or worth @ x < bound:
             if finish and (best := finish()) is not None:
                 return best, int(worth @ best)
-            x, proven = _branched(program, worth, deadline - time.monotonic())
-            bound = min(floor(min(relaxed.bound, proven - offset) + 1e-6) + offset, most)
+            x, of_branching = _branched(program, worth, deadline - time.monotonic())
+            bound = min(bound, of_branching)
     if x is not None and worth @ x >= bound:
-        slack = relaxed.bound + offset - bound + 1e-6
-        _narrow(program, relaxed, slack)
+        slack = relaxed.bound + offset - int(bound)
+        _narrow(program, relaxed, float(slack) + margin)
         if slack > 1e-5:
             program.require(worth, bound)
     return x, bound
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-033
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
 def remainder(
     question: Question,
     program: Program,  # narrowed
@@ -535,7 +609,7 @@ def remainder(
         ids = ids[:0]
     return ids, question.part(ids, room)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-035
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
@@ -595,7 +669,7 @@ class _Run:
             differs = np.where(best > 0, -1, 1) * same
             seconds = self.deadline - time.monotonic()
             x, bound = _branched(self.program, differs, seconds)
-            if x is None or floor(bound + 1e-6) > differs @ x:
+            if x is None or bound > differs @ x:
                 return
             if differs @ x <= differs @ best:
                 self.program.low[same] = self.program.high[same] = best[same]
@@ -629,7 +703,7 @@ class _Run:
         asked = question.objectives[: len(self.bounds) - 1]
         return self.best is None or np.array_equal(asked @ x.astype(np.int64), asked @ self.best)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
 _DIGITS = 12  # binary digits asked at a time
 _SMALL = 100  # components of up to this number of classes are branched over
 
@@ -696,7 +770,7 @@ def _ask_all(run: _Run) -> bool:
             program.low[open] = program.high[open] = run.best[open]
     return settled
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-039
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-040
 class _Prices:
     "Prices of cliques and shares of classes; can be interrupted, and go on where they were"
 
@@ -709,13 +783,13 @@ class _Prices:
         self.shares = np.isin(np.arange(m), chosen).astype(float)
         self.bound = sum(prices)
         # of the steps of prices to those of shares
-        self.balance = np.linalg.norm(self.prices) / np.linalg.norm(self.shares)
+        self.balance = 1.0
+        self.balance = self._moved(np.zeros(m), np.zeros(len(prices)))
 
     def go_on(self, deadline: float, steps: int = 100):
         "Better shares and prices: the last ones or the averages"
         rows, columns, before = self.rows, sparse.csr_array(self.rows.T), (self.shares, self.prices)
-        for_shares = 1 / np.maximum(columns.sum(axis=1), 1) / self.balance
-        for_prices = self.balance / rows.sum(axis=1)
+        for_shares, for_prices = self.steps()
         (shares, prices), mean = before, (0, 0)
         for step in range(1, steps + 1):
             last, gain = shares, self.worth - columns @ prices
@@ -725,40 +799,54 @@ class _Prices:
             if time.monotonic() > deadline:
                 break
         ends = [(shares, prices), mean]
-        self.shares, self.prices = min(ends, key=lambda end: self.proven(end[1]))
-        self.bound = min(self.bound, self.proven(self.prices))
-        self._rebalance(*before)
+        bounds = [self.proven(prices) for _, prices in ends]
+        self.shares, self.prices = ends[bounds.index(min(bounds))]
+        self.bound = min(self.bound, *bounds)
+        # if prices have moved further than shares, their steps become longer
+        self.balance *= np.sqrt(self._moved(*before))
 
-    def proven(self, prices: np.ndarray) -> float:
+    def steps(self) -> tuple:
+        "How far shares and prices go, for each and for what is missing"
+        lightest = sparse.csr_array(self.rows)
+        lightest.data = 1 / np.maximum(self.worth[lightest.indices], 1e-9)
+        lightest = 1 / lightest.max(axis=1).toarray().ravel()
+        for_shares = 1 / np.maximum(self.rows.T @ lightest, 1e-9) / self.balance
+        return for_shares, self.balance * lightest / self.rows.sum(axis=1)
+
+    def proven(self, prices: np.ndarray) -> Fraction:
         "What no set exceeds, at these prices"
-        spare = self.worth - self.rows.T @ prices
-        return float(prices.sum() + np.maximum(spare, 0).sum()) * self.unit
+        worth, most = np.maximum(self.question.objectives[0], 0), np.ones(len(prices))
+        return proven(worth, self.rows, most, prices * self.unit)
 
-    def _rebalance(self, shares: np.ndarray, prices: np.ndarray):
-        "If prices have moved further than shares, their steps become longer"
-        moved = np.linalg.norm(self.shares - shares), np.linalg.norm(self.prices - prices)
-        if min(moved) > 1e-9:
-            self.balance = np.sqrt(self.balance * moved[1] / moved[0])
+    def _moved(self, shares: np.ndarray, prices: np.ndarray) -> float:
+        "By how many more of their steps prices have moved than shares"
+        moved, ends = [], [(self.shares, shares), (self.prices, prices)]
+        for (new, old), step in zip(ends, self.steps()):
+            moved.append(np.linalg.norm((new - old) / np.sqrt(step)))
+        return moved[1] / moved[0] if min(moved) > 1e-9 else 1.0
 
     def look_for_cliques(self, deadline: float) -> int:  # how many were found
         "Add cliques whose shares add up to more than one; those without a price leave"
-        if time.monotonic() + _PREPARING * len(self.shares) ** 2 > deadline:
+        n_shared, found = int((self.shares > 1e-3).sum()), set()
+        if time.monotonic() + _PREPARING * n_shared**2 > deadline:
             return 0
-        order, found = np.argsort(-self.shares, kind="stable"), set()
+        # none without a share: bits are shorter, and rows as well
+        order = np.argsort(-self.shares, kind="stable")[:n_shared][::-1]
         shares, bits = self.shares[order], self.question.bits_in(order)
-        for first in range(int((shares > 1e-3).sum())):
+        for first in reversed(range(n_shared)):
             clique = a_clique(bits, -1, first)
             if shares[clique].sum() > 1.02:
                 found.add(tuple(sorted(clique)))
             if time.monotonic() > deadline:
                 break
         kept = np.flatnonzero((self.prices > 0) | (self.rows @ self.shares > 0.9))
-        new = _clique_rows([order[list(clique)] for clique in sorted(found)], len(order))
+        cliques = [order[list(clique)] for clique in sorted(found)]
+        new = _clique_rows(cliques, len(self.shares))
         self.rows = sparse.csr_array(sparse.vstack([self.rows[kept], new]))
         self.prices = np.append(self.prices[kept], np.zeros(len(found)))
         return len(found)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-042
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-043
 def _guided(question: Question, shares: np.ndarray, deadline: float = np.inf) -> list:  # positions
     "A set of the classes with the largest shares, made smaller in between"
     m = len(shares)
@@ -786,18 +874,23 @@ def by_prices(
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
 ) -> Answer:
     "A good set and a bound for thousands of classes, in the first objective"
-    chosen, dealt = greedy(question), priced_cliques(question, deadline)
+    m, end = len(question.conflict), _within(np.inf, deadline, 0.3)
+    dealt = priced_cliques(question, _within(np.inf, deadline, 0.4))
+    chosen = _walk(question, random, steps=m // 4, deadline=end)
     value = int(question.objectives[0, chosen].sum())
     if not dealt:
         return answer(question, chosen, clique_bound(question), settled=False)
-    prices, bounds, end = _Prices(question, chosen, dealt), [], _within(np.inf, deadline, 0.5)
+    prices, bounds, end = _Prices(question, chosen, dealt), [], _within(np.inf, deadline, 0.8)
     while time.monotonic() < end and not _is_enough(bounds, value):
         prices.go_on(end)
         prices.look_for_cliques(end)
         bounds.append(prices.bound)
-    bound, end = floor(prices.bound + 1e-6), _within(np.inf, deadline, 0.75)
-    chosen = _better(question, chosen, _guided(question, prices.shares, end))
-    chosen = _walk(question, random, deadline=deadline, start=chosen, enough=bound)
+    bound = min(floor(prices.bound), clique_bound(question))
+    # among very many of different weight, walks find more than shares lead to
+    if m <= _VERY_MANY or np.ptp(question.objectives[0]) == 0:
+        guided = _guided(question, prices.shares, _within(np.inf, deadline, 0.5))
+        chosen = _better(question, chosen, guided)
+    chosen = _walk(question, random, steps=m, deadline=deadline, start=chosen, enough=bound)
     found = answer(question, chosen, bound=bound, settled=False)
     return replace(found, settled=question.is_coarse and found.value == found.bound)
 
@@ -808,9 +901,7 @@ def _is_enough(bounds: list, value: int) -> bool:
         return bool(bounds)
     return len(bounds) > 5 and bounds[-6] - bounds[-1] < 0.01 * (bounds[-1] - value)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-045
-# classes above which branching never ends, unless few sets are left by their conflicts
-_MANY = 1000
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-046
 _ALONE = 2  # seconds of branching over many conflicts before linear programs are tried
 _SOON = 1  # seconds in which most questions have become smaller
 _CLOSE = 1.01  # bound / value up to which linear programs are likely to close the gap
@@ -849,23 +940,29 @@ def _turns(question: Question, chosen: np.ndarray, cover: Cover, deadline: float
         return 0.25, 2
     return (5, 0.5) if relaxed.bound < 1.07 * value else (0.5, 0.5)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
 def by_turns(
     question: Question,
     random: np.random.Generator,
     deadline: float = np.inf,  # `time.monotonic()` at which to stop
 ) -> Answer:
     "Make it smaller; then the answer of the solver that settles it first, or the best of both"
-    shrinking, known = _shrinking(question), None
-    if shrinking and len(question.conflict) > _MANY and not question.is_coarse:
-        shrinking.go_on(_within(_SOON, deadline, 0.1))
-        if shrinking.again:  # it takes long: is there time for the other objectives?
+    m, shrinking, known = len(question.conflict), None, None
+    if _MANY < m and not question.is_coarse and _shrinks(question):
+        if m <= _VERY_MANY:
+            shrinking = Shrinking(question)
+            shrinking.go_on(_within(_SOON, deadline, 0.1))
+        if not shrinking or shrinking.again:  # it takes long: is there time for all objectives?
             known = _first_alone(question, random, deadline, share=0.9)
-            shrinking.go_on(_within(np.inf, deadline, 0.75 if known.value == known.bound else 0))
+            if known.value < known.bound:
+                return _walked(question, random, deadline, known=known)
+            shrinking = shrinking or Shrinking(question)
+            shrinking.go_on(_within(np.inf, deadline, 0.75))
             if shrinking.again:
                 return _walked(question, random, deadline, known=known)
     share = 0.6 if question.is_coarse else 0.75  # of the time
-    small = _shrunk(question, _within(np.inf, deadline, share), shrinking)
+    pays = _within(np.inf, deadline, 0.1) if m > _MANY else np.inf
+    small = _shrunk(question, _within(np.inf, deadline, share), shrinking, pays=pays)
     found = _apart(small.rest, small.parts, _in_turns, random=random, deadline=deadline)
     chosen, bound = small.way_back(found.chosen), found.bound + small.gained
     if not found.settled:  # where the way back led past a class that is free
@@ -919,7 +1016,7 @@ def _first_alone(
     found = by_turns(question.coarse, random, _within(np.inf, deadline, share))
     return answer(question, greedy(question, found.chosen), bound=found.bound, settled=False)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-049
 def _taking_turns(search: _Branching, known: Answer | None, random, deadline: float) -> Answer:
     "Linear programs and branching in turns, from what is `known`"
     question, bound, cover = search.question, search.answer().bound, Cover(search.question)
@@ -957,7 +1054,10 @@ def solve(
     seconds = np.inf if time_limit is None else number("time_limit", time_limit, 0, above=True)
     by, deadline = lookup("solver", solver, SOLVERS), (since or time.monotonic()) + seconds
     began, first = time.monotonic(), greedy(question)
-    parts = components(question, undominated(question, _within(np.inf, deadline)))
+    if solver == "auto" and len(question.conflict) > _MANY and _shrinks(question):
+        parts = [np.arange(len(question.conflict))]  # it will be made smaller and taken apart
+    else:
+        parts = components(question, undominated(question, _within(np.inf, deadline)))
     # solvers prepare for a component as long again, and cannot be interrupted while they do
     last = deadline - 2 * (time.monotonic() - began)
     found = _apart(question, parts, by, random=random, deadline=deadline, last=last)

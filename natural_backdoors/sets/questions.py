@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['in_one', 'Question', 'ask', 'Answer', 'answer', 'as_bits', 'as_ids', 'against', 'undominated', 'Shrinking',
-           'components', 'Cover', 'clique_cover', 'a_clique', 'clique_bound', 'priced_cliques', 'weight_bound']
+           'components', 'Cover', 'clique_cover', 'a_clique', 'clique_bound', 'priced_cliques', 'weight_bound',
+           'proven']
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-003
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from itertools import combinations_with_replacement
 
 import numpy as np
+from scipy import sparse
 
 from ..base.checks import whole_number
 from ..base.errors import UserError
@@ -30,7 +33,9 @@ def _whole(name: str, values, m: int) -> np.ndarray:
         raise UserError(f"{name} must be whole numbers >= 0 (images)")
     # exactly: as numbers with a point, 2**53 + 1 is 2**53
     if sum(map(int, array.tolist())) > 2**53:
-        raise UserError(f"{name} add up to more than 2**53")
+        raise UserError(
+            f"{name} add up to more than 2**53, where numbers are no longer exact; divide them all"
+        )
     return array.astype(np.int64)
 
 
@@ -191,6 +196,17 @@ def as_ids(
     # of bools, as they are found several times as fast as other numbers
     return np.unpackbits(packed, bitorder="little").view(bool).nonzero()[0]
 
+
+def _members(bits: int) -> list:
+    "The classes of a set of bits, ascending"
+    if bits.bit_count() > 6:
+        return as_ids(bits, bits.bit_length()).tolist()
+    members = []
+    while bits:
+        members.append((bits & -bits).bit_length() - 1)
+        bits &= bits - 1
+    return members
+
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-021
 _ROWS = 64  # rows of conflicts turned into floating-point numbers at a time
 
@@ -330,9 +346,15 @@ class Shrinking:
         "`v` and its conflicts have changed"
         self.again |= self.one[v] | self.bits[v]
 
-    def go_on(self, deadline: float = np.inf):
-        "Make it as small as it gets until `deadline`, classes with few conflicts first"
+    def go_on(self, deadline: float = np.inf, pays: float = np.inf):
+        """Make it as small as it gets until `deadline`, classes with few conflicts first; after
+        `pays`, no more once hardly anything goes"""
+        before = np.inf
         while self.again:
+            n_left = self.left.bit_count()
+            if n_left > _PAYS * before and time.monotonic() > pays:
+                return
+            before = n_left
             batch, self.again = as_ids(self.again & self.left, self.m), 0
             batch = batch[np.argsort(self.degrees[batch], kind="stable")].tolist()
             for k, v in enumerate(batch):
@@ -347,9 +369,10 @@ class Shrinking:
     def remains(self) -> tuple:  # positions of the classes that are left; the question about them
         "What is left of the question"
         ids = as_ids(self.left, self.m)
-        conflict = np.zeros((len(ids), len(ids)), bool)
+        conflict, place = np.zeros((len(ids), len(ids)), bool), np.zeros(self.m, np.int64)
+        place[ids] = np.arange(len(ids))
         for row, i in zip(conflict, ids.tolist()):
-            row[np.searchsorted(ids, _members(self.bits[i] & self.left))] = True
+            row[place[as_ids(self.bits[i] & self.left, self.m)]] = True
         rows = self.fields.rows([self.values[i] for i in ids.tolist()])
         used = rows.any(axis=1)
         used[0] = True
@@ -369,15 +392,7 @@ class Shrinking:
         return as_ids(inside, self.m).tolist()
 
 
-def _members(bits: int) -> list:
-    "The classes of a set of bits, ascending"
-    if bits.bit_count() > 6:
-        return as_ids(bits, bits.bit_length()).tolist()
-    members = []
-    while bits:
-        members.append((bits & -bits).bit_length() - 1)
-        bits &= bits - 1
-    return members
+_PAYS = 0.99  # of what was there before all have been looked at
 
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-032
 def _take(shrinking: Shrinking, v: int, near: list) -> bool:
@@ -538,10 +553,10 @@ class Cover:
     "Maximal cliques that hold all conflicts; can be interrupted, and goes on where it was"
 
     def __init__(self, question: Question):
-        # renamed so that the lowest bit is the class with the most conflicts
-        self.question, self.order = question, np.argsort(-question.degree, kind="stable")
-        # the first class that has conflicts that no clique holds yet
-        self.first, self.cliques = 0, []
+        # renamed so that the highest bit is the class with the most conflicts
+        self.question, self.order = question, np.argsort(-question.degree, kind="stable")[::-1]
+        # the last class that has conflicts that no clique holds yet
+        self.first, self.cliques = len(self.order) - 1, []
 
     @cached_property
     def bits(self) -> list:
@@ -557,9 +572,9 @@ class Cover:
         if time.monotonic() > deadline:
             return False
         left = self.left
-        while self.first < len(left):
+        while self.first >= 0:
             if not left[self.first]:
-                self.first += 1
+                self.first -= 1
                 continue
             if time.monotonic() > deadline:
                 return False
@@ -585,11 +600,12 @@ def clique_cover(
 
 
 def a_clique(bits: list, wanted: int, first: int, among: int = -1) -> list:
-    "A maximal clique of classes of `among` with the class `first`; `wanted` ones are taken first"
+    "A maximal clique with the class `first`, of the highest bits; `wanted` ones are taken first"
     clique, common = [first], bits[first] & among
     while common:
         new = common & wanted or common  # conflicts that no clique holds yet come first
-        clique.append((new & -new).bit_length() - 1)
+        # the highest bit is there at once, and the others become shorter
+        clique.append(new.bit_length() - 1)
         common &= bits[clique[-1]]
     return clique
 
@@ -613,32 +629,55 @@ def clique_bound(
 # %% ../../nbs/api/sets/00_questions.ipynb #00-questions-046
 def priced_cliques(
     question: Question,
-    deadline: float = np.inf,  # `time.monotonic()` at which to give up
-) -> list | None:  # (positions, price); None: not found in time
-    "Cliques among which the weights are dealt out, the lightest classes first"
+    deadline: float = np.inf,  # `time.monotonic()` from which on no class is dealt out twice
+) -> list | None:  # (positions, price); None: there was no time to begin
+    "Maximal cliques among which the weights are dealt out, the lightest classes first"
     if time.monotonic() > deadline:
         return None
     weight, found = np.maximum(question.objectives[0], 0), []
-    order = np.lexsort([question.degree, weight])
+    order = np.lexsort([question.degree, weight])[::-1]
     bits, left = question.bits_in(order), weight[order].tolist()
     free = as_bits(np.flatnonzero(weight[order]), len(left))
-    while free:
-        if time.monotonic() > deadline:
-            return None
-        clique = a_clique(bits, free, (free & -free).bit_length() - 1, free)
-        least = min(left[i] for i in clique)
+    while free and time.monotonic() <= deadline:
+        clique = a_clique(bits, free, free.bit_length() - 1)
+        # it begins with those that have something left
+        dealt = [i for i in clique if free >> i & 1]
+        least = min(left[i] for i in dealt)
         found.append((order[clique], least))
-        for i in clique:
+        for i in dealt:
             left[i] -= least
             if not left[i]:
                 free ^= 1 << i
+    while free:
+        clique = a_clique(bits, free, free.bit_length() - 1, free)
+        found.append((order[clique], max(left[i] for i in clique)))
+        free &= ~as_bits(clique, len(left))
     return found
 
 
 def weight_bound(
     question: Question,
-    deadline: float = np.inf,  # `time.monotonic()` at which to give up
-) -> float:  # in the first objective; inf: not found in time
+    deadline: float = np.inf,  # `time.monotonic()` from which on no class is dealt out twice
+) -> float:  # in the first objective; inf: there was no time to begin
     "What no set exceeds: the prices of cliques among which the weights are dealt out"
     cliques = priced_cliques(question, deadline)
     return np.inf if cliques is None else sum(price for _, price in cliques)
+
+# %% ../../nbs/api/sets/00_questions.ipynb #00-questions-050
+def proven(
+    worth: np.ndarray,  # m whole numbers
+    rows,  # n x m whole numbers, sparse
+    most: np.ndarray,  # n whole numbers, which the totals of the rows do not exceed
+    prices: np.ndarray,  # n, of the rows
+) -> Fraction:
+    "What no choice of classes is worth more than, exactly: the prices, and what is left of classes"
+    worth, columns = np.rint(worth).astype(np.int64), sparse.csr_array(rows.T)
+    lengths = abs(columns).sum(axis=0)
+    largest = int(abs(worth).sum()) + int((lengths + abs(most)) @ abs(prices)) + 1
+    shift = min(60 - largest.bit_length(), 40)
+    if shift < 0:  # prices that say nothing
+        return Fraction(int(np.maximum(worth, 0).sum()))
+    parts = np.rint(prices * 2.0**shift).astype(np.int64)
+    spare = (worth << shift) - columns.astype(np.int64) @ parts
+    total = int(parts @ np.rint(most).astype(np.int64)) + int(np.maximum(spare, 0).sum())
+    return Fraction(total, 1 << shift)
