@@ -96,6 +96,7 @@ def _one_worth(question: Question) -> tuple:  # m whole numbers; what one of the
 
 
 _KEPT = 1 << 24  # conflicts of which lists are kept
+_PATIENCE = 4  # moves without a gain for each chosen class, after which one that is worse stays
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-014
 class _Place:
@@ -111,6 +112,7 @@ class _Place:
         self.inside, self.size = np.zeros(m, bool), 0
         # what the chosen classes that conflict with each are worth
         self.against, self.total, self.steps = np.zeros(m, np.int64), 0, []
+        self.since = 0  # moves since the last gain
         for i in chosen:
             self.let_in(i)
         self.climb(self.better(np.arange(m)))
@@ -189,8 +191,11 @@ class _Place:
         ids = self.beside(left)
         self.climb(ids[~np.isin(ids, left)])
         self.climb(self.better(np.array(left, int)))
-        if self.total < before:
+        self.since = 0 if self.total > before else self.since + 1
+        if self.total < before and self.since <= _PATIENCE * self.size:
             self.take_back()
+        elif self.total < before:
+            self.since = 0
 
     @property
     def first(self) -> int:
@@ -216,14 +221,17 @@ def _walk(
     starts = [chosen]
     if not len(start):  # what is worse before the first step may be better after it
         every, room = (1 << len(question.bits)) - 1, question.limit or len(question.bits)
-        starts += [_in_order(question, every, room, merit) for merit in _merits(question)]
+        starts = [_in_order(question, every, room, merit) for merit in _merits(question)]
     place = max((_Place(question, chosen) for chosen in starts), key=lambda place: place.total)
+    best, inside = place.total, place.inside.copy()
     for _ in range(steps):
         is_enough = enough is not None and place.first >= enough
         if is_enough or place.size == place.m or time.monotonic() > deadline:
             break
         place.move(random)
-    return greedy(question, np.flatnonzero(place.inside))
+        if place.total > best:
+            best, inside = place.total, place.inside.copy()
+    return greedy(question, np.flatnonzero(inside))
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-018
 def _branches(bits: list, values: list, free: int, room: int, enough: int = -1) -> list:
@@ -405,11 +413,11 @@ def _shrunk(
         parts = components(question, undominated(question, deadline))
         return _Shrunk(question, parts, gained=0, way_back=lambda chosen: chosen)
     shrinking = shrinking or Shrinking(question)
-    m, is_many = len(question.conflict), len(question.conflict) > _MANY and deadline < np.inf
-    shrinking.go_on(min(deadline, pays) if is_many else deadline)
-    is_late = is_many and shrinking.again
-    if is_late and shrinking.left.bit_count() > _PAYS * m:  # a copy costs more than it saves
-        return _Shrunk(question, [np.arange(m)], gained=0, way_back=lambda chosen: chosen)
+    m, worth = len(question.conflict), question.objectives[0]
+    if m > _MANY and deadline < np.inf and np.ptp(worth):
+        shrinking.go_on(min(deadline, pays))
+        if shrinking.again and shrinking.left.bit_count() > _PAYS * m:  # a copy would not pay
+            return _Shrunk(question, [np.arange(m)], gained=0, way_back=lambda chosen: chosen)
     shrinking.go_on(deadline, pays)
     ids, rest = shrinking.remains()
     parts, back = components(rest, np.arange(len(ids))), shrinking.way_back
@@ -876,7 +884,7 @@ def by_prices(
     "A good set and a bound for thousands of classes, in the first objective"
     m, end = len(question.conflict), _within(np.inf, deadline, 0.3)
     dealt = priced_cliques(question, _within(np.inf, deadline, 0.4))
-    chosen = _walk(question, random, steps=m // 4, deadline=end)
+    chosen = _walk(question, random, steps=m // 10, deadline=end)
     value = int(question.objectives[0, chosen].sum())
     if not dealt:
         return answer(question, chosen, clique_bound(question), settled=False)
@@ -961,7 +969,7 @@ def by_turns(
             if shrinking.again:
                 return _walked(question, random, deadline, known=known)
     share = 0.6 if question.is_coarse else 0.75  # of the time
-    pays = _within(np.inf, deadline, 0.1) if m > _MANY else np.inf
+    pays = _within(np.inf, deadline, 0.06) if m > _MANY else np.inf
     small = _shrunk(question, _within(np.inf, deadline, share), shrinking, pays=pays)
     found = _apart(small.rest, small.parts, _in_turns, random=random, deadline=deadline)
     chosen, bound = small.way_back(found.chosen), found.bound + small.gained
