@@ -225,3 +225,24 @@ def test_a_bound_just_below_a_whole_number_is_rounded_as_it_is():
     with pytest.raises(UserError, match="add up to more than"):
         ask(np.zeros((2, 2), bool), [2**53, 1])
     assert solve(ask(np.zeros((2, 2), bool), [2**53 - 1, 1]), rng(0)).bound == 2**53
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_walk_counts_what_it_has(limit):
+    "After each move: a maximal lawful set, and the totals that counting anew gives"
+    for seed in range(4):
+        conflict, draw = drawn(25, 0.2, seed).conflict, rng(seed)
+        weights = draw.integers(0, 9, 25) * 2**45 if seed % 2 else None
+        question = ask(conflict, weights, ties=draw.integers(0, 9, 25), max_classes=limit)
+        walker = independent_sets._Walker(question, greedy(question))
+        for _ in range(60):
+            walker.move(draw)
+            chosen = np.flatnonzero(walker.inside).tolist()
+            assert not conflict[np.ix_(chosen, chosen)].any() and walker.size == len(chosen)
+            assert walker.first == sum(question.objectives[0, chosen].tolist())
+            assert walker.total == sum(walker.worth[chosen].tolist())
+            assert walker.against.tolist() == [
+                sum(walker.worth[j] for j in chosen if conflict[i, j]) for i in range(25)
+            ]
+            assert len(chosen) <= (limit or 25)
+            assert not len(walker.better(np.arange(25))), "one more would be better"

@@ -96,6 +96,7 @@ def _one_worth(question: Question) -> tuple:  # m whole numbers; what one of the
 
 
 _KEPT = 1 << 24  # conflicts of which lists are kept
+_PATIENCE = 4  # moves without a gain for each chosen class, after which one that is worse stays
 
 # %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-014
 class _Place:
@@ -105,15 +106,12 @@ class _Place:
         m = len(question.conflict)
         self.bits, self.m, self.limit = question.bits, m, question.limit or m
         self.worth, self.unit = _one_worth(question)
-        # of how many one is forced in; with weights, now and then one that costs much
-        self.drawn = [1, 2, 4, 8] if self.worth.size and np.ptp(self.worth) else [8]
         self.lists, self.is_kept = {}, question.degree.sum() <= _KEPT
         self.inside, self.size = np.zeros(m, bool), 0
         # what the chosen classes that conflict with each are worth
         self.against, self.total, self.steps = np.zeros(m, np.int64), 0, []
         for i in chosen:
             self.let_in(i)
-        self.climb(self.better(np.arange(m)))
 
     def near(self, i: int) -> np.ndarray:
         "The conflicts of `i`"
@@ -161,6 +159,22 @@ class _Place:
         "Those of `ids` that are outside, and worth more than what would leave for them"
         return ids[(self.worth[ids] > self.loss(ids)) & ~self.inside[ids]]
 
+    @property
+    def first(self) -> int:
+        "The total in the first objective"
+        return (self.total + self.unit // 2) // self.unit
+
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-015
+class _Walker(_Place):
+    "Goes from one set to another"
+
+    def __init__(self, question: Question, chosen):
+        super().__init__(question, chosen)
+        self.since = 0  # moves since the last gain
+        # of how many one is forced in; with weights, now and then one that costs much
+        self.drawn = [1, 2, 4, 8] if self.worth.size and np.ptp(self.worth) else [8]
+        self.climb(self.better(np.arange(self.m)))
+
     def climb(self, ids: np.ndarray):
         "Let in those of `ids` that are better, then whom that makes better, until nobody is"
         while len(ids):
@@ -189,15 +203,13 @@ class _Place:
         ids = self.beside(left)
         self.climb(ids[~np.isin(ids, left)])
         self.climb(self.better(np.array(left, int)))
-        if self.total < before:
+        self.since = 0 if self.total > before else self.since + 1
+        if self.total < before and self.since <= _PATIENCE * self.size:
             self.take_back()
+        elif self.total < before:
+            self.since = 0
 
-    @property
-    def first(self) -> int:
-        "The total in the first objective"
-        return (self.total + self.unit // 2) // self.unit
-
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-015
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-016
 _PREPARING = 1e-9  # seconds before the first step of what is long, for each pair of classes
 
 
@@ -216,16 +228,19 @@ def _walk(
     starts = [chosen]
     if not len(start):  # what is worse before the first step may be better after it
         every, room = (1 << len(question.bits)) - 1, question.limit or len(question.bits)
-        starts += [_in_order(question, every, room, merit) for merit in _merits(question)]
-    place = max((_Place(question, chosen) for chosen in starts), key=lambda place: place.total)
+        starts = [_in_order(question, every, room, merit) for merit in _merits(question)]
+    place = max((_Walker(question, chosen) for chosen in starts), key=lambda place: place.total)
+    best, inside = place.total, place.inside.copy()
     for _ in range(steps):
         is_enough = enough is not None and place.first >= enough
         if is_enough or place.size == place.m or time.monotonic() > deadline:
             break
         place.move(random)
-    return greedy(question, np.flatnonzero(place.inside))
+        if place.total > best:
+            best, inside = place.total, place.inside.copy()
+    return greedy(question, np.flatnonzero(inside))
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-018
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-019
 def _branches(bits: list, values: list, free: int, room: int, enough: int = -1) -> list:
     """The classes of `free` as (bound, class): up to this one, at most `room` of them add no more;
     those that can add no more than `enough` are left out"""
@@ -250,7 +265,7 @@ def _branches(bits: list, values: list, free: int, room: int, enough: int = -1) 
                 total -= heaviest.pop(0)
     return found
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-019
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-020
 class _Branching:
     "Branch and bound that can be interrupted, and goes on where it was"
 
@@ -311,7 +326,7 @@ class _Branching:
         chosen = self.chosen if settled else greedy(self.question, self.chosen)
         return answer(self.question, chosen, bound=bound, settled=settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-020
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-021
 _FIRST = 0.1  # seconds: what branching has not settled by then is hard for it
 
 
@@ -373,7 +388,7 @@ def _alone(question: Question, part: np.ndarray, by, random, deadline: float) ->
     chosen = part[found.chosen]
     return answer(question, chosen, bound=found.bound, settled=found.settled)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-022
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-023
 # classes above which branching never ends, unless few sets are left by their conflicts
 _MANY = 1000
 _VERY_MANY = 10_000  # and those above which the whole question takes seconds to prepare
@@ -405,17 +420,17 @@ def _shrunk(
         parts = components(question, undominated(question, deadline))
         return _Shrunk(question, parts, gained=0, way_back=lambda chosen: chosen)
     shrinking = shrinking or Shrinking(question)
-    m, is_many = len(question.conflict), len(question.conflict) > _MANY and deadline < np.inf
-    shrinking.go_on(min(deadline, pays) if is_many else deadline)
-    is_late = is_many and shrinking.again
-    if is_late and shrinking.left.bit_count() > _PAYS * m:  # a copy costs more than it saves
-        return _Shrunk(question, [np.arange(m)], gained=0, way_back=lambda chosen: chosen)
+    m, worth = len(question.conflict), question.objectives[0]
+    if m > _MANY and deadline < np.inf and np.ptp(worth):
+        shrinking.go_on(min(deadline, pays))
+        if shrinking.again and shrinking.left.bit_count() > _PAYS * m:  # a copy would not pay
+            return _Shrunk(question, [np.arange(m)], gained=0, way_back=lambda chosen: chosen)
     shrinking.go_on(deadline, pays)
     ids, rest = shrinking.remains()
     parts, back = components(rest, np.arange(len(ids))), shrinking.way_back
     return _Shrunk(rest, parts, shrinking.first_gained, lambda chosen: back(ids[chosen]))
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-025
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-026
 @dataclass
 class Program:
     "Rows that the chosen classes obey, and the classes already decided"
@@ -476,7 +491,7 @@ class Relaxed:
     spare: np.ndarray
     prices: np.ndarray  # of each row
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-026
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-027
 # seconds for each entry of the rows, for which solvers do not look at the clock
 _UNWATCHED = 1e-6
 
@@ -525,7 +540,7 @@ def relax(
 def _allowed(seconds: float) -> float:
     return max(min(seconds, 1e6), 1e-3)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-030
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
 def _branched(program: Program, worth: np.ndarray, seconds: float) -> tuple:
     "The best whole-numbered choice (None: none found in time) and a bound, rounded down"
     open, x = program.open, program.low.copy()
@@ -561,7 +576,7 @@ def _narrow(program: Program, relaxed: Relaxed, slack: float):
     full = relaxed.prices > slack
     program.least[full] = program.most[full]
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-031
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-032
 def maximize(
     program: Program,  # narrowed, if a maximum is proven, to the choices that reach it
     worth: np.ndarray,  # m whole numbers
@@ -596,7 +611,7 @@ def maximize(
             program.require(worth, bound)
     return x, bound
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-034
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-035
 def remainder(
     question: Question,
     program: Program,  # narrowed
@@ -609,7 +624,7 @@ def remainder(
         ids = ids[:0]
     return ids, question.part(ids, room)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-036
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
 class _Run:
     "A question on its way to the answer: the program, the best choice so far, the bounds proven"
 
@@ -703,7 +718,7 @@ class _Run:
         asked = question.objectives[: len(self.bounds) - 1]
         return self.best is None or np.array_equal(asked @ x.astype(np.int64), asked @ self.best)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-037
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-038
 _DIGITS = 12  # binary digits asked at a time
 _SMALL = 100  # components of up to this number of classes are branched over
 
@@ -770,7 +785,7 @@ def _ask_all(run: _Run) -> bool:
             program.low[open] = program.high[open] = run.best[open]
     return settled
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-040
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-041
 class _Prices:
     "Prices of cliques and shares of classes; can be interrupted, and go on where they were"
 
@@ -846,7 +861,7 @@ class _Prices:
         self.prices = np.append(self.prices[kept], np.zeros(len(found)))
         return len(found)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-043
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-044
 def _guided(question: Question, shares: np.ndarray, deadline: float = np.inf) -> list:  # positions
     "A set of the classes with the largest shares, made smaller in between"
     m = len(shares)
@@ -876,7 +891,7 @@ def by_prices(
     "A good set and a bound for thousands of classes, in the first objective"
     m, end = len(question.conflict), _within(np.inf, deadline, 0.3)
     dealt = priced_cliques(question, _within(np.inf, deadline, 0.4))
-    chosen = _walk(question, random, steps=m // 4, deadline=end)
+    chosen = _walk(question, random, steps=m // 10, deadline=end)
     value = int(question.objectives[0, chosen].sum())
     if not dealt:
         return answer(question, chosen, clique_bound(question), settled=False)
@@ -901,7 +916,7 @@ def _is_enough(bounds: list, value: int) -> bool:
         return bool(bounds)
     return len(bounds) > 5 and bounds[-6] - bounds[-1] < 0.01 * (bounds[-1] - value)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-046
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-047
 _ALONE = 2  # seconds of branching over many conflicts before linear programs are tried
 _SOON = 1  # seconds in which most questions have become smaller
 _CLOSE = 1.01  # bound / value up to which linear programs are likely to close the gap
@@ -940,7 +955,7 @@ def _turns(question: Question, chosen: np.ndarray, cover: Cover, deadline: float
         return 0.25, 2
     return (5, 0.5) if relaxed.bound < 1.07 * value else (0.5, 0.5)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-048
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-049
 def by_turns(
     question: Question,
     random: np.random.Generator,
@@ -961,7 +976,7 @@ def by_turns(
             if shrinking.again:
                 return _walked(question, random, deadline, known=known)
     share = 0.6 if question.is_coarse else 0.75  # of the time
-    pays = _within(np.inf, deadline, 0.1) if m > _MANY else np.inf
+    pays = _within(np.inf, deadline, 0.06) if m > _MANY else np.inf
     small = _shrunk(question, _within(np.inf, deadline, share), shrinking, pays=pays)
     found = _apart(small.rest, small.parts, _in_turns, random=random, deadline=deadline)
     chosen, bound = small.way_back(found.chosen), found.bound + small.gained
@@ -1016,7 +1031,7 @@ def _first_alone(
     found = by_turns(question.coarse, random, _within(np.inf, deadline, share))
     return answer(question, greedy(question, found.chosen), bound=found.bound, settled=False)
 
-# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-049
+# %% ../../nbs/api/sets/01_independent_sets.ipynb #01-independent-sets-050
 def _taking_turns(search: _Branching, known: Answer | None, random, deadline: float) -> Answer:
     "Linear programs and branching in turns, from what is `known`"
     question, bound, cover = search.question, search.answer().bound, Cover(search.question)
