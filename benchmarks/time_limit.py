@@ -35,7 +35,7 @@ from natural_backdoors.sets.search import SearchSettings, centralities, find_eve
 
 # labels, images, rows, images of an edge
 GRAPHS = [(5_000, 500_000, 3_000_000, 5), (20_000, 1_000_000, 6_000_000, 2)]
-RANDOM = [(500, 0.7), (500, 0.9), (1000, 0.7), (1000, 0.9)]
+RANDOM = [(n, density) for n in (500, 750, 1000) for density in (0.7, 0.9)]
 
 
 def overlaps_of(n_labels, n_images, n_rows):
