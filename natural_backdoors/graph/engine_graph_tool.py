@@ -79,7 +79,7 @@ def _misled_by_rounding(roads: paths.Roads) -> np.ndarray:  # bool, of each vert
         fits, to_the_bit = roads.fits(sources)
         return (fits != to_the_bit).any(axis=1)
 
-    return np.concatenate(roads.over_sources(of))
+    return np.concatenate(list(roads.over_sources(of)))
 
 
 def _through(n: int, ends: tuple, length: np.ndarray) -> np.ndarray:
