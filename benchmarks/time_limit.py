@@ -9,8 +9,8 @@ the dataset has classes, and conflicts thrown at random, which are hard at any s
 for the most classes and for the most weight. `over s` is what the search took beyond its limit;
 where others use the cores too, that is more than on a quiet machine: `CPU s` says what it worked.
 
-`--analysis` takes 20,000 classes with the images of an edge that the paper takes (15), and finds the
-class sets of 50 triggers by betweenness, as a search does. It says how far bounds are above sets.
+`--analysis` takes 20,000 classes, an edge being 15 images as in the paper, and finds the class sets
+of 50 triggers by betweenness, as a search does. It says how far bounds are above sets.
 """
 
 import argparse

@@ -219,7 +219,9 @@ def drawn_graph(n=12, seed=3):
     "name, value",
     [("_HUBS", v) for v in [1, *around(12)]]
     + [("_BATCH", v) for v in [1, *around(6), *around(12)]]
-    + [("_CELLS", v) for v in [1, *around(12), *around(24), *around(144)]],
+    + [("_CELLS", v) for v in [1, *around(12), *around(24), *around(144)]]
+    + [("_MANY", v) for v in [0, 0.5, 1]]
+    + [("_FULL_CELLS", v) for v in [0, *around(12), *around(24), *around(144)]],
 )
 def test_blocks_of_paths(monkeypatch, name, value):
     monkeypatch.setattr(paths, name, value)

@@ -35,12 +35,16 @@ def adjacency(
     return sparse.csr_array((np.tile(value, 2), places), shape=(n, n))
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-013
+_BATCH, _CELLS = 128, 1_000_000  # sources at a time; cells of a working array
+
+
 def _over_sources(
     function: Callable,  # of an array of sources
     sources: np.ndarray,  # vertices
-    step: int,  # sources at a time
+    width: int,  # cells that one source needs
 ) -> Iterator:  # the results, in order
     "`function` of batches of `sources`, on several threads"
+    step = max(1, min(_BATCH, _CELLS // max(width, 1)))
     batches = np.split(sources, range(step, len(sources), step))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         with threadpool_limits(1, "blas"):  # a product stays on the thread that asks for it
@@ -74,8 +78,7 @@ class Steps:
         function: Callable,  # of an array of places
     ) -> Iterator:  # the results, in order
         "`function` of batches of all places, those with few edges first: they reach few together"
-        step = max(1, min(128, 1_000_000 // max(self.n, 1)))  # as much as a processor's cache holds
-        return _over_sources(function, np.arange(self.n)[::-1], step)
+        return _over_sources(function, np.arange(self.n)[::-1], self.n)
 
 # %% ../../nbs/api/graph/05_paths.ipynb #0dd17ace
 @patch
@@ -196,8 +199,7 @@ class Roads:
     ) -> Iterator:  # the results, in order
         "`function` of batches of sources, on several threads"
         sources = np.arange(self.n) if sources is None else sources
-        step = max(1, min(64, 2_000_000 // max(self.n, len(self.tail), 1)))
-        return _over_sources(function, sources, step)
+        return _over_sources(function, sources, max(self.n, len(self.tail)))
 
 # %% ../../nbs/api/graph/05_paths.ipynb #05-paths-031
 @patch
