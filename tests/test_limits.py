@@ -41,8 +41,8 @@ from natural_backdoors.graph import (
     engine_graph_tool,
     engine_networkx,
     engine_scipy,
-    paths,
     shards,
+    steps,
 )
 from natural_backdoors.graph.centrality import centrality
 from natural_backdoors.graph.cograph import CoGraph, toy_graph
@@ -224,7 +224,7 @@ def drawn_graph(n=12, seed=3):
     + [("_FULL_CELLS", v) for v in [0, *around(12), *around(24), *around(144)]],
 )
 def test_blocks_of_paths(monkeypatch, name, value):
-    monkeypatch.setattr(paths, name, value)
+    monkeypatch.setattr(steps, name, value)
     graph = drawn_graph()
     plain = nx.Graph()
     for a, b, overlaps in graph.edges.itertuples(index=False):
