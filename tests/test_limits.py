@@ -41,6 +41,7 @@ from natural_backdoors.graph import (
     engine_graph_tool,
     engine_networkx,
     engine_scipy,
+    paths,
     shards,
     steps,
 )
@@ -224,7 +225,7 @@ def drawn_graph(n=12, seed=3):
     + [("_FULL_CELLS", v) for v in [0, *around(12), *around(24), *around(144)]],
 )
 def test_blocks_of_paths(monkeypatch, name, value):
-    monkeypatch.setattr(steps, name, value)
+    monkeypatch.setattr(paths if name == "_HUBS" else steps, name, value)
     graph = drawn_graph()
     plain = nx.Graph()
     for a, b, overlaps in graph.edges.itertuples(index=False):

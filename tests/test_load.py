@@ -60,8 +60,13 @@ def test_shortest_paths(monkeypatch, labels, measure):
         assert centrality.centrality(graph, measure).equals(expected)
         return
     for engine in ("auto", "scipy", "networkx"):
-        with pytest.raises(UserError, match=f"{measure} needs .*min_overlaps .it is 5.*degree"):
+        with pytest.raises(UserError, match=f"{measure} needs .*min_overlaps .is 5.*degree"):
             centrality.centrality(graph, measure, engine=engine)
+    monkeypatch.setattr(centrality, "MAX_PATHS", 10 * size)  # an edge with a length counts as ten
+    centrality.centrality(graph, measure, weighted=True)
+    monkeypatch.setattr(centrality, "MAX_PATHS", 10 * size - 1)
+    with pytest.raises(UserError, match="ten times that where edges have lengths"):
+        centrality.centrality(graph, measure, weighted=True)
 
 
 def test_neighbors(monkeypatch, labels):

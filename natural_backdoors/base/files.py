@@ -296,13 +296,15 @@ def inside(
     relative,  # name of a file below it, as some label file gives it
     remedy: str = "",  # what the message advises
 ) -> Path:
-    "The path of `relative` below `root`; a `UserError` if it leads out of it"
+    "The path of `relative` below `root`; a `UserError` if it leads out of it, or is none"
     root, text = Path(root), str(relative)
+    advice = f"; {remedy}" if remedy else ""
+    if not text or "\0" in text:
+        raise UserError(f"{text!r} is not the name of a file in {root}{advice}")
     path = root / text
     # by spelling, so that a link inside the folder may point to where the data really is
     is_below = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
-    if not text or "\0" in text or not is_below or "://" in text or _DRIVE.match(text):
-        advice = f"; {remedy}" if remedy else ""
+    if not is_below or "://" in text or _DRIVE.match(text):
         raise UserError(f"the file name {text!r} leads out of the folder {root}{advice}")
     return path
 

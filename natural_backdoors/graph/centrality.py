@@ -95,21 +95,23 @@ def pick_engine(
 
 # %% ../../nbs/api/graph/10_centrality.ipynb #10-centrality-018
 # vertices times edges above which shortest paths between all pairs are not looked for: about
-# ten minutes on two cores
-MAX_PATHS = 100_000_000_000
+# ten minutes on two cores; an edge with a length counts as ten, which holds even where all are used
+MAX_PATHS = 1_000_000_000_000
 ALL_PAIRS = ("betweenness", "closeness", "harmonic")  # measures that look for them
 
 
-def _check_size(graph: CoGraph, measure: str):
-    "A `UserError` if the shortest paths between all pairs would take hours"
+def _check_size(graph: CoGraph, measure: str, weighted: bool):
+    "A `UserError` if the shortest paths between all pairs would take very long"
     n_vertices, n_edges = len(graph.vertices), len(graph.edges)
-    if measure not in ALL_PAIRS or n_vertices * n_edges <= MAX_PATHS:
+    work = n_vertices * n_edges * (10 if weighted else 1)
+    if measure not in ALL_PAIRS or work <= MAX_PATHS:
         return
     raise UserError(
         f"{measure} needs the shortest paths between all pairs of {n_vertices:,} classes with "
-        f"{n_edges:,} edges, which takes hours; raise min_overlaps (it is {graph.min_overlaps}), "
+        f"{n_edges:,} edges, which may take hours; raise min_overlaps (is {graph.min_overlaps}), "
         "or take centrality 'degree', 'eigenvector' or 'pagerank'. "
-        "natural_backdoors.graph.centrality.MAX_PATHS is the limit, vertices times edges"
+        "natural_backdoors.graph.centrality.MAX_PATHS is the limit: vertices times edges, and ten "
+        "times that where edges have lengths"
     )
 
 # %% ../../nbs/api/graph/10_centrality.ipynb #10-centrality-019
@@ -123,7 +125,7 @@ def centrality(
     "The centrality of each vertex of `graph`"
     engine = pick_engine(engine, measure, compat)
     function = _engines_of(measure, compat)[engine]
-    _check_size(graph, ALIASES.get(measure, measure))
+    _check_size(graph, ALIASES.get(measure, measure), weighted)
     try:
         values = function(graph, weighted) if len(graph.vertices) else []
     except nx.PowerIterationFailedConvergence as e:

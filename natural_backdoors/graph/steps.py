@@ -9,11 +9,12 @@ __all__ = ['adjacency', 'over_sources', 'Steps']
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 from fastcore.basics import patch
 from scipy import sparse
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 # %% ../../nbs/api/graph/05_steps.ipynb #05-steps-006
 def adjacency(
@@ -40,8 +41,13 @@ def over_sources(
     step = max(1, min(_BATCH, _CELLS // max(width, 1)))
     batches = np.split(sources, range(step, len(sources), step))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        with threadpool_limits(1, "blas"):  # a product stays on the thread that asks for it
-            yield from pool.map(function, batches)
+        yield from pool.map(function, batches)
+
+
+@cache  # to look for the libraries takes longer than a search in a small graph
+def _libraries() -> ThreadpoolController:
+    "The libraries of linear algebra that are loaded, to be told how many threads they may use"
+    return ThreadpoolController()
 
 # %% ../../nbs/api/graph/05_steps.ipynb #05-steps-012
 # the share of all vertices that one with a full column meets; numbers in such columns: 256 MB
@@ -71,7 +77,9 @@ class Steps:
         function: Callable,  # of an array of places
     ) -> Iterator:  # the results, in order
         "`function` of batches of all places, those with few edges first: they reach few together"
-        return over_sources(function, np.arange(self.n)[::-1], self.n)
+        # a product stays on the thread that asks for it
+        with _libraries().limit(limits=1, user_api="blas"):
+            yield from over_sources(function, np.arange(self.n)[::-1], self.n)
 
 # %% ../../nbs/api/graph/05_steps.ipynb #05-steps-014
 @patch
