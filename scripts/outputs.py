@@ -67,9 +67,15 @@ TIMEOUT = 900  # seconds a cell
 LINES = 25  # of a traceback that are shown
 # CPU seconds, as a kernel knows them: its own, and those of processes that it has waited for
 SPENT = "sum(__import__('os').times()[:4])"
-# Of torch and of BLAS, in each kernel: several run at a time, and last digits depend on the number
-# of threads, which is another on each machine.
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+# Last digits depend on the number of threads (several kernels run at a time, with one each), and on
+# how many numbers the processor adds at once. Both are others on each machine, and a training makes
+# much of them.
+SAME_SUMS = {
+    "OMP_NUM_THREADS": "1",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
 # shown by a front end that is alive, or by none: their content is not what a page says
 NOT_COMPARED = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 
@@ -339,7 +345,7 @@ def side_by_side(pairs, width=58, most=12):
 def environment():
     "The environment variables of kernels"
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**ONE_THREAD, **os.environ, "PYTHONPATH": path}
+    return {**SAME_SUMS, **os.environ, "PYTHONPATH": path}
 
 
 @contextmanager

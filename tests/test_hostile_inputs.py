@@ -375,7 +375,7 @@ def test_a_name_with_a_nul(tmp_path):
     for read in write_named(tmp_path, "a\0.jpg", "cat"):
         data = read()
         image = data.label_matrix().images[0]
-        assert "is not the name of a file" in said(lambda: data.src_path(image))
+        assert "cannot be the name of a file" in said(lambda: data.src_path(image))
 
 
 DAMAGE = """

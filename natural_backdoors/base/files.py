@@ -300,7 +300,7 @@ def inside(
     root, text = Path(root), str(relative)
     advice = f"; {remedy}" if remedy else ""
     if not text or "\0" in text:
-        raise UserError(f"{text!r} is not the name of a file in {root}{advice}")
+        raise UserError(f"{text!r} cannot be the name of a file in {root}{advice}")
     path = root / text
     # by spelling, so that a link inside the folder may point to where the data really is
     is_below = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))

@@ -6,6 +6,7 @@
 __all__ = ['EXPERIMENTS', 'NEITHER', 'NOTES', 'Plan', 'published_plan', 'find_images', 'Reproduction', 'write_page', 'reproduce']
 
 # %% ../../nbs/api/paper/04_experiments.ipynb #04-experiments-003
+from collections import Counter
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import product
@@ -460,7 +461,7 @@ def write_page(
     "Figure, medians and settings as an HTML page without outside references"
     values = _top(done, changed) | _result(done) | {"sections": _SECTIONS, "notes": NOTES}
     values["settings"] = [(name.replace("_", " "), str(v)) for name, v in settings.items()]
-    values["failures"] = list(done.failed["reason"].value_counts().items())
+    values["failures"] = Counter(done.failed["reason"]).most_common()
     with atomic_path(done.folder / "reproduction.html") as scratch:
         scratch.write_text(render(_TEMPLATES, values), encoding="utf-8")
     return done.folder / "reproduction.html"
