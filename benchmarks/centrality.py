@@ -10,9 +10,9 @@ branches), NetworKit and igraph (`pip install networkit igraph`; neither is need
 else). All of them are called with lengths in floating point, as anyone would; where that loses a
 tie between paths of equal length, "largest difference" from our values shows it.
 
-`auto` is the engine that engine="auto" picks, and is to be the fastest. Machines are noisy: read the
-ratios. Figures are the least of ten runs, or of as many as there is time for in ten seconds. All but
-igraph and networkx use all cores; `CPU s` is what they use in all.
+`auto` is the engine that engine="auto" picks, and is to be the fastest. Machines are noisy: read
+the ratios. Figures are the least of ten runs, or of as many as there is time for in ten seconds.
+All but igraph and networkx use all cores; `CPU s` is what they use in all.
 """
 
 import argparse
