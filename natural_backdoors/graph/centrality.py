@@ -95,7 +95,8 @@ def pick_engine(
 
 # %% ../../nbs/api/graph/10_centrality.ipynb #10-centrality-018
 # vertices times edges above which shortest paths between all pairs are not looked for: about
-# ten minutes on two cores; an edge with a length counts as ten, which holds even where all are used
+# ten minutes on two cores in steps. An edge with a length counts as ten: most are on no shortest
+# path and cost little, but where all of them are in use, it takes longer than that
 MAX_PATHS = 1_000_000_000_000
 ALL_PAIRS = ("betweenness", "closeness", "harmonic")  # measures that look for them
 
