@@ -296,6 +296,8 @@ class _Part:
         if self.validator and (self.total or _RESUMABLE) >= _RESUMABLE:
             about = {"url": self.url, "validator": self.validator, "total": self.total}
             self.about.write_text(json.dumps(about), encoding="utf-8")
+        else:  # what an earlier answer left there is of another version
+            self.about.unlink(missing_ok=True)
 
     def continues(self, response) -> bool:
         "Whether `response` holds the bytes that follow, of the same version"

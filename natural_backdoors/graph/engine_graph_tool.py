@@ -85,7 +85,7 @@ def _misled_by_rounding(roads: paths.Roads) -> np.ndarray:  # bool, of each vert
 
 def _through(n: int, ends: tuple, length: np.ndarray) -> np.ndarray:
     "`paths.betweenness` with lengths, by graph-tool wherever its comparison of lengths is right"
-    roads = paths.Roads(n, ends, length)
+    roads = paths.useful_roads(n, ends, length)
     branches = cut_branches(n, roads.ends)
     found = branches.through.copy()
     if len(branches.core):
