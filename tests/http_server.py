@@ -38,7 +38,8 @@ class Fault:
     ignore_if_range: bool = False  # send the range also of another version
     wrong_range: bool = False  # a range that was not asked for
     content_type: str | None = None
-    etag: object = ""  # another one; None = none, and no Last-Modified either
+    etag: object = ""  # another one; None = none
+    age: float | None = None  # seconds since the last change; None: years, and no date without ETag
     body: bytes | None = None  # another body
     chunked: bool = False  # no Content-Length
     no_length: bool = False  # neither length nor chunks: the end is where the connection closes
@@ -99,7 +100,10 @@ class Handler(BaseHTTPRequestHandler):
     def ranged(self, fault, body):
         "Status, bytes and headers for the file `body`"
         etag = fault.etag if fault.etag != "" else f'"{hashlib.md5(body).hexdigest()}"'
-        modified = None if fault.etag is None else formatdate(1.7e9, usegmt=True)
+        changed = 1.7e9 if fault.age is None else time.time() - fault.age
+        modified = formatdate(changed, usegmt=True)
+        if fault.etag is None and fault.age is None:
+            modified = None
         headers = {k: v for k, v in (("ETag", etag), ("Last-Modified", modified)) if v}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         condition = self.headers.get("If-Range")

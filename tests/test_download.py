@@ -343,6 +343,25 @@ def test_without_a_version_there_is_no_range(server, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("age, resumed", [(120, True), (5, False), (-5, False)])
+def test_a_date_tells_versions_apart_only_where_it_is_old(server, tmp_path, age, resumed):
+    "A file may change twice in the second that a date names"
+    server.fault("/big.bin", truncate=2_000_000, times=1, etag=None, age=age)
+    server.fault("/big.bin", times=1, etag=None, age=age)
+    get(server, "big.bin", tmp_path)
+    assert (tmp_path / "big.bin").read_bytes() == BIG
+    assert [a.range for a in server.log] == [None, "bytes=2000000-" if resumed else None]
+
+
+def test_another_weak_etag_is_another_version(server, tmp_path):
+    "Both versions bear the same date"
+    server.fault("/big.bin", truncate=2_000_000, times=1, etag='W/"1"', body=BIG[::-1])
+    server.fault("/big.bin", times=1, etag='W/"2"')
+    get(server, "big.bin", tmp_path)
+    assert (tmp_path / "big.bin").read_bytes() == BIG
+    assert server.log[1].range == "bytes=2000000-"
+
+
 def test_a_web_page_does_not_cost_what_there_is(server, tmp_path):
     server.fault("/big.bin", truncate=2_000_000, times=1)
     server.fault("/big.bin", content_type="text/html", ignore_range=True, times=1)
@@ -363,7 +382,7 @@ def test_a_web_page_does_not_cost_what_there_is(server, tmp_path):
         "{",
         "[]",
         '{"url": 1}',
-        '{"url": "http://other/big.bin", "validator": "x", "total": 9}',
+        '{"url": "http://other/big.bin", "etag": "x", "validator": "x", "total": 9}',
     ],
 )
 def test_a_part_of_unknown_origin_is_not_used(server, tmp_path, about):
@@ -390,6 +409,7 @@ faults = st.fixed_dictionaries(
         "chunked": st.booleans(),
         "body": st.sampled_from([OLD, NEW]),
         "etag": st.sampled_from([None, 'W/"w"']),
+        "age": st.sampled_from([0, 30]),
     },
 )
 
@@ -403,6 +423,8 @@ faults = st.fixed_dictionaries(
 # the first try leaves an ETag and no byte, the second some bytes of another version
 @example([{"truncate": 0}, {"body": OLD, "etag": None, "truncate": 1}], 1)
 @example([{"truncate": 0}, {"body": OLD, "etag": 'W/"w"', "truncate": 1_200_000}], 1)
+# both versions bear the same date
+@example([{"body": OLD, "etag": 'W/"w"', "truncate": 1}], 0)
 def test_whatever_goes_wrong_a_file_is_whole_or_absent(plan, retries):
     with serve({"/f": NEW}) as server, tempfile.TemporaryDirectory() as root:
         for fault in plan:

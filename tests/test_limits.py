@@ -218,7 +218,7 @@ def drawn_graph(n=12, seed=3):
 
 @pytest.mark.parametrize(
     "name, value",
-    [("_HUBS", v) for v in [1, *around(12)]]
+    [("_HUBS", v) for v in [(1,), (1, 1), (11,), (5, 7), (12, 1), (1, 13), (4, 4, 4)]]
     + [("_BATCH", v) for v in [1, *around(6), *around(12)]]
     + [("_CELLS", v) for v in [1, *around(12), *around(24), *around(144)]]
     + [("_MANY", v) for v in [0, 0.5, 1]]

@@ -841,6 +841,7 @@ class PartialFile(TypedDict):
     "What is known of a file that is downloaded in part"
 
     url: LongText
+    etag: LongText | None
     validator: LongText
     total: Count | None
 

@@ -243,13 +243,23 @@ _RESUMABLE = 2**20  # bytes from which a file is resumed in another run; below, 
 _CHUNK = 2**17  # bytes read at a time
 
 
+def _date_of_one_version(headers) -> str | None:
+    "The date of the last change, where it is so old that another change would have another date"
+    said = headers.get("Last-Modified"), headers.get("Date")
+    try:
+        changed, sent = (parsedate_to_datetime(date).timestamp() for date in said)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return said[0] if sent - changed >= 60 else None  # seconds; RFC 9110, 8.8.2.2
+
+
 class _Part:
     "The half-downloaded file behind the open `handle`, and what is needed to go on with it"
 
     def __init__(self, handle, path: Path, url: str):
         self.handle, self.path, self.url = handle, path, url
         self.about = path.with_name(path.name + "-about")
-        self.validator = self.total = None
+        self.etag = self.validator = self.total = None
         handle.seek(0, os.SEEK_END)
         if self.length:
             self._recall()
@@ -263,7 +273,8 @@ class _Part:
         "Read which version of the file this is the beginning of; start over if that is not known"
         try:
             about = read_checked(self.about, PartialFile)
-            self.validator, self.total = about["validator"], about["total"]
+            self.etag, self.validator = about["etag"], about["validator"]
+            self.total = about["total"]
             fits = self.total is None or self.length <= self.total
             known = about["url"] == self.url and fits
         except (OSError, UserError):
@@ -275,26 +286,29 @@ class _Part:
         "Forget what there is"
         self.handle.seek(0)
         self.handle.truncate()
-        self.validator = self.total = None
+        self.etag = self.validator = self.total = None
         self.start = 0
         self.about.unlink(missing_ok=True)
 
     def begin(self, response):
         "Remember the version and the length that `response` announces"
         headers, encoded = response.headers, bool(encoding_of(response))
-        etag, length = headers.get("ETag", ""), headers.get("Content-Length", "").strip()
+        length = headers.get("Content-Length", "").strip()
         if length and whole_header(length) is None:
             raise _Fail(
                 f"the server announces a length that is no number: {printable(length, 40)!r}"
             )
-        # a weak ETag does not promise equal bytes
         if not self.length:
-            self.validator = etag if etag[:1] == '"' else headers.get("Last-Modified")
+            self.etag = headers.get("ETag")
+            # a weak one does not promise equal bytes
+            strong = (self.etag or "")[:1] == '"'
+            self.validator = self.etag if strong else _date_of_one_version(headers)
         if encoded:  # what is decoded on the way cannot be resumed by position
             self.validator = None
         self.total = self.length + int(length) if length and not encoded else None
         if self.validator and (self.total or _RESUMABLE) >= _RESUMABLE:
-            about = {"url": self.url, "validator": self.validator, "total": self.total}
+            about = {"url": self.url, "etag": self.etag, "validator": self.validator}
+            about["total"] = self.total
             self.about.write_text(json.dumps(about), encoding="utf-8")
         else:  # what an earlier answer left there is of another version
             self.about.unlink(missing_ok=True)
@@ -303,11 +317,10 @@ class _Part:
         "Whether `response` holds the bytes that follow, of the same version"
         said = response.headers.get("Content-Range", "")
         found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", said)
-        # an answer must repeat the ETag, and may leave out the date
-        if self.validator[:1] == '"':
-            same = response.headers.get("ETag") == self.validator
-        else:
-            same = response.headers.get("Last-Modified", self.validator) == self.validator
+        # an answer must repeat the ETag, also a weak one, and may leave out the date
+        same = response.headers.get("ETag") == self.etag
+        if self.validator != self.etag:
+            same &= response.headers.get("Last-Modified", self.validator) == self.validator
         if not same or response.status_code != 206 or found is None or encoding_of(response):
             return False
         fits = self.total is None or found[2] in ("*", str(self.total))
