@@ -22,6 +22,8 @@ rm -r "$core/tree/natural_backdoors"
 cd "$core/tree"
 export PATH=$core/bin:$PATH
 unset PYTHONPATH NB_REQUIRE_GRAPH_TOOL
+# pages share the scenes that they draw, with one another and not with another Python
+export NATURAL_BACKDOORS_SCENES=$core/scenes
 python "$root/scripts/check_core.py"
 # all of them in one run, whose processes import once; threads of a BLAS would only be in each other's way
 export OMP_NUM_THREADS=1

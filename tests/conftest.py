@@ -85,6 +85,20 @@ def own_cache(tmp_path_factory):
     yield
 
 
+def of_all_workers(tmp_path_factory) -> Path:
+    "The folder for temporary files that all processes of this session share"
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_scenes(tmp_path_factory):
+    "The same scenes are drawn once, and not by each test that asks for them"
+    folder = of_all_workers(tmp_path_factory) / "scenes"
+    os.environ.setdefault("NATURAL_BACKDOORS_SCENES", str(folder))
+    yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def environment_variables():
     """As they were before: Dask, for one, sets the number of threads of its workers in this
@@ -102,8 +116,7 @@ def forks(tmp_path_factory):
     pytest.importorskip("fcntl", reason="processes are not forked on this system")
     from forks import Forks
 
-    folder = tmp_path_factory.getbasetemp()
-    made = Forks(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    made = Forks(of_all_workers(tmp_path_factory))
     yield made
     made.close()
 
