@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.stats import binom, multinomial, t
+from scipy.stats import binom, multinomial, t, ttest_1samp
 
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.over_runs import (
     holm,
     over_runs,
     over_seeds,
+    p_of_interval,
     paired_over_runs,
     runs_needed,
     seed_averages,
@@ -221,10 +222,21 @@ def test_runs_of_a_seed_are_one_observation(runs):
             over_seeds(values, seeds)
         return
     found, n = over_seeds(values, seeds), len(groups)
-    center = sum(values) / len(values)
-    squares = sum(sum(v - center for v in group) ** 2 for group in groups.values())
-    half = t.ppf(0.975, n - 1) * (n / (n - 1) * squares) ** 0.5 / len(values)
+    center = sum(averages) / n
+    spread = math.sqrt(sum((a - center) ** 2 for a in averages) / (n - 1))
+    half = t.ppf(0.975, n - 1) * spread / math.sqrt(n)
     assert found == pytest.approx((center, center - half, center + half))
-    # as many runs of each: the interval of the averages
-    if len({len(group) for group in groups.values()}) == 1:
-        assert found == pytest.approx(over_runs(averages), abs=1e-9)
+    if spread > 1e-6:
+        assert p_of_interval(found, n) == pytest.approx(ttest_1samp(averages, 0).pvalue, abs=1e-9)
+
+
+def test_seeds_with_many_runs_count_no_more_than_others():
+    "Without an effect about 95 of 100 intervals hold it, however runs are shared out"
+    draw = np.random.default_rng(0)
+    for counts in ([3, 3, 3], [1, 1, 9], [1, 9], [1, 1, 1, 12]):
+        seeds, held = np.repeat(range(len(counts)), counts), 0
+        for _ in range(1500):
+            values = draw.normal(0, 0.2, len(counts))[seeds] + draw.normal(0, 0.1, len(seeds))
+            found = over_seeds(values, seeds)
+            held += found.low <= 0 <= found.high
+        assert 0.93 < held / 1500 < 0.97, counts
