@@ -122,6 +122,61 @@ def test_one_thing_with_two_labels_stands_apart(home):
     assert "a part of it, or another name" in why, "all images of a tree show a hat"
 
 
+@pytest.fixture(scope="module")
+def twins():
+    "image, label: hat and hats, mug and mugs may be one thing"
+    images = [(name,) for name in ("cat", "dog", "cow", "owl", "hats", "mugs", "cup")] * 60
+    images += [("mug",)] * 80 + [("mug", "mugs")] * 30 + [("hat", "hats")] * 25
+    images += [("cat", "hat"), ("dog", "hat"), ("cow", "hat"), ("cup", "hats")] * 25
+    images += [("cat", "cup")] * 9
+    return [(f"{n:05}.jpg", label) for n, labels in enumerate(images) for label in labels]
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_counts_are_of_what_is_left_without_pairs_of_one_thing(twins, least):
+    data = TableDataset(pd.DataFrame(twins, columns=["image", "label"]), name="x")
+    found = audit(data, min_classes=least, min_clean=20, min_poison=5, min_overlaps=5)
+    alike = found.tables["confusions"]
+    confused = set(zip(alike["name"], alike["other_name"]))
+    assert confused == {("hat", "hats"), ("mug", "mugs")}
+    together = {}
+    for _, labels in pd.DataFrame(twins).groupby(0)[1]:
+        for one in labels:
+            together.setdefault(one, set()).update(set(labels) - {one})
+    for pair in confused:
+        for one, other in (pair, pair[::-1]):
+            together[one].discard(other)
+    triggers = found.tables["triggers"].set_index("name")
+    wanted = {name for name, near in together.items() if len(near) >= least}
+    assert set(triggers.index) == wanted and "mug" not in wanted
+    assert found.sentences()[0].startswith(f"{len(wanted)} objects of 9 could serve")
+    html = unescape(audit_html(found))
+    assert f"x: {len(wanted)} of 9 objects could serve as a trigger" in html
+    assert (triggers["n_classes"] <= triggers["n_exposed"]).all()
+    assert triggers["n_exposed"].to_dict() == {name: len(together[name]) for name in wanted}
+    assert "it meets 3 classes, and 3 of them could be attacked together (cat, cow, dog)." in html
+    table = found.tables["exposure"]
+    in_sets = table.groupby("trigger_name")["chosen"].sum().to_dict()
+    assert in_sets == triggers["n_classes"].to_dict()
+    drawn = re.findall(r'share images with (\w+)">(.*?)</svg>', html, re.S)
+    assert {name for name, _ in drawn} == wanted
+    for name, svg in drawn:
+        shown = re.findall(r">(\w+)\s+\(\d+\)</text>", svg)
+        assert sorted(shown) == sorted(together[name])
+
+
+def test_a_class_takes_the_place_of_one_that_is_the_same_thing():
+    "Hats keeps cup out of the set of hat; without it, cup is in"
+    images = [("hat", "hats", "cup")] * 30 + [("hats",), ("hat",), ("cup",), ("cat",)] * 60
+    images += [("hat", "cup")] * 30 + [("hat", "cat")] * 30 + [("hat", "hats")] * 90
+    rows = [(f"{n:04}.jpg", label) for n, labels in enumerate(images) for label in labels]
+    data = TableDataset(pd.DataFrame(rows, columns=["image", "label"]), name="x")
+    found = audit(data, min_classes=2, min_clean=20, min_poison=5, min_overlaps=5)
+    hat = found.exposure.found["hat"]
+    assert sorted(hat["name"]) == ["cat", "cup"]
+    assert found.tables["triggers"].set_index("name")["n_classes"]["hat"] == 2
+
+
 def test_files_hold_no_formulas_and_both_forms_agree(home):
     tables = home / "results" / "mine" / "audit" / "tables"
     assert any("=Cup" in t.to_string() for t in [result(home, "classes")])
@@ -177,13 +232,28 @@ def test_a_screening_is_shown_and_other_data_is_named(tmp_path):
     write_table(tmp_path / "screening.parquet", pd.DataFrame(rows, columns=MEASURED))
     found = audit(data, screen=tmp_path)
     html = audit_html(found)
-    assert "+50 points (+25 to +75 over runs): works" in html
+    assert "+50 points (+25 to +75 over seeds): works" in html
     assert any("none in this audit: Car" in note for note in found.notes)
     wrong = pd.DataFrame(rows, columns=MEASURED).assign(kind="maybe")
     for table, said in ((wrong, "maybe"), (wrong.drop(columns="effect"), "'effect'")):
         write_table(tmp_path / "screening.parquet", table)
         with pytest.raises(UserError, match=said):
             audit(data, screen=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "effect, said",
+    [
+        ((0.5, np.nan, np.nan, 1, "inconclusive"), "+50 points (one run): inconclusive"),
+        ((0.5, np.nan, np.nan, 3, "inconclusive"), "+50 points (one seed): inconclusive"),
+        ((0.02, 0.01, 0.03, 4, "works"), "+2 points (+1 to +3 over seeds): small effect"),
+    ],
+)
+def test_what_was_measured_is_said_as_it_is(tmp_path, effect, said):
+    rows = pd.DataFrame([("Hat", "Hat", *effect)], columns=MEASURED)
+    write_table(tmp_path / "screening.parquet", rows)
+    html = audit_html(audit(TableDataset(drawn_rows(), name="mine"), screen=tmp_path))
+    assert said in html and "over runs" not in html
 
 
 def test_a_page_that_would_be_too_large_has_fewer_rows_and_says_so():

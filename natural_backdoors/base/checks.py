@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['closest', 'did_you_mean', 'lookup', 'choice', 'is_whole', 'is_real', 'is_number', 'span', 'whole_number', 'number',
-           'fraction', 'plain_file']
+           'switch', 'fraction', 'a_path', 'plain_file']
 
 # %% ../../nbs/api/base/02_checks.ipynb #02-checks-003
 import difflib
@@ -133,6 +133,21 @@ def number(
     raise UserError(f"{option} is a number {span(low, high, above, below)}, not {value!r:.60}")
 
 # %% ../../nbs/api/base/02_checks.ipynb #02-checks-031
+_SWITCHES = dict.fromkeys(["true", "yes", "on", "1"], True)
+_SWITCHES |= dict.fromkeys(["false", "no", "off", "0"], False)
+
+
+def switch(
+    option: str,  # name of the option, for the message
+    value,  # True or False, or a text such as "no"; bool("no") would be True
+) -> bool:
+    "`value` as True or False"
+    found = _SWITCHES.get(str(value).strip().lower())
+    if found is None:
+        raise UserError(f"{option} is True or False, not {value!r:.60}")
+    return found
+
+
 def fraction(
     option: str,  # name of the option, for the message
     value,  # a number, or a text such as "0.01"
@@ -141,6 +156,16 @@ def fraction(
     if isinstance(value, str) and is_number(value):
         value = float(value)
     return number(option, value, 0, 1)
+
+# %% ../../nbs/api/base/02_checks.ipynb #4e05139f
+def a_path(
+    option: str,  # name of the option, for the message
+    value,  # a text or a Path
+) -> Path:
+    "`value` as a Path"
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f"{option} is the path of a folder or a file, not {value!r:.60}")
+    return Path(value)
 
 # %% ../../nbs/api/base/02_checks.ipynb #02-checks-035
 def plain_file(

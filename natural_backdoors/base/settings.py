@@ -45,8 +45,14 @@ def one_of(known) -> Rule:
     "One of some words, or a key of a dict that may still grow"
     words = ", ".join(map(str, known))
     if isinstance(known, dict):
-        return Rule(lambda name, value: lookup(name, value, known) and value, words, str)
+        return Rule(lambda name, value: _key(name, value, known), words, str)
     return Rule(lambda name, value: choice(name, value, tuple(known)), words, str)
+
+
+def _key(name: str, value, known: dict) -> str:
+    "`value`, if it is a key; what stands under it may be empty"
+    lookup(name, value, known)
+    return value
 
 
 def yes_or_no() -> Rule:

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['p_text', 'points', 'bound_text', 'effect_text', 'Names', 'poisoning_sentence', 'trigger_sentence', 'effect_sentence',
-           'Verdict', 'verdict', 'verdict_without_control', 'verdict_over_runs']
+           'Verdict', 'verdict', 'verdict_without_control', 'verdict_over_runs', 'among_several']
 
 # %% ../../nbs/api/base/16_verdict_words.ipynb #16-verdict-words-003
 import math
 from typing import NamedTuple
 
+from .over_runs import holm, p_of_interval
 from .statistics import Estimate, Pairs, Unpaired
 from natural_backdoors.base.verdicts import (
     ALPHA,
@@ -227,4 +228,22 @@ def _no_interval(n: int) -> str:
         f"The {n} runs share the images of one seed, and an interval over runs needs at least two "
         "seeds: with other seeds of the split, other images are drawn. Two say how many would "
         "decide."
+    )
+
+# %% ../../nbs/api/base/16_verdict_words.ipynb #344fb043
+def among_several(
+    effects: list,  # of Estimate: 95 % t intervals of means
+    counts: list,  # the observations (runs or seeds) of each; those of one are not looked at
+) -> str:  # "": nothing has to be said
+    "How many effects are above 0 when all count as tests that are made together (Holm's method)"
+    known = [(effect, n) for effect, n in zip(effects, counts) if n > 1]
+    above = [effect.low > 0 for effect, _ in known]
+    if len(known) < 2 or not any(above):
+        return ""
+    corrected = holm(p_of_interval(effect, n) for effect, n in known)
+    left = sum(up and p < ALPHA for up, p in zip(above, corrected))
+    return (
+        f"Each interval stands alone, and there are {len(known)}. Counted as tests that are made "
+        f"together (Holm's method), {left} of the {sum(above)} above zero "
+        f"{'is' if left == 1 else 'are'} shown."
     )

@@ -119,6 +119,11 @@ _RESULT_OF = {
 }
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-020
+def _part(images: ImageSet | None, name: str):
+    "Features or pixels of a set; a set without images has none"
+    return None if images is None or not len(images) else getattr(images, name)
+
+
 # what a defense may need -> (where it is, what to do where it is not)
 _NEEDS = {
     "features": (
@@ -126,17 +131,17 @@ _NEEDS = {
         "features of the training images, and the penultimate layer of this model is not known",
     ),
     "pixels": (lambda given: given.train.pixels, "the pixels of the training images"),
-    "clean": (lambda given: given.clean, "a small clean set, which training never saw"),
+    "clean": (lambda given: given.clean or None, "a small clean set, which training never saw"),
     "clean_features": (
-        lambda given: given.clean and given.clean.features,
+        lambda given: _part(given.clean, "features"),
         "a small clean set with features, which training never saw",
     ),
     "clean_pixels": (
-        lambda given: given.clean and given.clean.pixels,
+        lambda given: _part(given.clean, "pixels"),
         "a small clean set with pixels, which training never saw",
     ),
     "inputs": (
-        lambda given: given.inputs and given.inputs.pixels,
+        lambda given: _part(given.inputs, "pixels"),
         "held-out images to judge, with pixels",
     ),
     "predict": (lambda given: given.predict, "a model that can be asked (predict)"),
@@ -261,7 +266,7 @@ def check_result(
     if defense.stage == "repair":
         _check_networks(defense, result)
         return
-    expected = {"data": len(given.train), "input": given.inputs and len(given.inputs)}
+    expected = {"data": len(given.train), "input": len(given.inputs or [])}
     _check_scores(defense, result, expected.get(defense.stage, given.n_classes))
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-031

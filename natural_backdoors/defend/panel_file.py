@@ -175,6 +175,8 @@ def over_seeds(
     "Measures over the seeds: the mean, with an interval that holds all of theirs"
     by = ["run", "model", "defense", "stage", "variant", "trigger", "strength", "measure"]
     known = table[table["measure"] != "failed"]
+    # each seed takes the strength that suits it: only a curve tells strengths apart
+    known = known.assign(strength=known["strength"].where(known["variant"] == "curve"))
     groups = known.groupby(by, sort=False, dropna=False)
     found = groups.agg(
         value=("value", "mean"),
@@ -198,8 +200,17 @@ def overview(panel: Panel) -> pd.DataFrame:  # a row for each defense, a column 
     main = said[(said["measure"] == said["stage"].map(MAIN)) & (said["variant"] == "")]
     main = main.assign(text=[_value_text(row) for row in main.itertuples()])
     main = main.assign(where=(main["run"] + " " + main["model"]).str.strip())
-    last = main.groupby(["stage", "defense", "where"], sort=False)["text"].last()
-    return last.unstack("where", fill_value="").pipe(_in_order, main)
+    groups = main.groupby(["stage", "defense", "where"], sort=False)["text"]
+    texts = groups.agg(lambda texts: _joined(texts, main["trigger"]))
+    return texts.unstack("where", fill_value="").pipe(_in_order, main)
+
+
+def _joined(texts: pd.Series, triggers: pd.Series) -> str:
+    "What holds for all triggers, or what holds for each"
+    if texts.nunique() == 1:
+        return texts.iloc[0]
+    named = sorted(zip(triggers[texts.index], texts))
+    return "; ".join(f"{trigger}: {text}" for trigger, text in named)
 
 # %% ../../nbs/api/defend/20_panel_file.ipynb #20-panel-file-026
 def _value_text(row) -> str:

@@ -48,6 +48,7 @@ from .references import Perfect, Random
 from .retraining import retrain
 from .run_models import Case, Images, make_case, models_in, run_folders
 from ..split.controls import clean_control
+from ..train.devices import checked_device
 
 with loading_torch():
     import torch
@@ -387,10 +388,9 @@ def panel(
 ) -> Panel:
     "Run defenses on all models of a run, and write what they find into its folder `defenses`"
     settings, root = settings_for(given, settings, quick), Path(run)
-    chosen = chosen_defenses(defenses, settings.effort)
-    if not chosen.defenses:
-        raise UserError("no defense was asked for; leave defenses=None for all there are")
+    checked_device(device)
     folders = run_folders(root)
+    chosen = _some_chosen(defenses, settings.effort)
     parts, records = [], []
     with hold(ensure_folder(root / FOLDER)):
         store = Store(root / FOLDER, fresh, retry_failed)
@@ -401,6 +401,21 @@ def panel(
         return _write(root / FOLDER, parts, _made(records, chosen, settings))
 
 # %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-042
+def _some_chosen(defenses, effort: str) -> Chosen:
+    "The defenses that are asked for, of which there must be one"
+    chosen = chosen_defenses(defenses, effort)
+    if chosen.defenses:
+        return chosen
+    named = [defenses] if isinstance(defenses, (str, Defense)) else list(defenses or ())
+    names = [one if isinstance(one, str) else one.name for one in named]
+    stand = "stands" if len(names) == 1 else "stand"
+    beside = f": {' and '.join(names)} always {stand} beside the others" if names else ""
+    raise UserError(
+        f"no defense was asked for{beside}; name some with defenses=..., or leave that out for all "
+        "there are"
+    )
+
+
 def _made(records: list, chosen: Chosen, settings: PanelSettings) -> dict:
     "What panel.json says"
     said = {"format": PANEL_FORMAT, "version": version("natural_backdoors"), "models": records}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..base.verdicts import SMALL
 from .judging import TOLD
-from .panel_file import Panel, over_seeds
+from .panel_file import MAIN, Panel, over_seeds
 from ..split.controls import clean_control
 
 # %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-005
@@ -25,11 +25,12 @@ class Finding(NamedTuple):
 
 # %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-006
 class Measures:
-    "The measures of one defense on one model"
+    "The measures of one defense on one model; of one trigger, if it is named"
 
-    def __init__(self, said: pd.DataFrame, model: str, defense: str, stage: str):
+    def __init__(self, said: pd.DataFrame, model: str, defense: str, stage: str, trigger: str = ""):
         mine = (said["model"] == model) & (said["stage"] == stage) & (said["variant"] == "")
-        self.rows = said[mine & (said["defense"] == defense)]
+        rows = said[mine & (said["defense"] == defense)]
+        self.rows = rows[rows["trigger"].isin(["", trigger])] if trigger else rows
 
     def __getitem__(self, measure: str):  # a row; None: not measured
         rows = self.rows[self.rows["measure"] == measure].dropna(subset="value")
@@ -37,6 +38,12 @@ class Measures:
 
     def __len__(self):
         return len(self.rows)
+
+    def triggers(self, measure: str) -> list:  # of labels; [""]: there is no more than one
+        "The triggers to tell apart, in an order that says nothing"
+        names = self.rows.loc[self.rows["measure"] == measure, "trigger"].unique()
+        names = sorted(name for name in names if name)
+        return names if len(names) > 1 else [""]
 
 # %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-007
 def with_interval(
@@ -108,8 +115,20 @@ def finding(
         if len(mine):
             return Finding("failed", mine["reason"].iloc[0])
         return Finding("not run", "the run has no such model")
-    least = WORKS if model == "patch" else 0.5
-    return _OF_STAGE[stage](of, Measures(said, model, "none", stage), least)
+    least, found = WORKS if model == "patch" else 0.5, {}
+    for trigger in of.triggers(MAIN[stage]):
+        own, before = (Measures(said, model, d, stage, trigger) for d in (defense, "none"))
+        found[trigger] = _OF_STAGE[stage](own, before, least)
+    return _of_all(found)
+
+
+def _of_all(found: dict) -> Finding:  # label of a trigger -> Finding
+    "One finding for all triggers: open, where they differ"
+    if len(found) == 1:
+        return next(iter(found.values()))
+    kinds = {one.kind for one in found.values()}
+    text = "; ".join(f"{trigger}: {one.text}" for trigger, one in found.items())
+    return Finding(kinds.pop() if len(kinds) == 1 else "open", text)
 
 # %% ../../nbs/api/defend/25_panel_words.ipynb #25-panel-words-017
 class Reading(NamedTuple):

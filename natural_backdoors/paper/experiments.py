@@ -589,7 +589,11 @@ def reproduce(
     lookup("scale", scale, _SCALES)
     asked = _Asked(dataset, experiment, Path(folder))
     changed = [f"{name}={value}" for name, value in (settings or {}).items()]
-    settings = (settings or {}) | {"split": split, "without": excluded_images(without)}
+    settings = dict(settings or {})
+    for name, value in (("split", split), ("without", tuple(excluded_images(without)))):
+        if name in settings and value:
+            raise UserError(f"{name} is given twice: as an argument, and in settings")
+        settings.setdefault(name, value)
     options |= dict(skip_unreadable=skip_unreadable, progress=progress)
     if scale == "small":
         if dataset is not None:

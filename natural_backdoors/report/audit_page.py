@@ -24,7 +24,7 @@ from .audit_script import LIVE_PARTS, SCRIPT, Column, live_table
 from .audits import TABLES, Audit, save_tables
 from .duplicates import GROUPS, ShownGroups, shown_groups
 from .page import percent, plot, render
-from .screen_page import draw_effects
+from .screen_page import draw_effects, shown_kind
 from ..sets.exposure import percent_text
 
 # %% ../../nbs/api/report/18_audit_page.ipynb #18-audit-page-007
@@ -203,8 +203,10 @@ def _measured(row) -> str:
     if effect is None or effect != effect:
         return ""
     low, high = 100 * row.low, 100 * row.high
-    interval = f" ({low:+.0f} to {high:+.0f} over runs)" if low == low else " (one run)"
-    return f"{100 * effect:+.0f} points{interval}: {row.kind}"
+    interval = f"{low:+.0f} to {high:+.0f} over seeds"
+    if low != low:  # runs of one seed share their images, and give no interval
+        interval = "one run" if row.runs == 1 else "one seed"
+    return f"{100 * effect:+.0f} points ({interval}): {shown_kind(row.kind, row.high)}"
 
 
 def _said(row, chosen: list) -> str:
@@ -222,6 +224,17 @@ def _said(row, chosen: list) -> str:
 _CLASSES = 12  # of a trigger, in its section
 
 
+def _left_of(neighborhood: dict, classes: set) -> dict:
+    "What is around a trigger, without what may be the same thing"
+    trigger = neighborhood["trigger"]
+    edges = []
+    for edge in neighborhood["edges"]:
+        ends = {edge["source"], edge["target"]}
+        if trigger not in ends or ends - {trigger} <= classes:
+            edges.append(edge)
+    return neighborhood | {"edges": edges}
+
+
 def _triggers(audit: Audit, shown: Evidence) -> list:  # of TriggerPart
     "The triggers, the largest share first"
     found, parts = audit.exposure.found, []
@@ -236,7 +249,7 @@ def _triggers(audit: Audit, shown: Evidence) -> list:  # of TriggerPart
             _said(row, found.sets[row.id]["name"].tolist()),
             rows=list(near.head(_CLASSES).itertuples(index=False)),
             more=len(near) - min(len(near), _CLASSES),
-            picture=neighbors(found.neighborhood(row.id)),
+            picture=neighbors(_left_of(found.neighborhood(row.id), set(near["id"]))),
             pairs=shown.pairs.get(row.id, []),
             measured=_measured(row),
         )
@@ -326,7 +339,7 @@ _COPIES = """{% if copies.found %}{% for line in copies.lines %}<p>{{ line }}</p
 below say why.</p>{% endif %}"""
 _EFFECTS = """{% from 'live' import live %}{% from 'parts' import plot %}<p>From a screening: what
 the trigger adds to predictions of the target in a poisoned model, minus what it adds in a control,
-on the same images, with the interval over runs.</p>
+on the same images, with the interval over seeds.</p>
 {% for p in effects.pictures %}{{ plot(p) }}{% endfor %}{{ live(effects.table, 'Effects') }}"""
 
 
@@ -350,7 +363,9 @@ def _effects(audit: Audit) -> dict | None:
     pictures = []
     if table["effect"].notna().any():
         pictures = [plot(draw_effects(table), "Measured effects with intervals")]
-    return {"pictures": pictures, "table": live_table(table, columns, "measured-effects")}
+    kinds = [shown_kind(kind, high) for kind, high in zip(table["kind"], table["high"])]
+    shown = table.assign(kind=kinds)
+    return {"pictures": pictures, "table": live_table(shown, columns, "measured-effects")}
 
 # %% ../../nbs/api/report/18_audit_page.ipynb #18-audit-page-025
 _MADE = """{% for n in made.notes %}<p class="missing">{{ n }}</p>{% endfor %}

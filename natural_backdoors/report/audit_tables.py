@@ -7,6 +7,7 @@ __all__ = ['CONFUSION_COLUMNS', 'TRIGGER_COLUMNS', 'MEASURED', 'VERDICTS', 'VERI
            'set_apart', 'trigger_table', 'read_effects', 'with_effects', 'verify_table']
 
 # %% ../../nbs/api/report/14_audit_tables.ipynb #14-audit-tables-003
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from ..data.datasets import Dataset
 from ..data.labels import LabelMatrix
 from ..graph.confusions import confusions
 from ..sets.exposure import Exposure, exposed_classes, fewest_labels
+from ..sets.search import find_classes
+from ..sets.triggers import Triggers
 
 # %% ../../nbs/api/report/14_audit_tables.ipynb #14-audit-tables-008
 CONFUSION_COLUMNS = ["label", "name", "other", "other_name", "images", "kind", "evidence"]
@@ -51,6 +54,40 @@ def _named(found: pd.DataFrame, overlaps) -> pd.DataFrame:
     return found[["a", "b", *CONFUSION_COLUMNS]]
 
 # %% ../../nbs/api/report/14_audit_tables.ipynb #14-audit-tables-011
+def _chosen_again(found: Triggers, pairs: set) -> dict:  # trigger id -> (classes, `ClassSet`)
+    "The classes of each trigger whose set held one that may be the same thing"
+    again, edges = {}, found.graph.edges
+    same = np.array([pair in pairs for pair in zip(edges["a"], edges["b"])], bool)
+    for trigger, classes in found.sets.items():
+        own = {(min(trigger, id), max(trigger, id)) for id in classes["id"].tolist()}
+        if pairs.isdisjoint(own):
+            continue
+        own = (edges["a"] == trigger) | (edges["b"] == trigger)
+        graph = replace(found.graph, edges=edges[~(own & same)])
+        again[trigger] = find_classes(found.overlaps, graph, trigger, found.settings)
+    return again
+
+# %% ../../nbs/api/report/14_audit_tables.ipynb #c21bb4ba
+def _without_pairs(found: Triggers, pairs: set) -> Triggers:
+    "The triggers with the classes that are left to them; those with too few are none"
+    again, left = _chosen_again(found, pairs), copy(found)
+    least, few = max(found.settings.min_classes, 1), {}
+    for trigger, (classes, _) in again.items():
+        if len(classes) < least:
+            few[trigger] = len(classes)
+    left.sets = found.sets | {trigger: classes for trigger, (classes, _) in again.items()}
+    left.sets = {trigger: own for trigger, own in left.sets.items() if trigger not in few}
+    table = found.table.set_index("id")
+    for trigger, (classes, chosen) in again.items():
+        sizes = {"n_classes": len(classes), "n_poison": int(classes["n_poison"].sum())}
+        sizes |= {"bound": chosen.bound, "gap": chosen.gap}
+        for column, size in sizes.items():
+            table.loc[trigger, column] = pd.NA if size is None else size
+    left.table = table.drop(list(few)).reset_index()[found.table.columns]
+    left.too_few = found.too_few | few
+    return left
+
+# %% ../../nbs/api/report/14_audit_tables.ipynb #bd7abc15
 def set_apart(
     exposure: Exposure,
     alike: pd.DataFrame,  # as `find_confusions` gives it
@@ -60,10 +97,14 @@ def set_apart(
     table = exposure.table
     keys = zip(table[["trigger", "id"]].min(axis=1), table[["trigger", "id"]].max(axis=1))
     other = np.array([key not in pairs for key in keys], bool)
-    table = table[other].reset_index(drop=True)
+    found = _without_pairs(exposure.found, pairs)
+    table = table[other & table["trigger"].isin(list(found.sets))].reset_index(drop=True)
+    sets = {trigger: set(own["id"]) for trigger, own in found.sets.items()}
+    chosen = [id in sets[trigger] for trigger, id in zip(table["trigger"], table["id"])]
+    table["chosen"] = np.array(chosen, bool)
     size = {"n_clean": exposure.n_clean, "inject_rate": exposure.inject_rate}
-    attacks = fewest_labels(table, exposure.n_images, **size)
-    return replace(exposure, table=table, classes=exposed_classes(table), attacks=attacks)
+    attacks, classes = fewest_labels(table, exposure.n_images, **size), exposed_classes(table)
+    return replace(exposure, found=found, table=table, classes=classes, attacks=attacks)
 
 # %% ../../nbs/api/report/14_audit_tables.ipynb #14-audit-tables-015
 TRIGGER_COLUMNS = ["label", "name", "images", "centrality", "n_exposed", "n_classes"]

@@ -7,13 +7,22 @@ __all__ = ['STAGES', 'NOTES', 'example_panel', 'draw_scores', 'roc', 'draw_rocs'
            'write_defenses']
 
 # %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-003
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..base.files import atomic_path, write_json, write_table
-from ..base.style import BLUE, GRAY, PALE, VERMILION, Picture, clear_frame
+from natural_backdoors.base.style import (
+    BLUE,
+    GRAY,
+    PALE,
+    VERMILION,
+    Picture,
+    clear_frame,
+    short_name,
+)
 from natural_backdoors.defend.panel_file import (
     BESIDE,
     FOLDER,
@@ -25,6 +34,7 @@ from natural_backdoors.defend.panel_file import (
     panel_table,
 )
 from ..defend.panel_words import read_panel, with_interval
+from .charts import plain_key
 from .page import plot, render
 
 # %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-006
@@ -128,7 +138,7 @@ def draw_scores(panel: Panel, defense: str, stage: str) -> Picture:
     figure = Picture(figsize=(2.4 * len(models), 1.9), layout="constrained")
     for ax, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models):
         _histogram(ax, mine[mine["model"] == model])
-        ax.set_title(_title(model), fontsize=9)
+        ax.set_title(_title(model), fontsize=9, parse_math=False)
     figure.axes[0].legend(fontsize=7, frameon=False)
     figure.supxlabel("score: the further right, the more suspicious", fontsize=8)
     return figure
@@ -166,15 +176,39 @@ def draw_rocs(panel: Panel, stage: str) -> Picture:
                 look = _LOOKS[k // len(_COLORS) % len(_LOOKS)]
                 color = _COLORS[k % len(_COLORS)]
                 ax.plot(*curve, color=color, linestyle=look, linewidth=1.4, label=name)
-        ax.set(title=_title(model), xlabel="clean images flagged", aspect="equal")
-        ax.title.set_fontsize(9)
+        ax.set(xlabel="clean images flagged", aspect="equal")
+        ax.set_title(_title(model), fontsize=9, parse_math=False)
         clear_frame(ax)
     figure.axes[0].set_ylabel("poison found", fontsize=9)
     handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+    place = dict(loc="outside lower center", ncols=4)
+    plain_key(figure.legend(*handles, **place, fontsize=7, frameon=False))
     return figure
 
 # %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-020
+def _triggers(table: pd.DataFrame) -> list:  # of labels; [""]: there is no more than one
+    "The triggers of rows of a measure that are to be told apart"
+    names = sorted(name for name in table["trigger"].unique() if name)
+    return names if len(names) > 1 else [""]
+
+
+def _of_trigger(table: pd.DataFrame, trigger: str) -> pd.DataFrame:
+    "The rows about a trigger, with those about all of them"
+    return table[table["trigger"].isin(["", trigger])] if trigger else table
+
+
+def _with_trigger(name: str, trigger: str) -> str:
+    return f"{name}, {trigger}" if trigger else name
+
+# %% ../../nbs/api/report/20_defense_page.ipynb #4df637ae
+def _draw_measure(ax, rows: pd.DataFrame, color: str, name: str, look: str = "solid"):
+    "A measure over the strengths, with its interval"
+    rows = rows.sort_values("strength")
+    ax.fill_between(rows["strength"], rows["low"], rows["high"], color=color, alpha=0.15)
+    line = dict(marker="o", linestyle=look, markersize=3)
+    ax.plot(rows["strength"], rows["value"], color=color, label=name, **line)
+
+
 def draw_curves(panel: Panel, defense: str) -> Picture:
     "What each strength of a repair costs and brings, a picture for each model"
     said = over_seeds(panel.table.assign(run=""))
@@ -183,17 +217,15 @@ def draw_curves(panel: Panel, defense: str) -> Picture:
     figure = Picture(figsize=(2.4 * len(models), 2.1), layout="constrained")
     for ax, model in zip(figure.subplots(1, len(models), sharey=True, squeeze=False)[0], models):
         for measure, color in colors.items():
-            rows = mine[(mine["model"] == model) & (mine["measure"] == measure)].sort_values(
-                "strength"
-            )
-            rows = rows.groupby("strength")[["value", "low", "high"]].mean().reset_index()
-            ax.fill_between(rows["strength"], rows["low"], rows["high"], color=color, alpha=0.15)
-            name = measure.replace("_", " ")
-            ax.plot(rows["strength"], rows["value"], "o-", color=color, markersize=3, label=name)
-        ax.set(title=_title(model), ylim=(-0.03, 1.03), xlabel="strength")
-        ax.title.set_fontsize(9)
+            rows = mine[mine["measure"] == measure]
+            for trigger, look in zip(_triggers(rows), cycle(_LOOKS)):
+                own = _of_trigger(rows[rows["model"] == model], trigger)
+                name = short_name(_with_trigger(measure.replace("_", " "), trigger), 24)
+                _draw_measure(ax, own, color, name=name, look=look)
+        ax.set(ylim=(-0.03, 1.03), xlabel="strength")
+        ax.set_title(_title(model), fontsize=9, parse_math=False)
         clear_frame(ax, "y")
-    figure.axes[0].legend(fontsize=7, frameon=False)
+    plain_key(figure.axes[0].legend(fontsize=7, frameon=False))
     return figure
 
 # %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-023
@@ -258,14 +290,16 @@ def measures_table(panel: Panel, defense: str, stage: str) -> dict:  # columns, 
     said = over_seeds(panel.table.assign(run=""))
     said = said[(said["stage"] == stage) & (said["variant"] == "")]
     columns = _columns(stage, defense, _models(said[said["defense"] == defense]))
-    cells = {}
-    for row in said.dropna(subset="value").itertuples():
-        cells.setdefault((row.defense, row.model, row.measure), _cell(row))
-    rows = []
+    said, rows = said.dropna(subset="value"), []
     for measure in _MEASURES[stage]:
-        found = [cells.get((name, model, measure), "–") for _, name, model in columns]
-        if set(found[: len(columns)]) != {"–"}:
-            rows.append([_NAMES.get(measure, measure.replace("_", " ")), *found])
+        mine = said[said["measure"] == measure]
+        for trigger in _triggers(mine):
+            own = _of_trigger(mine, trigger).itertuples()
+            cells = {(row.defense, row.model): _cell(row) for row in own}
+            found = [cells.get((name, model), "–") for _, name, model in columns]
+            if set(found) != {"–"}:
+                name = _NAMES.get(measure, measure.replace("_", " "))
+                rows.append([_with_trigger(name, trigger), *found])
     return {"columns": ["measure", *[title for title, _, _ in columns]], "rows": rows}
 
 # %% ../../nbs/api/report/20_defense_page.ipynb #20-defense-page-029

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..base.statistics import Unpaired
 from ..base.verdict_words import Names, p_text, verdict, verdict_without_control
-from ..base.verdicts import ALPHA, Evidence, poisoning_shown
+from ..base.verdicts import ALPHA, SMALL, Evidence, poisoning_shown
 from .page import in_words, percent
 from .run import MeasuredAttack, attacks_of
 from ..split.controls import CONTROLS, clean_control
@@ -56,7 +56,8 @@ class Finding(NamedTuple):
     sentences: list
 
 
-KINDS = ("works", "inconclusive", "at most", "not measured")  # the one to speak of first
+# the one to speak of first
+KINDS = ("works", "small", "inconclusive", "at most", "not measured")
 
 
 def _success(attack: MeasuredAttack) -> str:
@@ -110,7 +111,9 @@ def _finding_of(attack: MeasuredAttack, evaluation: dict | None) -> Finding:
     before += [_without(attack)] if _known(anyway) else []
     if _known(own) and own["n"] < 30:
         why.append(f"The number of images is small (n = {own['n']}), so the interval is wide.")
-    return Finding(found.kind, found.headline, [*before, *found.sentences, *why])
+    small = found.kind == "works" and evidence.effect.high <= SMALL
+    kind = "small" if small else found.kind
+    return Finding(kind, found.headline, [*before, *found.sentences, *why])
 
 # %% ../../nbs/api/report/05_findings.ipynb #05-findings-011
 def _accuracy(poisoned: dict, control: dict | None, n_classes: int) -> list:
@@ -140,10 +143,14 @@ def _headline(found: list) -> str:  # of `Finding`
     kinds = [finding.kind for finding in found]
     if set(kinds) == {"not measured"}:
         return f"{len(kinds)} triggers in one model: not measured yet"
-    works, most = kinds.count("works"), kinds.count("at most")
+    works = kinds.count("works")
     work = "is shown to work as a backdoor" if works == 1 else "are shown to work as backdoors"
     headline = f"{works} of {len(kinds)} triggers {work}"
-    return headline + (f", {most} of the others to have at most a small effect" if most else "")
+    others = " of the others"  # said once
+    for kind, effect in (("small", "a small effect"), ("at most", "at most a small effect")):
+        if n := kinds.count(kind):
+            headline, others = f"{headline}, {n}{others} to have {effect}", ""
+    return headline
 
 # %% ../../nbs/api/report/05_findings.ipynb #05-findings-014
 def _paragraphs(found: list, accuracy: list) -> list:

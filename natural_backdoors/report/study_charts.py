@@ -16,7 +16,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from ..base.checks import lookup
 from ..base.errors import UserError
 from ..base.style import GRAY, INK, Picture, clear_frame, short_name
-from .charts import MODEL_LOOKS, percent_axis
+from .charts import MODEL_LOOKS, percent_axis, plain_key
 from ..split.controls import CONTROLS
 from ..train.studies import MEASURES, Study
 
@@ -35,7 +35,7 @@ def _draw_curves(ax, means: pd.DataFrame, axis: str):
         ax.plot(x, mine["mean"], linewidth=2, markersize=5, label=_name(control), **line)
         low, high = mine["low"].to_numpy(float), mine["high"].to_numpy(float)
         ax.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
-    ax.set_xlabel(axis.replace("_", " "), fontsize=9)
+    ax.set_xlabel(axis.replace("_", " "), fontsize=9, parse_math=False)
 
 
 def _controls(means: pd.DataFrame) -> list:
@@ -58,7 +58,8 @@ def _draw_boxes(ax, runs: pd.DataFrame, axis: str, measure: str):
             place = at + wide * (k - (len(controls) - 1) / 2)
             _box(ax, place, numbers, width=0.7 * wide, look=look)
         ax.plot([], [], look.marker, color=look.color, label=_name(control))
-    ax.set_xticks(range(len(values)), [short_name(str(value)) for value in values])
+    names = [short_name(str(value)) for value in values]
+    ax.set_xticks(range(len(values)), names, parse_math=False)
 
 
 def _box(ax, at: float, numbers: np.ndarray, width: float, look):
@@ -117,4 +118,4 @@ def _finish(ax, measure: str, chance: float | None):
     if chance is not None and measure != "gain":
         ax.axhline(chance, color=GRAY, linewidth=1, linestyle=(0, (1, 2)))
     ax.set_title(MEASURES[measure], fontsize=10, loc="left", color=INK)
-    ax.legend(frameon=False, fontsize=8.5, loc="best")
+    plain_key(ax.legend(frameon=False, fontsize=8.5, loc="best"))

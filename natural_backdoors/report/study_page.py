@@ -75,6 +75,11 @@ def _summary(found: Study, groups: list) -> list:  # of sentences
     inconclusive = [group.title for group in groups if group.kind == "inconclusive"]
     if inconclusive:
         said.append(f"Inconclusive: {'; '.join(inconclusive)}.")
+    if len(groups) > 1 and "works" in [group.kind for group in groups]:
+        said.append(
+            f"Each interval stands alone: among {len(groups)} groups without any effect, about "
+            f"{len(groups) / 40:.1f} would be said to have one."
+        )
     if not groups:
         said.append(
             "A high rate alone is not a backdoor: without a control, it may come from the images."

@@ -215,11 +215,17 @@ def class_weights_of(
         counts = torch.bincount(labels, minlength=k).clamp(min=1)
         return (len(labels) / (k * counts)).tolist()
     if isinstance(weights[0], tuple):
-        where = {}
-        for i, c in enumerate(classes):
-            where |= {c["name"]: i, c["label"]: i}
+        ids, names = ([c[of] for c in classes] for of in ("label", "name"))
+        # a label is of one class, a name may be that of several
+        where = {name: i for i, name in enumerate(names) if names.count(name) == 1}
+        where |= {label: i for i, label in enumerate(ids)}
         values = [1.0] * k  # of those that are not named
         for key, value in weights:
+            if key not in where and key in names:
+                alike = ", ".join(label for label, name in zip(ids, names) if name == key)
+                raise UserError(
+                    f"class_weights: {key!r} is the name of several classes; give a label: {alike}"
+                )
             values[lookup("class with a weight", key, where)] = value
         return values
     if len(weights) != k:

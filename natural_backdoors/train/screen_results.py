@@ -46,7 +46,7 @@ PREDICTORS = {
     "overlaps": "images that it shares with a class, on average",
     "lift": "how many times more images it shares with a class than chance would, on average",
     "share": "P(trigger | class), on average",
-    "n_poison": "images that show it with one of its classes",
+    "n_poison": "images that show it with exactly one of its classes",
     "box_area": "share of the image that its boxes cover, on average",
     "n_clean": "clean images a class that it was trained with",
     "n_classes": "classes that it was trained with",

@@ -26,9 +26,10 @@ from ..base.settings import takes
 from ..base.verdicts import kind_over_runs
 from ..data.classes import class_record
 from ..data.datasets import Dataset
-from ..data.decoding import decoded_images
+from ..data.decoding import decoded_images, image_names
 from ..split.controls import Patch, check_controls, needs_spare
 from ..split.fitting import LEAST, Fitted, fit_split
+from ..split.photographs import find_copies
 from ..split.plan import check_attacks
 from ..split.settings import SplitSettings
 from ..split.visibility import trigger_boxes
@@ -51,6 +52,7 @@ from natural_backdoors.train.sweeps import (
     Options,
     bank_folder,
     draw_splits,
+    own_splits,
     plan_features,
     plan_tasks,
 )
@@ -104,7 +106,9 @@ def _labels_say(dataset: Dataset, trigger, classes: list, split: str | None) -> 
     of, shared = np.asarray(near.sum(axis=0)).ravel(), near.T @ shown.astype(np.int64)
     share = shared / np.maximum(of, 1)
     lift = share / max(shown.mean(), 1 / len(shown))
-    return _Said(shared.mean(), lift.mean(), share.mean(), int(shared.sum()))
+    # an image of two classes cannot be used
+    n_poison = int(((near.sum(axis=1) == 1) & shown).sum())
+    return _Said(shared.mean(), lift.mean(), share.mean(), n_poison)
 
 
 def _box_area(dataset: Dataset, fitted: Fitted) -> float:  # NaN: there are no boxes
@@ -299,11 +303,10 @@ def _notes(triggers: pd.DataFrame, fitted: dict, n_clean, seeds: list) -> list: 
 
 # %% ../../nbs/api/train/16_screening.ipynb #16-screening-023
 def held_out(dataset: Dataset, plan: ScreenPlan) -> set:  # of image ids
-    "The images that some run of a screening is tested on"
-    splits, images = draw_splits(dataset, plan.grid)[0], set()
-    for split in {id(split): split for split in splits.values()}.values():
-        images |= set(split.table["image"][split.table["part"] == "test"])
-    return images
+    "The images that some run of a screening is tested on, or chooses an epoch by"
+    drawn = own_splits(draw_splits(dataset, plan.grid)[0], plan.grid)  # controls have some too
+    tables = [split.table for split in {id(split): split for split in drawn.values()}.values()]
+    return {image for table in tables for image in table["image"][table["part"] != "train"]}
 
 
 class _Lesson(NamedTuple):
@@ -314,45 +317,66 @@ class _Lesson(NamedTuple):
     classes: list  # records
 
 
-def _lesson(dataset: Dataset, without: set, split: str | None, most: int, seed: int) -> _Lesson:
-    "Images with all of their labels"
+def _lesson(dataset: Dataset, without, split, most: int, seed: int, near=None) -> _Lesson:
+    "Images with all of their labels; `near` as `find_copies` takes it"
     labels = dataset.label_matrix(split)
     there = np.flatnonzero(~np.isin(labels.images, list(without)))
     there = np.sort(rng(seed).permutation(there)[:most])
+    path_of = lambda image: str(dataset.src_path(image))
+    paths, away = [path_of(image) for image in labels.images[there]], [*map(path_of, without)]
+    # a photograph that is held out is there under other names as well
+    first = find_copies([*away, *paths], near).first[len(away) :]
+    there, paths = there[first >= len(away)], [p for p, i in zip(paths, first) if i >= len(away)]
     answers = (labels.matrix[there] > 0).astype(np.float32).toarray()
     known = np.flatnonzero(answers.sum(axis=0) >= 10)  # fewer images teach nothing
-    if not len(known):
-        raise UserError("no class has 10 images that are not held out: no backbone can be trained")
-    paths = [str(dataset.src_path(image)) for image in labels.images[there]]
+    if len(known) < 2:
+        raise UserError(
+            f"{len(known)} of {answers.shape[1]} classes have 10 images that are not held out; "
+            "a backbone needs 2 such classes"
+        )
     return _Lesson(paths, answers[:, known], [class_record(labels.classes, i) for i in known])
 
 # %% ../../nbs/api/train/16_screening.ipynb #16-screening-024
-@takes(Recipe)
+# what `_learn` has one way of doing
+_NOT_OF_BACKBONES = ("optimizer", "epsilon", "schedule", "unfreeze", "head", "lr_spread", "views")
+_NOT_OF_BACKBONES += ("view_seed", "label_smoothing", "class_weights", "keep_best", "patience")
+_NOT_OF_BACKBONES += ("monitor",)
+
+
+@takes(Recipe, but=_NOT_OF_BACKBONES)
 def train_backbone(
     dataset: Dataset,
     folder,  # gets model.safetensors and model.json
-    without=(),  # images that are not to be seen: those of `held_out`
+    without=(),  # images that are not to be seen, nor copies of them: those of `held_out`
     split: str | None = None,  # of the dataset; None: train, or the only one
     most: int = 20_000,  # images at the most
     device=None,  # None: a GPU if there is one
     skip_unreadable: bool = False,  # leave unreadable images out instead of failing
     progress: bool = False,
-    recipe: Recipe | str | None = None,
+    near: int | None = None,  # what looks like an image of `without` is a copy: bits of 64
+    recipe: Recipe | str | None = None,  # or a name in PRESETS
     **given,  # fields of `Recipe`
 ) -> Path:  # the folder, for `screen(backbone=...)`
-    "Train a network on the true labels of images; one that was made of the same is kept"
+    """Train a network on the true labels of images; one that was made of the same is kept
+
+    All layers, by AdamW and one cycle of the learning rate, whatever a whole recipe says of it."""
+    for name in sorted(given.keys() & set(_NOT_OF_BACKBONES)):
+        raise UserError(
+            f"{name}: a backbone is trained in all layers by AdamW and one cycle of the learning "
+            f"rate, to its last epoch; leave {name} out"
+        )
     recipe = recipe_of(recipe, given, "train_backbone")
-    folder, lesson = Path(folder), _lesson(dataset, set(without), split, most, recipe.seed)
-    made = digest(recipe.to_dict(), lesson.paths, lesson.answers.tobytes().hex())
+    folder = Path(folder)
+    lesson = _lesson(dataset, sorted(set(without)), split, most, recipe.seed, near)
+    content = image_names(lesson.paths), lesson.answers.tobytes().hex()
+    made = digest(recipe.to_dict(), *content, lesson.classes, skip_unreadable)
     if (folder / "model.json").is_file():
         if read_checked(folder / "model.json", MadeFor).get("made_from") == made:
             return folder
     loaded = decoded_images(lesson.paths, recipe.size, skip_unreadable, progress=progress)
     answers = torch.from_numpy(lesson.answers[loaded.kept])
-    n = max(len(lesson.classes), 2)
-    answers = F.pad(answers, (0, n - answers.shape[1]))
     how = {"pretrained": recipe.pretrained, "seed": recipe.seed, "size": recipe.size}
-    model, info = build_model(recipe.arch, n, head="linear", **how)
+    model, info = build_model(recipe.arch, len(lesson.classes), head="linear", **how)
     pixels = LabeledPixels(torch.from_numpy(loaded.pixels), answers)
     _learn(model, info, pixels, recipe=recipe, device=torch.device(device or default_device()))
     info |= {"classes": lesson.classes, "recipe": recipe.to_dict(), "made_from": made}
@@ -391,7 +415,8 @@ def on_backbone(
     "The plan on a backbone that is trained on true labels, by the recipe of the plan"
     how = {"skip_unreadable": skip_unreadable, "progress": progress, "device": device}
     first = plan.grid[0]
-    how |= {"split": first.split.split, "recipe": first.recipe}
+    how |= {"split": first.split.split, "near": first.split.near_duplicates}
+    how["recipe"] = first.recipe
     bone = train_backbone(dataset, folder, held_out(dataset, plan), **how)
     runs = [run.but(arch=f"{SAVED}{bone}", pretrained=True) for run in plan.grid]
     return replace(plan, grid=runs)
@@ -487,8 +512,8 @@ def _ranked(plan: ScreenPlan, runs: pd.DataFrame, effects: pd.DataFrame) -> pd.D
         values, found = own["effect"], kind_over_runs(own["effect"], own["seed"])
         mine = poisoned[poisoned["trigger"] == known["trigger"]]
         row = {"trigger": known["trigger"], "name": known["name"]}
-        row["effect"] = float(values.mean()) if len(values) else np.nan
         several = found.seeds > 1
+        row["effect"] = found.effect.value if several else values.mean()
         row["low"] = found.effect.low if several else np.nan
         row["high"] = found.effect.high if several else np.nan
         row |= {"runs": len(values), "seeds": found.seeds, "kind": found.kind}

@@ -17,7 +17,7 @@ import pandas as pd
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
 from ..base.files import read_json, read_table
-from ..base.over_runs import over_seeds
+from ..base.over_runs import over_seeds, seed_averages
 from ..base.verdict_words import Names, verdict_over_runs
 from ..base.verdicts import kind_over_runs
 from ..split.settings import SplitSettings
@@ -88,21 +88,22 @@ SUMMARY = ["mean", "sd", "low", "high", "runs", "seeds"]
 
 
 def _summary(values: pd.Series, seeds: pd.Series) -> dict:  # SUMMARY
-    "Mean, standard deviation over runs and 95 % t interval over seeds"
+    "Mean of the averages of seeds with its 95 % t interval, standard deviation over runs"
     values = values.dropna()
     seeds, n = seeds[values.index].tolist(), len(values)
     said = dict.fromkeys(SUMMARY, np.nan) | {"runs": n, "seeds": len(set(seeds))}
     if n:
-        said |= {"mean": float(values.mean()), "sd": float(values.std(ddof=1))}
+        mean = float(seed_averages(values, seeds).mean())
+        said |= {"mean": mean, "sd": float(values.std(ddof=1))}
     if said["seeds"] > 1:
         interval = over_seeds(values, seeds)
         said |= {"low": interval.low, "high": interval.high}
     return said
 
 
-def _unit(rows: pd.DataFrame) -> str | None:  # None: every run is one of its own
-    "The column that says which runs are one observation"
-    if "split_seed" in rows and rows["split_seed"].nunique() > 1:
+def _unit(rows: pd.DataFrame, by: list) -> str | None:  # None: every run is one of its own
+    "The column that says which runs of a group are one observation"
+    if "split_seed" in rows and "split_seed" not in by and rows["split_seed"].nunique() > 1:
         return "split_seed"
     return "seed" if "seed" in rows else None
 
@@ -113,7 +114,7 @@ def _units(rows: pd.DataFrame, unit: str | None) -> pd.Series:
 
 def _means(rows: pd.DataFrame, by: list, measures: list) -> pd.DataFrame:
     "The mean of each measure in each group"
-    found, unit = [], _unit(rows)
+    found, unit = [], _unit(rows, by)
     for key, group in rows.groupby([*by, "control"], sort=True, dropna=False):
         for measure in measures:
             said = dict(zip([*by, "control"], key)) | {"measure": measure}
@@ -124,7 +125,7 @@ def _means(rows: pd.DataFrame, by: list, measures: list) -> pd.DataFrame:
 def _differences(rows: pd.DataFrame, over: list, by: list, measures: list) -> pd.DataFrame:
     "Poisoned minus each control, pair by pair"
     # where nothing tells runs apart, all have one trigger
-    axes, found, unit = [*by, *over] or ["trigger"], [], _unit(rows)
+    axes, found, unit = [*by, *over] or ["trigger"], [], _unit(rows, by)
     if unit is not None and unit not in axes:
         axes = [*axes, unit]  # one that follows from what is named
     poisoned = rows[rows["control"] == ""].set_index(axes)[measures]
@@ -164,11 +165,13 @@ class Study:
     @property
     def interval_over(self) -> str:
         "What the intervals are over, in words"
-        unit = _unit(self.runs)
+        unit = _unit(self.runs, self.by)
         if unit is None:
             return "runs"
-        same = "split_seed" in self.runs and unit == "seed"
-        return "seeds of training (all runs have the same images)" if same else "seeds"
+        if unit == "split_seed" or "split_seed" not in self.runs:
+            return "seeds"
+        which = "the runs of a group" if "split_seed" in self.by else "all runs"
+        return f"seeds of training ({which} have the same images)"
 
     def __repr__(self):
         how = f"over {', '.join(self.over) or 'nothing'}, by {', '.join(self.by) or 'nothing'}"

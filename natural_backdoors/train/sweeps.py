@@ -59,7 +59,7 @@ from natural_backdoors.train.learner import (
 from .looks import BankImages, Change
 from .models import build_model, set_trainable
 from .recipe import LOG_COLUMNS, Recipe
-from .runs import write_run
+from .runs import OF_RUN, write_run
 
 with loading_torch():
     import torch
@@ -363,7 +363,9 @@ def train_together(task: Task, options: Options):  # yields lists of Outcome
             outcomes.append(Outcome(run, log, result.failed, speed))
             if options.save_models and log is not None:
                 frozen_part(model)[1].load_state_dict(result.state)
-                said = model_info(info, splits[run.hash], run.recipe, bank.skipped(images))
+                own = set(splits[run.hash].table["path"].astype(str))
+                skipped = {p: why for p, why in bank.skipped(images).items() if p in own}
+                said = model_info(info, splits[run.hash], run.recipe, skipped)
                 _write_models(
                     options,
                     run,
@@ -411,8 +413,12 @@ def run_folder(
 
 def _write_models(options: Options, run: RunSettings, split: PoisonSplit, model, info, log) -> None:
     "Write the poisoned split, model and log of a run"
-    split.save(run_folder(options.folder, run))
+    home = run_folder(options.folder, run)
+    for name in OF_RUN:  # of those that were there before
+        (home / name).unlink(missing_ok=True)
+    split.save(home)
     place = ensure_folder(_model_folder(options.folder, run))
+    (place / "rows.parquet").unlink(missing_ok=True)
     write_run(place, model, info | {"made_from": options.made.get(run.hash)}, log=log)
 
 
@@ -447,6 +453,8 @@ def train_alone(task: Task, options: Options):  # yields lists of Outcome
     sets = seen.sets | {"test_without": seen.without}
     log = log.assign(test_without_acc=[row["test_without_acc"] for row in seen.rows])
     log = with_rates(log, {name: len(where) for name, (where, _) in sets.items()})
+    if run.recipe.keep_best:  # the last row is that of the model that is kept
+        log = log.iloc[: learn.info["kept_epoch"] + 1]
     yield [Outcome(run, log[[*LOG_COLUMNS, *RATE_COLUMNS]], "", speed)]
 
 # %% ../../nbs/api/train/12_sweeps.ipynb #12-sweeps-030
@@ -512,6 +520,7 @@ def made_from(
             pictures[id(split)] = digest([contents[str(p)] for p in split.table["path"]])
         weights = _first_weights(run.recipe, len(split.header["classes"]), known)
         state = [split.header["digest"], pictures[id(split)], weights, METHOD]
+        state += ["the kept epoch comes last"] * run.recipe.keep_best
         found[run.hash] = digest(run.hash, state)
     return found
 
