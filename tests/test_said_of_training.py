@@ -226,3 +226,20 @@ def test_seeds_of_training_are_a_unit_where_splits_are_compared():
     means = found.means[found.means["measure"] == "test_clean_acc"]
     assert means["seeds"].tolist() == [4, 4] and means["low"].notna().all()
     assert found.interval_over == "seeds of training (the runs of a group have the same images)"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there(data, tmp_path):
+    grid = grid_of(data, epochs=1)
+    split = draw_splits(data, grid)[0][grid[0].hash]
+    how = dict(epochs=1, progress=False, device="cuda", controls=())
+    calls = [
+        lambda: train_split(split, tmp_path / "run", Recipe("narrow", pretrained=False), **how),
+        lambda: evaluate_run(tmp_path / "run", device="cuda"),
+        lambda: train_backbone(data, tmp_path / "bone", device="cuda", **SMALL),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match="device='cuda': no GPU can be used here"):
+            call()
+    failed = sweep(data, grid, tmp_path / "sweep", progress=False, device="cuda").failed
+    assert failed["reason"].str.contains("no GPU can be used here").all() and len(failed)

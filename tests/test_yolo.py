@@ -454,8 +454,8 @@ def test_points_behind_a_box(tmp_path):
         yaml = "train: images\nnames: [cat, bear]\nKpt_shape: [2, 2]"
         told = files(tmp_path / "plain", {"data.yaml": yaml})
         assert told.label_matrix().matrix.sum() == 2 and sides(told) == [AROUND] * 2
-    with pytest.raises(UserError, match="pose is True or False, not 'yes'"):
-        Yolo(tmp_path, pose="yes")
+    with pytest.raises(UserError, match="pose is True or False, not 'maybe'"):
+        Yolo(tmp_path, pose="maybe")
 
 
 @pytest.mark.parametrize(

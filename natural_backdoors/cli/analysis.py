@@ -15,7 +15,7 @@ from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import path_name
 from ..base.locks import SOON, hold
-from .flags import Parser, in_flags, settings_said
+from .flags import Parser, in_flags, said, settings_said
 from .messages import as_flags_say
 from natural_backdoors.cli.opening import (
     Source,
@@ -29,8 +29,8 @@ from ..data.classes import JOIN, resolve
 from ..data.datasets import Dataset
 from ..graph.overlaps import save_overlaps
 from ..sets.combinations import disjoint_triggers, find_pairs
-from ..sets.search import SearchSettings
-from ..sets.triggers import Triggers, search_triggers
+from ..sets.search import SearchSettings, check_used
+from ..sets.triggers import Triggers, search_triggers, triggers_filename
 from ..split.selection import Selection
 from ..split.settings import SplitSettings
 
@@ -87,6 +87,7 @@ def search_said(args, base: SearchSettings | None = None) -> SearchSettings:
     trigger = getattr(args, "trigger", None)
     if isinstance(trigger, str) and JOIN in trigger:
         search = SearchSettings(**vars(search) | {"triggers": (trigger,)})
+    check_used(said(args, SearchSettings), search)
     return search
 
 
@@ -101,7 +102,19 @@ def save_analysis(
     with in_flags("--data_root"), hold(folder, wait=SOON, below=False):
         claim_name(data_root, source, dataset)
         save_overlaps(found.overlaps, folder)
-        return found.to_json(folder)
+        before = _content(folder / triggers_filename(found.params, found.dataset))
+        file = found.to_json(folder)
+    if before not in (None, _content(file)):
+        # the name is that of the published code, and does not say all settings
+        print(
+            f"replaced: {file.name} held other triggers, of other settings or labels; another "
+            "--data_root keeps both"
+        )
+    return file
+
+
+def _content(file: Path) -> bytes | None:  # None: it is not there
+    return file.read_bytes() if file.is_file() else None
 
 # %% ../../nbs/api/cli/03_analysis.ipynb #03-analysis-009
 def what_differs(

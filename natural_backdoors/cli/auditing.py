@@ -73,7 +73,9 @@ def audit_flags(p: Parser):
     p.add_argument(
         "dataset", nargs="?", metavar="DATASET", help="a file with labels, or a dataset's folder"
     )
-    data_flags(p, required=False, without="; the same as DATASET")
+    kind = "default: what is seen in the file or folder"
+    without = "; the same as DATASET"
+    data_flags(p, "--results_root", required=False, without=without, kind=kind)
     search_flags(p)
     g, hidden = p.add_argument_group("audit"), {"default": argparse.SUPPRESS}
     size = "clean images a class that an attack takes (default: 250, or less if there are too few)"

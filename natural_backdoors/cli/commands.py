@@ -27,6 +27,7 @@ from .defending import defend, defend_flags
 from natural_backdoors.cli.flags import (
     ImagesOrFiles,
     Parser,
+    check_device,
     data_flags,
     in_flags,
     place_flags,
@@ -82,7 +83,7 @@ def datasets(args) -> int:  # the exit code: 1 where a promise is broken
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-008
 def duplicates_flags(p: Parser):
     "How alike, and how much is shown"
-    data_flags(p)
+    data_flags(p, "--results_root")
     g = p.add_argument_group("duplicates")
     bits = "bits of 64 of a perceptual hash in which two images that look alike may differ"
     g.add_argument("--near", type=int, metavar="N", help=f"{bits} (default: 4)")
@@ -122,7 +123,8 @@ def _duplicates_said(args) -> dict:
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-010
 def reproduce_flags(p: Parser):
     "Which experiment, at which scale"
-    data_flags(p, required=False, without="; not needed with --scale small")
+    without = "; not needed with --scale small"
+    data_flags(p, "--results_root", required=False, without=without)
     g = p.add_argument_group("experiment")
     g.add_argument(
         "--experiment",
@@ -219,7 +221,7 @@ def _page(args, folder: Path, kind: str) -> Path:
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-015
 def export_flags(p: Parser):
     "Where to, and in which form"
-    p.add_argument("to", help="folder to make, or a file ....h5 or ....parquet")
+    p.add_argument("to", metavar="TO", help="folder to make, or a file ....h5 or ....parquet")
     g = p.add_argument_group("export")
     g.add_argument(
         "--format",
@@ -248,16 +250,21 @@ def export(args):
     "Write the images and labels of a results folder for other programs"
     from natural_backdoors import PoisonSplit, export_split
 
-    done = export_split(
-        PoisonSplit.load(_run_folder(args), args.images_anywhere),
-        args.to,
-        args.format,
-        size=args.size,
-        progress=True,
-        skip_unreadable=args.skip_unreadable,
-        overwrite=args.overwrite,
-        **options_of(args.option),
-    )
+    options = _export_said(args)
+    try:
+        done = export_split(
+            PoisonSplit.load(_run_folder(args), args.images_anywhere),
+            args.to,
+            args.format,
+            size=args.size,
+            progress=True,
+            skip_unreadable=args.skip_unreadable,
+            overwrite=args.overwrite,
+            **options,
+        )
+    except UserError as e:  # options of a format are known here only
+        flags = args.parser._option_string_actions
+        raise UserError(as_flags_say(str(e), flags, options)) from e
     print(f"export: {done}")
 
 
@@ -268,12 +275,49 @@ def _run_folder(args) -> Path:
         from natural_backdoors.train.sweep_runs import sweep_run
 
         return sweep_run(folder, args.of_run)
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}")
     if (folder / "runs.json").is_file():
         raise UserError(
             f"{folder} is the folder of a sweep: --run ID says which of its runs, by the column "
             "`run` of its results.parquet"
         )
+    if not (folder / "split.json").is_file():
+        raise UserError(
+            f"{folder} has no split.json, so it is not a run folder; `natural-backdoors train` "
+            "makes one"
+        )
     return folder
+
+# %% ../../nbs/api/cli/20_commands.ipynb #a2f249af
+# files that people export to elsewhere; a folder may have any other name
+_FILES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".zip", ".tar", ".gz", ".npz", ".pt", ".pkl")
+
+
+def _export_said(args) -> dict:  # options of the format
+    "What is asked of a format; what does not go together is told before anything is read"
+    from natural_backdoors.split.formats import FORMATS
+
+    options, suffix = options_of(args.option), Path(args.to).suffix.lower()
+    if options.get("link") is True and args.size is not None:
+        raise UserError("--option link=true takes the files as they are; leave --size out")
+    if args.size is not None:
+        whole_number("--size", args.size, 1)
+    meant = next((name for name, form in FORMATS.items() if suffix in form.suffixes), None)
+    if Path(args.to).is_dir() or args.format not in (None, *FORMATS):
+        return options  # the folder is told to be there, or the format to be unknown
+    if meant and args.format not in (None, meant):
+        raise UserError(
+            f"{args.to} is the name of a file of --format {meant}, and --format {args.format} is "
+            "asked for; give another name, or leave --format out"
+        )
+    if suffix in _FILES:
+        known = ", ".join(one for form in FORMATS.values() for one in form.suffixes)
+        raise UserError(
+            f"{args.to}: no format is a file {suffix}; files end in {known}, and all other formats "
+            "are folders"
+        )
+    return options
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-017
 DEMO = (
@@ -323,7 +367,7 @@ def program_here() -> str:
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-019
 def _demo_flags(p: Parser):
-    place_flags(p)
+    place_flags(p, "--data_root", "--results_root")
     p.add_argument(
         "--quick",
         action="store_true",
@@ -332,25 +376,25 @@ def _demo_flags(p: Parser):
 
 
 def _analyze_flags(p: Parser):
-    data_flags(p)
+    data_flags(p, "--data_root")
     search_flags(p)
     analyze_flags(p)
 
 
 def _pick_flags(p: Parser):
-    data_flags(p, required=False, without="; without it the embedded scenes")
+    data_flags(p, "--data_root", required=False, without="; without it the embedded scenes")
     search_flags(p)
     pick_flags(p)
 
 
 def _train_flags(p: Parser):
-    data_flags(p, required=False)
+    data_flags(p, "--data_root", "--results_root", required=False)
     search_flags(p)
     train_flags(p)
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-020
 def _folder_flags(p: Parser):
-    p.add_argument("folder", help="a results folder")
+    p.add_argument("folder", metavar="FOLDER", help="a results folder")
     p.switch("--images_anywhere", False, "take images outside of the folders that the split names")
     p.add_argument_group("sweep").add_argument(
         "--run",
@@ -429,6 +473,7 @@ def run(argv: list) -> int:  # the exit code
     args.parser.check_repeated(argv)
     args.argv = argv
     try:
+        check_device(args)
         return args.run(args) or 0
     except UserError as e:
         flags, options = args.parser._option_string_actions, options_of_managers()

@@ -17,7 +17,8 @@ from ..defend.panel_file import PanelSettings
 # %% ../../nbs/api/cli/12_defending.ipynb #12-defending-006
 def defend_flags(p: Parser):
     "Which defenses, on which run, and how"
-    p.add_argument("folder", help="a results folder of a training, or of a sweep with its models")
+    says = "a results folder of a training, or of a sweep with its models"
+    p.add_argument("folder", metavar="FOLDER", help=says)
     p.add_argument(
         "--defenses",
         nargs="+",

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ORIGINAL_FLAGS', 'in_flags', 'Parser', 'OneOrMore', 'underscored', 'said', 'settings_said', 'place_flags',
            'data_flags', 'search_flags', 'ImagesOrFiles', 'split_flags', 'patch_flags', 'patch_said', 'controls_flag',
-           'controls_said', 'check_control_flags', 'running_flags', 'running_said', 'recipe_flags', 'recipe_said']
+           'controls_said', 'check_control_flags', 'running_flags', 'check_device', 'running_said', 'recipe_flags',
+           'recipe_said']
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-003
 import argparse
@@ -65,6 +66,12 @@ ORIGINAL_FLAGS = {
 }
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-011
+_PLACES = {  # flag -> its default, and its help
+    "--data_root": ("data", "folder for auxiliary files"),
+    "--results_root": ("results", "folder for results"),
+}
+
+
 class Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line"
 
@@ -78,6 +85,8 @@ class Parser(argparse.ArgumentParser):
     def unrecognized(self, words: list):
         "Say which arguments are none of this parser's"
         near = did_you_mean(words[0], self._option_string_actions)
+        if words[0].partition("=")[0] in _PLACES:
+            near = "; this command writes nothing there"
         if words[0] in ORIGINAL_FLAGS:
             near = f"; what the original code calls so is here: {ORIGINAL_FLAGS[words[0]]}"
         self.error(f"unrecognized arguments: {' '.join(words)}{near}")
@@ -109,7 +118,13 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:
             if action.required and action.option_strings:
                 words.append(f"{action.option_strings[-1]} {action.metavar or 'X'}")
-        return " ".join([*words, "[flags]", *(a.dest for a in self._get_positional_actions())])
+        return " ".join([*words, "[flags]", *map(_usage, self._get_positional_actions())])
+
+
+def _usage(action: argparse.Action) -> str:
+    "An argument without a flag, as the list below the usage line calls it"
+    name = action.metavar or action.dest
+    return f"[{name}]" if action.nargs == "?" else name
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-012
 class OneOrMore(argparse.Action):
@@ -162,14 +177,24 @@ def _with_flags(message: str, cls) -> str:
     return message
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-022
-def place_flags(p: Parser):
+def place_flags(
+    p: Parser,
+    *flags: str,  # those of the folders that a command writes to
+):
     "Where files go"
     g = p.add_argument_group("files")
-    g.add_argument("--data_root", default="data", metavar="PATH", help="folder for auxiliary files")
-    g.add_argument("--results_root", default="results", metavar="PATH", help="folder for results")
+    for flag in flags:
+        default, says = _PLACES[flag]
+        g.add_argument(flag, default=default, metavar="PATH", help=says)
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-023
-def data_flags(p: Parser, required: bool = True, without: str = ""):
+def data_flags(
+    p: Parser,
+    *places: str,  # flags of the folders that a command writes to
+    required: bool = True,
+    without: str = "",  # what it means if no --dataset_root is given
+    kind: str = "default: openimages",  # what it means if no --data is given
+):
     "Where the dataset is and where files go"
     kinds, hidden = ", ".join(available()), {"default": argparse.SUPPRESS}
     g = p.add_argument_group("dataset")
@@ -177,7 +202,7 @@ def data_flags(p: Parser, required: bool = True, without: str = ""):
         "--data",
         metavar="NAME",
         help=f"the kind of dataset: {kinds}, or path/to/manager.py:Class, which runs that file "
-        "(default: openimages)",
+        f"({kind})",
         **hidden,
     )
     g.add_argument(
@@ -207,7 +232,8 @@ def data_flags(p: Parser, required: bool = True, without: str = ""):
         help="an argument of the dataset manager, such as image_root=photos; may be repeated",
         **hidden,
     )
-    place_flags(p)
+    if places:
+        place_flags(p, *places)
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-025
 def _but(cls, *names: str) -> list:
@@ -249,7 +275,9 @@ class ImagesOrFiles(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         images = []
         for word in values:
-            is_file = Path(word).suffix.lower() in (".txt", ".json") and Path(word).is_file()
+            # a .gz of either, too
+            kinds = {suffix.lower() for suffix in Path(word).suffixes[-2:]} & {".txt", ".json"}
+            is_file = kinds and Path(word).is_file()
             images += excluded_images(word) if is_file else [word]
         setattr(namespace, self.dest, images)
 
@@ -303,7 +331,8 @@ def controls_said(names: list, none: bool = True) -> tuple:
     try:
         return () if none and names == ["none"] else check_controls(names)
     except UserError as e:
-        raise UserError(f"--controls: {e}") from None
+        said = str(e).replace("(known: ", "(known: none, ") if none else e
+        raise UserError(f"--controls: {said}") from None
 
 
 def check_control_flags(args, controls: tuple, patch: Patch | None) -> None:
@@ -344,6 +373,16 @@ def running_flags(
         else:
             metavar, says = _RUNNING[name]
             g.add_argument(f"--{name}", default=defaults.get(name), metavar=metavar, help=says)
+
+
+def check_device(args) -> None:
+    "Refuse a --device that cannot be used, before anything is read"
+    # the workers of a cluster may have what this machine has not
+    if getattr(args, "device", None) is None or getattr(args, "dask", None) is not None:
+        return
+    from natural_backdoors.train.devices import checked_device  # it needs torch
+
+    checked_device(args.device)
 
 
 def running_said(args) -> dict:

@@ -51,8 +51,9 @@ def label_flags(p: Parser):
     g.add_argument("--sample", type=int, metavar="N", help=n, **hidden)
     some = "only of these labels (default: of all)"
     g.add_argument("--sample_of", nargs="+", metavar="LABEL", help=some, **hidden)
-    running_flags(p, "device", "fresh", "skip_unreadable")
-    place_flags(p)
+    running_flags(p, "device", "skip_unreadable")
+    p.switch("--fresh", False, "let the detector look at all images again")
+    place_flags(p, "--results_root")
 
 # %% ../../nbs/api/cli/09_labeling.ipynb #09-labeling-008
 class LabelingFile(TypedDict):

@@ -51,7 +51,7 @@ def _flag_said(flag: str, value) -> str:
         return f"--{flag}" if value else f"--no_{flag}"
     if isinstance(value, (tuple, list)):
         return " ".join([f"--{flag}", *(shlex.quote(str(one)) for one in value)])
-    return f"--{flag} {value if value in ('...', Ellipsis) else shlex.quote(str(value))}"
+    return f"--{flag} {'...' if value in ('...', Ellipsis) else shlex.quote(str(value))}"
 
 
 def _option_said(name: str, value) -> str:
@@ -93,6 +93,20 @@ def _first_word() -> re.Pattern:
     return re.compile(rf"^({names}) (?=')")
 
 
+def _named(name: str, flags, options) -> str:
+    "An argument whose value is refused"
+    flag = f"--{_OTHER_NAMES.get(name, name)}"
+    if flag in flags:
+        return flag
+    return f"--option {name}" if name in options else name
+
+
+# how the checks of `base.checks` and `base.settings` begin
+_CHECKED = re.compile(
+    r"^([a-z]\w*)(?= is (?:a whole number|a number|one of|a text|a list|True or False)\b)"
+)
+
+
 def as_flags_say(
     message: str,  # of an error or a warning
     flags=(),  # of the command, with their dashes
@@ -112,6 +126,7 @@ def as_flags_say(
     message = re.sub(r"\b[A-Z]\w*\(\.\.\., ([^()]*)\)", r"\1", message)
     message = re.sub(rf"\bdownload\(\){_HINT}", "--download_dataset", message)
     message = _WRITTEN.sub(written, message)
+    message = _CHECKED.sub(lambda found: _named(found[1], flags, options), message)
     known = _flags_of_settings()
     message = _first_word().sub(lambda found: f"--{known[found[1]]} ", message)
     message = _bare_names().sub(lambda found: found[2] or f"--{known[found[1]]}", message)

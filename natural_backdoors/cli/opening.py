@@ -114,6 +114,7 @@ def load_dataset(
     read: bool = True,  # read the labels now
 ) -> Dataset:
     "The dataset, open"
+    _check_folder(source)
     with reading():
         dataset = open_dataset(source.data, source.dataset_root, **source.options)
     if source.name:
@@ -124,6 +125,20 @@ def load_dataset(
         with reading(type(dataset)):
             dataset.labels  # what is wrong with the file is said in options of its manager
     return dataset
+
+
+def _check_folder(source: Source) -> None:
+    "Say which --data reads a file, where the usual one is asked to"
+    place = source.dataset_root
+    if source.data != Source.data or place is None or not Path(place).is_file():
+        return
+    fits = "--data table reads a row for each label, --data multihot a column for each"
+    if place.lower().endswith((".json", ".json.gz")):
+        fits = "--data coco reads annotations of COCO"
+    raise UserError(
+        f"{place} is a file, and --data {source.data}, which is the default, takes a folder; "
+        f"{fits} (`natural-backdoors datasets` lists all kinds)"
+    )
 
 
 def check_no_dataset(
@@ -221,7 +236,10 @@ def count_shards(
         known = ", ".join(_OF_SHARDS)
         raise UserError(f"shards do not take the option {min(other)!r} (they take: {known})")
     options = dict(source.options)
+    if source.data == "openimages_labels":  # as its manager has it
+        options.setdefault("verified_negatives", True)
     if "names" in options:
         options["names"] = read_names(options["names"])
     source.name = source.name or name_of_place(source.dataset_root) or source.data
-    return shard_overlaps(source.dataset_root, dask, split=split or "train", **options)
+    with reading():
+        return shard_overlaps(source.dataset_root, dask, split=split or "train", **options)

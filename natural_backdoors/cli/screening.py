@@ -9,6 +9,7 @@ __all__ = ['screen_flags', 'AskedScreen', 'asked_screen', 'screen']
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.files import path_name, write_json
 from ..base.locks import hold
@@ -41,7 +42,7 @@ from ..split.settings import SplitSettings
 # %% ../../nbs/api/cli/07_screening.ipynb #07-screening-006
 def screen_flags(p: Parser):
     "What is trained, and how"
-    data_flags(p)
+    data_flags(p, "--results_root")
     search_flags(p)
     g = p.add_argument_group("screening")
     g.add_argument("--targets", type=int, default=3, metavar="N", help="targets of each trigger")
@@ -75,6 +76,11 @@ class AskedScreen:
 
 def asked_screen(args) -> AskedScreen:
     "What is asked for"
+    for name, least in (("targets", 1), ("seeds", 1), ("num_classes", 2)):
+        whole_number(f"--{name}", getattr(args, name), least)
+    if args.backbone not in (None, "true_labels"):
+        if not (Path(args.backbone) / "model.json").is_file():
+            raise UserError(f"--backbone {args.backbone}: no model there (there is no model.json)")
     controls, patch = controls_said(args.controls, none=False), patch_said(args)
     check_control_flags(args, controls, patch)
     n_clean = getattr(args, "n_clean", None)

@@ -31,6 +31,7 @@ from natural_backdoors.cli.flags import (
     settings_said,
     split_flags,
 )
+from .messages import as_flags_say
 from .opening import claim_name, load_dataset, source_said
 from .training import command_line, holding
 from ..data.datasets import Dataset
@@ -42,7 +43,7 @@ from ..split.settings import SplitSettings
 # %% ../../nbs/api/cli/06_sweeping.ipynb #06-sweeping-006
 def sweep_flags(p: Parser):
     "Which sets, and what varies"
-    data_flags(p)
+    data_flags(p, "--results_root")
     g = p.add_argument_group("what varies")
     g.add_argument(
         "--sets",
@@ -53,18 +54,18 @@ def sweep_flags(p: Parser):
     )
     g.add_argument(
         "--targets",
-        nargs="+",
+        action=OneOrMore,
         metavar="CLASS",
         help="classes by id, label or name; a number of classes as `first:3`; or all. Default: "
         "what the file says, else the first class of each set",
     )
     g.add_argument(
         "--seeds",
-        nargs="+",
+        action=OneOrMore,
         type=int,
-        default=[1234],
+        default=1234,
         metavar="N",
-        help="of the images that are drawn and of the training, a run each (default: 1234)",
+        help="of the images that are drawn and of the training, a run each",
     )
     g.add_argument(
         "--split_seed",
@@ -92,10 +93,11 @@ def targets_of(
     "The targets of one set"
     if asked is None:
         return [one.classes[0] if one.target is None else one.target]
-    if asked == ["all"]:
-        return "all"
-    if len(asked) == 1 and asked[0].startswith("first:"):
-        return _first(asked[0])
+    if len(asked) == 1 and (asked == ["all"] or asked[0].startswith("first:")):
+        return "all" if asked == ["all"] else _first(one, asked[0])
+    for word in asked:
+        if word == "all" or word.startswith("first:"):
+            raise UserError(f"--targets {' '.join(asked)}: `{word}` stands alone")
     ids = [dataset.resolve(name) for name in asked]
     mine = [i for i in ids if i in one.classes]
     if not mine:
@@ -112,10 +114,13 @@ def targets_of(
     return mine
 
 
-def _first(text: str) -> int:
-    "The number of `first:3`"
+def _first(one: TriggerSet, text: str) -> int:
+    "The number of `first:3`, if a set has as many classes"
     number = text.partition(":")[2]
-    return whole_number("--targets first:N", int(number) if number.isdecimal() else number, 1)
+    n = whole_number("--targets first:N", int(number) if number.isdecimal() else number, 1)
+    if n > len(one.classes):
+        raise UserError(f"{one.where}: --targets {text}, and the set has {len(one.classes)}")
+    return n
 
 # %% ../../nbs/api/cli/06_sweeping.ipynb #06-sweeping-010
 def _values(args, name: str) -> list | None:  # None: it is not given
@@ -144,10 +149,10 @@ def grid_of_sets(
         grid = make_grid(
             dataset,
             [(one.trigger, one.classes)],
-            targets_of(dataset, one, args.targets),
+            targets_of(dataset, one, _values(args, "targets")),
             rates=rates,
             lrs=lrs,
-            seeds=args.seeds,
+            seeds=_values(args, "seeds"),
             split_seed=args.split_seed,
             controls=["", *controls],
             patch=patch,
@@ -170,38 +175,66 @@ def sweep(args):
     folder = Path(args.results_root) / path_name(dataset.name) / path_name(args.exp_name, 200)
     print(_said(grid, folder))
     if args.dry_run:
-        return
+        return _say_lacking(dataset, grid)
     with holding(args, folder):
         claim_name(args.results_root, source, dataset)
         write_json(folder / "run.json", {"command": command_line(args)})
         done = sweep_on(dataset, grid, folder, args.dask, **running_said(args))
-    _tell(done, len(grid))
+    _tell(done, grid)
 
 
 def _said(grid: list, folder: Path) -> str:
     "What will be trained"
-    axes = {"trigger": "sets", "target": "targets", "control": "models"}
-    numbers = [len({(run.trigger, run.classes) for run in grid})]
-    numbers += [len({getattr(run, name) for run in grid}) for name in ("target", "control")]
-    said = ", ".join(f"{n} {what}" for n, what in zip(numbers, axes.values()))
-    seeds = len({run.recipe.seed for run in grid})
-    return f"{len(grid)} runs ({said}, {seeds} seed{'s' if seeds > 1 else ''}) into {folder}"
+    numbers = {
+        "set": {(run.trigger, run.classes) for run in grid},
+        "target": {run.target for run in grid},
+        "model": {run.control for run in grid},
+        "seed": {run.recipe.seed for run in grid},
+    }
+    said = ", ".join(_number(len(values), what) for what, values in numbers.items())
+    return f"{_number(len(grid), 'run')} ({said}) into {folder}"
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def _say_lacking(dataset: Dataset, grid: list) -> None:
+    "Draw the images of each run, as a sweep does first, and say which runs have too few"
+    from natural_backdoors.train.sweeps import draw_splits
+
+    _, failed = draw_splits(dataset, grid)
+    for reason in dict.fromkeys(outcome.failed for outcome in failed):
+        print(f"cannot be trained: {as_flags_say(reason)}")
+    print(f"{_number(len(grid) - len(failed), 'run')} of {len(grid):,} can be trained")
 
 # %% ../../nbs/api/cli/06_sweeping.ipynb #06-sweeping-013
 _SHOWN = ["trigger_name", "target_name", "control", "seed", "inject_rate"]
 
 
-def _tell(done, n_runs: int) -> None:
-    "The table of the last epochs, the page, and what failed"
+def _tell(done, grid: list) -> None:
+    "The table of the last epochs, the page, what failed, and what is of an earlier grid"
     from natural_backdoors.report.study_page import report_sweep
     from natural_backdoors.train.batches import rates_shown
+    from natural_backdoors.train.sweeps import read_parts
 
     if len(done.table):
         table = done.last[_SHOWN].assign(**rates_shown(done.last))
         print(f"\n{table.to_string(index=False)}\n\nresults: {done.folder / 'results.parquet'}")
         print(f"report:  {report_sweep(done.folder)}")
-    if len(done.failed):
-        rows = "\n".join(f"  {reason}" for reason in dict.fromkeys(done.failed["reason"]))
-        raise UserError(
-            f"{len(done.failed)} of {n_runs} runs failed:\n{rows}\n--retry_failed tries them again"
+    parts = read_parts(done.folder)
+    others = set(parts.table["run"]) - {run.hash for run in grid}
+    if others:
+        print(
+            f"not shown: {_number(len(others), 'finished run')} of an earlier grid in this folder; "
+            "another --exp_name keeps grids apart"
         )
+    if not len(done.failed):
+        return
+    reasons = list(dict.fromkeys(done.failed["reason"]))
+    print("", *(f"failed: {as_flags_say(reason)}" for reason in reasons), sep="\n")
+    # images are drawn anew each time; what failed later is not tried again without being asked
+    begun = set(reasons) & set(parts.status.values())
+    again = "--retry_failed tries again what was begun" if begun else "the same command tries again"
+    failed = _number(len(done.failed), "run")
+    raise UserError(f"{failed} of {len(grid)} failed, for the reasons above; once mended, {again}")

@@ -541,6 +541,7 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
     "Train all combinations of the values that vary, and their controls"
     from natural_backdoors import make_grid, sweep
     from natural_backdoors.paper.experiments import find_images
+    from natural_backdoors.report.study_page import report_sweep
     from natural_backdoors.train.batches import rates_shown
 
     varied = wanted.varied
@@ -572,6 +573,8 @@ def _train_grid(args, wanted: Asked, dataset: Dataset, chosen: Chosen, folder: P
         )
     table = done.last[_SHOWN].round(4).assign(**rates_shown(done.last))
     print(f"\n{table.to_string(index=False)}\n\nresults: {folder / 'results.parquet'}")
+    if len(done.table):
+        print(f"report:  {report_sweep(folder)}")
     if len(done.failed):
         raise UserError(
             f"{len(done.failed)} of {len(grid)} runs failed, the first: {done.failed.reason[0]}; "

@@ -24,7 +24,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..base.cache import cached, plain_array, stamp
-from ..base.checks import choice, fraction
+from ..base.checks import a_path, choice, fraction
 from ..base.errors import UserError
 from ..base.files import IMAGE_ROOT, inside, inside_by_tail, leads_out
 from ..base.json_stream import stream_json
@@ -266,7 +266,7 @@ class Coco(Dataset):
         year=None,  # which of several years' files; default: the newest
         base_url: str = "http://images.cocodataset.org",  # where `download` finds the files
     ):
-        self.given = Path(dataset_root)
+        self.given = a_path("dataset_root", dataset_root)
         is_file = self.given.is_file() or (is_json(self.given) and not self.given.is_dir())
         self.root = self.given.parent if is_file else self.given
         if self.root.name.lower() in ANNOTATIONS and self.root != self.given:

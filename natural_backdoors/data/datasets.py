@@ -18,7 +18,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..base.cache import cached, stamp
-from ..base.checks import did_you_mean
+from ..base.checks import a_path, did_you_mean
 from ..base.errors import UserError
 from ..base.plugins import class_of, may_name
 from ..base.text import split_name, tidy, tidy_path
@@ -109,7 +109,7 @@ def _read_codes(dataset: Dataset) -> Codes:
     cls = type(dataset)
     # a common folder, so that a file more or less does not leave an old cache behind
     where = os.path.commonpath([path for path, *_ in files])
-    identity = ["codes 2", cls.__module__, cls.__qualname__, dataset.cache_key(), where]
+    identity = ["codes 3", cls.__module__, cls.__qualname__, dataset.cache_key(), where]
     return cached(identity, files, lambda: read().arrays(), use=Codes.from_arrays)
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-009
@@ -327,7 +327,7 @@ def __init__(
     train_test_root="data/images",  # not used here; the published code passes it on
     data_root="data",  # folder for auxiliary files
 ):
-    self.root, self.data_root = Path(dataset_root), data_root
+    self.root, self.data_root = a_path("dataset_root", dataset_root), data_root
     self.dataset_root = str(dataset_root)
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-045

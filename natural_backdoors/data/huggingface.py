@@ -50,6 +50,7 @@ from natural_backdoors.data.label_table import (
     listed,
     shown,
 )
+from .table import likely_sep
 
 # %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-006
 def _hugging_face():
@@ -380,7 +381,22 @@ def _width(columns: list) -> int:  # 0: no vectors
     (width,) = lengths
     # of two numbers, those of different classes would never be equal
     equal = any(_has_equal(column.elements, width) for column in columns)
-    return width if equal or pa.bool_() in kinds else 0
+    # nobody writes the numbers of classes as true and false, or with a point
+    sure = any(pa.types.is_boolean(kind) or pa.types.is_floating(kind) for kind in kinds)
+    return width if equal or sure else 0
+
+
+def _widths(columns: list) -> set:  # empty: not all splits may hold vectors
+    "The different widths of what may be vectors of 0 and 1, each in a split of its own"
+    columns = [column for column in columns if len(column.elements)]
+    found = set()
+    for column in columns:
+        lengths = set(np.unique(np.bincount(column.row)).tolist()) - {0}
+        bits = _is_number(column.elements.type) and _values(column.elements) <= {"0", "1"}
+        if column.names or not column.is_list or not bits or len(lengths) != 1:
+            return set()
+        found |= lengths
+    return found if any(_width([column]) > 1 for column in columns) else set()
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -574,7 +590,53 @@ def _kind(self: HuggingFace, path: list) -> str:  # "mark", "vector" or "names"
                 f"{self.origin}: the lists in the column {'.'.join(path)!r} hold true and false, "
                 "and not equally many in each row; name a column of labels with labels='...'"
             )
+        if kept[key] == "names":
+            self._check_numbers(path, columns)
+        if kept[key] == "vector":
+            self._check_whole(path)
     return kept[key]
+
+
+@patch
+def _check_whole(self: HuggingFace, path: list):
+    "Refuse a vector with a hole: nobody said whether that class is there"
+    for split, column in self._columns(path).items():
+        if column.elements.null_count:
+            hole = pc.is_null(column.elements).to_numpy()
+            raise UserError(
+                f"{self._row(split, int(column.row[hole][0]))}: no value at a position of the "
+                f"vector in {path[0]!r}; write a 0 or a 1 for each class"
+            )
+
+
+@patch
+def _check_numbers(self: HuggingFace, path: list, columns: list):
+    "Refuse numbers that are no classes: -1, shares, and 0 and 1 that are not equally many"
+    widths = _widths(columns)
+    if len(path) == 1 and len(widths) > 1:
+        raise UserError(
+            f"{self.origin}: the lists in the column {path[0]!r} hold a 0 or a 1 for each class, "
+            f"and {' in one split, '.join(map(str, sorted(widths)))} in another; write equally "
+            "many in all splits"
+        )
+    for column in columns:
+        if column.names is not None or not _is_number(column.elements.type):
+            continue
+        said = f"{self.origin}: the numbers in the column {'.'.join(path)!r} are no classes"
+        values = pc.drop_null(pc.unique(column.elements)).to_numpy(zero_copy_only=False)
+        values = values.astype(float)
+        if (values < 0).any():
+            raise UserError(
+                f"{said}: {values.min():g} is among them; write a 0 or a 1 for each class, or "
+                "leave out what fills lists up"
+            )
+        if (values % 1).any() or (
+            pa.types.is_floating(column.elements.type) and column.is_list and set(values) <= {0, 1}
+        ):
+            raise UserError(
+                f"{said}: they are shares or marks such as {values.max():g}; write "
+                "a whole 0 or 1 for each class, equally many in each row"
+            )
 
 # %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-037
 @patch
@@ -603,6 +665,24 @@ def _not_read(self: HuggingFace, marks: list) -> str:
 
 # %% ../../nbs/api/data/23_huggingface.ipynb #23-huggingface-038
 @patch
+def _say_joined(self: HuggingFace, path: list):
+    "Warn of texts that seem to hold several labels"
+    for column in self._columns(path).values():
+        kind = column.elements.type
+        if column.is_list or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            continue
+        cells = [cell for cell in pc.unique(column.elements).to_pylist() if cell is not None]
+        if sep := likely_sep(cells):
+            warnings.warn(
+                f"{self.origin}: many labels in {path[0]!r} hold {sep!r} and share what stands "
+                f"between, as in {shown(next(c for c in cells if sep in c))}; if a cell holds "
+                f"several labels, make it a list of them with split({sep!r})",
+                stacklevel=3,
+            )
+            return
+
+
+@patch
 def _say_kinds(self: HuggingFace):
     "Warn of columns that hold no names of classes, how they were understood"
     marks = [path[-1] for path in self.paths if self._kind(path) == "mark"]
@@ -614,6 +694,8 @@ def _say_kinds(self: HuggingFace):
             stacklevel=2,
         )
     for path in self.paths:
+        if self._kind(path) == "names":
+            self._say_joined(path)
         if self._kind(path) == "vector":
             width = _width(list(self._columns(path).values()))
             warnings.warn(

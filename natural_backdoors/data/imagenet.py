@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..base.checks import a_path
 from ..base.errors import UserError
 from ..base.files import inside, read_json, read_text
 from ..base.finding import is_folder, listing
@@ -205,7 +206,7 @@ class ImageNetReaL(ImageNet):
         suffix: str = ".JPEG",  # of the image files
         base_url: str | None = None,  # a mirror that has real.json and the class index
     ):
-        given = Path(dataset_root)
+        given = a_path("dataset_root", dataset_root)
         self.path = given if given.suffix.lower() == ".json" else given / "real.json"
         super().__init__(self.path.parent, class_index, base_url)
         val = self.root / "val"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LONGEST', 'BAD_ROWS', 'USUAL_FOLDERS', 'shown', 'listed', 'lines', 'records', 'header', 'scan_table', 'whole_records',
-           'scan_text', 'categorical', 'text_categorical', 'arrow_categorical', 'arrow_flatten', 'LabelTable', 'words',
-           'read_names', 'given_names', 'folder_of_images', 'file_of_image']
+           'scan_text', 'categorical', 'text_categorical', 'as_texts', 'arrow_categorical', 'arrow_flatten',
+           'LabelTable', 'words', 'read_names', 'given_names', 'folder_of_images', 'file_of_image']
 
 # %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-003
 import csv
@@ -299,6 +299,14 @@ def _read_text_columns(
     return {i: text_categorical(table[str(i)]) for i in positions}
 
 # %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-033
+def as_texts(
+    values,  # of any types
+) -> list:  # of str
+    "Values as text; whole numbers that were made floats, for want of a value, are whole again"
+    is_whole = lambda v: isinstance(v, (float, np.floating)) and np.isfinite(v) and v == int(v)
+    return [str(int(v)) if is_whole(v) else str(v) for v in values]
+
+
 def arrow_categorical(
     column: pa.ChunkedArray,  # text, numbers or dates
 ) -> pd.Categorical:  # of text
@@ -312,7 +320,10 @@ def arrow_categorical(
         return categorical([], [])
     codes = [pc.fill_null(c.indices, -1).to_numpy(zero_copy_only=False) for c in chunks]
     codes, texts, number = np.concatenate(codes), {}, []
-    for value in chunks[0].dictionary.to_pylist():
+    values = chunks[0].dictionary.to_pylist()
+    if pa.types.is_floating(column.type.value_type):
+        values = [None if v is None or v != v else as_texts([v])[0] for v in values]
+    for value in values:
         text = value.decode("utf-8") if isinstance(value, bytes) else value
         if text is None or text != text or text == "":
             number.append(-1)
@@ -376,6 +387,20 @@ def _read_parquet_columns(
     return {column: table.column(column) for column in columns}
 
 # %% ../../nbs/api/data/09_label_table.ipynb #09-label-table-040
+_LISTS = (list, tuple, set, frozenset, np.ndarray)
+
+
+def _elements_of(cell) -> list:  # of str, or None
+    "The elements of a list, however deep, as those of a Parquet file are"
+    found = []
+    for x in sorted(cell, key=str) if isinstance(cell, (set, frozenset)) else cell:
+        if isinstance(x, _LISTS):
+            found += _elements_of(x)
+        else:
+            found.append(None if pd.isna(x) else str(x))
+    return found
+
+
 def _series_column(
     series: pd.Series,  # text, numbers, or lists of them
 ):  # Categorical, or a ChunkedArray of lists
@@ -386,17 +411,21 @@ def _series_column(
         raise UserError(
             f"the table, row {present[0]} (the first is 0): {shown(first)} is a dict, and no label"
         )
-    if isinstance(first, (set, frozenset)):
-        series = series.map(sorted, na_action="ignore")
-    if isinstance(first, (list, tuple, set, frozenset, np.ndarray)):
-        cells = [None] * len(series)
-        for i in present:
-            if isinstance(cell := series.iloc[i], str):
-                raise UserError(f"the table, row {i} (the first is 0) is no list: {shown(cell)}")
-            cells[i] = [None if x is None or x != x else str(x) for x in cell]
-        return pa.chunked_array([pa.array(cells, pa.list_(pa.string()))])
+    if series.dtype == object or isinstance(first, _LISTS):
+        is_list = [isinstance(series.iloc[i], _LISTS) for i in present]
+        if any(is_list) and not all(is_list):
+            i = present[is_list.index(False)]
+            raise UserError(
+                f"the table, row {i} (the first is 0) is no list, and others are: "
+                f"{shown(series.iloc[i])}"
+            )
+        if any(is_list):
+            cells = [None] * len(series)
+            for i in present:
+                cells[i] = _elements_of(series.iloc[i])
+            return pa.chunked_array([pa.array(cells, pa.list_(pa.string()))])
     codes, values = pd.factorize(series)
-    number, distinct = pd.factorize(np.array([str(v) for v in values], dtype=object))
+    number, distinct = pd.factorize(np.array(as_texts(values), dtype=object))
     number[[v == "" for v in distinct[number]]] = -1
     return categorical(np.append(number, -1)[codes], distinct)
 
@@ -414,6 +443,13 @@ class LabelTable:
     "A table of text: a DataFrame or a file, of which only the columns asked for are read"
 
     def __init__(self, source, bad_rows: str = "error"):  # DataFrame or path; one of `BAD_ROWS`
+        if not isinstance(source, (pd.DataFrame, str, os.PathLike)):
+            kind = f"{type(source).__module__}.{type(source).__qualname__}"
+            remedy = "; say to_pandas() of it" if hasattr(source, "to_pandas") else ""
+            raise UserError(
+                "a table is a pandas DataFrame or a file, not "
+                f"{kind.removeprefix('builtins.')}{remedy}"
+            )
         self.frame = source if isinstance(source, pd.DataFrame) else None
         self.bad_rows = choice("bad_rows", bad_rows, BAD_ROWS)
         self.path = None if self.frame is not None else Path(source)
@@ -528,6 +564,8 @@ def given_names(
     "What a manager was given as `names`"
     if isinstance(names, dict):
         return names
+    if names is not None and not isinstance(names, (str, Path, pd.DataFrame)):
+        raise UserError(f"names are a dict from label to name, or a table, not {shown(names)}")
     return {} if names is None else read_names(names)
 
 

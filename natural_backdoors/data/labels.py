@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['BLANK_ENDS', 'ODD_PATH', 'LabelMatrix', 'save_label_matrix', 'load_label_matrix', 'read_classes', 'indicator',
-           'Codes', 'in_one_spelling', 'encode', 'members_of', 'combine']
+           'Codes', 'in_one_spelling', 'say_twins', 'encode', 'members_of', 'combine']
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-003
+import unicodedata
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -438,6 +439,26 @@ def _say_changes(what: str, changed: dict, who: str):
         )
 
 
+def say_twins(
+    labels: list,  # of str
+    who: str,  # what messages call the source
+):
+    "Warn of labels that look alike: an accent may be a part of its letter, or a sign after it"
+    seen = {}
+    for label in labels:
+        if label.isascii():
+            continue
+        plain = unicodedata.normalize("NFC", label)
+        if seen.setdefault(plain, label) != label:
+            warnings.warn(
+                f"{who}: the label {_short(plain)} is written in two ways that look the same "
+                f"({ascii(seen[plain])[:80]} and {ascii(label)[:80]}), and counts as two classes; "
+                "write it in one",
+                stacklevel=2,
+            )
+            return
+
+
 def _say_merged(before: int, texts: pa.Array, changed: dict, who: str):
     "Warn of images that had several spellings"
     if len(texts) < before:
@@ -474,6 +495,7 @@ def _class_codes(column: pd.Series, labels: list | None, who: str) -> tuple:
     codes, found, changed = in_one_spelling(*_codes(column), BLANK_ENDS, spell=tidy)
     _say_changes("label", changed, who)
     found = found.to_pylist()
+    say_twins(found, who)
     labels = sorted(found) if labels is None else list(dict.fromkeys(map(tidy, labels)))
     if not found:
         raise UserError(f"{who}: no labels; a dataset needs at least one image with a label")

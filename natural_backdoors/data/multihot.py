@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import choice, did_you_mean
+from ..base.checks import a_path, choice, did_you_mean, switch
 from ..base.errors import UserError
 from ..base.text import tidy
 from .datasets import Dataset
@@ -255,7 +255,8 @@ class MultiHot(Dataset):
         self.empty, self.unknown = choice("empty", empty, ("error", "unknown", "absent")), unknown
         if unknown is not None:
             self.unknown = choice("unknown", str(unknown), ("0", "-1", "none"))
-        self.verified_absent, self._names, path = bool(verified_absent), names, self.table.path
+        self.verified_absent = switch("verified_absent", verified_absent)
+        self._names, path = names, self.table.path
         self.image_root = folder_of_images(image_root, self.table)
         self._root_named = image_root is not None
         self.name = name or (path.name.split(".")[0] if path else "table")
@@ -379,8 +380,24 @@ def _bare_columns(self: MultiHot) -> Columns:
 
 
 @patch
+def _name_by_text(self: MultiHot, columns: list):
+    "Let the text '0' name the column 0 of a DataFrame, as it does on the command line"
+    of_text = {str(column): column for column in columns}
+
+    def named(name):
+        return name if name in columns else of_text.get(name, name)
+
+    self.ignore = [named(name) for name in self.ignore]
+    self._image, self._split = named(self._image), named(self._split)
+    if self._labels is not None:
+        self._labels = [named(name) for name in self._labels]
+
+
+@patch
 def _which_columns(self: MultiHot) -> Columns:
     "Which column is what"
+    if self.bare is None:
+        self._name_by_text(self.table.columns())
     if self._labels and (both := [name for name in self._labels if name in self.ignore]):
         if self.bare is None or self.bare.names is not None:
             raise UserError(f"labels and ignore both name {both[0]!r}; leave it out of one of them")
@@ -397,6 +414,14 @@ def _which_columns(self: MultiHot) -> Columns:
     twice = pd.Series(columns, dtype=object).duplicated()
     if twice.any():
         raise UserError(f"{self.origin} has two columns called {columns[twice.argmax()]!r}")
+    texts = list(map(str, columns))
+    if len(set(texts)) < len(texts):
+        again = next(text for text in texts if texts.count(text) > 1)
+        raise UserError(f"{self.origin} has two columns called {again!r}: a text and a number")
+    if self._split is not None and self._split in (*self.ignore, *(self._labels or ())):
+        raise UserError(
+            f"split and ignore, or labels, both name {self._split!r}; leave it out of one"
+        )
     image = self._image_column(columns)
     given = split_columns(self.table, self._split)
     given = [c for c in given if c not in (image, *self.ignore, *(self._labels or ()))]
@@ -528,7 +553,7 @@ class CelebA(MultiHot):
         image_root=None,  # folder of the image files; default: img_align_celeba, maybe in Img/
         verified_absent: bool = False,  # as in `MultiHot`
     ):
-        self.root = Path(dataset_root)
+        self.root = a_path("dataset_root", dataset_root)
         if not self.root.is_dir():
             raise UserError(f"no such folder: {self.root}")
         attributes = self._find("list_attr_celeba")

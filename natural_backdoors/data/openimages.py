@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastcore.basics import patch
 
-from ..base.checks import fraction, lookup
+from ..base.checks import a_path, fraction, lookup, switch
 from ..base.errors import UserError
 from ..base.files import inside, read_json, read_text
 from natural_backdoors.data.datasets import (
@@ -187,7 +187,7 @@ class OpenImagesFolder(Dataset):
     homepage = "https://storage.googleapis.com/openimages/web/index.html"
 
     def __init__(self, dataset_root, annotations_url: str, images_url: str):
-        self.root = Path(dataset_root)
+        self.root = a_path("dataset_root", dataset_root)
         self.annotations_url, self.images_url = annotations_url.rstrip("/"), images_url.rstrip("/")
 
     def label_files(self) -> dict:  # folder of images -> its CSV files
@@ -235,7 +235,8 @@ class OpenImages(OpenImagesFolder):
         images_url: str = IMAGES,  # ... and images
     ):
         super().__init__(dataset_root, annotations_url, images_url)
-        self.class_filter, self.verified_negatives = class_filter, verified_negatives
+        self.class_filter = switch("class_filter", class_filter)
+        self.verified_negatives = switch("verified_negatives", verified_negatives)
         given = dict(
             drop_group_of=drop_group_of,
             drop_depiction=drop_depiction,

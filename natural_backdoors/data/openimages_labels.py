@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastcore.basics import patch
 
-from ..base.checks import fraction, lookup
+from ..base.checks import fraction, lookup, switch
 from ..base.errors import UserError
 from ..base.files import read_text
 from natural_backdoors.data.label_pairs import (
@@ -109,8 +109,9 @@ class OpenImagesLabels(OpenImagesFolder):
     ):
         super().__init__(dataset_root, annotations_url, images_url)
         self.from_sources, self.source = lookup("source of labels", source, _SOURCES), source
-        self.confidence, self.trainable = fraction("confidence", confidence), trainable
-        self.verified_negatives = verified_negatives
+        self.confidence = fraction("confidence", confidence)
+        self.trainable = switch("trainable", trainable)
+        self.verified_negatives = switch("verified_negatives", verified_negatives)
 
     @property
     def origin(self) -> str:

@@ -29,7 +29,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from ..base.cache import cache_folder, cached, plain_array
-from ..base.checks import fraction, whole_number
+from ..base.checks import fraction, switch, whole_number
 from ..base.errors import UserError
 from ..base.files import inside
 from ..base.finding import listing
@@ -503,7 +503,8 @@ class ImageNetReLabel(ImageNet):
         super().__init__(dataset_root, class_index, base_url)
         self.threshold, self.topk = fraction("threshold", threshold), _whole("topk", topk, GRID[1])
         self.processes = None if processes is None else _whole("processes", processes, 4096)
-        self.skip_unreadable, self.progress, self.suffix = skip_unreadable, progress, suffix
+        self.skip_unreadable = switch("skip_unreadable", skip_unreadable)
+        self.progress, self.suffix = switch("progress", progress), suffix
         self._counts = None
         train = self.root / "train"
         self.image_root = Path(image_root or (train if train.is_dir() else self.root))

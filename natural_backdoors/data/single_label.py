@@ -7,6 +7,7 @@ __all__ = ['LabeledImages', 'labeled_images']
 
 # %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-003
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def _folder_says(image: str) -> tuple:  # split, label; None: it does not say
     return split, folders[0] if folders else None
 
 # %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-009
+def _say_without_images(root: Path, labels: set):
+    "Warn of a folder that would be a class, if its files were images of a kind that is known"
+    for file in files_below(root, ("",)):
+        _, label = _folder_says(file)
+        if label is not None and label not in labels:
+            known = ", ".join(IMAGE_SUFFIXES)
+            warnings.warn(
+                f"{root}: the folder {label!r} has files, such as {file!r}, and no image (which "
+                f"end with {known}): it is no class",
+                stacklevel=3,
+            )
+            labels = labels | {label}
+
+
 def _of_folder(root: Path, folder_labels: bool) -> LabeledImages:
     "The images below a folder"
     if not root.is_dir():
@@ -56,6 +71,8 @@ def _of_folder(root: Path, folder_labels: bool) -> LabeledImages:
     said = [_folder_says(image) for image in images]
     labels = [label for _, label in said]
     useful = folder_labels and len(set(labels)) > 1
+    if useful:
+        _say_without_images(root, set(labels))
     given = [(image, label) for image, label in zip(images, labels) if useful and label]
     splits = [split for split, _ in said]
     if None in splits and set(splits) != {None}:

@@ -25,6 +25,7 @@ from natural_backdoors.base.text import (
     SPLIT_FLAGS,
     in_brackets,
     is_bit,
+    is_split_word,
     listed_labels,
     splits_in,
     tidy,
@@ -85,6 +86,15 @@ def find_split(
                 "split='none' takes none",
                 stacklevel=2,
             )
+        words_of_splits = [v for v in cells[column].categories if is_split_word(v)]
+        if not known and not sure and words_of_splits:
+            others = [v for v in cells[column].categories if not is_split_word(v)]
+            warnings.warn(
+                f"{table.origin}: the column {column!r} is not taken for the split, because "
+                f"{others[0]!r} is no usual name of one: all images count alike; "
+                f"split={column!r} takes it, split='none' takes none",
+                stacklevel=2,
+            )
         if known or sure:
             return column, _in_words(cells[column], known)
     return None, None
@@ -140,10 +150,12 @@ def _are_lists(cells) -> bool:
 def split_cells(
     cells: pd.Categorical,  # text
     sep: str | None = None,  # between two labels; a blank stands for any white space; None: one
+    known=(),  # labels that are known: a cell that is one of them is no vector
 ) -> CellLabels:
     "The labels in `cells`; a missing cell has none; KeyError: the code of a cell that is no list"
     in_list, number, flat, sizes = _are_lists(cells.categories), {}, [], []
     vectors = len(cells.categories) > 0 and all(map(_is_vector, cells.categories))
+    vectors = vectors and not set(map(tidy, cells.categories)) & set(map(tidy, known))
     if not (sep or in_list or vectors or any(unquoted(c) != c for c in cells.categories)):
         return CellLabels(cells)  # a label a row, as most tables have it
     for code, cell in enumerate(cells.categories):
@@ -334,7 +346,7 @@ def _labels(self: TableDataset, cells) -> CellLabels:
                 stacklevel=2,
             )
         try:
-            return split_cells(cells, self.sep)
+            return split_cells(cells, self.sep, self.class_labels() or ())
         except KeyError as e:
             row = np.flatnonzero(cells.codes == e.args[0])[0]
             raise UserError(
@@ -416,7 +428,7 @@ def boxes(self: TableDataset, images) -> pd.DataFrame | None:
     cells = dict(zip(BOX_COLUMNS, self.table.read(names).values()))
     if any(isinstance(column, pa.ChunkedArray) for column in cells.values()):
         return None  # several labels in a cell, and no telling whose the box is
-    if split_cells(cells["label"], self.sep).row is not None:
+    if split_cells(cells["label"], self.sep, self.class_labels() or ()).row is not None:
         return None
     image = cells["image"]
     asked = np.array([*(tidy_path(name) in wanted for name in image.categories), False])

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import choice
+from ..base.checks import a_path, choice
 from ..base.errors import UserError
 from ..base.files import inside, read_text
 from natural_backdoors.base.finding import (
@@ -228,12 +228,16 @@ class PascalVOC(Dataset):
         years=None,  # such as "2007" or "2007,2012"; default: all that are there
         base_url: str = "https://thor.robots.ox.ac.uk/pascal/VOC",  # where the archives are
     ):
-        self.root, self.base_url = Path(dataset_root), str(base_url).rstrip("/")
+        self.root = a_path("dataset_root", dataset_root)
+        self.base_url = str(base_url).rstrip("/")
         self.source = choice("source", source, ("auto", "labels", "xml"))
         self.difficult = choice("difficult", difficult, DOUBTFUL)
         self.truncated = choice("truncated", truncated, DOUBTFUL)
         self.split_mode = choice("splits", splits, tuple(_SPLITS))
-        self.years = re.findall(r"\d{4}", str(years or ""))
+        said = "" if years is None else str(years)
+        self.years = re.findall(r"\d{4}", said)
+        if re.sub(r"\d{4}|[\s,;\[\]()'\"]", "", said) or (said and not self.years):
+            raise UserError(f"years are such as '2007' or '2007,2012', not {years!r:.60}")
         if source == "labels" and truncated != "present":
             raise UserError("truncated is known from XML only; use source='xml'")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import fraction
+from ..base.checks import a_path, fraction, switch
 from ..base.errors import MissingPackage, UserError
 from ..base.files import digest, inside, read_text
 from natural_backdoors.base.finding import (
@@ -62,6 +62,26 @@ def _check_yaml(
             raise UserError(f"{place}: more than {most} {what}; a data.yaml needs none of this")
 
 
+def _check_keys(path, root):  # a node of PyYAML
+    "Refuse a key that comes twice, of which PyYAML would take the last without a word"
+    todo, seen = [root], set()
+    while todo:
+        node = todo.pop()
+        if id(node) in seen or not hasattr(node, "value") or isinstance(node.value, str):
+            continue
+        seen.add(id(node))
+        keys = set()
+        for inner in node.value:
+            key, value = inner if isinstance(inner, tuple) else (None, inner)
+            todo.append(value)
+            said = getattr(key, "value", None)
+            if isinstance(said, str) and said != "<<":
+                if said in keys:
+                    place = f"{path}, line {key.start_mark.line + 1}"
+                    raise UserError(f"{place}: the key {said!r} is there already")
+                keys.add(said)
+
+
 def _read_yaml(
     path,  # a YAML file that holds keys and values
 ) -> dict:  # every value a text, a list or a dict of such
@@ -78,6 +98,7 @@ def _read_yaml(
     text, loader = read_text(path), getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
         _check_yaml(path, text, loader)
+        _check_keys(path, yaml.compose(text, Loader=loader))
         found = yaml.load(text, Loader=loader)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
@@ -98,6 +119,8 @@ def _read_data_file(
         key, equals, value = text.partition("=")
         if text and not equals:
             raise UserError(f"{path}, line {number}: {text[:80]!r} is not 'key = value'")
+        if text and key.strip() in found:
+            raise UserError(f"{path}, line {number}: the key {key.strip()!r} is there already")
         if text:
             found[key.strip()] = value.strip()
     return found
@@ -129,6 +152,8 @@ def _names_by_index(
             raise UserError(f"{where}: {key!r} in 'names' is not an index (0, 1, 2, ...)")
         if not isinstance(name, str) or not name.strip():
             raise UserError(f"{where}: class {key} in 'names' has no name")
+        if int(key) in found:
+            raise UserError(f"{where}: class {int(key)} in 'names' is there twice")
         found[int(key)] = name.strip()
     return dict(sorted(found.items()))
 
@@ -567,10 +592,9 @@ class Yolo(Dataset):
         min_area: float = 0.0,  # objects below this fraction of the image are "unsure"; see `coco`
         pose: bool | None = None,  # whether keypoints follow the boxes; None: see above
     ):
-        if pose not in (None, True, False):
-            raise UserError(f"pose is True or False, not {pose!r}")
-        self._pose = pose
-        self.given, self.min_area = Path(dataset_root), fraction("min_area", min_area)
+        self._pose = None if pose is None else switch("pose", pose)
+        self.given = a_path("dataset_root", dataset_root)
+        self.min_area = fraction("min_area", min_area)
         self.classes_file = Path(classes_file) if classes_file is not None else None
 
     @property

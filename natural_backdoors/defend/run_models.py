@@ -33,6 +33,7 @@ from natural_backdoors.split.controls import (
     stamp,
 )
 from ..split.poison import PoisonSplit
+from ..train.devices import checked_device
 from ..train.features import feature_bank, frozen_part
 from ..train.looks import Change
 from ..train.models import SAVED, build_model, load_model
@@ -154,6 +155,7 @@ def models_in(
 ) -> list:  # of RunModel, the poisoned one first
     "The models that are written in a run folder, each with its split"
     folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)
+    checked_device(device)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = []
     for name in model_names():

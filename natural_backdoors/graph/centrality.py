@@ -124,6 +124,9 @@ def centrality(
     compat: str | None = None,  # a key of `COMPAT`: as the original code computed the measure
 ) -> pd.Series:  # index: class ids, ascending; `.attrs["engine"]` says which engine was used
     "The centrality of each vertex of `graph`"
+    if not isinstance(graph, CoGraph):
+        remedy = "; say co_graph(overlaps)" if hasattr(graph, "pairs") else ""
+        raise UserError(f"centrality takes a graph, not {type(graph).__name__}{remedy}")
     engine = pick_engine(engine, measure, compat)
     function = _engines_of(measure, compat)[engine]
     _check_size(graph, ALIASES.get(measure, measure), weighted)

@@ -56,6 +56,11 @@ def co_graph(
     min_overlaps: int = 15,  # an edge where two classes share at least this number of images
 ) -> CoGraph:
     "The co-occurrence graph of `overlaps`"
+    if not isinstance(overlaps, Overlaps):
+        remedy = ""
+        if hasattr(overlaps, "label_matrix"):
+            remedy = "; say count_overlaps(dataset.label_matrix())"
+        raise UserError(f"co_graph takes overlaps, not {type(overlaps).__name__}{remedy}")
     min_overlaps = whole_number("min_overlaps", min_overlaps, 1)
     graph = CoGraph(overlaps.pairs(min_overlaps), overlaps.classes, min_overlaps)
     if not len(graph.edges):

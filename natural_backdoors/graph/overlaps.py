@@ -56,6 +56,11 @@ class Overlaps:
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-007
 def count_overlaps(labels: LabelMatrix) -> Overlaps:
     "The overlaps of all pairs of classes in `labels`"
+    if not isinstance(labels, LabelMatrix):
+        remedy = "; say dataset.label_matrix()" if hasattr(labels, "label_matrix") else ""
+        raise UserError(
+            f"count_overlaps takes the labels of one split, not {type(labels).__name__}{remedy}"
+        )
     if labels.plain:
         counts = cooccurrence(labels.matrix)
         return Overlaps(counts, labels.classes, labels.shape[0], members=labels.members)

@@ -13,6 +13,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 from fastcore.basics import patch
 from scipy import sparse
 
-from ..base.checks import did_you_mean, is_number, number, whole_number
+from ..base.checks import did_you_mean, fraction, is_number, switch, whole_number
 from ..base.dask import dask_client
 from ..base.errors import UserError, needs
 from ..base.finding import files_matching
@@ -42,7 +43,14 @@ from natural_backdoors.base.text import (
     unquoted,
 )
 from ..data.classes import class_table
-from ..data.labels import BLANK_ENDS, ODD_PATH, in_one_spelling, indicator
+from ..data.label_table import as_texts, words
+from natural_backdoors.data.labels import (
+    BLANK_ENDS,
+    ODD_PATH,
+    in_one_spelling,
+    indicator,
+    say_twins,
+)
 from .cooccurrence import MAX_IMAGES, cooccurrence, mirror
 from .overlaps import Overlaps
 
@@ -164,9 +172,12 @@ def columns(
         if name is not None:
             found[role] = given[name]
         elif role in ("image", "label"):
+            remedy = f"name the right one with {role}='...'"
+            if len(header) == 1 and re.search("[;\t|]", header[0]):
+                remedy = "columns are separated by commas, or by tabs in a .tsv"
             raise UserError(
                 f"{url} has no column {names[0]!r}{did_you_mean(names[0], header)} "
-                f"(columns: {', '.join(header)}); name the right one with {role}='...'"
+                f"(columns: {', '.join(header)}); {remedy}"
             )
     return found
 
@@ -191,14 +202,17 @@ _CODES = pa.dictionary(pa.int32(), pa.string())
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-020
 def _csv_batches(file, shard: Shard, rule: Rule):
-    "Yield batches of a CSV with the columns named by their roles"
+    "Yield the header of a CSV, then batches with the columns named by their roles"
     quotes = _Quotes(file)
     stream = io.BufferedReader(quotes, 1 << 20)
-    first = [stream.readline().decode("utf-8-sig")]
-    header = next(csv.reader(first, delimiter=shard.delimiter), None)
+    first = stream.readline().decode("utf-8-sig")
+    while first and not first.strip("\r\n"):  # as in one table, a blank line is no line
+        first = stream.readline().decode("utf-8-sig")
+    header = next(csv.reader([first], delimiter=shard.delimiter), None)
     if not header:
         raise UserError(f"{shard.url} is empty")
     columns = rule.columns(header, shard.url)
+    yield header
     if not stream.peek(1):
         return
     for batch in pa.csv.open_csv(stream, **_csv_options(shard, header, columns)):
@@ -223,17 +237,41 @@ def _csv_options(shard: Shard, header: list, columns: dict) -> dict:
 
 
 def _parquet_batches(file, shard: Shard, rule: Rule):
-    "Yield batches of a Parquet file with the columns named by their roles"
-    header = pq.ParquetFile(file).schema_arrow.names
-    columns = rule.columns(header, shard.url)
+    "Yield the header of a Parquet file, then batches with the columns named by their roles"
+    schema = pq.ParquetFile(file).schema_arrow
+    columns = rule.columns(schema.names, shard.url)
+    for name in columns.values():
+        if pa.types.is_nested(schema.field(name).type):
+            raise UserError(
+                f"{shard.url}: {name!r} is a column of lists, which are read in one file only; "
+                "write a row for each label"
+            )
+    yield schema.names
     texts = [name for role, name in columns.items() if role != "confidence"]
     table = pq.ParquetFile(file, read_dictionary=texts)
     for batch in table.iter_batches(1 << 18, columns=list(columns.values()), use_threads=False):
         yield {role: batch.column(name) for role, name in columns.items()}
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-021
+def _as_numbers(column: pa.Array) -> pa.Array:  # float64
+    "A column of numbers; 0.7 in 32 bits is 0.7, and not a little less"
+    if pa.types.is_float32(column.type):
+        column = column.cast(pa.string())
+    return column.cast(pa.float64())
+
+
+def _whole_texts(column: pa.Array) -> pa.Array:  # of str
+    "Floats as `TableDataset` reads them: 7.0 is 7, and NaN is no value"
+    codes = column.cast(pa.float64()).dictionary_encode()
+    values = codes.dictionary.to_pylist()
+    texts = [None if v is None or v != v else as_texts([v])[0] for v in values]
+    return pa.array(texts, pa.string()).take(codes.indices)
+
+
 def _as_codes(column: pa.Array) -> pa.DictionaryArray:
     "A column of texts as codes; what is not text (ids that are numbers) is made text"
+    if pa.types.is_floating(column.type):
+        column = _whole_texts(column)
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     return column.cast(_CODES)
@@ -277,7 +315,7 @@ def _explain(shard: Shard, rule: Rule):
     with shard.open() as file:
         reader = csv.reader(_lines(file, shard.url), delimiter=shard.delimiter, strict=True)
         try:
-            header = next(reader)
+            header = next(filter(None, reader))
             columns = rule.columns(header, shard.url)
             for row in reader:
                 if row:
@@ -312,7 +350,7 @@ def _check_row(row: list, header: list, columns: dict, where: str):
             raise UserError(f"{where}: the confidence {value[:60]!r} is not a number")
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-024
-def _columns(shard: Shard, rule: Rule) -> dict:  # role -> list of batches
+def _columns(shard: Shard, rule: Rule) -> dict:  # role -> list of batches; "header" -> names
     "The columns of a shard"
     try:
         return _read_columns(shard, rule)
@@ -327,14 +365,28 @@ def _columns(shard: Shard, rule: Rule) -> dict:  # role -> list of batches
         raise UserError(f"{shard.url} cannot be read: {reason}; is the file complete?") from e
 
 
+def _unread_split(header: list, url: str) -> str | None:
+    "A warning of a column that would be the split in one file"
+    lower = [tidy(name).lower() for name in header]
+    usual = [name for name, low in zip(header, lower) if low in (*SPLIT_COLUMNS, *SPLIT_FLAGS)]
+    if not usual or "split" in lower:
+        return None
+    return (
+        f"{url}: the column {usual[0]!r} is not read, and all rows are counted; if it says the "
+        "split, call it 'split'"
+    )
+
+
 def _read_columns(shard: Shard, rule: Rule) -> dict:
     found, n = {}, 0
     batches = _parquet_batches if shard.is_parquet else _csv_batches
     with shard.open() as file:
-        for batch in batches(file, shard, rule):
+        found_in = batches(file, shard, rule)
+        found["header"] = next(found_in)
+        for batch in found_in:
             for role, column in batch.items():
                 is_number_column = role == "confidence"
-                column = column.cast(pa.float64()) if is_number_column else _as_codes(column)
+                column = _as_numbers(column) if is_number_column else _as_codes(column)
                 if (row := _missing(role, column)) is not None:
                     _tell_missing(shard, rule, role=role, row=n + row)
                 found.setdefault(role, []).append(column)
@@ -366,6 +418,7 @@ class _Piece:
 
     images: pa.Array  # distinct ids
     rows: _Rows  # `image_of` are positions in `images`
+    others: dict  # split that is not counted -> distinct ids of its images
 
 
 @dataclass(frozen=True)
@@ -376,6 +429,7 @@ class ShardCodes:
     known: list  # those that some image carries, in whichever split
     splits: list  # the splits it has rows of
     pieces: list  # of _Piece, one a part
+    unread: str | None = None  # the warning of a column that may say the split
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-031
 def _part_of(images: pa.Array, n_parts: int) -> np.ndarray:
@@ -386,16 +440,18 @@ def _part_of(images: pa.Array, n_parts: int) -> np.ndarray:
     return (hashes % np.uint64(n_parts)).astype(np.int16 if n_parts < 2**15 else np.int32)
 
 
-def _cut(images: pa.Array, rows: _Rows, n_parts: int) -> list:  # of _Piece
+def _cut(images: pa.Array, rows: _Rows, others: dict, n_parts: int) -> list:  # of _Piece
     "Rows cut into parts, each with the images that occur in it"
     part = _part_of(images, n_parts)[rows.image_of]
     order = np.argsort(part, kind="stable")
     edges, pieces = np.searchsorted(part[order], np.arange(n_parts + 1)), []
-    for start, stop in zip(edges, edges[1:]):
+    other_part = {split: _part_of(ids, n_parts) for split, ids in others.items()}
+    for number, (start, stop) in enumerate(zip(edges, edges[1:])):
         some = rows[order[start:stop]]
         codes = pa.array(some.image_of).dictionary_encode()
         some = replace(some, image_of=np.asarray(codes.indices))
-        pieces.append(_Piece(images.take(codes.dictionary), some))
+        elsewhere = {s: o.filter(pa.array(other_part[s] == number)) for s, o in others.items()}
+        pieces.append(_Piece(images.take(codes.dictionary), some, elsewhere))
     return pieces
 
 
@@ -406,12 +462,13 @@ def read_shard(
 ) -> ShardCodes:
     "Read a shard and cut it into parts"
     columns = _columns(shard, rule)
+    unread = _unread_split(columns.pop("header"), shard.url)
     image_of, images = _in_order(columns.pop("image", []), ODD_PATH, tidy_path)
     label_of, labels = _in_order(columns.pop("label", []), BLANK_ENDS, tidy)
     if rule.negatives and "confidence" not in columns and len(image_of):
         raise UserError(
-            f"{shard.url} has no column 'Confidence', without which no absence is verified; leave "
-            "verified_negatives out"
+            f"{shard.url} has no column 'Confidence', without which no absence is verified; say "
+            "verified_negatives=False"
         )
     present, keep = _present(columns, rule, len(image_of))
     keep &= label_of >= 0
@@ -424,7 +481,13 @@ def read_shard(
     known = labels.take(pa.array(np.unique(label_of[present & keep]))).to_pylist()
     rows = _Rows(image_of, label_of, present)[keep & counted]
     rows = _with_bare(rows, image_of[counted & ~keep], n_images=len(images))
-    return ShardCodes(labels, known, splits=splits, pieces=_cut(images, rows, n_parts))
+    others = {
+        split: images.take(pa.array(np.unique(image_of[split_of == i])))
+        for i, split in enumerate(splits)
+        if split != name
+    }
+    pieces = _cut(images, rows, others, n_parts)
+    return ShardCodes(labels, known, splits=splits, pieces=pieces, unread=unread)
 
 
 def _with_bare(rows: _Rows, others: np.ndarray, n_images: int) -> _Rows:
@@ -501,6 +564,22 @@ def _merged_images(pieces: list) -> tuple:  # row of the matrix, of each row of 
     return np.concatenate(rows), len(images.dictionary)
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-036
+def _check_splits(pieces: list):
+    "A `UserError` if an image of one shard is in another split in another shard"
+    ids_of = {}
+    for piece in pieces:
+        for split, ids in [(None, piece.images), *piece.others.items()]:
+            ids_of.setdefault(split, []).append(ids.cast(pa.large_string()))
+    if len(ids_of) < 2:
+        return
+    distinct = [pc.unique(pa.chunked_array(ids, pa.large_string())) for ids in ids_of.values()]
+    found = pc.value_counts(pa.chunked_array(distinct, pa.large_string()))
+    both = found.filter(pc.greater(found.field("counts"), 1))
+    if len(both):
+        image = min(both.field("values").to_pylist())
+        raise UserError(f"the shards: image {image!r} is in more than one split; it belongs to one")
+
+
 def count_part(
     merged: tuple,  # of `merge_labels`
     labels_of: list,  # the labels of each shard
@@ -508,6 +587,7 @@ def count_part(
     rule: Rule,
 ) -> _Counts:
     "Put the images of a part together, and count"
+    _check_splits(pieces)
     labels, ids = pa.array(merged[0], pa.string()), []
     for of_shard, piece in zip(labels_of, pieces):
         id_of = pc.index_in(of_shard, value_set=labels).fill_null(-1).to_numpy()
@@ -562,6 +642,15 @@ def _head(read) -> tuple:
     return _sound(read).known, _sound(read).splits
 
 
+def _unread(read) -> str | None:
+    return _sound(read).unread
+
+
+def _first(warned: list) -> str | None:
+    "What is to be said, once"
+    return next(filter(None, warned), None)
+
+
 def _labels(read) -> pa.Array:
     return _sound(read).labels
 
@@ -576,17 +665,18 @@ def _steps(
     rule: Rule,
     n_parts: int,
 ):
-    "All steps: the results that stand for the merged labels and for the counts"
+    "All steps: the results that stand for merged labels, counts, and a warning or None"
     rule = submit(_given, rule)  # once: a list of classes may be long
     read = [submit(_read, shard, rule, n_parts) for shard in shards]
     merged = submit(merge_labels, [submit(_head, shard) for shard in read], rule)
+    unread = submit(_first, [submit(_unread, shard) for shard in read])
     labels_of, counts = [submit(_labels, shard) for shard in read], []
     for part in range(n_parts):
         pieces = [submit(_piece, shard, part) for shard in read]
         counts.append(submit(count_part, merged, labels_of, pieces, rule))
     while len(counts) > 1:
         counts = [submit(_add_counts, counts[i : i + 4]) for i in range(0, len(counts), 4)]
-    return merged, counts[0]
+    return merged, counts[0], unread
 
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-044
 _PART_BYTES, _SMALL = 512 << 20, 16 << 20
@@ -658,22 +748,24 @@ def shard_overlaps(
         image=(image,) if isinstance(image, str) else tuple(image),
         label=(label,) if isinstance(label, str) else tuple(label),
         split=split,
-        confidence=number("confidence", confidence, 0, 1),
-        negatives=bool(verified_negatives),
-        labels=None if classes is None else tuple(classes),
+        confidence=fraction("confidence", confidence),
+        negatives=switch("verified_negatives", verified_negatives),
+        labels=None if classes is None else tuple(dict.fromkeys(map(tidy, words(classes)))),
     )
     retries = whole_number("retries", retries)
     shards, given = list_shards(urls, storage_options), {"n_parts": parts, "retries": retries}
     try:
         if client is None:
-            (labels, splits), total = _here(shards, rule, **given)
+            (labels, splits), total, unread = _here(shards, rule, **given)
         else:
-            (labels, splits), total = _on_cluster(client, shards, rule, **given, timeout=timeout)
+            found = _on_cluster(client, shards, rule, **given, timeout=timeout)
+            (labels, splits), total, unread = found
     except OSError as e:
         raise UserError(f"{e} (tried {retries + 1} times)") from e
     _check_found(shards, splits, split, n_images=total.n_images)
     _check_labels(shards[0], labels, classes)
-    _say_not_split(shards[0])
+    if unread is not None:
+        warnings.warn(unread, stacklevel=2)
     upper = sparse.csr_array(total.upper)
     upper.sort_indices()
     table = class_table(labels, names)
@@ -682,6 +774,7 @@ def shard_overlaps(
 
 def _check_labels(shard: Shard, labels: list, classes):
     "A `UserError`, or a warning, about labels that one file would be read otherwise with"
+    say_twins(labels, shard.url)
     if classes is None and labels and all(map(is_bit, labels)):
         warnings.warn(
             f"the labels in {shard.url} are nothing but {', '.join(labels)}; is the column with "
@@ -693,24 +786,6 @@ def _check_labels(shard: Shard, labels: list, classes):
         raise UserError(
             f"{shard.url} or another shard has the label {odd!r:.80}: lists and quotation marks "
             "are read in one file only; write a row for each label, without them"
-        )
-
-
-def _say_not_split(shard: Shard):
-    "A warning of a column that would be the split in one file"
-    with shard.open() as file:
-        if shard.is_parquet:
-            header = pq.ParquetFile(file).schema_arrow.names
-        else:
-            first = file.readline().decode("utf-8-sig")
-            header = next(csv.reader([first], delimiter=shard.delimiter))
-    lower = [tidy(name).lower() for name in header]
-    usual = [name for name, low in zip(header, lower) if low in (*SPLIT_COLUMNS, *SPLIT_FLAGS)]
-    if usual and "split" not in lower:
-        warnings.warn(
-            f"{shard.url}: the column {usual[0]!r} is not read, and all rows are counted; if it "
-            "says the split, call it 'split'",
-            stacklevel=3,
         )
 
 

@@ -148,7 +148,7 @@ def draw_curve(
         ax.axhline(chance, color=GRAY, linewidth=1, linestyle=_DOTS, label=label)
     percent_axis(ax)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_title(title, fontsize=10, loc="left", color=INK)
+    ax.set_title(title, fontsize=10, loc="left", color=INK, parse_math=False)
     ax.set_xlabel("epoch (bold: held out, thin: training)", fontsize=9)
     plain_key(ax.legend(frameon=False, fontsize=8.5, loc="best", handlelength=2.6))
     return ax.figure

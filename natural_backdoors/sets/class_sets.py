@@ -94,7 +94,9 @@ def _only_exact(subset, **options):
     "Refuse what only the exact finder can do"
     for name, value in options.items():
         if value is not None:
-            raise UserError(f"{name} is for subset='exact'; {subset!r} cannot take it into account")
+            raise UserError(
+                f"{name}=... is for subset='exact'; {subset!r} cannot take it into account"
+            )
 
 # %% ../../nbs/api/sets/02_class_sets.ipynb #02-class-sets-020
 def best_of_draws(

@@ -16,10 +16,10 @@ import pandas as pd
 
 from ..base.checks import number, whole_number
 from ..base.random import rng
-from ..base.settings import settings_of, takes
+from ..base.settings import takes
 from ..graph.association import SCORES
 from ..graph.cograph import EmptyGraph
-from .search import SearchSettings
+from .search import SearchSettings, asked_search
 from .triggers import Triggers, find_triggers, search_triggers
 
 # %% ../../nbs/api/sets/08_exposure.ipynb #08-exposure-007
@@ -216,7 +216,7 @@ def expose(
     **given,  # fields of `SearchSettings`
 ) -> Exposure:
     "The triggers of a dataset from the side of its classes, from labels alone"
-    base = settings_of(SearchSettings, given, settings, "expose")
+    base = asked_search(given, settings, "expose")
     fixed = {*given, *base.changed()}  # what was given holds, also where it is the default
     sizes = N_CLEAN if n_clean is None else (whole_number("n_clean", n_clean, 2),)
     looked = []

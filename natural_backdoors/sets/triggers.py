@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from ..base.errors import UserError
 from ..base.files import path_name, write_json
 from ..base.schemas import TriggersFile, read_checked
-from ..base.settings import settings_of, takes
+from ..base.settings import takes
 from ..data.classes import JOIN, class_record, people_kinds, resolve
 from ..data.datasets import Dataset
 from ..data.labels import members_of
@@ -36,6 +36,7 @@ from natural_backdoors.sets.search import (
     SearchSettings,
     as_overlaps,
     asked_for,
+    asked_search,
     centralities,
     class_counts,
     excluded_ids,
@@ -248,7 +249,7 @@ def find_triggers(
     **given,  # fields of `SearchSettings`
 ) -> Triggers:  # by falling centrality, each with its classes
     "The objects in `dataset` that could serve as a backdoor trigger (Wenger et al. 2022)"
-    settings = settings_of(SearchSettings, given, settings, "find_triggers")
+    settings = asked_search(given, settings, "find_triggers")
     found = search_triggers(dataset, settings)
     if found.why_none:
         warnings.warn(found.why_none, stacklevel=2)
@@ -261,7 +262,7 @@ def search_triggers(
     **given,  # fields of `SearchSettings`
 ) -> Triggers:
     "`find_triggers` for programs, which ask `why_none` themselves if nothing was found"
-    settings = settings_of(SearchSettings, given, settings, "search_triggers")
+    settings = asked_search(given, settings, "search_triggers")
     base, name, split = as_overlaps(dataset, settings.split)
     settings = _by_label(replace(settings, split=split), base.classes)
     excluded = excluded_ids(base.classes, settings.exclude)

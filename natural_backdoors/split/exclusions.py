@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MARKS', 'SELECTION', 'EXCLUSIONS', 'VERSION', 'checked_marks', 'read_marked', 'save_exclusions', 'load_exclusions',
-           'excluded_images', 'known_images']
+           'excluded_images', 'say_other_dataset', 'known_images']
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-003
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -100,13 +101,19 @@ def _listed_images(path: Path) -> tuple:  # image ids
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
+def _is_marked(path: Path) -> bool:
+    "Whether a file holds marks, and no list: it is a .json, which may be compressed"
+    *_, before, last = ["", "", *map(str.lower, path.suffixes)]
+    return last == ".json" or (before == ".json" and last in (".gz", ".bz2", ".xz", ".zst", ".zip"))
+
+
 def excluded_images(
     without,  # image ids; or marks, a Selection, or the path of a file with either or with a list
 ) -> tuple:  # image ids, in order
-    "The images that `without` names; a file that is no .json has an image on each line"
+    "The images that `without` names; a file that is no .json or .json.gz has one on each line"
     if isinstance(without, (str, Path)):
-        is_list = Path(without).suffix.lower() != ".json"
-        without = _listed_images(Path(without)) if is_list else load_exclusions(without)
+        marked = _is_marked(Path(without))
+        without = load_exclusions(without) if marked else _listed_images(Path(without))
     without = getattr(without, "marks", without)
     if without is None:
         return ()
@@ -115,6 +122,23 @@ def excluded_images(
     return tuple(sorted({tidy_path(image) for image in without}))
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-019
+def say_other_dataset(
+    without,  # as `excluded_images` takes it
+    name: str,  # of the dataset
+):
+    "Warn of a file of exclusions that was saved for a dataset of another name"
+    said = getattr(without, "dataset", None)
+    if isinstance(without, (str, Path)) and _is_marked(Path(without)):
+        said = read_marked(without, SELECTION, EXCLUSIONS).get("dataset")
+    if isinstance(said, str) and said != name:
+        what = without if isinstance(without, (str, Path)) else "the selection"
+        warnings.warn(
+            f"{what} was saved for the dataset {said!r:.80}, and this one is {name!r:.80}; an "
+            "image of the same name may be another one",
+            stacklevel=4,
+        )
+
+
 def known_images(
     without,  # image ids, as `excluded_images` gives them
     images,  # all image ids of the dataset

@@ -32,8 +32,9 @@ from ..base.schemas import PARTS, SplitFile, SplitTable, checked, checked_table
 from ..base.settings import settings_from, settings_of, takes
 from ..data.classes import class_record, resolve
 from ..data.datasets import Dataset
+from ..data.label_table import shown
 from ..data.labels import LabelMatrix
-from .exclusions import excluded_images, known_images
+from .exclusions import excluded_images, known_images, say_other_dataset
 from .photographs import WAYS, Copies, find_copies
 from natural_backdoors.split.plan import (
     SPARE_COLUMNS,
@@ -358,6 +359,7 @@ def poison_split(
 
     For several triggers with a target each, `trigger` is a dict of them. It may also be a
     `Selection`; what is given beside it then counts instead of the selection's settings."""
+    _check_dataset(dataset, given.get("without"))
     pairs, classes, settings = _asked(trigger, classes, target, settings, given)
     labels = dataset.label_matrix(settings.split)
     labels, attacks, ids = check_attacks(labels, pairs, classes)
@@ -393,6 +395,16 @@ def poison_split(
     return PoisonSplit(drawn.table, header, common_folders(paths), spare)
 
 # %% ../../nbs/api/split/05_poison.ipynb #05-poison-017
+def _check_dataset(dataset: Dataset, without):
+    "What is asked of the dataset makes sense for it"
+    if not hasattr(dataset, "label_matrix"):
+        raise UserError(
+            f"poison_split takes a dataset, not {shown(dataset)}; open it, as with "
+            "TableDataset('labels.csv') or open_dataset(kind, folder)"
+        )
+    say_other_dataset(without, dataset.name)
+
+
 def _asked(trigger, classes, target, settings, given: dict) -> tuple:
     "(trigger, target) pairs, classes and settings"
     if isinstance(trigger, Selection):

@@ -181,13 +181,26 @@ def python(self: Selection) -> str:
     return "\n".join(lines)
 
 # %% ../../nbs/api/split/03_selection.ipynb #03-selection-019
+def _flags_of_split(chosen: Selection) -> list:
+    settings = chosen.arguments()["settings"]
+    # a name that begins like a flag is another spelling of the same path
+    without = [f"./{image}" if image.startswith("-") else image for image in settings.without]
+    flags = as_flags(replace(settings, without=()))
+    return flags + (["--without", *without] if without else [])
+
+
 @patch(as_prop=True)
 def command(self: Selection) -> str:
     "The command that trains on this selection"
     source = self.source or {"data": "DATA", "dataset_root": "PATH"}
     words = ["natural-backdoors", "train", "--data", source["data"]]
     words += ["--dataset_root", source["dataset_root"]]
+    needed = ""
     for key, value in (source.get("options") or {}).items():
+        if isinstance(value, dict):  # the remark stands behind the command
+            needed = f"  # {key}.csv: a table with the columns label and name"
+            value = f"{key}.csv"
+        value = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         words += ["--option", f"{key}={value}"]
     if source.get("name"):
         words += ["--name", source["name"]]
@@ -195,7 +208,7 @@ def command(self: Selection) -> str:
     words += ["--classes", *(c["label"] for c in self.classes)]
     # one flag each says the split of the dataset and the seed, for the search too
     usual = type(self.search)(seed=self.search.seed, split=self.search.split)
-    return shlex.join(words + as_flags(self.search, usual) + as_flags(self.arguments()["settings"]))
+    return shlex.join(words + as_flags(self.search, usual) + _flags_of_split(self)) + needed
 
 # %% ../../nbs/api/split/03_selection.ipynb #03-selection-023
 def _content(self: Selection) -> dict:

@@ -96,11 +96,24 @@ def _only(text: str, where: str) -> str:
     return words[0]
 
 # %% ../../nbs/api/split/17_set_files.ipynb #17-set-files-017
+def _without_remark(line: str) -> str:
+    "A line up to a `#` that begins it or follows a blank; in quotes, and in `cat#1`, it is a sign"
+    quote = ""
+    for at, sign in enumerate(line):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        elif sign == "#" and (at == 0 or line[at - 1].isspace()):
+            return line[:at]
+    return line
+
+
 def _lines_of(dataset: Dataset, path: Path) -> list:  # of TriggerSet
     "The sets of a file of lines"
     sets = []
     for n, line in enumerate(read_text(path).splitlines(), 1):
-        line = line.partition("#")[0]
+        line = _without_remark(line)
         if line.strip():
             sets.append(_read_line(dataset, line, f"{path}, line {n}"))
     return sets

@@ -20,6 +20,7 @@ from natural_backdoors.split.accidental import (
     accidental_rates,
 )
 from ..split.poison import PoisonSplit
+from .devices import checked_device
 from .evaluation import models_of
 
 # %% ../../nbs/api/train/17_accidental_rates.ipynb #17-accidental-rates-006
@@ -50,6 +51,7 @@ def measure_accidental(
     import torch
 
     folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)
+    checked_device(device)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     images = accidental_images(dataset, split, n, objects=objects, seed=seed)
     parts = [pd.DataFrame(columns=[*ACCIDENTAL_COLUMNS, "model", "predicted"])]

@@ -255,7 +255,7 @@ def show_batch(loader: ArrayLoader, names: list = (), n: int = 8):
     for ax, image, label in zip(axes[0], x, y):
         ax.imshow(image.permute(1, 2, 0))
         ax.axis("off")
-        ax.set_title(names[label] if names else int(label), fontsize=8)
+        ax.set_title(names[label] if names else int(label), fontsize=8, parse_math=False)
     fig.tight_layout()
 
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-029

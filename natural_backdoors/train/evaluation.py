@@ -208,6 +208,9 @@ def evaluate_run(
     "Measure the models of a run; write rows.parquet of each, and evaluation.json"
     import torch
 
+    from natural_backdoors.train.devices import checked_device
+
+    checked_device(device)
     folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)
     with hold(folder):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")

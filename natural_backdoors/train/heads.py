@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from ..base.checks import lookup, number, whole_number
 from ..base.errors import UserError, loading_torch, memory_told, no_memory
 from .batches import ArrayLoader, LabeledPixels
-from .devices import proven, record
+from .devices import checked_device, proven, record
 from .models import private_seed, to_device
 
 with loading_torch():
@@ -709,6 +709,7 @@ def train_heads(
     _check_runs(runs)
     if not runs:
         return []
+    checked_device(device)
     device = torch.device(device or default_device())
     plain = None if plain is None else plain.to(device)
     how = _How(features, plain, epochs, batch_size=batch_size, schedule=schedule)

@@ -43,6 +43,7 @@ from natural_backdoors.train.callbacks import (
     StopEarly,
     tensors_digest,
 )
+from .devices import checked_device
 from natural_backdoors.train.models import (
     HEADS,
     arch_name,
@@ -436,6 +437,7 @@ def make_learner(
     set_trainable(model, recipe.unfreeze, recipe.pretrained)
     _check_images(images, split, recipe)
     arrays = split_arrays(split, recipe.size, skip_unreadable, progress, decoded=images)
+    checked_device(device)
     device = torch.device(device) if device else default_device()
     with memory_told(
         f"for this network and images of {recipe.size} pixels; lower size or batch_size"

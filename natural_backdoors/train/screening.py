@@ -35,6 +35,7 @@ from ..split.settings import SplitSettings
 from ..split.visibility import trigger_boxes
 from .batches import ArrayLoader, LabeledPixels
 from .cluster import sweep_on
+from .devices import checked_device
 from .features import frozen_part
 from .grids import RunSettings, make_grid
 from .heads import HeadRun, bytes_of_head, runs_at_once, train_heads
@@ -365,6 +366,7 @@ def train_backbone(
             f"{name}: a backbone is trained in all layers by AdamW and one cycle of the learning "
             f"rate, to its last epoch; leave {name} out"
         )
+    checked_device(device)
     recipe = recipe_of(recipe, given, "train_backbone")
     folder = Path(folder)
     lesson = _lesson(dataset, sorted(set(without)), split, most, recipe.seed, near)
@@ -435,9 +437,11 @@ class ScreenCost:
     def __str__(self):
         lines = [f"features: {bank}" for bank in self.banks]
         heads, stacks = _many(self.heads, "head"), _many(self.stacks, "stack")
-        lines.append(f"heads: {heads} in {stacks}, about {_time(self.seconds)}")
+        if self.heads:
+            lines.append(f"heads: {heads} in {stacks}, about {_time(self.seconds)}")
         if self.alone:
             lines.append(f"{self.alone:,} runs share no network and are trained one by one")
+            return "\n".join([*lines, "how long that takes was not measured"])
         known = [bank.seconds or 0 for bank in self.banks]
         return "\n".join([*lines, f"in all about {_time(sum(known) + self.seconds)}"])
 
