@@ -183,8 +183,9 @@ def place_flags(
 ):
     "Where files go"
     g = p.add_argument_group("files")
-    for flag in flags:
-        default, says = _PLACES[flag]
+    for flag, (default, says) in _PLACES.items():
+        if flag not in flags:  # scripts give all commands the same two
+            says = "the same for all commands; this one writes nothing there"
         g.add_argument(flag, default=default, metavar="PATH", help=says)
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-023
@@ -232,8 +233,7 @@ def data_flags(
         help="an argument of the dataset manager, such as image_root=photos; may be repeated",
         **hidden,
     )
-    if places:
-        place_flags(p, *places)
+    place_flags(p, *places)
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-025
 def _but(cls, *names: str) -> list:
