@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+from commands import failed
 
 from natural_backdoors import TableDataset, find_triggers
 from natural_backdoors.cli.commands import COMMANDS, main, make_parser
@@ -29,14 +30,6 @@ def labels_of(pairs, repeat=20, column="image"):
 
 CAPS = [("cap", "dog"), ("cap", "cat"), ("cap", "cow")]
 SHOES = [("shoe", "dog"), ("shoe", "cat")]
-
-
-def failed(capsys, *argv):
-    "The line with which a command ends"
-    assert main([str(a) for a in argv]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
 
 
 def test_every_setting_is_said_as_its_flag():

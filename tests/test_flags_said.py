@@ -6,6 +6,7 @@ from pkgutil import walk_packages
 
 import pandas as pd
 import pytest
+from commands import failed
 
 import natural_backdoors
 from natural_backdoors import TableDataset, find_triggers
@@ -35,14 +36,6 @@ def here(labels, tmp_path, monkeypatch):
     "The working folder, where nothing is yet; and the flags of the dataset"
     monkeypatch.chdir(tmp_path)
     return ["--data", "table", "--dataset_root", labels]
-
-
-def failed(capsys, *argv):
-    "The line with which a command ends"
-    assert main([str(a) for a in argv]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
 
 
 def _sets_of_settings():
