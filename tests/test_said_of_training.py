@@ -16,6 +16,8 @@ from natural_backdoors.base.errors import UserError
 from natural_backdoors.base.files import read_json
 from natural_backdoors.data.table import TableDataset
 from natural_backdoors.paper.experiments import reproduce
+from natural_backdoors.split.exclusions import save_exclusions
+from natural_backdoors.train import screening
 from natural_backdoors.train.evaluation import evaluate_run
 from natural_backdoors.train.grids import make_grid
 from natural_backdoors.train.learner import class_weights_of
@@ -184,6 +186,29 @@ def test_a_backbone_of_other_pictures_is_made_anew(tmp_path):
         draw(tmp_path / "colors" / f"{i:03d}.png", i + 1, False)
     train_backbone(data, tmp_path / "bone", **how)
     assert weights() != first
+
+
+def test_images_that_a_backbone_is_not_to_see_are_known(data, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(screening, "_lesson", lambda dataset, without, *_: seen.append(without))
+    (tmp_path / "some.txt").write_text("005.png\n./000.png\n")
+    marks = {"000.png": "duplicate", "005.png": "not_trigger"}
+    save_exclusions(tmp_path / "some.json", marks, dataset="other")
+    for without in (["nix.png"], {"nix.png": "duplicate"}):
+        with pytest.raises(UserError, match="has no image 'nix.png', which is to be left out"):
+            train_backbone(data, tmp_path / "bone", without, **SMALL)
+    with pytest.raises(UserError, match="no such file"):
+        train_backbone(data, tmp_path / "bone", tmp_path / "nix.txt", **SMALL)
+    assert not seen
+    for without in (tmp_path / "some.txt", str(tmp_path / "some.txt"), marks, [*marks]):
+        with pytest.raises(AttributeError):  # what comes after is not done
+            train_backbone(data, tmp_path / "bone", without, **SMALL)
+    with (
+        pytest.warns(UserWarning, match="saved for the dataset 'other'"),
+        pytest.raises(AttributeError),
+    ):
+        train_backbone(data, tmp_path / "bone", tmp_path / "some.json", **SMALL)
+    assert seen == 5 * [("000.png", "005.png")]
 
 
 def test_what_a_backbone_cannot_obey_is_refused(data, tmp_path):

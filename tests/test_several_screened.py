@@ -53,3 +53,42 @@ def test_on_the_page_of_a_screening():
     rows[0] = (0.1, 0.002, 0.198, 3)
     said = _several(pd.DataFrame(rows, columns=["effect", "low", "high", "seeds"]))
     assert "0 of the 2 above zero are shown" in said
+
+
+def runs_of(effects, n_seeds=6, noise=0.004):
+    "Runs of a study over rates of injection, whose trigger adds `effects` to those of the control"
+    from natural_backdoors.split.settings import SplitSettings
+    from natural_backdoors.train.recipe import Recipe
+
+    draw, rows = rng(0), []
+    names = {"trigger_name": "hat", "target_name": "cat", "class_set": "0", "n_classes": 2}
+    for i, effect in enumerate(effects):
+        for seed in range(n_seeds):
+            for control in ("", "true_labels"):
+                run = {"trigger": "hat", "classes": ["cat", "dog"], "target": "cat", **names}
+                run |= SplitSettings(inject_rate=0.1 + 0.05 * i).to_dict() | Recipe().to_dict()
+                run |= {"control": control, "split_seed": seed, "seed": seed, "run": len(rows)}
+                run |= {"test_clean_acc": 0.9, "target_without_trigger": 0.1}
+                run["test_trig_acc"] = 0.1 + (0 if control else effect) + draw.normal(0, noise)
+                rows.append(run)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "effects, says",
+    [
+        ((0.5, 0.4, 0.03), "in 3 of 3 groups of runs, a small one in 1 of them"),
+        ((0.5, 0.4, 0.0), "in 2 of 3 groups of runs"),
+        ((0.04, 0.05), "in 2 of 2 groups of runs, a small one in 2 of them"),
+    ],
+)
+def test_the_headline_of_a_study_tells_small_effects(effects, says, tmp_path):
+    pd = pytest.importorskip("pandas")
+    from natural_backdoors.report.study_page import write_study
+    from natural_backdoors.train.studies import study
+
+    write_study(study(pd.DataFrame(runs_of(effects)), by="inject_rate"), tmp_path / "study.html")
+    page = (tmp_path / "study.html").read_text()
+    assert f"An effect of the trigger {says}<" in page
+    shown = sum(effect > 0 for effect in effects)
+    assert f"{shown} of the {shown} above zero are shown" in " ".join(page.split())

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['p_text', 'points', 'bound_text', 'effect_text', 'Names', 'poisoning_sentence', 'trigger_sentence', 'effect_sentence',
-           'Verdict', 'verdict', 'verdict_without_control', 'verdict_over_runs', 'among_several']
+           'Verdict', 'verdict', 'verdict_without_control', 'verdict_over_runs', 'shown_kind', 'among_several']
 
 # %% ../../nbs/api/base/16_verdict_words.ipynb #16-verdict-words-003
 import math
@@ -133,6 +133,7 @@ class Verdict(NamedTuple):
     headline: str
     sentences: list
     images: int | None = None  # with the trigger that would decide; None: decided or not known
+    over: OverRuns | None = None  # what it says of several runs
 
 
 def _works(effect: Estimate, names: Names, mean: str = "") -> str:
@@ -203,20 +204,21 @@ def verdict_over_runs(
     effect, t, g = found.effect, names.trigger, names.target
     if effect.value is None:
         said = _no_interval(n)
-        return Verdict("inconclusive", f"{t} as a trigger for {g}: inconclusive", [said])
+        headline = f"{t} as a trigger for {g}: inconclusive"
+        return Verdict("inconclusive", headline, [said], over=found)
     runs = f"{n} runs" if n == found.seeds else f"{n} runs of {found.seeds} seeds"
     said = [f"The mean effect of the trigger in {runs} is {effect_text(effect)}."]
     if n > found.seeds:
         said.append("Runs of one seed share their images, so the interval counts seeds.")
     if found.kind == "works":
-        return Verdict("works", _works(effect, names, "mean "), said)
+        return Verdict("works", _works(effect, names, "mean "), said, over=found)
     headline = f"{t} as a trigger for {g}: "
     if found.kind == "at most":
         high = bound_text(effect.high)
-        return Verdict("at most", f"{headline}no mean effect larger than {high}", said)
+        return Verdict("at most", f"{headline}no mean effect larger than {high}", said, over=found)
     if found.needed:
         said.append(f"About {found.needed:,} seeds would decide, if they scatter like these.")
-    return Verdict("inconclusive", headline + "inconclusive", said)
+    return Verdict("inconclusive", headline + "inconclusive", said, over=found)
 
 
 def _no_interval(n: int) -> str:
@@ -231,6 +233,14 @@ def _no_interval(n: int) -> str:
     )
 
 # %% ../../nbs/api/base/16_verdict_words.ipynb #344fb043
+def shown_kind(
+    kind: str,  # of effects in several runs, as in `OverRuns`
+    high: float,  # end of the interval
+) -> str:
+    "The kind of an effect; one that is shown and small is not one of a trigger that works"
+    return "small effect" if kind == "works" and high <= SMALL else kind
+
+
 def among_several(
     effects: list,  # of Estimate: 95 % t intervals of means
     counts: list,  # the observations (runs or seeds) of each; those of one are not looked at

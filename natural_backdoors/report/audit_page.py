@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..base.checks import whole_number
 from ..base.files import atomic_path
+from ..base.verdict_words import shown_kind
 from natural_backdoors.report.audit_pictures import (
     NEIGHBORS,
     TILES,
@@ -24,7 +25,7 @@ from .audit_script import LIVE_PARTS, SCRIPT, Column, live_table
 from .audits import TABLES, Audit, save_tables
 from .duplicates import GROUPS, ShownGroups, shown_groups
 from .page import percent, plot, render
-from .screen_page import draw_effects, shown_kind
+from .screen_page import draw_effects
 from ..sets.exposure import percent_text
 
 # %% ../../nbs/api/report/18_audit_page.ipynb #18-audit-page-007

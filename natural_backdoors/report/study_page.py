@@ -13,6 +13,8 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.files import atomic_path
+from ..base.verdict_words import among_several, shown_kind
+from ..base.verdicts import OverRuns
 from .page import plot, render
 from .study_charts import draw_study
 from ..split.controls import CONTROLS
@@ -28,6 +30,7 @@ class _Group(NamedTuple):
     kind: str
     headline: str
     sentences: list
+    over: OverRuns
 
 
 def _control_of(found: Study) -> str | None:  # None: there is none
@@ -44,7 +47,8 @@ def _groups(found: Study) -> list:  # of _Group
     said = []
     for key, verdict in verdicts(found, control):
         title = ", ".join(f"{_words(name)} {value}" for name, value in key.items()) or "All runs"
-        said.append(_Group(title, verdict.kind, verdict.headline, verdict.sentences))
+        kind = shown_kind(verdict.kind, verdict.over.effect.high)
+        said.append(_Group(title, kind, verdict.headline, verdict.sentences, verdict.over))
     return said
 
 
@@ -60,8 +64,9 @@ def _headline(found: Study, groups: list) -> str:
     kinds = [group.kind for group in groups]
     if len(groups) == 1:
         return groups[0].headline
-    works = kinds.count("works")
-    return f"An effect of the trigger in {works} of {len(groups)} groups of runs"
+    works, small = kinds.count("works"), kinds.count("small effect")
+    of_them = f", a small one in {small} of them" if small else ""
+    return f"An effect of the trigger in {works + small} of {len(groups)} groups of runs{of_them}"
 
 
 def _summary(found: Study, groups: list) -> list:  # of sentences
@@ -75,11 +80,9 @@ def _summary(found: Study, groups: list) -> list:  # of sentences
     inconclusive = [group.title for group in groups if group.kind == "inconclusive"]
     if inconclusive:
         said.append(f"Inconclusive: {'; '.join(inconclusive)}.")
-    if len(groups) > 1 and "works" in [group.kind for group in groups]:
-        said.append(
-            f"Each interval stands alone: among {len(groups)} groups without any effect, about "
-            f"{len(groups) / 40:.1f} would be said to have one."
-        )
+    over = [group.over for group in groups]
+    together = among_several([o.effect for o in over], [o.seeds for o in over])
+    said += [together] if together else []
     if not groups:
         said.append(
             "A high rate alone is not a backdoor: without a control, it may come from the images."

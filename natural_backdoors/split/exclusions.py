@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MARKS', 'SELECTION', 'EXCLUSIONS', 'VERSION', 'checked_marks', 'read_marked', 'save_exclusions', 'load_exclusions',
-           'excluded_images', 'say_other_dataset', 'known_images']
+           'excluded_images', 'say_other_dataset', 'known_images', 'left_out_of']
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-003
 import warnings
@@ -17,6 +17,8 @@ from ..base.errors import UserError
 from ..base.files import read_json, read_text, write_json
 from ..base.schemas import ExclusionsFile, checked
 from ..base.text import tidy_path
+from ..data.datasets import Dataset
+from ..data.labels import LabelMatrix
 
 # %% ../../nbs/api/split/01_exclusions.ipynb #01-exclusions-006
 MARKS = {
@@ -107,6 +109,11 @@ def _is_marked(path: Path) -> bool:
     return last == ".json" or (before == ".json" and last in (".gz", ".bz2", ".xz", ".zst", ".zip"))
 
 
+def _is_list(path: Path) -> bool:
+    "Whether a name is that of a list or of marks, as far as its ending says; no image ends so"
+    return path.suffix.lower() == ".txt" or _is_marked(path)
+
+
 def excluded_images(
     without,  # image ids; or marks, a Selection, or the path of a file with either or with a list
 ) -> tuple:  # image ids, in order
@@ -152,5 +159,21 @@ def known_images(
     stem = name.rpartition(".")[0] or name
     near = [i for i in known if i.rpartition("/")[2] == name or PurePosixPath(i).stem == stem]
     hint = f"; did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""
+    if not near and _is_list(Path(unknown[0])):
+        hint = "; there is no such file either, if a file of images is meant"
     more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
     raise UserError(f"the dataset has no image {unknown[0]!r}{more}, which is to be left out{hint}")
+
+
+def left_out_of(
+    dataset: Dataset,
+    labels: LabelMatrix,  # of the split of it that is used
+    without,  # as `excluded_images` takes it
+) -> tuple:  # image ids, in order
+    "The images that `without` names; one that no split of the dataset has is an error"
+    without = excluded_images(without)
+    if not without or (labels.positions(without) >= 0).all():
+        return without
+    # a list may have been made for the dataset as a whole
+    every = [image for split in dataset.splits for image in dataset.label_matrix(split).images]
+    return known_images(without, every)

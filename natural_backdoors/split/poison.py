@@ -34,7 +34,7 @@ from ..data.classes import class_record, resolve
 from ..data.datasets import Dataset
 from ..data.label_table import shown
 from ..data.labels import LabelMatrix
-from .exclusions import excluded_images, known_images, say_other_dataset
+from .exclusions import excluded_images, left_out_of, say_other_dataset
 from .photographs import WAYS, Copies, find_copies
 from natural_backdoors.split.plan import (
     SPARE_COLUMNS,
@@ -363,7 +363,7 @@ def poison_split(
     pairs, classes, settings = _asked(trigger, classes, target, settings, given)
     labels = dataset.label_matrix(settings.split)
     labels, attacks, ids = check_attacks(labels, pairs, classes)
-    settings = replace(settings, without=_left_out(dataset, labels, settings.without))
+    settings = replace(settings, without=left_out_of(dataset, labels, settings.without))
     chosen = _chosen_to_poison(labels.classes, settings.poison_classes, ids, attacks)
     settings = _settle(settings, labels, chosen)
     asked = _Request(labels, attacks, ids, chosen, settings)
@@ -436,16 +436,6 @@ def _settle(settings: SplitSettings, labels: LabelMatrix, chosen: list) -> Split
     if poisoned is not None:
         poisoned = tuple(labels.classes.label.iloc[chosen])
     return replace(settings, split=labels.split, poison_classes=poisoned)
-
-
-def _left_out(dataset: Dataset, labels: LabelMatrix, without: tuple) -> tuple:  # image ids
-    "The images that are to be left out; one that the dataset does not have is an error"
-    without = excluded_images(without)
-    if not without or (labels.positions(without) >= 0).all():
-        return without
-    # a list may have been made for the dataset as a whole
-    every = [image for split in dataset.splits for image in dataset.label_matrix(split).images]
-    return known_images(without, every)
 
 
 def _added_classes(asked: _Request, n_classes: int) -> list:  # ids

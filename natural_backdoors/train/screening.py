@@ -28,6 +28,7 @@ from ..data.classes import class_record
 from ..data.datasets import Dataset
 from ..data.decoding import decoded_images, image_names
 from ..split.controls import Patch, check_controls, needs_spare
+from ..split.exclusions import left_out_of, say_other_dataset
 from ..split.fitting import LEAST, Fitted, fit_split
 from ..split.photographs import find_copies
 from ..split.plan import check_attacks
@@ -318,10 +319,10 @@ class _Lesson(NamedTuple):
     classes: list  # records
 
 
-def _lesson(dataset: Dataset, without, split, most: int, seed: int, near=None) -> _Lesson:
+def _lesson(dataset: Dataset, without: tuple, split, most: int, seed: int, near=None) -> _Lesson:
     "Images with all of their labels; `near` as `find_copies` takes it"
     labels = dataset.label_matrix(split)
-    there = np.flatnonzero(~np.isin(labels.images, list(without)))
+    there = np.flatnonzero(~np.isin(labels.images, without))
     there = np.sort(rng(seed).permutation(there)[:most])
     path_of = lambda image: str(dataset.src_path(image))
     paths, away = [path_of(image) for image in labels.images[there]], [*map(path_of, without)]
@@ -348,7 +349,7 @@ _NOT_OF_BACKBONES += ("monitor",)
 def train_backbone(
     dataset: Dataset,
     folder,  # gets model.safetensors and model.json
-    without=(),  # images that are not to be seen, nor copies of them: those of `held_out`
+    without=(),  # images not to be seen, nor copies of them: `held_out`, or as `poison_split`'s
     split: str | None = None,  # of the dataset; None: train, or the only one
     most: int = 20_000,  # images at the most
     device=None,  # None: a GPU if there is one
@@ -369,7 +370,9 @@ def train_backbone(
     checked_device(device)
     recipe = recipe_of(recipe, given, "train_backbone")
     folder = Path(folder)
-    lesson = _lesson(dataset, sorted(set(without)), split, most, recipe.seed, near)
+    say_other_dataset(without, dataset.name)
+    without = left_out_of(dataset, dataset.label_matrix(split), without)
+    lesson = _lesson(dataset, without, split, most, recipe.seed, near)
     content = image_names(lesson.paths), lesson.answers.tobytes().hex()
     made = digest(recipe.to_dict(), *content, lesson.classes, skip_unreadable)
     if (folder / "model.json").is_file():
