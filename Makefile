@@ -138,6 +138,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/duplicates.py --images 5000 20000 --save
 	$(BIN)/python benchmarks/audit.py --save
 	$(BIN)/python benchmarks/time_limit.py --save
+	$(BIN)/python benchmarks/time_limit.py --analysis --save
 	$(BIN)/python benchmarks/reliability.py --rounds 2 --fuzz 100 --save
 	$(BIN)/python benchmarks/load.py --save
 	$(BIN)/python benchmarks/growth.py --save
@@ -145,6 +146,7 @@ benchmarks-full: setup ## the same at full size, kept in benchmarks/results/ for
 	$(BIN)/python benchmarks/run.py --save
 	$(BIN)/python benchmarks/training.py --save
 	$(BIN)/python benchmarks/sweep.py --scale cpu --save
+	$(BIN)/python benchmarks/screening.py --arch resnet50 --save
 	$(BIN)/python benchmarks/defenses.py --save
 	$(BIN)/python benchmarks/real_datasets.py --save
 	$(BIN)/python benchmarks/defenses.py --cleanse --save

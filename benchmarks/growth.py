@@ -1,6 +1,6 @@
 """How each stage grows with images, labels and edges: `python benchmarks/growth.py` (minutes)
 
-    python benchmarks/growth.py --quick        a tenth of the images, and no large dataset
+    python benchmarks/growth.py --quick        a fifth of the images, and no large dataset
     python benchmarks/growth.py --save         as the page of growth shows it
 
 One of the three is doubled, and doubled again, while the other two stay: images with seven labels
@@ -139,7 +139,7 @@ def large(rows, base, first):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the images")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the images")
     parser.add_argument("--one", nargs=2, metavar=("TABLE", "EDGES"), help="only this, in here")
     add_flag(parser)
     args = parser.parse_args()
@@ -147,7 +147,7 @@ def main():
         took = stages(args.one[0], int(args.one[1]))
         print(json.dumps({stage: round(value, 4) for stage, value in took.items()}))
         return
-    base = {"images": 10_000, "labels": 300, "edges": 2_000} if args.quick else BASE
+    base = {"images": 30_000, "labels": 300, "edges": 2_000} if args.quick else BASE
     rows, first = growth(base)
     record("growth", rows, args.save)
     if not args.quick:

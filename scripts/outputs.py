@@ -18,7 +18,8 @@ if they differ by no more than
   to 1 and two percent for larger ones.
 
 A cell whose output is not the same on every machine or in every run says so, with the reason:
-`#| varies: seconds`. Of it, only the kinds of output are compared.
+`#| varies: seconds`. Of it, only the kinds of output are compared. What such cells store stays as
+it is, unless another cell of the page gives something new: what a page shows is of one run.
 
 Cells with a flag of `tst_flags` in settings.ini (`#| data`, `#| cuda`, `#| slow`) are run if
 `--flags` names it. Otherwise their stored outputs hold as long as the code does: the notebook says
@@ -454,6 +455,12 @@ class Result(NamedTuple):
     spent: float = 0.0  # CPU seconds
 
 
+def pictures(outputs):
+    "The images of a cell, as they are stored"
+    found = [(o.get("data") or {}).items() for o in outputs]
+    return [text(value).strip() for items in found for kind, value in items if "image" in kind]
+
+
 def check(path, skipped, write=False, force=(), warm=None):
     "Run the notebook at `path` and compare; `force`: flags of cells that are run all the same"
     import nbformat
@@ -476,6 +483,7 @@ def check(path, skipped, write=False, force=(), warm=None):
         return Result(path, ["\n".join(["a cell fails:", *said])], time.monotonic() - start)
     problems = [] if write else code_problems(stored, skipped)
     tolerance = float(says.get("tolerance", 0))
+    varying, anew = [], False
     for i, (a, b) in enumerate(zip(stored["cells"], new.cells)):
         if a["cell_type"] != "code" or left_out(a, skipped):
             continue
@@ -487,9 +495,18 @@ def check(path, skipped, write=False, force=(), warm=None):
             code = re.sub(r"^#\s*\|.*\n?", "", text(a["source"]), flags=re.M).strip()
             first = shorten(code.split("\n")[0], 90)
             problems.append(f"cell {i}: {first}\n{side_by_side(pairs)}")
-        elif not any("image" in k for o in b.outputs for k in o.get("data", {})):
-            if not differences(a["outputs"], b.outputs, 0, varies):
-                b.outputs = nbformat.from_dict(a["outputs"])
+            anew = True
+        elif pictures(a["outputs"]) or pictures(b.outputs):
+            anew = anew or pictures(a["outputs"]) != pictures(b.outputs)
+        elif varies:
+            varying.append((a, b))
+        elif differences(a["outputs"], b.outputs):
+            anew = True
+        else:
+            b.outputs = nbformat.from_dict(a["outputs"])
+    if not anew:  # else a page would show numbers of two runs
+        for a, b in varying:
+            b.outputs = nbformat.from_dict(a["outputs"])
     if write:
         store(path, new, ran=flagged(stored, force))
         problems = []

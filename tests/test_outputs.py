@@ -157,9 +157,34 @@ def test_a_stale_page_fails_until_it_is_written(page, run):
     assert run("--write", path)[0] == 0
     stored = json.loads(path.read_text())["cells"]
     assert stored[1]["outputs"][0]["text"] == ["now 42\n"]
-    assert stored[2]["outputs"][0]["text"] == ["1.5\n"], "what varies is left as it was"
+    now = stored[2]["outputs"][0]["text"]
+    assert now != ["1.5\n"], "a page is of one run"
+    assert run("--write", path)[0] == 0
+    assert json.loads(path.read_text())["cells"][2]["outputs"][0]["text"] == now, "as it was"
     assert run(path)[0] == 0
     assert "0 notebooks run" in run("--changed", path)[1]
+
+
+DRAWN = "import matplotlib.pyplot as plt; plt.plot([1, {}]); plt.show()"
+
+
+def test_a_new_picture_brings_new_numbers(page, run):
+    varies = ("#| varies: a training\nprint(2 * 3)", [printed("5\n")])
+    path, numbers = (
+        page((DRAWN.format(2), []), varies),
+        lambda cells: cells[2]["outputs"][0]["text"],
+    )
+    assert run("--write", path)[0] == 0
+    notebook = json.loads(path.read_text())
+    assert numbers(notebook["cells"]) == ["6\n"]
+    notebook["cells"][2]["outputs"] = [printed("5\n")]
+    path.write_text(json.dumps(notebook))
+    assert run("--write", path)[0] == 0
+    assert numbers(json.loads(path.read_text())["cells"]) == ["5\n"], "the picture is the same"
+    notebook["cells"][1]["source"] = DRAWN.format(3)
+    path.write_text(json.dumps(notebook))
+    assert run("--write", path)[0] == 0
+    assert numbers(json.loads(path.read_text())["cells"]) == ["6\n"]
 
 
 def test_a_cell_that_fails(page, run):
