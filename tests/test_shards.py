@@ -261,7 +261,7 @@ def when_nothing_moves(client, seconds=300):
             before, since = now, time.monotonic()
         held = client.has_what()
         most = max(held, key=lambda w: len(held[w]))
-        reading = all(any("_read" in k for k in keys) for keys in now.values())
+        reading = all(any("read_shard" in k for k in keys) for keys in now.values())
         if reading and len(held[most]) > 1 and time.monotonic() - since > 1:
             return most
         assert time.monotonic() < end, f"waited in vain: {now}, {held}"

@@ -21,9 +21,11 @@ from .files import atomic_path, digest
 def cache_folder() -> Path | None:  # None: caching is turned off
     "The folder that cached arrays are kept in"
     chosen = os.environ.get("NATURAL_BACKDOORS_CACHE")
-    if chosen:
-        return None if chosen == "off" else Path(chosen)
+    if chosen and chosen.strip().lower() == "off":
+        return None
     try:
+        if chosen:
+            return Path(chosen).expanduser()
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:  # a user without a home, as in containers
         advice = "NATURAL_BACKDOORS_CACHE names a folder, or says off"
@@ -39,8 +41,11 @@ def stamp(
     path = Path(path)
     try:
         status = path.stat()
-    except FileNotFoundError as e:
+    except (FileNotFoundError, NotADirectoryError) as e:
         raise UserError(f"no such file: {path}") from e
+    except (OSError, ValueError) as e:  # a folder that is not to be read; a name with a NUL
+        reason = getattr(e, "strerror", None) or e
+        raise UserError(f"cannot read {str(path)!r:.200} ({reason}); is the path right?") from e
     return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
 
 # %% ../../nbs/api/base/06_cache.ipynb #06-cache-012
@@ -84,7 +89,7 @@ def cached(
     if folder is None:
         return use(build())
     path, stamps = folder / f"{digest(identity)[:32]}.npz", json.loads(json.dumps(stamps))
-    if path.exists():
+    if os.path.exists(path):  # False, too, in a folder that is not to be read
         try:
             found = _read(path, stamps)
             if found is not None:

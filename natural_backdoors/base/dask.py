@@ -8,6 +8,7 @@ __all__ = ['dask_client']
 # %% ../../nbs/api/base/08_dask.ipynb #08-dask-003
 from contextlib import contextmanager
 
+from .checks import number
 from .errors import UserError, needs
 
 # %% ../../nbs/api/base/08_dask.ipynb #08-dask-006
@@ -20,11 +21,13 @@ def dask_client(
     with needs("a cluster", "Dask", "'natural_backdoors[scale]'"):
         from distributed import Client
     if not isinstance(client, str):
+        _check_client(client, Client)
         yield client
         return
+    timeout = number("timeout", timeout, 0, above=True)
     try:
         own = Client(client, timeout=timeout, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as e:
+    except (OSError, TimeoutError, ValueError, TypeError) as e:  # TypeError: of what TLS needs
         reason = " ".join(str(e).split())[:200]
         raise UserError(f"no Dask scheduler answers at {client}: {reason}") from e
     with own:
@@ -33,3 +36,16 @@ def dask_client(
         except TimeoutError as e:
             raise UserError(f"the Dask scheduler at {client} has no workers") from e
         yield own
+
+
+def _check_client(client, kind: type):
+    "A `UserError` if `client` cannot be given work"
+    if not isinstance(client, kind):
+        remedy = ": say cluster.get_client()" if hasattr(client, "get_client") else ""
+        raise UserError(
+            "client is a distributed.Client or the address of a scheduler, not "
+            f"{type(client).__name__}{remedy}"
+        )
+    if client.asynchronous or client.status != "running":
+        what = "asynchronous" if client.asynchronous else client.status
+        raise UserError(f"the Dask client is {what}; make another with Client(address)")

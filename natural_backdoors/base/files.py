@@ -48,8 +48,8 @@ def ensure_folder(
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except OSError as e:
-        reason = e.strerror or e
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
+        reason = getattr(e, "strerror", None) or e
         raise UserError(
             f"cannot write into the folder {str(path)!r} ({reason}); choose another folder"
         ) from e

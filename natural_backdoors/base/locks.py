@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 import threading
@@ -48,12 +49,18 @@ def _this_process(command: str | None) -> Holder:
 # %% ../../nbs/api/base/11_locks.ipynb #11-locks-008
 LOCK = ".lock"  # name of the file
 _LOOK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe of that name is not waited for
+_LOOK |= getattr(os, "O_NOFOLLOW", 0)  # a link leads to a file that is no lock
 
 
 def holder_of(folder) -> Holder | None:  # None: nobody holds it, or it is not known who
     "Who holds `folder`"
+    return _holder_in(Path(folder) / LOCK)
+
+
+def _holder_in(lock: Path) -> Holder | None:
+    "Who holds the file `lock`"
     try:
-        handle = os.open(Path(folder) / LOCK, _LOOK)
+        handle = os.open(lock, _LOOK)
     except OSError:
         return None
     try:
@@ -115,11 +122,26 @@ def _refusal(what: Path, who: Holder | None) -> UserError:
     )
 
 
+def _opened(lock: Path, what: Path) -> int:  # handle
+    "Open the file `lock`, which is made if needed"
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | _LOOK, 0o666)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return handle
+        os.close(handle)
+        why = "it is no plain file"
+    except OSError as e:
+        why = "it is a link" if lock.is_symlink() else e.strerror
+    if (who := _holder_in(lock)) is not None:  # another user, in whose file nobody else writes
+        raise _refusal(what, who)
+    raise UserError(f"{what} cannot be locked: {lock} cannot be written ({why}); remove that file")
+
+
 def _locked(lock: Path, what: Path, wait: float) -> int | None:  # handle; None: no locks here
     "Open and lock the file `lock`, or say who has it after `wait` seconds"
     end = time.monotonic() + wait
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | _LOOK, 0o666)
+        handle = _opened(lock, what)
         got = lock_file(handle)
         if got:
             # a holder removes its file when it is done: is the one that was opened still there?

@@ -184,7 +184,11 @@ def _shown_part(args, found: Triggers) -> _Shown:
         pairs = find_pairs(found, args.pairs)
         return _Shown("triggers of two objects", pairs.table, pairs.why_none)
     if args.disjoint is not None:
-        apart = disjoint_triggers(found, args.disjoint).table
+        try:
+            apart = disjoint_triggers(found, args.disjoint).table
+        except UserError as e:
+            said = str(e).replace("lower k, raise max_shared or ", "lower --disjoint or raise ")
+            raise UserError(said) from None
         return _Shown("triggers that share no poison images", apart)
     return _Shown("triggers", found.table, found.why_none)
 
@@ -240,6 +244,7 @@ def analyze(args):
         found.dataset = source.name
     # first: a mistake there leaves nothing behind
     title, table, why_none = _shown_part(args, found)
+    more = list(_more_lines(args, found))
     file = save_analysis(found, args.data_root, source, dataset)
     print(
         f"{dataset}\n{_split_said(dataset, found)}{found.graph}; engine: {found.params['engine']}; "
@@ -249,7 +254,7 @@ def analyze(args):
         print(show(table, args.top))
     elif why_none:
         print(as_flags_say(why_none))
-    for line in _more_lines(args, found):
+    for line in more:
         print(line)
     print(f"\nwritten: {file}")
     if args.interactive:

@@ -26,6 +26,7 @@ from natural_backdoors.cli.opening import (
 )
 from .training import command_line
 from ..data.datasets import Dataset
+from ..sets.exposure import N_CANDIDATES
 from ..sets.search import SearchSettings
 
 # %% ../../nbs/api/cli/08_auditing.ipynb #08-auditing-006
@@ -68,6 +69,16 @@ def open_guessed(source: Source, download: bool = False) -> Dataset:
     raise as_table
 
 # %% ../../nbs/api/cli/08_auditing.ipynb #08-auditing-012
+# field of the search -> its default, where that is the size of an attack's (see `expose`)
+_USUAL = {
+    "min_overlaps": f"{SearchSettings().min_overlaps}, or that of --min_poison if it is less",
+    "min_clean": "that of --sample_size",
+    "min_poison": "what --inject_rate makes of --sample_size",
+    "min_classes": "2",
+    "n_triggers": N_CANDIDATES,
+}
+
+
 def audit_flags(p: Parser):
     "What is audited, and what the page shows"
     p.add_argument(
@@ -76,7 +87,7 @@ def audit_flags(p: Parser):
     kind = "default: what is seen in the file or folder"
     without = "; the same as DATASET"
     data_flags(p, "--results_root", required=False, without=without, kind=kind)
-    search_flags(p)
+    search_flags(p, **_USUAL)
     g, hidden = p.add_argument_group("audit"), {"default": argparse.SUPPRESS}
     size = "clean images a class that an attack takes (default: 250, or less if there are too few)"
     g.add_argument("--sample_size", type=int, metavar="N", help=size, **hidden)

@@ -186,6 +186,9 @@ def report(args):
 def _kind_of(args, folder: Path) -> str:
     "What a page is asked for"
     axes = args.over is not None or args.by is not None
+    for flag, names in (("--over", args.over), ("--by", args.by)):
+        if twice := [name for i, name in enumerate(names or ()) if name in names[:i]]:
+            raise UserError(f"{flag}: {twice[0]} is given twice")
     if not (folder / "results.parquet").is_file():
         if args.of_run is not None or axes:
             flags = "--over and --by are" if axes else "--run is"
@@ -345,7 +348,8 @@ def demo(args):
 
     root = Path(args.data_root) / "scenes" / "dataset"
     print(f"embedded dataset: {root}")
-    make_scenes(root, n_images=3000, seed=0, progress=True)
+    with in_flags("--data_root"):
+        make_scenes(root, n_images=3000, seed=0, progress=True)
     places = ["--data_root", args.data_root, "--results_root", args.results_root]
     run(["train", *DEMO, *(QUICK if args.quick else ()), "--dataset_root", str(root), *places])
     if args.quick:
@@ -515,7 +519,8 @@ def _answer(argv: list) -> int:  # the exit code
     except UserError as e:
         problem = " ".join(str(e).split())
     except OSError as e:
-        problem = f"{e.filename or 'file'}: {e.strerror or e}"
+        # of two names, such as those of a file that is renamed, the first is a scratch file's
+        problem = f"{e.filename2 or e.filename or 'file'}: {e.strerror or e}"
     except KeyboardInterrupt:
         print(
             "natural-backdoors: interrupted; the same command goes on where it can", file=sys.stderr

@@ -56,6 +56,11 @@ def defend(args):
     folder = Path(args.folder)
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
+    if args.quick and getattr(args, "effort", "quick") != "quick":
+        raise UserError(
+            f"--quick is --effort quick with few images, and --effort {args.effort} is asked for; "
+            "leave one of them out"
+        )
     from natural_backdoors.defend.panel_run import panel
     from natural_backdoors.report.defense_page import write_defenses
 

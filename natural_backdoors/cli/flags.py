@@ -10,6 +10,7 @@ __all__ = ['ORIGINAL_FLAGS', 'in_flags', 'Parser', 'OneOrMore', 'underscored', '
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-003
 import argparse
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def in_flags(place: str):
     try:
         yield
     except UserError as e:
+        if place == "--exp_name" and "cannot write into" in str(e):
+            place = "--results_root"  # a folder of another name beside it cannot be written, either
         said = str(e).replace("choose another folder", f"choose another {place}")
         said = said.replace("with resume=False", "with --fresh")
         raise UserError(as_flags_say(said)) from e
@@ -240,10 +243,14 @@ def _but(cls, *names: str) -> list:
     return [name for name in cls.about() if name not in names]
 
 
-def search_flags(p: Parser):
+def search_flags(
+    p: Parser,
+    **usual,  # field -> what holds where nothing is said, if the command has a default of its own
+):
     "How triggers are found"
     group, least = p.add_argument_group("finding triggers"), {"min_overlaps": _OneName}
     add_flags(group, SearchSettings, _but(SearchSettings, "split"), **least)
+    _say_usual(group, usual)
     group.add_argument(
         "--min_overlaps_with_trig",
         dest="min_overlaps",
@@ -253,6 +260,14 @@ def search_flags(p: Parser):
         default=argparse.SUPPRESS,
         help="the same as --min_overlaps, as the original code calls it in its README",
     )
+
+
+def _say_usual(group, usual: dict) -> None:
+    "Let the help of some flags say other defaults"
+    for action in group._group_actions:
+        if action.dest in usual:
+            meaning = re.sub(r" \(default: [^()]*\)$", "", action.help)
+            action.help = f"{meaning} (default: {usual[action.dest]})"
 
 
 class _OneName(argparse.Action):
@@ -282,10 +297,15 @@ class ImagesOrFiles(argparse.Action):
         setattr(namespace, self.dest, images)
 
 
-def split_flags(group, **actions):
+def split_flags(
+    group,
+    n_clean: str | None = None,  # what its default is, if the command has one of its own
+    **actions,
+):
     "How the poisoned split is made"
     actions = {"without": ImagesOrFiles} | actions
     add_flags(group, SplitSettings, _but(SplitSettings, "seed", "split"), **actions)
+    _say_usual(group, {} if n_clean is None else {"n_clean": n_clean})
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-026
 def patch_flags(group):

@@ -96,6 +96,8 @@ def _check_together(args) -> None:
             raise UserError(
                 f"--{name} is about what is still to be looked at; leave --verified out"
             )
+    if verified and not Path(args.verified).exists():  # before a detector looks at all images
+        raise UserError(f"no such file: {args.verified}")
     if not is_scores(args.detector):
         return
     asked = {"batch_size": hasattr(args, "batch_size"), "device": args.device is not None}

@@ -101,6 +101,8 @@ def _named(name: str, flags, options) -> str:
     return f"--option {name}" if name in options else name
 
 
+# a field that a message wants left out
+_LEFT_OUT = re.compile(rf"(?<=leave )(?:{'|'.join(_flags_of_settings())})(?= out\b)")
 # how the checks of `base.checks` and `base.settings` begin
 _CHECKED = re.compile(
     r"^([a-z]\w*)(?= is (?:a whole number|a number|one of|a text|a list|True or False)\b)"
@@ -130,6 +132,7 @@ def as_flags_say(
     known = _flags_of_settings()
     message = _first_word().sub(lambda found: f"--{known[found[1]]} ", message)
     message = _bare_names().sub(lambda found: found[2] or f"--{known[found[1]]}", message)
+    message = _LEFT_OUT.sub(lambda found: f"--{known.get(found[0], found[0])}", message)
     return re.sub(r"\((exclude|triggers)\)", r"(--\1)", message)
 
 # %% ../../nbs/api/cli/00_messages.ipynb #00-messages-015

@@ -38,6 +38,8 @@ def options_of(pairs: list) -> dict:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UserError(f"--option takes KEY=VALUE, not {pair!r}")
+        if key in options:
+            raise UserError(f"--option {key}=... is given twice")
         options[key] = switches.get(value.lower(), value)
     return options
 
@@ -58,9 +60,12 @@ class Source:
         return {"data": self.data, "dataset_root": root, "options": options, "name": self.name}
 
 
+_PATHS = ("image_root", "names", "classes", "classes_file", "class_index")
+
+
 def _whole_path(key: str, value):
     "An option that is a file or a folder, as it is found from everywhere"
-    is_path = key in ("image_root", "names") and isinstance(value, str) and os.path.exists(value)
+    is_path = key in _PATHS and isinstance(value, str) and os.path.exists(value)
     return os.path.abspath(value) if is_path else value
 
 # %% ../../nbs/api/cli/02_opening.ipynb #02-opening-011

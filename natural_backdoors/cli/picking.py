@@ -17,6 +17,7 @@ from .messages import as_flags_say
 from .opening import Source, check_no_dataset, load_dataset, source_said
 from ..data.datasets import name_of_place
 from ..sets.search import SearchSettings
+from ..split.exclusions import left_out_of
 from ..split.selection import Selection, ids_of
 from ..split.settings import SplitSettings
 
@@ -43,7 +44,7 @@ def pick_flags(p: Parser):
         action="store_true",
         help="choose in this terminal, with lines that are typed, and without a browser",
     )
-    split_flags(p.add_argument_group("poisoned split"))
+    split_flags(p.add_argument_group("poisoned split"), "250, or less where there are too few")
 
 # %% ../../nbs/api/cli/04_picking.ipynb #04-picking-006
 def pick(args):
@@ -129,7 +130,8 @@ def new_request(args) -> dict:  # for `serve`
 
         return scenes_request(args.data_root) | request
     source = source_said(args)
-    load_dataset(source, args.download_dataset).label_matrix(search.split)
+    dataset = load_dataset(source, args.download_dataset)
+    left_out_of(dataset, dataset.label_matrix(search.split), split.without)
     return request | {"source": source.to_dict()}
 
 # %% ../../nbs/api/cli/04_picking.ipynb #04-picking-010

@@ -31,6 +31,7 @@ from natural_backdoors.cli.flags import (
     settings_said,
     split_flags,
 )
+from .messages import as_flags_say
 from .opening import Source, claim_name, load_dataset, source_said
 from .training import command_line
 from ..sets.search import SearchSettings
@@ -43,7 +44,8 @@ from ..split.settings import SplitSettings
 def screen_flags(p: Parser):
     "What is trained, and how"
     data_flags(p, "--results_root")
-    search_flags(p)
+    least = {"min_clean": f"--sample_size, or {LEAST}", "min_poison": "what that takes, or 1"}
+    search_flags(p, **least)
     g = p.add_argument_group("screening")
     g.add_argument("--targets", type=int, default=3, metavar="N", help="targets of each trigger")
     g.add_argument("--seeds", type=int, default=2, metavar="N", help="runs with other images")
@@ -56,7 +58,7 @@ def screen_flags(p: Parser):
         metavar="FOLDER",
         help="a saved model whose body is the frozen network, or true_labels: one is trained first",
     )
-    split_flags(p.add_argument_group("poisoned split"))
+    split_flags(p.add_argument_group("poisoned split"), "chosen for each trigger")
     recipe_flags(p)
     patch_flags(p.add_argument_group("digital patch"))
     names = ("device", "dask", "dry_run", "fresh", "retry_failed", "save_model")
@@ -138,7 +140,7 @@ def _say_cost(args, wanted: AskedScreen, dataset, plan, folder: Path):
     "What it would take"
     from natural_backdoors.train.screening import plan_cost
 
-    print(plan)
+    print(as_flags_say(str(plan)))
     if wanted.backbone == "true_labels":
         print("a backbone is trained first, on the true labels of images that no run holds out")
         # its features are those of one network, whatever the seed
@@ -155,9 +157,9 @@ def _report(done, folder: Path, name: str):
     page = write_screening(done, folder / "screening.html", name)
     print(f"\n{done}\n\n{centrality_says(done.predictors)}")
     for note in done.notes:
-        print(f"- {note}")
+        print(f"- {as_flags_say(note)}")
     for row in done.left_out.to_dict("records"):
-        print(f"- left out: {row['name']}: {row['reason']}")
+        print(f"- left out: {row['name']}: {as_flags_say(row['reason'])}")
     print(f"\nresults: {folder}\npage:    {page}")
     if not len(done.effects):
         reason = done.failed.reason[0] if len(done.failed) else "no run has finished"

@@ -138,6 +138,9 @@ def grid_of_sets(
 
     controls, patch = controls_said(args.controls), patch_said(args)
     check_control_flags(args, controls, patch)
+    for flag in ("seeds", "split_seed"):
+        for seed in _values(args, flag) or ():
+            whole_number(f"--{flag}", seed, 0)
     rates, lrs, recipe = _values(args, "inject_rate"), _values(args, "lr"), None
     for name in ("inject_rate", "lr"):
         if hasattr(args, name):

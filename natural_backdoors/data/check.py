@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..base.checks import whole_number
+from ..base.checks import switch, whole_number
 from ..base.errors import UserError
 from ..base.random import rng
 from .datasets import BOX_COLUMNS, RELATION_COLUMNS, RELATIONS, Dataset
@@ -289,7 +289,8 @@ def check_manager(
             f"a dataset manager is needed, an object of a subclass of Dataset, not {got}"
         )
     look = _Look(manager, whole_number("sample", sample, 1), whole_number("seed", seed))
-    checks = _CHECKS | ({"image files are there": _files_exist} if files else {})
+    more = {"image files are there": _files_exist} if switch("files", files) else {}
+    checks = _CHECKS | more
     found = []
     try:
         _ = manager.splits, manager.classes

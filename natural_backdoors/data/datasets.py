@@ -22,7 +22,7 @@ from ..base.checks import a_path, did_you_mean
 from ..base.errors import UserError
 from ..base.plugins import class_of, may_name
 from ..base.text import split_name, tidy, tidy_path
-from .classes import class_table
+from .classes import class_id, class_table
 from .classes import resolve as resolve_class
 from .labels import Codes, LabelMatrix, encode
 
@@ -177,7 +177,7 @@ def resolve(self: Dataset, key) -> int:
 @patch
 def get_name(self: Dataset, id: int) -> str:
     "The name of class `id`"
-    return self.classes.name.iloc[id]
+    return self.classes.name.iloc[class_id(id, len(self.classes))]
 
 
 @patch

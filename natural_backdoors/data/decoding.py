@@ -34,6 +34,7 @@ from natural_backdoors.data.images import (
     ahead,
     cores,
     load_images,
+    path_list,
     read_here,
     try_image,
 )
@@ -331,7 +332,7 @@ def decoded_images(
     read=None,  # how images are decoded; None: in processes, where they are worth it
 ) -> LoadedImages:
     "As `load_images`, from the store where images are in it, with processes where there are many"
-    paths, how = list(paths), dict(skip_unreadable=skip_unreadable, progress=progress)
+    paths, how = path_list(paths), dict(skip_unreadable=skip_unreadable, progress=progress)
     store, n = _store_for(len(paths), size), len(paths)
     names = image_names(paths) if store else []
     if store:  # what it has needs no processes

@@ -85,12 +85,12 @@ def found_labels(
     "The labels of images from a table of scores"
     min_score = fraction("min_score", min_score)
     scores = in_one_spelling(scores, images.given)
-    edges = tuple(sorted({*EDGES, min_score} - {0.0}))
+    edges = tuple(sorted({*EDGES, min_score}))
     finds = finds_of(images, scores, edges)
     if not finds.labels:
         raise UserError(f"nothing was found in {len(images):,} images, and no label was given")
     rates = rates_of(finds, seed=seed)
-    step = int(np.searchsorted(edges, max(min_score, edges[0]), side="right"))
+    step = int(np.searchsorted(edges, min_score, side="right"))
     thresholds = thresholds_from(rates, np.full(len(finds.labels), step))
     labels = PseudoLabels(images, scores, rates, thresholds, **more)
     return labels if verified is None else labels.verify(verified, min_precision)
@@ -103,6 +103,7 @@ def verify(
     min_precision: float = 0.9,  # that a label must reach
 ) -> PseudoLabels:
     "The same finds with thresholds that are chosen by what a person has seen"
+    min_precision = fraction("min_precision", min_precision)
     seen = read_verified(verified, self.finds)
     rates = rates_of(self.finds, seen, self.rates.seed)
     chosen = choose_thresholds(rates, min_precision)
@@ -144,6 +145,8 @@ class FoundDataset(TableDataset):
         self.paths = dict(zip(labels.images.images, labels.images.paths))
 
     def src_path(self, image: str) -> Path:
+        if image not in self.paths:
+            raise UserError(f"{image!r:.200} is none of the {len(self.paths):,} images")
         return self.paths[image]
 
 # %% ../../nbs/api/data/30_found_labels.ipynb #30-found-labels-014

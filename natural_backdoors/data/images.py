@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['picture_bytes', 'open_image', 'load_image', 'Thumbnail', 'make_thumbnail', 'picture_suffix', 'LoadedImages',
-           'why_unreadable', 'try_image', 'unreadable_image', 'cores', 'ahead', 'read_here', 'load_images']
+           'why_unreadable', 'try_image', 'unreadable_image', 'cores', 'ahead', 'read_here', 'path_list', 'load_images']
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-003
 import io
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from ..base.checks import plain_file, whole_number
+from ..base.checks import plain_file, switch, whole_number
 from ..base.errors import UserError
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-006
@@ -50,8 +50,11 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     "The colors of `image` as they are seen on white paper"
     if image.mode == "F" or image.mode.startswith("I"):
-        image = _to_8_bits(image)
-    elif image.has_transparency_data:
+        gray, gone = _to_8_bits(image), image.info.get("transparency")
+        if gone is not None:  # the one gray that is not there
+            gray.putalpha(Image.fromarray(np.uint8(255) * (np.asarray(image) != gone)))
+        image = gray
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -123,7 +126,7 @@ def load_image(
     size: int,  # edge of the result in pixels
 ) -> np.ndarray:  # (size, size, 3), uint8, RGB
     "The image in `file`, the whole of it resized to `size` x `size`"
-    image = open_image(file, at_least=size)
+    image = open_image(file, at_least=whole_number("size", size, 1))
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-026
@@ -135,9 +138,11 @@ class Thumbnail(NamedTuple):
     height: int
 
 
-def _size_of(file) -> tuple:  # width, height
-    "The size of the image in `file`, upright, from its first bytes"
+def _size_of(file) -> tuple | None:  # width, height; None: it is decoded as a whole
+    "The size of the JPEG in `file`, upright, from its first bytes"
     with Image.open(file) as image:
+        if image.format not in ("JPEG", "MPO"):  # Pillow turns a TIFF by itself
+            return None
         on_its_side = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return image.size[::-1] if on_its_side else image.size
 
@@ -148,11 +153,13 @@ def make_thumbnail(
     format: str = "JPEG",  # or "PNG", which keeps every pixel as it is
 ) -> Thumbnail:
     "A small copy of the image in `file`"
+    edge = whole_number("edge", edge, 1)
     if not hasattr(file, "read"):
         file = io.BytesIO(picture_bytes(file))
-    width, height = _size_of(file)
+    size = _size_of(file)
     file.seek(0)
     image = open_image(file, at_least=2 * edge)
+    width, height = size or image.size
     image.thumbnail((edge, edge), Image.Resampling.LANCZOS, reducing_gap=2)
     image.save(out := io.BytesIO(), format, quality=80, optimize=True)
     return Thumbnail(out.getvalue(), width, height)
@@ -274,6 +281,13 @@ def read_here(
         pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/api/data/05_images.ipynb #05-images-047
+def path_list(paths) -> list:
+    "Several paths as a list; the characters of one path are none"
+    if isinstance(paths, (str, Path)):
+        raise UserError(f"paths is a list of image files, not one path ({str(paths)!r:.200})")
+    return list(paths)
+
+
 def load_images(
     paths,  # image files, in the order of the result
     size: int,  # edge of the decoded images in pixels
@@ -283,7 +297,8 @@ def load_images(
     read=None,  # function (paths, size) that yields as `read_here` does; None: threads, here
 ) -> LoadedImages:
     "Decode `paths` once, each image resized as a whole to `size` x `size`"
-    paths, size = list(paths), whole_number("size", size, 1)
+    paths, size = path_list(paths), whole_number("size", size, 1)
+    skip_unreadable = switch("skip_unreadable", skip_unreadable)
     pixels, kept, skipped = _room(len(paths), size), [], {}
     options = dict(desc="reading images", unit="image", leave=False, file=sys.stdout)
     results = read(paths, size) if read else read_here(paths, size, workers)

@@ -21,13 +21,13 @@ from fastcore.basics import patch
 from scipy import sparse
 
 from ..base.cache import plain_array
-from ..base.checks import did_you_mean
+from ..base.checks import choice, did_you_mean
 from ..base.errors import UserError
 from ..base.files import ensure_folder, hash_of, write_table
 from ..base.locks import SOON, hold
 from ..base.schemas import ClassesTable, ImagesTable, read_checked_table
 from ..base.text import split_name, tidy, tidy_path
-from .classes import JOIN, class_table, resolve
+from .classes import JOIN, class_id, class_table, resolve
 
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-006
 class _ImageIds:
@@ -146,14 +146,14 @@ def places(
 ) -> np.ndarray:  # whole numbers, ascending
     "The positions of the images that carry class `id`, or serve as the class or the trigger"
     named = {"class": self.as_class, "trigger": self.as_trigger, "absent": self.absent}
-    matrix = named.get(use)
+    matrix = named.get(choice("use", use, ("present", *named)))
     use = use if matrix is not None else "present"
     if use not in self._by_class:  # a search by rows would go through the labels of all images
         columns = (self.matrix if matrix is None else matrix).tocsc()
         columns.eliminate_zeros()
         columns.sort_indices()
         self._by_class[use] = columns
-    columns = self._by_class[use]
+    columns, id = self._by_class[use], class_id(id, self.shape[1])
     return columns.indices[columns.indptr[id] : columns.indptr[id + 1]]
 
 
@@ -597,7 +597,8 @@ def members_of(
 def _new_groups(labels: LabelMatrix, groups) -> list:  # of tuples of class ids
     "The groups of several classes that are no class yet"
     known = {labels.members.get(i, (i,)) for i in labels.classes.id.tolist()}
-    groups = dict.fromkeys(tuple(sorted(group)) for group in groups)
+    # scipy would write beyond its memory for an id that there is not
+    groups = dict.fromkeys(members_of(labels.classes, group) for group in groups)
     groups = [group for group in groups if len(group) > 1 and group not in known]
     for group in groups:
         if again := [i for i in group if i in labels.members]:
@@ -632,7 +633,7 @@ def _with_groups(matrix, groups: list, need: list):  # a sparse matrix, or None
 # %% ../../nbs/api/data/04_labels.ipynb #04-labels-055
 def combine(
     labels: LabelMatrix,
-    groups,  # tuples of class ids; a single class, or one that is there already, is passed over
+    groups,  # each as in `members_of`; a single class, or one that is there already, is passed over
 ) -> LabelMatrix:  # with a class more for each group; the others keep their ids
     "Add classes that stand for several objects in one image"
     groups = _new_groups(labels, groups)

@@ -12,7 +12,7 @@ import pandas as pd
 from ..base.checks import did_you_mean
 from ..base.errors import UserError
 from ..base.text import tidy, tidy_path
-from .label_table import LabelTable, listed, shown
+from .label_table import LabelTable, listed, shown, words
 
 # %% ../../nbs/api/data/27_scores.ipynb #27-scores-006
 BOX = ["x0", "y0", "x1", "y1"]  # corners: x0 < x1, y0 < y1, from 0 to 1, y downwards
@@ -78,11 +78,11 @@ def _respelled(cells: pd.Categorical, spell) -> pd.Series:
     return pd.Series(np.array([*texts, None], dtype=object)[cells.codes])
 
 
-def _check_known(found: pd.Series, known, what: str, table: LabelTable) -> None:
+def _check_known(found: pd.Series, known, spell, what: str, table: LabelTable) -> None:
     "Every image, or label, is one of those that are known"
     if known is None:
         return
-    known = list(map(str, known))
+    known = list(map(spell, words(known)))
     strange = found.notna() & ~found.isin(known)
     said = f"is not one of the {len(known):,} {what}s"
     near = lambda row: did_you_mean(found[row][:100], known) if len(known) < 5000 else ""
@@ -109,8 +109,8 @@ def read_scores(
     }
     found = pd.DataFrame(found).reindex(columns=SCORE_COLUMNS)
     _check_values(found, table)
-    _check_known(found["image"], images, "image", table)
-    _check_known(found["label"], labels, "label", table)
+    _check_known(found["image"], images, tidy_path, what="image", table=table)
+    _check_known(found["label"], labels, tidy, what="label", table=table)
     twice = found.duplicated().to_numpy()
     _refuse(twice, table, lambda row: "this row is there already; was the file written twice?")
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..base.checks import switch
 from ..base.errors import UserError
 from ..base.finding import IMAGE_SUFFIXES, files_below
 from ..base.text import is_split_word, split_name, tidy_path
@@ -89,6 +90,10 @@ def _of_folder(root: Path, folder_labels: bool) -> LabeledImages:
 # %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-011
 def _of_list(files) -> LabeledImages:
     "Image files, in their order"
+    files = list(files)
+    for place, file in enumerate(files):
+        if not isinstance(file, (str, os.PathLike)) or not tidy_path(file):
+            raise UserError(f"the image at {place} of the list is no path of a file: {shown(file)}")
     names, seen = [tidy_path(os.fspath(file)) for file in files], {}
     for place, name in enumerate(names):
         if name in seen:
@@ -123,6 +128,7 @@ def labeled_images(
     folder_labels: bool = True,  # whether labels that are there, such as names of folders, are kept
 ) -> LabeledImages:
     "The images that are meant, with their files and the labels that they have"
+    folder_labels = switch("folder_labels", folder_labels)
     if isinstance(images, LabeledImages):
         return images
     if isinstance(images, Dataset):

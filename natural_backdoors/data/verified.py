@@ -19,7 +19,7 @@ from ..base.checks import did_you_mean, fraction, whole_number
 from ..base.errors import UserError
 from ..base.random import rng
 from ..base.text import BITS, tidy, tidy_path
-from .label_table import LabelTable, listed, shown
+from .label_table import LabelTable, listed, shown, words
 from .single_label import LabeledImages
 
 # %% ../../nbs/api/data/29_verified.ipynb #29-verified-006
@@ -82,7 +82,13 @@ def finds_of(
     given = sparse.csr_array((np.ones(len(ends[0]), np.uint8), ends), shape=shape)
     given.data[:] = 1
     image, label = _codes(best["image"], images.images), _codes(best["label"], labels)
-    new = entries(given, image, label) == 0
+    if (strange := image < 0).any():  # -1 would be the last image
+        raise UserError(
+            f"the scores have images that are none of the {len(images):,}, such as "
+            f"{shown(best['image'][strange].iloc[0])}; give all images, or leave such rows out"
+        )
+    new = np.flatnonzero(entries(given, image, label) == 0)
+    new = new[np.lexsort((label[new], image[new]))]  # a sample does not depend on the order of rows
     score = best["score"].to_numpy(float)[new]
     return Finds(images.images, labels, image[new], label[new], score, given, tuple(edges))
 
@@ -113,6 +119,9 @@ def draw_sample(
 ) -> pd.DataFrame:  # columns image, label, present (to be filled)
     "Pairs for a person to look at, equally many from each step, in the order of the images"
     n, r = whole_number("n", n, 1), rng(seed, 11)
+    if labels is not None:  # each once, so that no pair is drawn twice
+        one = isinstance(labels, str) and labels in finds.labels
+        labels = list(dict.fromkeys([labels] if one else words(labels)))
     for label in labels or ():
         if label not in finds.labels:
             near = did_you_mean(label, finds.labels)

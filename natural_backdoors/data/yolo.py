@@ -590,7 +590,7 @@ class Yolo(Dataset):
         dataset_root,  # a folder with data.yaml, obj.data or classes.txt; or one of the first two
         classes_file=None,  # class names, a line each; default: data.yaml, classes.txt or obj.names
         min_area: float = 0.0,  # objects below this fraction of the image are "unsure"; see `coco`
-        pose: bool | None = None,  # whether keypoints follow the boxes; None: see above
+        pose: bool | None = None,  # keypoints follow the boxes; None: if kpt_shape or marks say so
     ):
         self._pose = None if pose is None else switch("pose", pose)
         self.given = a_path("dataset_root", dataset_root)

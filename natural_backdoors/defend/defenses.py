@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from ..base.checks import choice, is_real, whole_number
+from ..base.checks import choice, is_real, number, whole_number
 from ..base.errors import UserError
 from ..base.plugins import class_of, may_name
 from ..base.settings import Settings, settings_of
@@ -181,11 +181,25 @@ def _say_places(bad: np.ndarray) -> str:
     return f"{int(bad.sum()):,} images ({first} is the first)" if bad.sum() > 1 else first
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-026
+# part of a set -> its shape in words, whether an array has that, kinds of numbers and their name
+_SHAPES = {
+    "labels": ("(n,)", lambda a: a.ndim == 1, "iu", "whole numbers"),
+    "features": ("(n, f)", lambda a: a.ndim == 2 and a.shape[1], "fiu", "numbers"),
+    "pixels": ("(n, size, size, 3)", lambda a: a.ndim == 4 and a.shape[3] == 3, "u", "uint8"),
+}
+
+
 def _check_set(what: str, images: ImageSet, n_classes: int):
     "Refuse a set of images that does not fit together"
-    for name in ("labels", "features", "pixels"):
-        array = getattr(images, name)
-        if array is not None and len(array) != len(images):
+    for name, (shape, fits, kinds, kind) in _SHAPES.items():
+        if (array := getattr(images, name)) is None:
+            continue
+        array = np.asarray(array)
+        is_kind = array.dtype.kind in kinds and (name != "pixels" or array.dtype == np.uint8)
+        if not fits(array) or not is_kind:
+            found = f"{array.shape} of type {array.dtype}"
+            raise UserError(f"{what}: {name} are {kind} of shape {shape}, not {found}")
+        if len(array) != len(images):
             raise UserError(f"{what}: {len(images):,} labels and {len(array):,} rows of {name}")
     if images.features is not None:
         lost = ~np.isfinite(images.features).all(axis=1)
@@ -196,21 +210,33 @@ def _check_set(what: str, images: ImageSet, n_classes: int):
             )
     if images.labels is not None:
         labels = np.asarray(images.labels)
-        if labels.dtype.kind not in "iu" or not ((0 <= labels) & (labels < n_classes)).all():
+        if not ((0 <= labels) & (labels < n_classes)).all():
             raise UserError(f"{what}: labels are whole numbers from 0 to {n_classes - 1}")
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-027
+def _check_widths(sets: dict):
+    "Refuse features of several networks: those of all sets have one width"
+    parts = {what: _part(images, "features") for what, images in sets.items()}
+    widths = {what: np.shape(part)[1] for what, part in parts.items() if part is not None}
+    if len(set(widths.values())) > 1:
+        said = ", ".join(f"{n} of the {what}" for what, n in widths.items())
+        raise UserError(f"features of all sets are of one layer, and have one width, not {said}")
+
+
 def check_given(
     defense: Defense,  # who is to be run
     given: Given,  # what it is given
 ):
     "Refuse what no defense can work with, and what this one lacks"
     whole_number("n_classes", given.n_classes, 2)
-    whole_number("seed", given.seed)
+    whole_number("seed", given.seed, 0, 2**32 - 1)
+    if given.time_limit is not None:
+        number("time_limit", given.time_limit, 0)
     sets = {"training images": given.train, "clean set": given.clean, "inputs": given.inputs}
     for what, images in sets.items():
         if images is not None:
             _check_set(what, images, given.n_classes)
+    _check_widths(sets)
     if given.train.labels is None or not len(given.train):
         raise UserError("there are no training images with labels for a defense to look at")
     if defense.stage == "data" and len(set(np.asarray(given.train.labels).tolist())) < 2:
@@ -270,6 +296,21 @@ def check_result(
     _check_scores(defense, result, expected.get(defense.stage, given.n_classes))
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-031
+def _checked_predict(given: Given) -> Callable | None:
+    "`given.predict`, whose answers are looked at: those that are no probabilities are refused"
+
+    def predict(pixels):
+        said = np.asarray(given.predict(pixels))
+        if said.shape != (shape := (len(pixels), given.n_classes)) or said.dtype.kind not in "fiu":
+            found = f"{said.shape} of type {said.dtype}"
+            raise UserError(f"predict gives probabilities of shape {shape}, not {found}")
+        if not ((said >= 0) & (said <= 1 + 1e-3)).all():  # not if it is no number
+            raise UserError("predict gives probabilities, from 0 to 1; are these before a softmax?")
+        return said
+
+    return given.predict and predict
+
+
 def run_defense(
     defense: Defense,  # who is to be run
     given: Given,  # what it is given; its time begins now
@@ -278,7 +319,8 @@ def run_defense(
     if not isinstance(defense, Defense):
         raise UserError(f"a defense is an object such as make_defense('spectral'), not {defense!r}")
     check_given(defense, given)
-    result = defense.run(replace(given, started=time.monotonic()))
+    shown = replace(given, started=time.monotonic(), predict=_checked_predict(given))
+    result = defense.run(shown)
     check_result(defense, given, result)
     return result
 

@@ -99,7 +99,8 @@ def plane_picture(
     poison = example.poison[mine]
     ax.scatter(x[~poison], y[~poison], s=6, color=BLUE, label="clean")
     ax.scatter(x[poison], y[poison], s=6, color=VERMILION, alpha=0.6, label="poison")
-    ax.set(xticks=[], yticks=[], title=title)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, parse_math=False)
     ax.spines[["top", "right", "left", "bottom"]].set_color(PALE)
     ax.legend(fontsize=7, frameon=False)
     return ax.figure

@@ -125,7 +125,8 @@ def trained_on(
     for epoch in range(epochs):
         draw = rng(seed, 173, epoch)
         network.train()
-        for batch in np.array_split(draw.permutation(len(x)), -(-len(x) // how.batch_size)):
+        steps = max(1, min(-(-len(x) // how.batch_size), len(x) // 2))
+        for batch in np.array_split(draw.permutation(len(x)), steps):
             # some are mirrored; no batch has one picture, of which some layers learn no spread
             mirrored = torch.from_numpy(draw.random(len(batch)) < 0.5).to(x.device)
             shown = torch.where(mirrored[:, None, None, None], x[batch].flip(3), x[batch])
@@ -185,7 +186,9 @@ def curve_picture(
     for column, color in (("clean accuracy", BLUE), ("attack success", VERMILION)):
         ax.plot(table["strength"], table[column], "o-", color=color, markersize=3, label=column)
     ax.axvline(table["strength"][table["chosen"]].iloc[0], color="black", lw=0.6, ls="dotted")
-    ax.set(xlabel=axis, ylim=(-0.03, 1.03), title=title)
+    ax.set(ylim=(-0.03, 1.03))
+    ax.set_xlabel(axis, parse_math=False)
+    ax.set_title(title, parse_math=False)
     ax.legend(fontsize=7, frameon=False)
     clear_frame(ax)
     return ax.figure

@@ -72,7 +72,7 @@ class LossIsolation(Defense):
         a_number(0, above=True),
         flag=None,
     )
-    batch_size: int = setting(64, "images a step", a_whole_number(1), flag=None)
+    batch_size: int = setting(64, "images a step", a_whole_number(2), flag=None)
 
 # %% ../../nbs/api/defend/12_isolation.ipynb #12-isolation-012
 def _losses(network, x, labels) -> np.ndarray:  # (n,)

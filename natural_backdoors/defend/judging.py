@@ -209,16 +209,19 @@ def score_picture(
     axes=None,  # two axes; None: a new picture
 ):  # the figure
     "The scores of clean and poison images, and how many of each are found at every threshold"
+    counts = _counts(ranking(scores, poison))
     scores, poison = np.asarray(scores, float), np.asarray(poison)
     if axes is None:
         axes = axes_or_new(None, (7, 2.2), ncols=2, width_ratios=[2, 1])
     left, right = axes
     edges = np.histogram_bin_edges(scores, 40)
-    left.hist(scores[~poison], edges, density=True, color=PALE, label="clean")
-    left.hist(scores[poison], edges, density=True, color=VERMILION, alpha=0.6, label="poison")
-    left.set(xlabel="score", yticks=[], title=title)
+    looks = {"clean": (~poison, PALE, 1), "poison": (poison, VERMILION, 0.6)}
+    for label, (mine, color, alpha) in looks.items():
+        density = bool(mine.any())  # of no images there is none
+        left.hist(scores[mine], edges, density=density, color=color, alpha=alpha, label=label)
+    left.set(xlabel="score", yticks=[])
+    left.set_title(title, parse_math=False)
     left.legend(fontsize=8, frameon=False)
-    counts = _counts(ranking(scores, poison))
     found, alarms = (np.r_[0, np.cumsum(part)] / max(part.sum(), 1) for part in counts)
     right.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle="dotted")
     right.plot(alarms, found, color=BLUE)
@@ -282,6 +285,9 @@ def run_blind(
             f"poison says for each of {n:,} images (of {judged}) whether it is poisoned, as a "
             f"bool; it has shape {poison.shape} and type {poison.dtype}"
         )
+    if true_labels is not None and np.shape(true_labels) != (n,):
+        shape = np.shape(true_labels)
+        raise UserError(f"true_labels has a label for each of {n:,} images, not shape {shape}")
     secret = zlib.crc32(poison.tobytes())
     shown, orders = _shuffled(given, seed, secret)
     order, start = orders[judged], time.perf_counter()

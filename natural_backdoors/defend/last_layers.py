@@ -6,7 +6,7 @@
 __all__ = ['last_linear', 'hidden_units', 'FinePruning', 'pruned', 'LastLayer', 'retrained_layer', 'with_last_layer']
 
 # %% ../../nbs/api/defend/17_last_layers.ipynb #17-last-layers-003
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -222,6 +222,9 @@ def told(
 ) -> RepairResult:
     "The model with a last layer that was learned anew, for each share that is known"
     check_given(self, given)
+    if true_labels is not None:
+        true = replace(given.train, labels=np.asarray(true_labels))
+        check_given(self, replace(given, train=true))
     need_strengths(self.name, "known", self.known)
     layer = last_linear(given.network, given.n_classes, self.name)
     features = hidden_units(given.network, layer, given.train.pixels)
@@ -231,6 +234,11 @@ def told(
         known = np.isin(np.arange(len(poison)), order[: round(share * len(order))])
         labels = np.where(known, -1 if true_labels is None else true_labels, given.train.labels)
         kept = labels >= 0
+        if len(np.unique(labels[kept])) < 2:
+            raise UserError(
+                f"{self.name!r}: without the images that are known to show the trigger, there are "
+                "not two classes left to learn; give true_labels, or smaller shares"
+            )
         groups = 2 * labels + known
         learned = retrained_layer(features[kept], labels[kept], groups[kept], penalty=self.penalty)
         networks[share] = with_last_layer(given.network, given.n_classes, learned)

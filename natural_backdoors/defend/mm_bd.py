@@ -25,6 +25,8 @@ def largest_p_value(
 ) -> float:
     "The chance that the largest margin is this large, if it is drawn as the others are"
     order = np.sort(np.asarray(margins, float))
+    if len(order) < 3 or not (np.isfinite(order) & (order > 0)).all():
+        raise UserError("margins are three numbers above 0 or more, one for each class")
     others = order[:-1]
     # a gamma distribution of the same mean and variance as the others
     variance = max(others.var(ddof=1), 1e-12 * max(others.mean() ** 2, 1e-12))
@@ -105,6 +107,8 @@ def run(self: MaximumMargin, given: Given) -> ModelResult:
         margins = self.search(given)
     finally:
         given.network.train(training)
+    if not np.isfinite(margins).all():
+        raise UserError(f"{self.name!r}: the answers of the network are not finite numbers")
     p_value = largest_p_value(np.maximum(margins, 1e-6))
     table = pd.DataFrame({"class": np.arange(given.n_classes), "margin": margins})
     said = pd.DataFrame({"p-value of the largest": [p_value]})

@@ -84,7 +84,9 @@ def principal(
     square = centered @ centered.T if n < f else centered.T @ centered
     spread, vectors = _widest(square, count)
     spread, vectors = spread[::-1], vectors[:, ::-1]
-    there = spread > max(spread[0], 0) * 1e-10
+    # what rounding makes of features that are all the same is no direction
+    noise = 1e-26 * np.square(features).sum()
+    there = spread > max(spread[0] * 1e-10, noise)
     spread, vectors = spread[there], vectors[:, there]
     axes = (vectors.T @ centered) / np.sqrt(spread)[:, None] if n < f else vectors.T
     largest = np.abs(axes).argmax(axis=1)

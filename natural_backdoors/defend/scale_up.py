@@ -78,7 +78,7 @@ def run(self: ScaleUp, given: Given) -> InputResult:
         raise UserError(f"{self.name!r}: factors must have at least one number")
     share, said = consistency(given.predict, given.inputs.pixels, self.factors)
     variants, tables = {}, {}
-    if given.clean is not None and given.clean.pixels is not None:
+    if given.clean and given.clean.pixels is not None:  # one without images says nothing
         usual = self._usual(given)
         tables["clean set"] = usual
         apart = usual.loc[said]

@@ -145,6 +145,7 @@ def _groups(self: Scan, given: Given, classes: list) -> list:  # of Groups
     held, found = np.asarray(given.clean.labels), []
     white, clean = _whitened(*coordinates, held)
     for one in classes:
+        need_directions(principal(one.features, 1), 1, self.name, f"class {one.label}")
         found.append(two_groups(white[one.places], clean[held == one.label], given.seed))
     return found
 

@@ -148,6 +148,14 @@ class Spectre(Defense):
         3, "images that a class must have for each direction", a_whole_number(2), flag=None
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.share * self.times >= 1:
+            raise UserError(
+                f"{self.name!r}: {self.times:g} times the share {self.share:g} would leave out "
+                "whole classes; choose a smaller share"
+            )
+
 # %% ../../nbs/api/defend/10_spectre.ipynb #10-spectre-025
 @patch
 def _of_class(self: Spectre, one: OneClass) -> _Found:

@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
-from .overlaps import Overlaps
+from ..base.checks import whole_number
+from ..base.errors import UserError
+from ..data.classes import class_id
+from .overlaps import Overlaps, checked_overlaps
 
 # %% ../../nbs/api/graph/11_association.ipynb #11-association-006
 def _log_factorial(most: int, asked: int) -> Callable:  # of an array of whole numbers
@@ -71,6 +74,7 @@ def chance(
 ) -> np.ndarray:  # p-values, to eight digits
     "The probability that chance alone gives `shared` or more images with both"
     given = np.broadcast_arrays(shared, n_trigger, n_class, n_images)
+    _check_counts(*given)
     k, a, b, n = (np.asarray(numbers, np.int64).ravel() for numbers in given)
     p = np.where(k > np.minimum(a, b), 0.0, 1.0)
     some = np.flatnonzero((k > np.maximum(a + b - n, 0)) & (p > 0))
@@ -82,6 +86,18 @@ def chance(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(fill, np.split(some, range(_BLOCK, len(some), _BLOCK))))
     return p.reshape(given[0].shape)
+
+
+def _check_counts(shared, n_trigger, n_class, n_images):
+    "A `UserError` if these cannot be numbers of images"
+    for numbers in (shared, n_trigger, n_class, n_images):
+        # NaN is not equal to itself
+        if numbers.dtype.kind not in "iu" and (odd := numbers != np.floor(numbers)).any():
+            raise UserError(f"{numbers[odd][0]:g} is no number of images; give whole numbers")
+    odd = (np.minimum(n_trigger, n_class) < 0) | (np.maximum(n_trigger, n_class) > n_images)
+    if odd.any():
+        some = f"{n_trigger[odd][0]} with the trigger and {n_class[odd][0]} with the class"
+        raise UserError(f"{some} cannot be among {n_images[odd][0]} images")
 
 
 def _chance_of(k, a, b, *, n, log_factorial) -> np.ndarray:
@@ -98,7 +114,10 @@ def adjust(
 ) -> np.ndarray:  # q-values, in the order of `p_values`
     "Benjamini and Hochberg's adjusted p-values"
     p_values = np.asarray(p_values, float)
-    n_tests = len(p_values) if n_tests is None else n_tests
+    if not ((p_values >= 0) & (p_values <= 1)).all():
+        raise UserError("p-values are numbers from 0 to 1; leave out those that are not known")
+    least = len(p_values)
+    n_tests = least if n_tests is None else whole_number("n_tests", n_tests, least)
     # the others become 1 even if they are the last; equal ones become equal, in any order
     below = np.flatnonzero(p_values * n_tests / max(len(p_values), 1) < 1)
     order = below[np.argsort(p_values[below])]
@@ -129,7 +148,8 @@ def pair_scores(
     min_overlaps: int = 1,  # leave out pairs that share fewer images
 ) -> pd.DataFrame:  # columns a, b (ids, a < b), overlaps, and `SCORES` but share and band
     "What is the same for both directions of a pair; the share is not, see `trigger_scores`"
-    pairs, n = overlaps.pairs(1), overlaps.images_of
+    min_overlaps = whole_number("min_overlaps", min_overlaps)
+    pairs, n = checked_overlaps(overlaps, "pair_scores").pairs(1), overlaps.images_of
     columns = {name: pairs[name].to_numpy() for name in pairs}
     n_a, n_b, shared = n[columns["a"]], n[columns["b"]], columns["overlaps"]
     present = int((n > 0).sum())
@@ -152,6 +172,7 @@ def trigger_scores(
     ids: np.ndarray,  # class ids
 ) -> pd.DataFrame:  # columns `SCORES`, a row for each of `ids`
     "How strongly each class belongs to `trigger`"
+    class_id(trigger, len(overlaps.classes))
     mine = pairs[(pairs.a == trigger) | (pairs.b == trigger)]
     mine = mine.set_index(np.where(mine.a == trigger, mine.b, mine.a)).reindex(ids)
     mine = mine.fillna(_NEVER)

@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from ..base.checks import lookup
+from ..base.checks import lookup, switch
 from ..base.errors import MissingPackage, UserError
 from . import engine_graph_tool, engine_networkx, engine_scipy
 from .cograph import CoGraph
@@ -128,7 +128,7 @@ def centrality(
     if not isinstance(graph, CoGraph):
         remedy = "; say co_graph(overlaps)" if hasattr(graph, "pairs") else ""
         raise UserError(f"centrality takes a graph, not {type(graph).__name__}{remedy}")
-    engine = pick_engine(engine, measure, compat)
+    weighted, engine = switch("weighted", weighted), pick_engine(engine, measure, compat)
     function = _engines_of(measure, compat)[engine]
     _check_size(graph, ALIASES.get(measure, measure), weighted)
     try:

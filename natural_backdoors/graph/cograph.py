@@ -15,10 +15,10 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy import sparse
 
-from ..base.checks import whole_number
+from ..base.checks import is_whole, whole_number
 from ..base.errors import UserError
-from ..data.classes import class_table
-from .overlaps import Overlaps
+from ..data.classes import class_id, class_table
+from .overlaps import Overlaps, checked_overlaps
 
 # %% ../../nbs/api/graph/04_cograph.ipynb #04-cograph-006
 @dataclass(frozen=True)
@@ -56,11 +56,7 @@ def co_graph(
     min_overlaps: int = 15,  # an edge where two classes share at least this number of images
 ) -> CoGraph:
     "The co-occurrence graph of `overlaps`"
-    if not isinstance(overlaps, Overlaps):
-        remedy = ""
-        if hasattr(overlaps, "label_matrix"):
-            remedy = "; say count_overlaps(dataset.label_matrix())"
-        raise UserError(f"co_graph takes overlaps, not {type(overlaps).__name__}{remedy}")
+    checked_overlaps(overlaps, "co_graph")
     min_overlaps = whole_number("min_overlaps", min_overlaps, 1)
     graph = CoGraph(overlaps.pairs(min_overlaps), overlaps.classes, min_overlaps)
     if not len(graph.edges):
@@ -94,7 +90,7 @@ def ends(self: CoGraph) -> tuple:
 @patch
 def neighbors(self: CoGraph, id: int) -> np.ndarray:
     "The class ids joined to class `id`, ascending"
-    matrix = self.adjacency
+    matrix, id = self.adjacency, class_id(id, len(self.classes))
     return np.sort(matrix.indices[matrix.indptr[id] : matrix.indptr[id + 1]]).astype(np.int64)
 
 # %% ../../nbs/api/graph/04_cograph.ipynb #04-cograph-023
@@ -113,12 +109,14 @@ def graph_of(
     triples: list,  # (label, label, images that show both)
 ) -> CoGraph:
     "A co-occurrence graph of the pairs that are given; every pair is an edge"
-    labels = set()
-    for a, b, _ in triples:
-        labels |= {a, b}
+    triples, labels = [tuple(triple) for triple in triples], set()
+    for triple in triples:
+        if len(triple) != 3 or not is_whole(triple[2]):
+            raise UserError(f"a pair is (label, label, number of images), not {triple!r:.80}")
+        labels |= {str(label) for label in triple[:2]}
     classes = class_table(labels)
     id_of = dict(zip(classes.label, classes.id.tolist()))
-    rows = [(*sorted((id_of[a], id_of[b])), images) for a, b, images in triples]
+    rows = [(*sorted((id_of[str(a)], id_of[str(b)])), images) for a, b, images in triples]
     edges = pd.DataFrame(rows, columns=["a", "b", "overlaps"]).astype(np.int64)
     if not (edges.a < edges.b).all() or edges.duplicated(["a", "b"]).any():
         raise UserError("a pair is given twice, or joins a class with itself")

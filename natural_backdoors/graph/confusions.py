@@ -18,7 +18,7 @@ from ..base.errors import UserError
 from ..base.random import rng
 from ..data.datasets import BOX_COLUMNS, RELATION_COLUMNS, RELATIONS, Dataset
 from ..data.labels import LabelMatrix
-from .overlaps import Overlaps
+from .overlaps import Overlaps, checked_overlaps
 
 # %% ../../nbs/api/graph/12_confusions.ipynb #12-confusions-006
 _OTHER_THINGS = set(
@@ -101,7 +101,9 @@ def iou(
     a, b = np.asarray(a, float), np.asarray(b, float)
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
     both = _area(np.concatenate([low, high], -1))
-    return both / (_area(a) + _area(b) - both)
+    either = _area(a) + _area(b) - both
+    # two boxes without an area have nothing in common
+    return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
 
 
 def _area(corners: np.ndarray) -> np.ndarray:
@@ -156,11 +158,18 @@ def _common_images(
     return pair, np.concatenate([np.empty(0, np.int64), *found])
 
 # %% ../../nbs/api/graph/12_confusions.ipynb #12-confusions-028
-def _pair_table(pairs) -> pd.DataFrame:  # columns a, b; a < b, each pair once, sorted
-    "Pairs of ids, however they are given"
+def _pair_table(pairs, n: int) -> pd.DataFrame:  # columns a, b; a < b, each pair once, sorted
+    "Pairs of the ids of `n` classes, however they are given"
     if isinstance(pairs, pd.DataFrame):
-        pairs = pairs[["a", "b"]].to_numpy(np.int64)
-    ids = np.sort(np.array([*pairs], np.int64).reshape(-1, 2), axis=1)
+        pairs = pairs.reindex(columns=["a", "b"]).to_numpy()
+    try:
+        ids = np.array([*pairs] or np.empty((0, 2), int))
+    except ValueError:  # they are not of one length
+        ids = np.empty(1)
+    is_pairs = ids.dtype.kind in "iu" and ids.ndim == 2 and ids.shape[1] == 2
+    if not is_pairs or (ids < 0).any() or (ids >= n).any():
+        raise UserError(f"pairs are two class ids each, columns a and b, from 0 to {n - 1}")
+    ids = np.sort(ids.astype(np.int64), axis=1)
     return pd.DataFrame(np.unique(ids[ids[:, 0] < ids[:, 1]], axis=0), columns=["a", "b"])
 
 
@@ -187,7 +196,8 @@ def box_agreement(
 ) -> pd.DataFrame:  # columns a, b (a < b), n_images (with boxes of both), median_iou, share, n_same
     "How far the boxes of two classes coincide: in each image with both, the best two boxes"
     min_iou, n_images = fraction("min_iou", min_iou), whole_number("n_images", n_images, 1)
-    labels, pairs = dataset.label_matrix() if labels is None else labels, _pair_table(pairs)
+    labels = dataset.label_matrix() if labels is None else labels
+    pairs = _pair_table(pairs, len(labels.classes))
     pair, row = _common_images(labels, pairs, n_images, seed=seed)
     rows, image = np.unique(row, return_inverse=True)  # boxes are asked for once
     where, corners = _boxes_of(dataset, labels, rows)
@@ -294,8 +304,11 @@ def confusions(
 ) -> pd.DataFrame:  # columns a, b (ids, a < b), kind (of `KINDS`), evidence (a sentence); sorted
     "The `pairs` that may be one thing with two labels, a row for each sign of it"
     min_share, min_images = fraction("min_share", min_share), whole_number("min_images", min_images)
+    # no pair would ever be looked at often enough
+    n_images = whole_number("n_images", n_images, max(min_images, 1))
+    checked_overlaps(overlaps, "confusions")
     often = overlaps.pairs(min_images)[["a", "b"]]
-    pairs = _pair_table(often if pairs is None else pairs)
+    pairs = _pair_table(often if pairs is None else pairs, len(overlaps.classes))
     related = None if dataset is None else dataset.related()
     found = [pairs.merge(_named(overlaps.classes), on=["a", "b"])]
     if related is not None:

@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.style import GRAY, INK, VERMILION, Picture, short_name
-from .overlaps import Overlaps
+from ..data.classes import class_id
+from .overlaps import Overlaps, checked_overlaps
 
 # %% ../../nbs/api/graph/13_heatmap.ipynb #13-heatmap-006
 def _degrees(overlaps: Overlaps, min_overlaps: int) -> np.ndarray:  # n_classes ints
     "With how many others each class shares `min_overlaps` images"
+    checked_overlaps(overlaps, "a heat map")
     edges = overlaps.pairs(min_overlaps)
     return np.bincount(edges[["a", "b"]].to_numpy().ravel(), minlength=len(overlaps.classes))
 
@@ -28,7 +30,7 @@ def top_by_degree(
     min_overlaps: int = 15,  # images that make an edge
 ) -> np.ndarray:  # class ids, highest degree first
     "The `n` classes with the most edges; ties go to the lower id"
-    degree = _degrees(overlaps, min_overlaps)
+    n, degree = whole_number("n", n), _degrees(overlaps, min_overlaps)
     order = np.lexsort([np.arange(len(degree)), -degree])[:n]
     return order[degree[order] > 0]
 
@@ -87,7 +89,9 @@ def _classes_to_draw(overlaps: Overlaps, n: int, min_overlaps: int, ids) -> np.n
     "The ids that were asked for, or those with the highest degree"
     whole_number("n", n, 2)
     if ids is not None:
-        ids = np.unique(np.asarray(ids, int))
+        ids = np.unique([class_id(id, len(overlaps.classes)) for id in ids])
+        if len(ids) < 2:
+            raise UserError("a heat map has two classes or more; give more ids")
     else:
         ids = top_by_degree(overlaps, n, min_overlaps)
     if len(ids) < 2:

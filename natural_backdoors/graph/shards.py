@@ -18,6 +18,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ from natural_backdoors.base.text import (
     unquoted,
 )
 from ..data.classes import class_table
-from ..data.label_table import as_texts, words
+from ..data.label_table import as_texts, given_names, listed, words
 from natural_backdoors.data.labels import (
     BLANK_ENDS,
     ODD_PATH,
@@ -121,7 +122,7 @@ def list_shards(
     storage_options: dict | None = None,  # for fsspec: keys, endpoints, ...
 ) -> list:  # of Shard
     "The files that `urls` stands for, each once"
-    urls = [urls] if isinstance(urls, (str, Path)) else list(urls)
+    urls = [urls] if isinstance(urls, (str, Path)) else list(urls if urls is not None else ())
     found = {}
     for url in map(str, urls):
         remote = "://" in url or "::" in url
@@ -177,7 +178,7 @@ def columns(
                 remedy = "columns are separated by commas, or by tabs in a .tsv"
             raise UserError(
                 f"{url} has no column {names[0]!r}{did_you_mean(names[0], header)} "
-                f"(columns: {', '.join(header)}); {remedy}"
+                f"(columns: {listed(header)}); {remedy}"
             )
     return found
 
@@ -616,34 +617,33 @@ def _add_counts(counts: list) -> _Counts:
 # %% ../../nbs/api/graph/03_shards.ipynb #03-shards-043
 @dataclass(frozen=True)
 class _Failed:
-    "What a step that cannot succeed returns, so that it is not repeated"
+    "What a step that cannot succeed returns, so that neither it nor what follows is tried"
 
     message: str
+
+
+def _unless_failed(function, *args):
+    "What `function` gives, or the first failure that there is"
+    for value in args:
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, _Failed):
+                return one
+    try:
+        return function(*args)
+    except UserError as e:
+        return _Failed(str(e))
 
 
 def _given(value):
     return value
 
 
-def _read(shard: Shard, rule: Rule, n_parts: int) -> ShardCodes | _Failed:
-    try:
-        return read_shard(shard, rule, n_parts)
-    except UserError as e:
-        return _Failed(str(e))
+def _head(read: ShardCodes) -> tuple:
+    return read.known, read.splits
 
 
-def _sound(read: ShardCodes | _Failed) -> ShardCodes:
-    if isinstance(read, _Failed):
-        raise UserError(read.message)
-    return read
-
-
-def _head(read) -> tuple:
-    return _sound(read).known, _sound(read).splits
-
-
-def _unread(read) -> str | None:
-    return _sound(read).unread
+def _unread(read: ShardCodes) -> str | None:
+    return read.unread
 
 
 def _first(warned: list) -> str | None:
@@ -651,12 +651,12 @@ def _first(warned: list) -> str | None:
     return next(filter(None, warned), None)
 
 
-def _labels(read) -> pa.Array:
-    return _sound(read).labels
+def _labels(read: ShardCodes) -> pa.Array:
+    return read.labels
 
 
-def _piece(read, part: int) -> _Piece:
-    return _sound(read).pieces[part]
+def _piece(read: ShardCodes, part: int) -> _Piece:
+    return read.pieces[part]
 
 
 def _steps(
@@ -667,7 +667,7 @@ def _steps(
 ):
     "All steps: the results that stand for merged labels, counts, and a warning or None"
     rule = submit(_given, rule)  # once: a list of classes may be long
-    read = [submit(_read, shard, rule, n_parts) for shard in shards]
+    read = [submit(read_shard, shard, rule, n_parts) for shard in shards]
     merged = submit(merge_labels, [submit(_head, shard) for shard in read], rule)
     unread = submit(_first, [submit(_unread, shard) for shard in read])
     labels_of, counts = [submit(_labels, shard) for shard in read], []
@@ -694,7 +694,7 @@ def _here(shards: list, rule: Rule, n_parts: int | None, retries: int) -> tuple:
     def submit(function, *args):
         for left in reversed(range(retries + 1)):
             try:
-                return function(*args)
+                return _unless_failed(function, *args)
             except OSError:
                 if not left:
                     raise
@@ -710,8 +710,9 @@ def _on_cluster(client, shards: list, rule: Rule, **options) -> tuple:
         n_parts = options["n_parts"] or _default_parts(shards, sum(client.nthreads().values()))
 
         def submit(function, *args):
-            # pure=False: a shard may have changed since a step of the same name
-            return client.submit(function, *args, retries=options["retries"], pure=False)
+            # a name of its own: a shard may have changed since a step of the same name
+            how = {"retries": options["retries"], "key": f"{function.__name__}-{uuid4()}"}
+            return client.submit(_unless_failed, function, *args, **how)
 
         steps = _steps(submit, shards, rule, n_parts=n_parts)
         try:
@@ -734,7 +735,7 @@ def shard_overlaps(
     split: str = "train",  # the split that is counted, if there is a column `split`
     confidence: float = 0.5,  # lowest confidence of a label, if there is a column `Confidence`
     verified_negatives: bool = False,  # confidence 0 means verified absent, and only that is clean
-    names: dict | None = None,  # label -> name for people
+    names=None,  # label -> name for people: a dict, or a file with the columns label and name
     classes=None,  # labels that are classes, even without an image; None: all that are found
     parts: int | None = None,  # more need less memory each; None: by size and number of workers
     retries: int = 3,  # how many times a step is tried again if a connection fails
@@ -744,6 +745,7 @@ def shard_overlaps(
     "The overlaps over the rows of all shards, exactly, however the rows are spread over them"
     if parts is not None:
         whole_number("parts", parts, 1)
+    names = given_names(names)
     rule = Rule(
         image=(image,) if isinstance(image, str) else tuple(image),
         label=(label,) if isinstance(label, str) else tuple(label),
@@ -756,12 +758,14 @@ def shard_overlaps(
     shards, given = list_shards(urls, storage_options), {"n_parts": parts, "retries": retries}
     try:
         if client is None:
-            (labels, splits), total, unread = _here(shards, rule, **given)
+            found = _here(shards, rule, **given)
         else:
             found = _on_cluster(client, shards, rule, **given, timeout=timeout)
-            (labels, splits), total, unread = found
     except OSError as e:
         raise UserError(f"{e} (tried {retries + 1} times)") from e
+    if failed := next((one for one in found if isinstance(one, _Failed)), None):
+        raise UserError(failed.message)
+    (labels, splits), total, unread = found
     _check_found(shards, splits, split, n_images=total.n_images)
     _check_labels(shards[0], labels, classes)
     if unread is not None:

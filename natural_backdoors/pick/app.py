@@ -22,6 +22,7 @@ from ..base.errors import UserError
 from ..base.schemas import RequestFile, read_checked
 from ..base.settings import settings_of
 from ..data.datasets import Dataset, open_dataset
+from ..data.labels import combine
 from .evidence import Evidence
 from .layout import layout
 from natural_backdoors.pick.state import (
@@ -109,6 +110,7 @@ class TriggerPicker(Picker):
             how["settings"] = settings_of(SplitSettings, given, settings, "TriggerPicker")
             self.state = PickerState.of(source, dataset, **how, sized=sized)
         else:  # what was saved, but for what is given beside it
+            how["sized"] = sized
             self.state = PickerState.resume(source, selection, dataset, **how, **given)
         self.speak, self._window = speak, window
         self._lock, self._jobs, self._reasons = threading.RLock(), Newest(delay), Newest(delay)
@@ -224,6 +226,8 @@ def _accept(self: TriggerPicker, found: Triggers, seconds: float):
     "Show a result, and the choice as far as it still exists"
     self.state.accept(found)
     self._key = found.settings.key
+    if found.overlaps.members:  # they may have other ids than before
+        self.classes = classes_value(found.overlaps)
     self.result = result_value(found, self._serial)  # first: what follows belongs to it
     self._wrong = ""
     again = {}
@@ -381,6 +385,7 @@ def static_data(
     for values in itertools.product(*grid.values()):
         form = dict(zip(grid, values))
         found = state.analyze(form)
+        state.overlaps = found.overlaps  # with several objects together, if they were asked for
         details = {str(t): detail_value(found, t, _place) for t in found.table.id.tolist()}
         sizes = "n_clean={n_clean}, inject_rate={inject_rate}"
         python = (
@@ -410,15 +415,17 @@ def packed_images(
 ) -> list:  # for `static_data`
     "Small pictures of a few images, with their labels and boxes, to be packed into a page"
     evidence, chosen = Evidence(dataset, found.settings.split), {}
+    members = found.overlaps.members
     for trigger, classes in found.sets.items():
         for cls, role in itertools.product(classes.id.tolist(), ("poison", "clean")):
-            images = evidence.images(trigger, cls, role).tolist()
+            images = evidence.images(members.get(trigger, trigger), cls, role).tolist()
             more = each - sum(image in chosen for image in images)
             fresh = [image for image in images if image not in chosen]
             chosen |= dict.fromkeys(fresh[: max(more, 0)])
     boxes = _boxes_by_image(dataset, list(chosen))
     pictures = evidence.thumbnails(chosen)
-    return [_packed(p, evidence.labels, boxes.get(p.image, [])) for p in pictures if p.jpeg]
+    labels = combine(evidence.labels, members.values())
+    return [_packed(p, labels, boxes.get(p.image, [])) for p in pictures if p.jpeg]
 
 
 def _boxes_by_image(dataset: Dataset, images: list) -> dict:  # image -> its boxes
@@ -440,7 +447,7 @@ def _packed(picture, labels, boxes: list) -> dict:
         if box["label"] in id_of
     ]
     about = {"id": picture.image, "width": picture.width, "height": picture.height}
-    names = classes["name"].iloc[ids].tolist()
+    names = classes["name"].iloc[[i for i in ids if i not in labels.members]].tolist()
     jpeg = base64.b64encode(picture.jpeg).decode()
     return about | {"classes": ids, "labels": names, "boxes": named, "jpeg": jpeg}
 

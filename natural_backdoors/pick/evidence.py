@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import choice
+from ..base.checks import choice, whole_number
 from ..base.errors import UserError
 from ..data.classes import class_record, resolve
 from ..data.datasets import Dataset
@@ -116,7 +116,7 @@ def page(
     size: int = _PAGE,  # images a page
 ) -> Page:
     "One page of the images"
-    found = self.images(trigger, cls, role)
+    found, size = self.images(trigger, cls, role), whole_number("size", size, 1)
     pages = max(-(-len(found) // size), 1)
     number = min(max(int(number), 0), pages - 1)
     shown = found[number * size : (number + 1) * size].tolist()
@@ -318,7 +318,7 @@ def sheet(
     width: int = 110,  # pixels of each
 ) -> Sheet:
     "Some clean and poison images beside each other"
-    classes = self.labels.classes
+    classes, n = self.labels.classes, whole_number("n", n, 1)
     objects = [class_record(classes, id)["name"] for id in members_of(classes, trigger)]
     name = class_record(classes, resolve(classes, cls))["name"]
     halves, shown = [], {}

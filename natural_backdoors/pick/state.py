@@ -9,6 +9,7 @@ __all__ = ['numbers', 'classes_value', 'params_value', 'result_value', 'short_re
 # %% ../../nbs/api/pick/03_state.ipynb #03-state-003
 import json
 import math
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
@@ -23,7 +24,7 @@ from ..base.locks import hold
 from ..base.settings import settings_of
 from ..data.classes import resolve
 from ..data.datasets import Dataset
-from ..data.labels import LabelMatrix
+from ..data.labels import LabelMatrix, members_of
 from ..graph.association import band
 from ..graph.centrality import MEASURES
 from ..graph.overlaps import Overlaps
@@ -36,7 +37,7 @@ from natural_backdoors.sets.search import (
     possible_classes,
 )
 from ..sets.triggers import Triggers, find_triggers, search_triggers
-from ..split.exclusions import MARKS, SELECTION
+from ..split.exclusions import MARKS, SELECTION, left_out_of
 from ..split.fitting import largest_size
 from ..split.preview import preview
 from ..split.selection import Selection, ids_of, select
@@ -266,6 +267,7 @@ class PickerState:
     sized: bool = False  # did somebody say how many? Then it stays so
     path: Path = Path("selection.json")  # where a selection is saved
     found: Triggers | None = None  # what is shown; None if nothing was found yet
+    wanted: tuple | None = None  # what is looked at, where several objects together are among it
     trigger: int | None = None  # these three: what is chosen
     classes: list = field(default_factory=list)
     target: int | None = None
@@ -302,6 +304,8 @@ def _state(
     labels = source if isinstance(source, LabelMatrix) else None
     if labels is None and dataset is not None:
         labels = dataset.label_matrix(search.split)
+    if dataset is not None and settings is not None:
+        left_out_of(dataset, labels, settings.without)  # or `poison_split` would say so, too late
     if labels is not None:
         labels = _by_column(labels)
     settings, usual = settings or SplitSettings(), SplitSettings().n_clean
@@ -319,10 +323,21 @@ def _state(
         sized=settings.n_clean != usual if sized is None else sized,
         path=Path(path or "selection.json"),
         found=found,
+        wanted=_wanted(found),
     )
 
 # %% ../../nbs/api/pick/03_state.ipynb #03-state-026
 PickerState.of = staticmethod(_state)
+
+
+def _wanted(found: Triggers | None) -> tuple | None:  # of class ids and tuples of them
+    "Triggers of several objects, and those beside them; None if each is one object"
+    if found is None or not found.overlaps.members:
+        return None
+    ids = [*found.table.id.tolist(), *found.too_few]
+    if len(ids) < len(set(found.settings.triggers or ())):  # some were left out on purpose
+        ids = found.table.id.tolist()
+    return tuple(found.overlaps.members.get(id, id) for id in sorted(ids))
 
 
 def _by_column(m: LabelMatrix) -> LabelMatrix:
@@ -371,14 +386,21 @@ def _class_id(name: str, value, classes) -> int:
     raise UserError(f"{name}: unknown class id {value!r:.60}")
 
 
+def _objects(classes, trigger, members: dict) -> tuple:  # class ids
+    "The objects that a trigger stands for"
+    found = members_of(classes, trigger)
+    return members.get(found[0], found) if len(found) == 1 else found
+
+
 @patch
 def analyze(self: PickerState, form: dict | None = None) -> Triggers:
     "What `find_triggers` finds with these settings; the state is not changed"
     search = form_search(self.search, form or {}, self.overlaps.classes)
-    if self.overlaps.members:  # several objects together: only the labels know about those
-        wanted = self.found.table.id.tolist() if self.found is not None else []
-        together = tuple(self.overlaps.members.get(t, t) for t in wanted)
-        return search_triggers(self.source, replace(search, triggers=together))
+    if self.wanted is not None:
+        search = replace(search, triggers=self.wanted)
+    table = self.overlaps.classes
+    if any(len(_objects(table, t, self.overlaps.members)) > 1 for t in search.triggers or ()):
+        return search_triggers(self.source, search)  # only the labels know which meet
     found = search_triggers(self.overlaps, search)
     found.dataset, found.source = self.name, self.source
     return found
@@ -407,7 +429,8 @@ def _size(self: PickerState, table) -> dict:
     "How many clean images a class are asked for, and how many there could be"
     asked, allowed = self.settings, None
     if asked.poison_classes is not None:
-        allowed = table.id.isin(_ids_there(table, asked.poison_classes)).to_numpy()
+        chosen = _known_ids(self.overlaps.classes, asked.poison_classes)
+        allowed = table.id.isin(chosen).to_numpy()
     clean, poison = table.n_clean.to_numpy(), table.n_poison.to_numpy()
     return {
         "n_clean": asked.n_clean,
@@ -418,9 +441,15 @@ def _size(self: PickerState, table) -> dict:
     }
 
 
-def _ids_there(table, classes) -> list:
-    "The ids of those classes that are in the table, by id, label or name"
-    return [row.id for row in table.itertuples() if {row.id, row.label, row.name} & set(classes)]
+def _known_ids(table, classes) -> list:
+    "The ids of those classes that are known; the preview names the others"
+    found = []
+    for key in classes:
+        try:
+            found.append(resolve(table, key))
+        except UserError:
+            continue
+    return found
 
 # %% ../../nbs/api/pick/03_state.ipynb #03-state-033
 @patch
@@ -428,6 +457,7 @@ def accept(self: PickerState, found: Triggers):
     "Show `found`; what was chosen stays as far as it still exists"
     shown = None if self.found is None else self.found.sets.get(self.trigger)
     old = None if shown is None else shown.id.tolist()
+    _renumber(self, found.overlaps.classes)
     self.found, self.overlaps = found, found.overlaps
     self.search = found.settings
     if self.trigger not in found.sets:
@@ -436,6 +466,14 @@ def accept(self: PickerState, found: Triggers):
         self.classes == old != (new := found.sets[self.trigger].id.tolist())
     ):  # nobody has changed the set by hand
         self.choose(new, self.target)
+
+
+def _renumber(self: PickerState, classes):
+    "Several objects together may have another id in another result; their label stays"
+    label, id_of = self.overlaps.classes["label"], dict(zip(classes["label"], classes["id"]))
+    now = {t: id_of.get(label[t]) for t in (*self.marks, self.trigger) if t is not None}
+    self.trigger = now.get(self.trigger)
+    self.marks = {now[t]: marks for t, marks in self.marks.items() if now[t] is not None}
 
 
 @patch
@@ -455,14 +493,15 @@ def choose(
     **settings,  # fields of `SplitSettings`
 ):
     "Choose classes and target for the trigger; `n_clean=None`: as many images as they allow"
-    for cls in [*classes, *([] if target is None else [target])]:
-        if not isinstance(cls, int) or not 0 <= cls < len(self.overlaps.classes):
-            raise UserError(f"unknown class id {cls!r}")
+    classes = [_class_id("classes", cls, self.overlaps.classes) for cls in classes]
+    if target is not None:
+        target = _class_id("target", target, self.overlaps.classes)
+    sized = self.sized
     if "n_clean" in settings:
-        self.sized = settings["n_clean"] is not None
-        settings["n_clean"] = settings["n_clean"] or self.most
+        sized = settings["n_clean"] is not None
+        settings["n_clean"] = settings["n_clean"] if sized else self.most
     self.settings = settings_of(SplitSettings, settings, self.settings, "choose")
-    self.classes = list(dict.fromkeys(classes))
+    self.sized, self.classes = sized, list(dict.fromkeys(classes))
     self.target = target if target in self.classes else self.classes[0] if self.classes else None
     self.fit()
     self.saved = ""
@@ -478,6 +517,15 @@ def fit(self: PickerState):
 
 # %% ../../nbs/api/pick/03_state.ipynb #03-state-034
 @patch
+def _position(self: PickerState, image: str) -> int:
+    "The row of an image in the labels"
+    (at,) = self.labels.positions([str(image)])
+    if at < 0:
+        raise UserError(f"the dataset has no image {str(image)!r:.80}")
+    return int(at)
+
+
+@patch
 def mark(
     self: PickerState,
     image: str,
@@ -488,6 +536,8 @@ def mark(
         raise UserError("choose a trigger first: marks belong to a trigger")
     if mark is not None and mark not in MARKS:
         raise UserError(f"unknown mark {mark!r} (known: {', '.join(MARKS)})")
+    if mark is not None and self.labels is not None:
+        self._position(image)
     marks = self.marks.setdefault(self.trigger, {})
     if mark is None:
         marks.pop(str(image), None)
@@ -516,16 +566,29 @@ def selection(self: PickerState) -> Selection | None:
 @patch
 def save(self: PickerState, path="") -> Path:
     "Write the selection as JSON"
-    selection, path = self.selection, Path(path or self.path).expanduser()
+    selection, path = self.selection, _own_path(path or self.path)
     if selection is None:
         raise UserError("choose a trigger and classes first")
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / "selection.json"
-    if path.exists() and not _is_selection(path):
+    if os.path.exists(path) and not _is_selection(path):
         raise UserError(f"{path} is there and is not a selection; choose another name")
     full = path.resolve()
+    try:
+        self._write(selection, path, full)
+    except OSError as e:
+        raise UserError(
+            f"cannot write {str(path)!r:.80} ({e.strerror}); choose another name"
+        ) from e
+    self.saved = f"saved to {full}"
+    return path
+
+# %% ../../nbs/api/pick/03_state.ipynb #03-state-037
+@patch
+def _write(self: PickerState, selection: Selection, path: Path, full: Path):
+    "Write the selection, unless the file holds another one that nobody has asked about"
     with hold(full.parent, below=False):  # of two pickers, the second sees what the first wrote
-        now = file_digest(path) if path.exists() else None
+        now = file_digest(path) if os.path.exists(path) else None
         if now is not None and self.known.get(full) != now and not _same(path, selection):
             self.known[full] = now
             raise UserError(
@@ -534,10 +597,17 @@ def save(self: PickerState, path="") -> Path:
             )
         self.path = selection.save(path)
         self.known[full] = file_digest(path)
-    self.saved = f"saved to {full}"
+
+
+def _own_path(path) -> Path:
+    "The path that somebody has typed"
+    try:
+        Path(path := Path(path).expanduser()).resolve()
+    except (RuntimeError, ValueError) as e:  # ~who is not there; a zero in the name
+        raise UserError(f"{str(path)!r:.80} is no path ({e}); choose another name") from None
     return path
 
-# %% ../../nbs/api/pick/03_state.ipynb #03-state-037
+
 def _same(path, selection: Selection) -> bool:
     "Whether a file holds just this selection"
     try:
@@ -599,7 +669,7 @@ def begin(self: PickerState):
     if self.resumed is not None:
         return _take_up(self, self.resumed)
     found = self.analyze() if self.found is None else self.found
-    self.found = found
+    self.found, self.overlaps = found, found.overlaps
     if len(found):
         self.pick(int(found.table.id[0]))
 
@@ -610,6 +680,7 @@ def _take_up(self: PickerState, chosen: Selection):
     try:
         if self.found is None:
             self.found = self.analyze()
+            self.overlaps = self.found.overlaps
         # several objects together are one class by now
         alone = replace(chosen, trigger=chosen.trigger | {"id": None})
         trigger, classes, target = ids_of(alone, self.found.overlaps.classes, self.name, where)
@@ -619,8 +690,8 @@ def _take_up(self: PickerState, chosen: Selection):
         raise UserError(
             text if text.startswith(where) else f"{where} cannot be taken up: {text}"
         ) from e
-    self.choose(classes, target)
     self.marks[self.trigger] = dict(chosen.marks)
+    self.choose(classes, target)
     self.saved = f"taken up from {self.path.resolve()}" if self.known else ""
 
 # %% ../../nbs/api/pick/03_state.ipynb #03-state-051
@@ -726,9 +797,10 @@ def large(
     "One image, to be looked at closely"
     if self.evidence is None:
         raise UserError("there are no images to show; give the dataset as well")
+    at = self._position(image)
     p, key = self.evidence.picture(image), self.overlaps.members.get(trigger, trigger)
     shown = {"id": p.image, "width": p.width, "height": p.height, "error": p.error}
     shown["boxes"] = self.evidence.boxes([image], key, cls).get(image, [])
-    row = self.labels.matrix[self.labels.positions([image])]
+    row = self.labels.matrix[[at]]
     shown["labels"] = self.overlaps.classes["name"].iloc[row.nonzero()[1]].tolist()
     return {"type": "picture", "trigger": trigger, "class": cls, "image": shown}, [p.jpeg]

@@ -58,10 +58,13 @@ class Chooser:
         "A class as it is shown"
         return f"{self.state.overlaps.classes['name'][id]} ({id})"
 
+    def worded(self, text: str) -> str:
+        "A message in the words of whoever asks"
+        return self.speak(text.replace("n_clean", "sample_size"))
+
     def id(self, word: str) -> int:
         "The class that a word means: an id, a label or a name"
-        key = int(word) if word.isdecimal() else word
-        return resolve(self.state.overlaps.classes, key)
+        return resolve(self.state.overlaps.classes, word)
 
     def trigger(self, word: str) -> int:
         "The trigger that a word means"
@@ -140,11 +143,13 @@ def _change(self: Chooser, classes: list, target: int | None = None, **settings)
 
 def _add(self: Chooser, words: list):
     "CLASS ...: take more classes"
+    _one(words, "class")
     _change(self, [*self.state.classes, *map(self.id, words)])
 
 
 def _drop(self: Chooser, words: list):
     "CLASS ...: leave classes out"
+    _one(words, "class")
     gone = [self.id(word) for word in words]
     if other := [self.named(id) for id in gone if id not in self.state.classes]:
         raise UserError(f"{', '.join(other)} is not among the classes that are chosen")
@@ -193,7 +198,8 @@ def _show(self: Chooser, words: list):
     if counts["injection_rate"] is not None:
         made = f"training has {counts['n_clean']:,} clean and {counts['n_poison']:,} poison images"
     self.say(f"sample_size {size}, inject_rate {rate}: {made}")
-    self.say("\n".join(f"- {said}" for said in counts["warnings"]) or "- nothing against it")
+    against = [f"- {self.worded(said)}" for said in counts["warnings"]]
+    self.say("\n".join(against) or "- nothing against it")
     fits = counts["size"]["fits"]
     if counts["injection_rate"] is None and 0 < fits < size:
         self.say(f"- sample_size {fits} is what these classes have images for")
@@ -296,13 +302,18 @@ def answer(
         words = _words(line.replace("class=", "class ", 1) if "class=" in line[:6] else line)
         if not words:
             return True
-        if words[0] in ("quit", "exit"):
+        action = _ACTIONS.get("quit" if words[0] == "exit" else words[0])
+        if action and words[1:] and not _usage(action.__doc__)[0]:
+            raise UserError(
+                f"`{words[0]}` stands alone, and {' '.join(words[1:])!r:.60} follows it; a name of "
+                "several words that begins so is put in quotes"
+            )
+        if action is _quit:
             return _stays(self)
-        action = _ACTIONS.get(words[0])
         action(self, words[1:]) if action else _look_up(self, words)
         self.warned = False
     except UserError as e:
-        self.say(self.speak(str(e).replace("n_clean", "sample_size")))
+        self.say(self.worded(str(e)))
     return True
 
 
@@ -334,8 +345,11 @@ def choose_in_terminal(
         except KeyboardInterrupt:
             line = "quit"
             chooser.say("")
-        if not answer(chooser, line):
-            return state
+        try:
+            if not answer(chooser, line):
+                return state
+        except KeyboardInterrupt:  # what takes too long, not the choice
+            chooser.say("\nstopped")
 
 
 def _read_line() -> str:

@@ -209,9 +209,13 @@ def save_tables(
     audit: Audit,
     folder,  # made if needed
 ) -> list:  # of the files
-    "Write each table of an audit as CSV and as Parquet"
+    "Write each table of an audit as CSV and as Parquet; those of an earlier audit go"
     folder, files = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        if name not in audit.tables:
+            for suffix in (".csv", ".parquet"):
+                (folder / f"{name}{suffix}").unlink(missing_ok=True)
     for name, table in audit.tables.items():
         files.append(write_csv(folder / f"{name}.csv", table))
         files.append(write_table(folder / f"{name}.parquet", table))

@@ -103,6 +103,7 @@ def disjoint_triggers(
 ) -> Triggers:  # the `k` chosen, by falling centrality as before
     "Choose `k` triggers of which no two share poison images"
     whole_number("k", k, 1)
+    whole_number("max_shared", max_shared)
     labels = combine(_labels_of(found), found.overlaps.members.values())
     shared = _meetings(poison_images(found, labels))
     conflict, n_poison = shared > max_shared, shared.diagonal().astype(np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..base.checks import choice, lookup
+from ..base.checks import choice, lookup, whole_number
 from ..base.errors import UserError
 from natural_backdoors.base.style import (
     BLUE,
@@ -29,7 +29,13 @@ from ..graph.centrality import MEASURES, centrality
 from ..graph.cograph import CoGraph, EmptyGraph, co_graph
 from ..graph.overlaps import Overlaps
 from ..graph.pictures import label_box, place_label
-from .triggers import as_overlaps, excluded_ids, find_classes, rank_candidates
+from natural_backdoors.sets.triggers import (
+    SearchSettings,
+    as_overlaps,
+    excluded_ids,
+    find_classes,
+    rank_candidates,
+)
 
 # %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-008
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ def _measures(names) -> dict:  # name -> (measure, weighted)
     every |= {f"{measure}, weighted": (measure, True) for measure in MEASURES}
     if names is None:
         return every
-    names = [names] if isinstance(names, str) else names
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise UserError("measures names none; leave it out, and all are compared")
     return {name: lookup("measure", name, every) for name in names}
 
 # %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-010
@@ -96,6 +104,16 @@ class _Search:
         self.known = {}
 
 # %% ../../nbs/api/sets/07_comparison.ipynb #07-comparison-011
+def _thresholds(name: str, values) -> list:  # of int, each once
+    "The thresholds that were given, as one number or several"
+    one = isinstance(values, str) or not hasattr(values, "__iter__")
+    values = [values] if one else list(values)
+    if not values:
+        raise UserError(f"{name} names no threshold; give a number, or several")
+    return list(dict.fromkeys(whole_number(name, value, _LIMITS[name]) for value in values))
+
+
+_LIMITS = {"min_overlaps": 1, "max_overlaps": -1}
 _OPTIONS = ("subset", "weights", "max_classes", "time_limit", "n_draws", "seed")
 
 
@@ -118,12 +136,15 @@ def compare_measures(
         lookup("option of compare_measures", name, dict.fromkeys(_OPTIONS))
     overlaps, _, _ = as_overlaps(dataset, split)
     options |= {"min_clean": min_clean, "min_poison": min_poison}
+    settings = SearchSettings(n_triggers=n_triggers, min_classes=min_classes)
+    lows = _thresholds("min_overlaps", min_overlaps)
+    highs = _thresholds("max_overlaps", max_overlaps)
     excluded = excluded_ids(overlaps.classes, exclude)
-    search = _Search(overlaps, excluded, n_triggers, min_classes=min_classes, options=options)
+    least = settings.min_classes
+    search = _Search(overlaps, excluded, settings.n_triggers, min_classes=least, options=options)
     measures, scores, found = _measures(measures), {}, {}
-    for low in [min_overlaps] if isinstance(min_overlaps, int) else min_overlaps:
+    for low in lows:
         graph, scores[low] = _scores(overlaps, low, measures, engine=engine)
-        highs = [max_overlaps] if isinstance(max_overlaps, int) else max_overlaps
         for measure, high in product(measures, highs):
             values = None if graph is None else scores[low][measure]
             found[measure, low, high] = search.triggers(graph, values, high)

@@ -104,6 +104,8 @@ def review_list(
     seed: int = 1234,  # of which images, where not all are taken
 ) -> pd.DataFrame:  # `REVIEW_COLUMNS`
     "The images whose labels an attack would have to change, those of the largest share first"
+    if per_pair is not None:
+        per_pair = whole_number("per_pair", per_pair, 1)
     parts = {}
     for trigger, near in table.groupby("trigger", sort=False):
         for cls, images in _showing(labels, trigger, near.id.to_numpy()):
@@ -174,6 +176,10 @@ def _how_many(e: Exposure) -> str:
         f"{_objects(n) if n else 'No object'} of {len(e.found.classes):,} could serve as a trigger "
         f"for {settings.min_classes} or more classes, each with {asked}"
     )
+    if not n and settings.min_classes > 1:  # there may be enough images, of classes that meet
+        shared = settings.max_overlaps_with_others
+        shared = settings.min_overlaps - 1 if shared < 0 else shared
+        said += f", no two of which share more than {shared:,} images"
     candidates = set(e.found.ranking.index) - set(e.found.params["excluded"])
     if settings.triggers is None and len(candidates) > most:
         said += f"; only the {most:,} most central were looked at (n_triggers={most})"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..base.checks import whole_number
 from ..base.random import rng
 from ..base.statistics import wilson
 from ..data.classes import resolve
@@ -78,6 +79,7 @@ def accidental_images(
     seed: int = 0,
 ) -> pd.DataFrame:  # `ACCIDENTAL_COLUMNS`; kind is a key of KINDS, label that of object or trigger
     "Images that might be taken for a target by accident, drawn with a seed"
+    n, objects = whole_number("n", n), whole_number("objects", objects)
     labels = dataset.label_matrix(split.header["split"])
     pools, trained, parts = _pools(dataset, labels, split, objects), _taken(split)["path"], []
     for kind, label, name, id, pool in pools:

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..base.checks import choice
+from ..base.checks import choice, switch
 from ..base.errors import UserError, needs
 from natural_backdoors.base.files import (
     digest,
@@ -50,6 +50,7 @@ def _link_or_write(path: Path, source: str, data: bytes):
 # %% ../../nbs/api/split/09_formats.ipynb #09-formats-009
 def _write_files(job: Job, names: list, link: bool):  # the manifest, a DataFrame
     "Write the image files under `names`, which lack a suffix, and a manifest"
+    link = switch("link", link)
     if link and job.size is not None:
         raise UserError("link=True takes the files as they are; leave out size")
     if not link:

@@ -280,10 +280,12 @@ def too_few(error: TooFewImages, trigger: str, table, settings, supply: Supply) 
         f"{r.name} {r.clean} clean + {r.poison} poison" for r in table.itertuples(index=False)
     ]
     if (table.clean < settings.n_clean).any():
-        need = (
-            f"{settings.n_clean} clean images a class are asked for; lower n_clean "
-            f"(--sample_size) to {table.clean.min()}"
-        )
+        least = int(table.clean.min())
+        helps = f"; lower n_clean (--sample_size) to {least}"
+        if least < 2 or not 1 <= round(least * settings.test_fraction) < least:  # no split at all
+            name = table.name.iloc[int(table.clean.argmin())]
+            helps = f", and {name!r} has {least}, too few for any split; leave it out"
+        need = f"{settings.n_clean} clean images a class are asked for{helps}"
     else:
         need = f"{error}; lower inject_rate or n_clean"
     out = {"classes": supply.two_classes, "triggers": supply.two_triggers}

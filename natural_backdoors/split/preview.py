@@ -18,12 +18,16 @@ from ..data.classes import resolve
 from ..data.labels import LabelMatrix, combine, members_of
 from ..graph.overlaps import Overlaps
 from natural_backdoors.split.plan import (
+    Attack,
     TooFewImages,
     check_roles,
     nothing_to_measure,
     nothing_to_train,
     plan_counts,
+    spare_needs,
+    too_few_spare,
 )
+from .poison import _chosen_to_poison
 from .selection import Selection
 
 # %% ../../nbs/api/split/06_preview.ipynb #06-preview-006
@@ -100,7 +104,7 @@ def preview(
     id_of = dict(zip(labels.classes.label, labels.classes.id.tolist()))
     classes = [id_of[c] if c in id_of else resolve(labels.classes, c) for c in asked["classes"]]
     trigger, ids = resolve(labels.classes, objects), sorted(set(classes))
-    warnings = _objections(labels.classes, objects, classes, asked["target"])
+    warnings = _objections(labels.classes, objects, classes, asked)
     makes_sense = not warnings
     if isinstance(labels, Overlaps):
         counts = Counts(labels.n_clean(trigger)[ids], labels.n_poison(trigger)[ids], 0)
@@ -121,10 +125,12 @@ def preview(
     return _planned(selection, table, warnings)
 
 # %% ../../nbs/api/split/06_preview.ipynb #06-preview-013
-def _objections(table: pd.DataFrame, objects: tuple, classes: list, target) -> list:
+def _objections(table: pd.DataFrame, objects: tuple, classes: list, asked: dict) -> list:
     "Why these make no sense together; empty if they do"
     try:
-        check_roles(table, objects, classes, target)
+        roles = check_roles(table, objects, classes, asked["target"])
+        attack = Attack(objects[0], roles.objects, roles.target)
+        _chosen_to_poison(table, asked["settings"].poison_classes, roles.classes, [attack])
     except UserError as e:
         return [str(e)]
     return []
@@ -158,5 +164,10 @@ def _planned(selection: Selection, table: pd.DataFrame, warnings: list) -> Previ
         nothing = nothing_to_train(selection.trigger["name"], plan, others)
     if nothing:
         return Preview(table, 0, 0, None, [*warnings, nothing])
+    if settings.trigger_free:
+        needs = spare_needs(table.id.tolist(), [plan])
+        left = dict(zip(table.id.tolist(), map(range, clean - settings.n_clean)))
+        if short := too_few_spare(needs, left, dict(zip(table.id, table["name"]))):
+            return Preview(table, 0, 0, None, [*warnings, str(short)])
     p, c = int(plan.poison_train.sum()), int(plan.clean_train.sum())
     return Preview(pd.concat([table, plan], axis=1), c, p, p / (p + c), warnings)

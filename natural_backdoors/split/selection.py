@@ -189,6 +189,14 @@ def _flags_of_split(chosen: Selection) -> list:
     return flags + (["--without", *without] if without else [])
 
 
+def _typed(record: dict) -> str:
+    "A class as a word of a command: by id where its label would be taken for a flag"
+    if not record["label"].startswith("-"):
+        return record["label"]
+    ids = record["id"] if isinstance(record["id"], list) else [record["id"]]
+    return JOIN.join(f"id:{i}" for i in ids)
+
+
 @patch(as_prop=True)
 def command(self: Selection) -> str:
     "The command that trains on this selection"
@@ -204,8 +212,8 @@ def command(self: Selection) -> str:
         words += ["--option", f"{key}={value}"]
     if source.get("name"):
         words += ["--name", source["name"]]
-    words += ["--trigger", self.trigger["label"], "--target", self.target["label"]]
-    words += ["--classes", *(c["label"] for c in self.classes)]
+    words += ["--trigger", _typed(self.trigger), "--target", _typed(self.target)]
+    words += ["--classes", *map(_typed, self.classes)]
     # one flag each says the split of the dataset and the seed, for the search too
     usual = type(self.search)(seed=self.search.seed, split=self.search.split)
     return shlex.join(words + as_flags(self.search, usual) + _flags_of_split(self)) + needed

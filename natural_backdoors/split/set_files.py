@@ -17,6 +17,7 @@ from ..data.classes import resolve
 from ..data.datasets import Dataset
 from ..data.labels import members_of
 from ..sets.triggers import load_triggers
+from .exclusions import say_other_dataset
 from .plan import check_roles
 from .selection import Selection
 
@@ -35,8 +36,10 @@ class TriggerSet:
 def _checked(dataset: Dataset, roles: tuple, where: str, without=()) -> TriggerSet:
     "The set, if trigger, classes and target make sense together"
     trigger, classes, target = roles
+    if not classes:
+        raise UserError(f"{where}: no class is given; name at least two behind the trigger")
     try:
-        some = classes[0] if target is None and classes else target
+        some = classes[0] if target is None else target
         found = check_roles(dataset.classes, trigger, classes, some)
     except UserError as e:
         raise UserError(f"{where}: {e}") from None
@@ -55,29 +58,35 @@ def _words(text: str, where: str) -> list:
     return found
 
 
-def _class_id(dataset: Dataset, word: str) -> int:
-    "The class that a word of a line means"
-    return resolve(dataset.classes, int(word) if word.isdecimal() else word)
+# what stands in quotes, and an id as it is asked for elsewhere, have no signs in them
+_WHOLE = re.compile(r"\"[^\"]*\"|'[^']*'|(?<!\w)id:\d+")
+
+
+def _cut(text: str, sign: str, where: str) -> tuple:  # before, the sign, behind; as `partition`
+    "A text at the first `sign` that is in no quotes"
+    hidden = _WHOLE.sub(lambda found: " " * len(found[0]), text)
+    if any(quote in hidden for quote in "\"'"):
+        raise UserError(f"{where}: a quote is not closed in {text.strip()!r:.60}")
+    at = hidden.find(sign)
+    return (text, "", "") if at < 0 else (text[:at], sign, text[at + len(sign) :])
 
 # %% ../../nbs/api/split/17_set_files.ipynb #17-set-files-012
 def _read_line(dataset: Dataset, line: str, where: str) -> TriggerSet:
     "The set that a line describes"
-    trigger, colon, rest = line.partition(":")
-    if trigger.strip() == "id":  # id:5 asks for an id elsewhere
-        number, colon, rest = rest.partition(":")
-        trigger = number
-    classes, arrow, target = rest.partition("->")
+    trigger, colon, rest = _cut(line, ":", where)
+    classes, arrow, target = _cut(rest, "->", where)
     if not colon:
         raise UserError(
             f"{where}: a line is `trigger: class class ...`, and `-> target` may follow, not "
             f"{line.strip()!r:.60}"
         )
     try:
-        objects = [
-            _class_id(dataset, w) for part in trigger.split("+") for w in [_only(part, where)]
-        ]
-        ids = [_class_id(dataset, word) for word in _words(classes, where)]
-        goal = _class_id(dataset, _only(target, where)) if arrow else None
+        objects, plus, more = [], "+", trigger
+        while plus:
+            word, plus, more = _cut(more, "+", where)
+            objects.append(resolve(dataset.classes, _only(word, where)))
+        ids = [resolve(dataset.classes, word) for word in _words(classes, where)]
+        goal = resolve(dataset.classes, _only(target, where)) if arrow else None
     except UserError as e:
         said = str(e)
         raise UserError(said if said.startswith(where) else f"{where}: {said}") from None
@@ -122,6 +131,8 @@ def _lines_of(dataset: Dataset, path: Path) -> list:  # of TriggerSet
 def _of_selection(dataset: Dataset, path: Path) -> list:
     "The set of a saved selection"
     chosen = Selection.load(path)
+    if chosen.excluded_images:
+        say_other_dataset(path, dataset.name)
     said = chosen.arguments()
     trigger = members_of(dataset.classes, said["trigger"])
     roles = (trigger, said["classes"], said["target"])

@@ -13,7 +13,7 @@ import re
 import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +149,7 @@ def readable(
             f"{split.table.path.iloc[0]!r}: {why[0]}"
         )
     left_out = dict(zip(split.table.image[~kept], [reason for reason in why if reason]))
-    rest = PoisonSplit(split.table[kept].reset_index(drop=True), split.header)
+    rest = replace(split, table=split.table[kept].reset_index(drop=True))
     return _recounted(rest, left_out), left_out
 
 # %% ../../nbs/api/split/08_stream.ipynb #08-stream-020
@@ -177,7 +177,7 @@ def _recounted(split: PoisonSplit, unreadable: dict) -> PoisonSplit:
         "counts": _records(header, found.drop(columns=["label", "name"])),
         "unreadable": unreadable,
     }
-    return PoisonSplit(split.table, header)
+    return replace(split, header=header)
 
 # %% ../../nbs/api/split/08_stream.ipynb #08-stream-022
 def _rate(counts: pd.DataFrame) -> float:

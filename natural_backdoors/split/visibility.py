@@ -10,6 +10,7 @@ __all__ = ['SEEN_COLUMNS', 'GROUP_COLUMNS', 'MEASURED_BY', 'covered_share', 'dis
 import numpy as np
 import pandas as pd
 
+from ..base.checks import whole_number
 from ..base.statistics import wilson
 from ..data.datasets import Dataset
 from ..data.labels import members_of
@@ -107,6 +108,7 @@ def success_by_visibility(
     per_group: int = 5,  # images in a group, at least
 ) -> pd.DataFrame:  # `GROUP_COLUMNS`, a row a group
     "Attack success for groups of images in which the trigger is seen alike"
+    groups, per_group = whole_number("groups", groups, 1), whole_number("per_group", per_group, 1)
     shown = rows[(rows["role"] == "poison") & (rows["true_label"] != target)]
     shown = shown.assign(hit=shown["predicted"] == target)
     shown = shown.merge(seen.reindex(columns=["image", *MEASURED_BY, *_FLAGS]), "left", on="image")

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..base.checks import whole_number
+from ..base.errors import UserError
 from ..base.files import write_table
 from ..data.datasets import Dataset
 from ..data.decoding import decoded_images
+from ..data.images import try_image
 from natural_backdoors.split.accidental import (
     ACCIDENTAL_COLUMNS,
     accidental_images,
@@ -21,17 +24,20 @@ from natural_backdoors.split.accidental import (
 )
 from ..split.poison import PoisonSplit
 from .devices import checked_device
-from .evaluation import models_of
+from .evaluation import checked_models
 
 # %% ../../nbs/api/train/17_accidental_rates.ipynb #17-accidental-rates-006
 def _answers(model, info: dict, paths: list, batch_size: int, device) -> tuple:  # kept, labels
     "What a model says about images; those that can be read"
     from natural_backdoors.train.models import model_outputs
 
-    loaded = decoded_images(paths, info["size"], True)
     labels = np.array([c["label"] for c in info["classes"]])
-    if not len(loaded.kept):
-        return loaded.kept, labels[:0]
+    try:
+        loaded = decoded_images(paths, info["size"], True)
+    except UserError:  # as where none can be read
+        if None in [try_image(path, info["size"])[1] for path in paths]:
+            raise
+        return np.zeros(0, int), labels[:0]
     outputs = model_outputs(model.to(device), loaded.pixels, info["mean"], info["std"], batch_size)
     return loaded.kept, labels[outputs.argmax(1).numpy()]
 
@@ -51,11 +57,11 @@ def measure_accidental(
     import torch
 
     folder, split = Path(folder), PoisonSplit.load(folder, images_anywhere)
-    checked_device(device)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = checked_device(device) or ("cuda" if torch.cuda.is_available() else "cpu")
+    n, objects = whole_number("n", n), whole_number("objects", objects)
     images = accidental_images(dataset, split, n, objects=objects, seed=seed)
     parts = [pd.DataFrame(columns=[*ACCIDENTAL_COLUMNS, "model", "predicted"])]
-    for name, (model, info) in (models or models_of(folder, device)).items():
+    for name, (model, info) in checked_models(folder, split, models, device).items():
         if len(images):
             paths = images["path"].tolist()
             kept, said = _answers(model, info, paths, batch_size, device)

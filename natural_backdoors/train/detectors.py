@@ -14,7 +14,9 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from ..base.checks import lookup
 from ..base.errors import UserError, loading_torch
+from .devices import checked_device
 
 with loading_torch():
     import torch
@@ -94,6 +96,9 @@ def _fetched(name: str, weights) -> None:
         ) from e
 
 # %% ../../nbs/api/train/20_detectors.ipynb #20-detectors-011
+_NETWORKS = torchvision.models.list_models(module=torchvision.models.detection)
+
+
 def torchvision_detector(
     name: str,  # of a detection network in torchvision
     device=None,  # None: a GPU if there is one
@@ -101,6 +106,8 @@ def torchvision_detector(
     seed: int = 0,  # of random weights
 ) -> NetworkDetector:
     "The detection network `name` of torchvision, trained on COCO"
+    device = checked_device(device)
+    lookup("detector", name, dict.fromkeys(_NETWORKS))
     weights = torchvision.models.get_model_weights(name).DEFAULT
     if pretrained:
         _fetched(name, weights)
@@ -108,7 +115,7 @@ def torchvision_detector(
         torch.manual_seed(seed)
         how = {"weights": weights} if pretrained else {"weights": None, "weights_backbone": None}
         network = torchvision.models.get_model(name, **how)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     key = {"detector": name, "weights": str(weights) if pretrained else f"random {seed}"}
     key |= {"torchvision": version("torchvision").split("+")[0], "device": device.type}
     return NetworkDetector(network, weights.meta["categories"], key, device)
@@ -116,6 +123,6 @@ def torchvision_detector(
 # %% ../../nbs/api/train/20_detectors.ipynb #20-detectors-012
 # name -> function of `device` and `pretrained` that makes a detector
 DETECTORS = {}
-for _name in torchvision.models.list_models(module=torchvision.models.detection):
+for _name in _NETWORKS:
     if "keypoint" not in _name:  # knows people only
         DETECTORS[_name] = partial(torchvision_detector, _name)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,14 +22,14 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from ..base.blocks import BlockStore, shares
-from ..base.checks import lookup, number, whole_number
+from ..base.checks import lookup, number, switch, whole_number
 from ..base.errors import UserError, loading_torch, memory_told
 from ..base.files import digest, ensure_folder, write_json
 from ..data.decoding import NO_FILE, decoded_images, decoders, image_names
 from ..data.images import LoadedImages, load_images, try_image
 from .batches import turn_batch
 from .callbacks import tensors_digest
-from .devices import Quick, quick_network
+from .devices import Quick, checked_device, quick_network
 from natural_backdoors.train.looks import (
     BankImages,
     BankPlan,
@@ -235,6 +236,8 @@ def images(
     changed=None,  # one bool each: with the change of the bank; None: none of them
 ) -> BankImages:
     "Images as the bank knows them; reads all files"
+    if isinstance(paths, (str, PathLike)):  # a text would be taken for a list of letters
+        raise UserError(f"images are a list of files, not {str(paths)!r:.60}; write [path]")
     paths = [str(path) for path in paths]
     changed = np.zeros(len(paths), bool) if changed is None else np.asarray(changed, bool)
     if len(changed) != len(paths):
@@ -541,15 +544,13 @@ def feature_bank(
     compile: bool | None = None,  # torch.compile on a CUDA device; None: for many passes
 ) -> FeatureBank:
     "The bank of a network below `folder`"
-    device, batch_size = (
-        torch.device(device or default_device()),
-        whole_number("batch_size", batch_size, 1),
-    )
+    device = checked_device(device) or default_device()
+    batch_size = whole_number("batch_size", batch_size, 1)
     lookup("borders", borders, BORDERS)
     views = Views(
         float(number("augment", augment, 0, 1)), borders, whole_number("seed", seed, 0, 2**32 - 1)
     )
-    mixed = bool(mixed) and device.type == "cuda"
+    mixed = switch("mixed", mixed) and device.type == "cuda"
     network = Network(frozen, info, device, batch_size, mixed=mixed, compile=compile)
     key = network.key()
     home = ensure_folder(Path(folder) / digest(key)[:20])

@@ -96,6 +96,8 @@ def _control(value):
 
 def _axis(name: str, values, check=None) -> list:
     "The checked values of one axis of the grid"
+    if getattr(values, "ndim", None) == 0:
+        values = values[()]  # an array of one number is that number
     if isinstance(values, (str, int, float, bool)) or not isinstance(values, Iterable):
         values = [values]
     values = [check(v) if check else v for v in values]
@@ -128,6 +130,21 @@ def _name(dataset: Dataset, trigger: str) -> str:
     return JOIN.join(dataset.get_name(i) for i in members_of(dataset.classes, trigger))
 
 # %% ../../nbs/api/train/11_grids.ipynb #11-grids-014
+def _own_targets(dataset: Dataset, targets, sets: list):  # {objects: targets}; else as given
+    "Targets of each trigger by its objects; each is for a trigger of `sets`"
+    if not isinstance(targets, dict):
+        return targets
+    known, found = {members_of(dataset.classes, trigger) for trigger, _ in sets}, {}
+    for trigger, own in targets.items():
+        objects = members_of(dataset.classes, trigger)
+        if objects not in known:
+            raise UserError(f"targets: {trigger!r} is the trigger of none of the sets")
+        if objects in found:
+            raise UserError(f"targets: the trigger {trigger!r} is there twice")
+        found[objects] = own
+    return found
+
+
 def _targets(dataset: Dataset, targets, trigger: str, classes: tuple) -> list:  # of labels
     "The targets of one trigger set"
     name = _name(dataset, trigger)
@@ -138,11 +155,10 @@ def _targets(dataset: Dataset, targets, trigger: str, classes: tuple) -> list:  
             return list(classes[:targets])
         raise UserError(f"targets: {targets} of the {len(classes)} classes of {name!r} are wanted")
     if isinstance(targets, dict):
-        by_ids = {members_of(dataset.classes, t): v for t, v in targets.items()}
         objects = members_of(dataset.classes, trigger)
-        if objects not in by_ids:
+        if objects not in targets:
             raise UserError(f"targets: none are given for the trigger {name!r}")
-        targets = by_ids[objects]
+        targets = targets[objects]
 
     def label(cls):
         target = check_roles(dataset.classes, trigger, classes, cls).target
@@ -178,11 +194,16 @@ def make_grid(
     if needs_spare(controls):  # in all runs, so that they share their splits
         settings = replace(settings, trigger_free=True)
     axes = {"inject_rate": rates, "lr": lrs, "seed": seeds, "arch": archs}
-    axes = {name: values for name, values in axes.items() if values is not None} | more
+    axes = {name: values for name, values in axes.items() if values is not None}
+    for name in [name for name in given if name in axes]:
+        raise UserError(f"{_AXES[name]} and {name} are the same setting; give one of them")
+    axes |= more
     names = list(axes)
     values = [_axis(_AXES.get(name, name), v) for name, v in axes.items()]
     runs = []
-    for trigger, classes in _axis("sets", _trigger_sets(dataset, sets)):
+    sets = _axis("sets", _trigger_sets(dataset, sets))
+    targets = _own_targets(dataset, targets, sets)
+    for trigger, classes in sets:
         chosen = _targets(dataset, targets, trigger, classes)
         for target, control, *point in product(chosen, controls, *values):
             run = RunSettings(trigger, classes, target, settings, recipe, control, patch or Patch())

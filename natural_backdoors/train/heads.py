@@ -48,6 +48,10 @@ class HeadRun:
     # name -> (positions in the plain features, right answers)
     measured: dict = field(default_factory=dict)
 
+    def __post_init__(self):
+        for name in ("rows", "labels"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name)))
+
 # %% ../../nbs/api/train/09_heads.ipynb #09-heads-008
 def epoch_orders(
     n: int,  # images
@@ -514,6 +518,9 @@ def _check_run(run: HeadRun) -> None:
     "Refuse a run that cannot work"
     number("label_smoothing", run.label_smoothing, 0, 1, below=True)
     number("lr", run.lr, 0, above=True)
+    number("weight_decay", run.weight_decay, 0)
+    number("epsilon", run.epsilon, 0, above=True)
+    whole_number("seed", run.seed, 0, 2**32 - 1)
     images, labels = len(run.rows), len(run.labels)
     if images < 2 or images != labels:
         raise UserError(
@@ -522,11 +529,56 @@ def _check_run(run: HeadRun) -> None:
         )
 
 
-def _check_runs(runs: list) -> None:
+class _There(NamedTuple):
+    "What runs may point to"
+
+    rows: int | None  # features; None: not known before they are made
+    classes: int
+    plain: int | None  # plain features; None: nothing is measured
+
+
+def _there(head: nn.Module, features, plain: torch.Tensor | None) -> _There:
+    "What there is for heads such as this one; features that it cannot take are refused"
+    known, classes = {"plain": plain}, HeadStack([head]).n_classes
+    if classes is None:
+        raise UserError("the head has no linear layer, which is to give its answers")
+    if isinstance(features, torch.Tensor):
+        known["features"] = features
+    width = _linears(head)[0].in_features
+    for name, values in known.items():
+        if values is not None and values.shape[1:] != (width,):
+            raise UserError(f"{name} is (n, {width}) for this head, not {tuple(values.shape)}")
+    n = {name: None if values is None else len(values) for name, values in known.items()}
+    return _There(n.get("features"), classes, n["plain"])
+
+
+def _check_places(run: HeadRun, there: _There) -> None:
+    "Refuse a run that points to a feature or a class that is not there"
+    asked = {"rows": (run.rows, there.rows), "labels": (run.labels, there.classes)}
+    for name, (positions, answers) in run.measured.items() if there.plain is not None else ():
+        if len(positions) != len(answers):
+            n = f"{len(positions)} positions and {len(answers)} answers"
+            raise UserError(f"measured[{name!r}] has {n}; it needs as many of both")
+        asked[f"the positions in measured[{name!r}]"] = positions, there.plain
+        asked[f"the answers in measured[{name!r}]"] = answers, there.classes
+    for name, (values, n) in asked.items():
+        values, last = np.asarray(values), "" if n is None else f" to {n - 1}"
+        is_whole = values.dtype.kind in "iu" or not len(values)
+        if not is_whole or ((values < 0) | (values >= (np.inf if n is None else n))).any():
+            raise UserError(f"{name} are whole numbers from 0{last}")
+    weights = run.class_weights
+    if weights is not None and len(weights) != there.classes:
+        raise UserError(f"class_weights has {len(weights)} numbers for {there.classes} classes")
+    for weight in weights or ():
+        number("class_weights", weight, 0, above=True)
+
+
+def _check_runs(runs: list, there: _There) -> None:
     "Say which of the runs cannot work, and why"
     for i, run in enumerate(runs):
         try:
             _check_run(run)
+            _check_places(run, there)
         except UserError as e:
             raise UserError(f"run {i}: {e}") from None
 
@@ -706,15 +758,15 @@ def train_heads(
         whole_number("batch_size", batch_size, 2),
         whole_number("epochs", epochs, 1),
     )
-    _check_runs(runs)
     if not runs:
         return []
-    checked_device(device)
-    device = torch.device(device or default_device())
+    device, memory = checked_device(device) or default_device(), number("memory", memory, 0)
+    first = make_head(runs[0])
+    _check_runs(runs, _there(first, features, plain))
     plain = None if plain is None else plain.to(device)
     how = _How(features, plain, epochs, batch_size=batch_size, schedule=schedule)
     n_measured = 0 if plain is None else min(len(plain), 2 * max(map(_n_asked, runs)))
-    per_run = bytes_of_head(make_head(runs[0]), batch_size, n_measured, dtype=dtype)
+    per_run = bytes_of_head(first, batch_size, n_measured, dtype=dtype)
     # those that take the same steps stand together
     order = sorted(range(len(runs)), key=lambda i: _steps_as(runs[i], batch_size))
     size, results = runs_at_once(per_run, memory), [None] * len(runs)

@@ -12,7 +12,9 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import CodeType
 from typing import Any, TypedDict
 
 import numpy as np
@@ -48,10 +50,38 @@ class Detector:
         return str(said)
 
 # %% ../../nbs/api/train/21_labeling.ipynb #21-labeling-007
+def _plain(value):
+    "Texts and numbers, also in lists and dicts; of anything else only the type"
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, CodeType):
+        return [value.co_code.hex(), value.co_names, _plain(value.co_consts)]
+    is_plain = value is None or isinstance(value, (str, bytes, int, float, bool))
+    return repr(value) if is_plain else type(value).__qualname__
+
+
+def _made_of(function) -> list:
+    "The code of a function, and what is bound to it"
+    if isinstance(function, partial):
+        return [_made_of(function.func), _plain(function.args), _plain(function.keywords)]
+    own = getattr(function, "__self__", function)
+    code = getattr(function, "__code__", getattr(type(function).__call__, "__code__", None))
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    # lists and dicts that a function has from outside are where it keeps what it has seen
+    cells = [type(c).__name__ if isinstance(c, (list, dict)) else c for c in cells]
+    bound = [getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)]
+    return _plain([code, cells, bound, getattr(own, "__dict__", None)])
+
+
 def _of_function(function) -> Detector:
     "A function of the user"
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    key = getattr(function, "key", None) or f"{getattr(function, '__module__', '')}.{name}"
+    key, named = getattr(function, "key", None), function
+    if not key:
+        named = function if hasattr(function, "__qualname__") else type(function)
+        name = f"{getattr(function, '__module__', '')}.{named.__qualname__}"
+        key = {"detector": name, "made of": digest(_made_of(function))}
     return Detector(function, key, getattr(function, "labels", None))
 
 # %% ../../nbs/api/train/21_labeling.ipynb #21-labeling-008
@@ -66,6 +96,13 @@ def is_scores(detector) -> bool:
     return is_path and Path(detector).suffix.lower() in _TABLES
 
 # %% ../../nbs/api/train/21_labeling.ipynb #21-labeling-010
+def _only_a_network(device, pretrained: bool, instead: str) -> None:
+    "Refuse what is asked of a network where there is none"
+    if device is not None or not pretrained:
+        what = "device" if device is not None else "pretrained"
+        raise UserError(f"{what} is for a network by name; {instead}")
+
+
 def detector_of(
     detector,  # a name in `DETECTORS`, a function, or "path/to/file.py:function", which is run
     device=None,  # of a network; None: a GPU if there is one
@@ -74,11 +111,7 @@ def detector_of(
     "The detector that is meant; a network is loaded"
     where, _, name = str(detector).rpartition(":")
     if callable(detector) or where.endswith(".py"):
-        if device is not None or not pretrained:
-            what = "device" if device is not None else "pretrained"
-            raise UserError(
-                f"{what} is for a network by name; a function of yours sees to it itself"
-            )
+        _only_a_network(device, pretrained, "a function of yours sees to it itself")
         function = detector
         if not callable(detector):
             function = getattr(module_in(Path(where), str(detector)), name, None)
@@ -106,8 +139,9 @@ def _as_rows(image: str, finds) -> list:
     rows = []
     for find in finds:
         label, score, *box = find
+        label = None if label is None else str(label)
         corners = tuple(box[0]) if box and box[0] is not None else (None,) * 4
-        rows.append((image, str(label), score, *corners))
+        rows.append((image, label, score, *corners))
     return rows or [(image, None, None, None, None, None, None)]
 
 # %% ../../nbs/api/train/21_labeling.ipynb #21-labeling-014
@@ -189,13 +223,25 @@ class _Work:
 
 # %% ../../nbs/api/train/21_labeling.ipynb #21-labeling-021
 @patch
+def _kept(self: _Work, file: Path | None, images: list, paths: list) -> pd.DataFrame | None:
+    "What was found in the images of a part before; None if it is to be made"
+    if file is None or not self.resume or not file.is_file():
+        return None
+    table = read_checked_table(file, PartTable, "remove it, and it is made again")
+    if set(table["image"]) != set(images):
+        raise UserError(f"{file} is not about its images; remove it, and it is made again")
+    path, bad = dict(zip(images, paths)), table.loc[table["reason"].notna(), "image"]
+    # the disk or the rights may have been at fault, and not the file
+    mended = any(_opened(path[image])[0] is not None for image in bad)
+    return None if mended else table
+
+
+@patch
 def part(self: _Work, images: list, paths: list, bar) -> pd.DataFrame:  # of `PartTable`
     "What is found in the images of a part, from its file if it is done"
     file = self.file(images, paths)
-    if file is not None and self.resume and file.is_file():
-        table = read_checked_table(file, PartTable, "remove it, and it is made again")
-        if set(table["image"]) != set(images):
-            raise UserError(f"{file} is not about its images; remove it, and it is made again")
+    table = self._kept(file, images, paths)
+    if table is not None:
         bar.update(len(images))
     else:
         table = self._look(images, paths, bar)
@@ -332,6 +378,7 @@ def pseudo_labels(
     how = {"min_precision": min_precision, "min_score": min_score, "seed": seed}
     how["name"] = name or _name_of(images, listed)
     if is_scores(detector):
+        _only_a_network(device, pretrained, "the scores of a file are there already")
         return found_labels(listed, _from_file(listed, detector), verified, **how)
     todo = _Work(
         detector_of(detector, device, pretrained),

@@ -220,14 +220,18 @@ def class_weights_of(
         # a label is of one class, a name may be that of several
         where = {name: i for i, name in enumerate(names) if names.count(name) == 1}
         where |= {label: i for i, label in enumerate(ids)}
-        values = [1.0] * k  # of those that are not named
+        values, given = [1.0] * k, set()  # 1: of those that are not named
         for key, value in weights:
             if key not in where and key in names:
                 alike = ", ".join(label for label, name in zip(ids, names) if name == key)
                 raise UserError(
                     f"class_weights: {key!r} is the name of several classes; give a label: {alike}"
                 )
-            values[lookup("class with a weight", key, where)] = value
+            i = lookup("class with a weight", key, where)
+            if i in given:
+                raise UserError(f"class_weights: the class {key!r} is there twice")
+            given.add(i)
+            values[i] = value
         return values
     if len(weights) != k:
         raise UserError(f"class_weights must be {k} numbers, one a class, not {len(weights)}")
@@ -423,7 +427,7 @@ def make_learner(
     **given,  # fields of `Recipe`, in place of `recipe` or beside it
 ) -> Learner:  # with .recipe, .info (what model.json will say) and .epoch_log.table()
     "A fastai Learner that is ready to be fitted to `split`"
-    recipe = recipe_of(recipe, given, "make_learner")
+    recipe, device = recipe_of(recipe, given, "make_learner"), checked_device(device)
     check_names(recipe)
     check_validation(recipe, split)
     model, info = build_model(
@@ -437,8 +441,7 @@ def make_learner(
     set_trainable(model, recipe.unfreeze, recipe.pretrained)
     _check_images(images, split, recipe)
     arrays = split_arrays(split, recipe.size, skip_unreadable, progress, decoded=images)
-    checked_device(device)
-    device = torch.device(device) if device else default_device()
+    device = device or default_device()
     with memory_told(
         f"for this network and images of {recipe.size} pixels; lower size or batch_size"
     ):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'ARCHS', 'SAVED', 'HEADS', 'private_seed', 'Body', 'Pooled', 'small_body',
            'arch_name', 'linear_head', 'mlp_head', 'fastai_head', 'build_model', 'LayerGroup', 'layer_groups',
-           'set_trainable', 'to_device', 'to_input', 'model_outputs', 'save_model', 'load_model']
+           'set_trainable', 'checked_device', 'to_device', 'to_input', 'model_outputs', 'save_model', 'load_model']
 
 # %% ../../nbs/api/train/03_models.ipynb #03-models-003
 import importlib.util
@@ -405,6 +405,35 @@ def set_trainable(
     return groups[-n_trained:]
 
 # %% ../../nbs/api/train/03_models.ipynb #03-models-048
+def checked_device(
+    device=None,  # as torch has it, such as "cpu", "cuda" or "cuda:1"; None: whatever there is
+) -> torch.device | None:
+    "`device`, if this machine can use it"
+    if device is None:
+        return None
+    said, instead = f"device={str(device)!r}", "leave that out, or take device='cpu'"
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UserError(f"{said} is no device; one is cpu, cuda or cuda:1") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"{said}: no GPU can be used here; {instead}")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        n = torch.cuda.device_count()
+        raise UserError(f"{said}: the GPUs here are numbered up to {n - 1}; {instead}")
+    if found.type not in ("cpu", "cuda"):
+        _try(found, f"{said} cannot be used here; {instead}")
+    return found
+
+
+def _try(device: torch.device, otherwise: str) -> None:
+    "See whether a device of another kind computes, as `mps` does on a Mac; `meta` only pretends"
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, NotImplementedError, AssertionError):
+        raise UserError(otherwise) from None
+
+
 def to_device(tensor: torch.Tensor, device) -> torch.Tensor:
     "`tensor` on `device`; a GPU is not waited for, unless it is much or there is no pinned memory"
     pinned = torch.device(device).type == "cuda" and tensor.device.type == "cpu"
@@ -447,7 +476,9 @@ def model_outputs(
     "What `model` answers for `pixels`, not augmented; the model is left in the mode it was in"
     device, training = next(model.parameters()).device, model.training
     pixels, outputs = torch.as_tensor(pixels), []
-    batch_size = batch_size or (64 if device.type == "cpu" else 128)
+    if batch_size is None:
+        batch_size = 64 if device.type == "cpu" else 128
+    batch_size = whole_number("batch_size", batch_size, 1)
     half = torch.autocast(device.type, enabled=mixed and device.type == "cuda")
     model.eval()
     try:
@@ -519,7 +550,7 @@ def load_model(
     device="cpu",  # where the model is to live
 ) -> tuple:  # (model in eval mode, info)
     "The model in `folder`, built from its JSON and filled with its weights"
-    folder = Path(folder)
+    folder, device = Path(folder), checked_device(device) or "cpu"
     if not (folder / "model.json").is_file():
         raise UserError(f"no model in {folder}: there is no model.json")
     info, file = _checked_info(folder / "model.json"), folder / "model.safetensors"

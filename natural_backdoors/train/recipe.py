@@ -92,9 +92,11 @@ def _class_weights(name: str, value):
     if isinstance(value, str):
         return lookup(name, value, {"balanced": None}) or value
     wrong = UserError(f"{name} are numbers, one a class, or {{class: number}}, not {value!r:.60}")
-    if not isinstance(value, Iterable) or not value:
+    if not isinstance(value, Iterable):
         raise wrong
-    pairs = list(value.items()) if isinstance(value, Mapping) else list(value)
+    pairs = list(value.items() if hasattr(value, "items") else value)  # of a Series, too
+    if not pairs:
+        raise wrong
     if all(is_real(v) for v in pairs):
         return tuple(number(name, v, 0, above=True) for v in pairs)
     weights = []

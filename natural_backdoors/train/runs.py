@@ -34,7 +34,7 @@ from natural_backdoors.train.learner import (
     run_settings,
     show_lines,
 )
-from .models import load_model
+from .models import checked_device, load_model
 from .models import save_model as write_model
 from .recipe import Recipe, recipe_of
 
@@ -140,7 +140,7 @@ def train_split(
     **given,  # fields of `Recipe`, in place of `recipe` or beside it
 ) -> TrainRun:
     "Train the poisoned model and controls on `split`, and write the run folder"
-    recipe = recipe_of(recipe, given, "train_split")
+    recipe, device = recipe_of(recipe, given, "train_split"), checked_device(device)
     splits = {"poisoned": split}
     splits |= {name: control_split(split, name, patch) for name in check_controls(controls)}
     for own in splits.values():
@@ -230,7 +230,7 @@ def _several_fit(device, cbs) -> bool:
         raise UserError(
             "callbacks would act in other processes and be lost; leave cbs or at_once out"
         )
-    on_cpu = device is None or torch.device(device).type == "cpu"
+    on_cpu = device is None or device.type == "cpu"
     # where there is a GPU, torch does not train in a process that is forked
     return on_cpu and not torch.cuda.is_available() and can_fork() and cores() > 1
 

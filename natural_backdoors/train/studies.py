@@ -55,11 +55,16 @@ def varying(
 # %% ../../nbs/api/train/14_studies.ipynb #14-studies-012
 def _axes(rows: pd.DataFrame, over, by) -> tuple:  # two lists of names
     "The names to average over and to tell apart, if they account for everything that varies"
+    over, by = [] if over is None else over, [] if by is None else by
     over, by = ([names] if isinstance(names, str) else list(names) for names in (over, by))
+    if twice := [name for name in (*over, *by) if over.count(name) > 1 or by.count(name) > 1]:
+        raise UserError(f"{twice[0]!r} is named twice")
     known = _settings_of(rows)
     for name in (*over, *by):
         if name not in known:
-            raise UserError(f"a study has no axis {name!r}{did_you_mean(name, known)}")
+            can = ", ".join(varying(rows)) or "nothing varies"
+            near = did_you_mean(name, known) or f" (what varies: {can})"
+            raise UserError(f"a study has no axis {name!r}{near}")
     if both := set(over) & set(by):
         raise UserError(f"{sorted(both)[0]!r} is both in over and in by")
     for name in varying(rows):
@@ -203,6 +208,12 @@ def study(
     rows = result if isinstance(result, pd.DataFrame) else result.last
     if not len(rows):
         raise UserError("there are no finished runs to study")
+    lacking = [] if "control" in rows else ["control"]
+    lacking += [] if any(name in rows for name in MEASURES) else ["test_clean_acc"]
+    if lacking:
+        raise UserError(
+            f"a study is of what `sweep` gave, and this table has no column {lacking[0]!r}"
+        )
     rows = _measured(rows.reset_index(drop=True))
     over, by = _axes(rows, over, by)
     axes = [*by, *over, "control"]
@@ -222,22 +233,23 @@ def _missing(rows: pd.DataFrame, over: list, by: list) -> pd.DataFrame:
     axes = [*by, "control"]
     if not over:
         return pd.DataFrame(columns=axes)
-    groups, points = rows[axes].drop_duplicates(), rows[over].drop_duplicates()
-    if by and not _is_crossed(rows, over, by):
-        # such as targets of their own for each trigger: only the controls must have the same
-        wanted = (
-            rows[[*by, *over]].drop_duplicates().merge(rows[["control"]].drop_duplicates(), "cross")
-        )
-    else:
-        wanted = groups.merge(points, "cross")
+    own = [name for name in over if by and _is_own(rows, name, by)]
+    wanted, shared = _with_controls(rows, [*by, *own]), [name for name in over if name not in own]
+    if shared:
+        wanted = wanted.merge(rows[shared].drop_duplicates(), "cross")
     there = wanted.merge(rows[[*axes, *over]], "left", indicator="is_there")
     return wanted[(there["is_there"] == "left_only").to_numpy()].reset_index(drop=True)
 
 
-def _is_crossed(rows: pd.DataFrame, over: list, by: list) -> bool:
-    "Whether the groups share values of what is averaged over"
-    sets = [set(map(tuple, group[over].to_numpy())) for _, group in rows.groupby(by, dropna=False)]
-    return any(one & other for i, one in enumerate(sets) for other in sets[:i])
+def _with_controls(rows: pd.DataFrame, names: list) -> pd.DataFrame:  # names, control
+    "All values of some settings, each with each control"
+    controls = rows[["control"]].drop_duplicates()
+    return rows[names].drop_duplicates().merge(controls, "cross") if names else controls
+
+
+def _is_own(rows: pd.DataFrame, name: str, by: list) -> bool:
+    "Whether no group has all values of what is averaged over, such as targets of each trigger"
+    return rows.groupby(by, dropna=False)[name].nunique().max() < rows[name].nunique()
 
 
 def _missing_said(missing: pd.DataFrame, n: int) -> str:
@@ -257,9 +269,11 @@ def verdicts(
     rows = found.runs
     if "gain" not in rows:
         raise UserError("the rate of the target without the trigger was not measured in these runs")
-    if control not in set(rows["control"]):
+    if not control or control not in set(rows["control"]):
         known = ", ".join(sorted(set(rows["control"]) - {""})) or "none"
         raise UserError(f"these runs have no control {control!r} (they have: {known})")
+    if "" not in set(rows["control"]):
+        raise UserError("these runs are all of controls, and of no poisoned model")
     # the images are the split seed's, even where training has seeds of its own
     unit = next((name for name in ("split_seed", "seed") if name in rows), None)
     axes, said = [*found.by, *found.over] or ["trigger"], []
@@ -273,6 +287,12 @@ def verdicts(
         over = kind_over_runs(group["effect"], _units(group, unit))
         verdict = verdict_over_runs(over, len(group), _in_words(own, rows))
         said.append((dict(zip(found.by, key)), verdict))
+    if less := len(rows.groupby(found.by, dropna=False)) - len(said) if found.by else 0:
+        warnings.warn(
+            f"of {less} of {less + len(said)} groups nothing is said: they have no poisoned run "
+            f"with a run of the control {control!r} beside it",
+            stacklevel=2,
+        )
     return said
 
 

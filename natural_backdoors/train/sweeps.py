@@ -45,6 +45,7 @@ from natural_backdoors.train.batches import (
     without_trigger,
 )
 from .callbacks import tensors_digest
+from .devices import checked_device
 from .features import FeatureBank, Filled, feature_bank, frozen_part
 from .grids import RunSettings, draw_split
 from .heads import HeadRun, bytes_of_head, runs_at_once, train_heads, why_not
@@ -676,6 +677,7 @@ class SweepResult:
 
 def run_here(tasks: list, options: Options):  # yields (Task, list of Outcome) as they come
     "Carry out tasks in this process, one after the other"
+    checked_device(options.device)  # a wrong one would fail in each task, and be remembered there
     for task in tasks:
         for outcomes in run_task(task, options):
             yield task, outcomes
@@ -780,7 +782,11 @@ def _finished(options: Options, runs: list, retry_failed: bool) -> set:  # of ha
     status, finished = read_parts(options.folder).status, set()
     for run in runs:
         made = options.made.get(run.hash)
-        if made not in status or (status[made] and retry_failed):
+        if made not in status:
+            continue
+        # what it failed for want of is given now
+        mended = options.skip_unreadable and "skip_unreadable" in status[made]
+        if status[made] and (retry_failed or mended):
             continue
         # a run that failed has no model
         wanted = options.save_models and not status[made]
