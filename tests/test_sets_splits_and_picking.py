@@ -12,7 +12,7 @@ import pytest
 from natural_backdoors import TableDataset, expose, find_triggers, poison_split
 from natural_backdoors.base.errors import UserError
 from natural_backdoors.pick.state import PickerState
-from natural_backdoors.pick.terminal import Chooser, choose_in_terminal
+from natural_backdoors.pick.terminal import choose_in_terminal
 from natural_backdoors.sets.combinations import disjoint_triggers, find_pairs
 from natural_backdoors.sets.comparison import compare_measures
 from natural_backdoors.sets.exposure import exposure_table, review_list
@@ -385,19 +385,16 @@ def test_images_to_be_reviewed_are_counted(dataset, found, n):
     assert "per_pair is a whole number" in said(lambda: review_list(labels, rows, per_pair=n))
 
 
-def test_a_number_is_a_label_before_it_is_an_id(tmp_path):
+def test_a_number_in_quotes_is_a_label(tmp_path):
     rows = [(f"{i}.jpg", label) for i in range(60) for label in ("7", str(2 + i % 3))]
     rows += [(f"alone{i}.jpg", str(2 + i % 3)) for i in range(60)]
     data = TableDataset(pd.DataFrame(rows, columns=["image", "label"]))
-    (tmp_path / "sets.txt").write_text("7: 2 3\nid:3: id:0 4 -> 4\n")
+    (tmp_path / "sets.txt").write_text("'7': \"2\" '3'\n3: 0 '4' -> '4'\n")
     first, second = read_sets(data, tmp_path / "sets.txt")
     assert (first.trigger, first.classes) == ((3,), (0, 1))  # labels 2, 3, 4, 7 are ids 0 to 3
     assert (second.trigger, second.classes, second.target) == ((3,), (0, 2), 2)
-    (tmp_path / "sets.txt").write_text("7: 2 1\n")
+    (tmp_path / "sets.txt").write_text("'7': '2' '1'\n")
     assert "asked for as 'id:1'" in said(lambda: read_sets(data, tmp_path / "sets.txt"))
-    state = PickerState.of(data, min_overlaps=5, max_overlaps_with_others=5)
-    chooser = Chooser(state)
-    assert (chooser.id("7"), chooser.id("2"), chooser.id("id:0")) == (3, 0, 0)
 
 
 def test_a_picker_refuses_images_that_are_not_there(dataset):

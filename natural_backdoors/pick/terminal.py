@@ -64,7 +64,8 @@ class Chooser:
 
     def id(self, word: str) -> int:
         "The class that a word means: an id, a label or a name"
-        return resolve(self.state.overlaps.classes, word)
+        key = int(word) if word.isdecimal() else word
+        return resolve(self.state.overlaps.classes, key)
 
     def trigger(self, word: str) -> int:
         "The trigger that a word means"

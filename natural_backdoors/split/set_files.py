@@ -51,8 +51,12 @@ _WORD = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s\"',]+)")
 
 
 def _words(text: str, where: str) -> list:
-    "The words of a line, without quotes; commas are blanks"
-    found = [next(filter(None, m.groups()), "") for m in _WORD.finditer(text)]
+    "The words of a line, without quotes; commas are blanks, and a number in no quotes is an id"
+    found = []
+    for match in _WORD.finditer(text):
+        bare = match[3] or ""
+        word = f"id:{bare}" if bare.isdecimal() else next(filter(None, match.groups()), "")
+        found.append(word)
     if _WORD.sub("", text).strip(" ,\t"):
         raise UserError(f"{where}: a quote is not closed in {text.strip()!r:.60}")
     return found
