@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 import time
+from codecs import getincrementaldecoder
 
 import pandas as pd
 import pytest
@@ -62,12 +63,12 @@ class Terminal:
 
     def until(self, words: str, seconds: float = 90) -> str:
         "What is shown until `words` appear"
-        shown, stop = "", time.monotonic() + seconds
+        shown, stop, text = "", time.monotonic() + seconds, getincrementaldecoder("utf-8")()
         while words not in shown:
             if not select.select([self.end], [], [], max(0, stop - time.monotonic()))[0]:
                 raise AssertionError(f"{words!r} was not shown: {shown!r}")
             try:
-                shown += os.read(self.end, 4096).decode()
+                shown += text.decode(os.read(self.end, 4096))  # it may end within a character
             except OSError:  # the program has ended
                 raise AssertionError(f"ended without {words!r}: {shown!r}") from None
         return shown
@@ -79,9 +80,11 @@ class Terminal:
 
     def interrupt(self) -> str:
         "Ctrl-C; Python does not see one that comes between its prompt and its waiting for a key"
-        for _ in range(20):
+        for _ in range(5):
+            time.sleep(0.5)  # so that it mostly waits already
             os.write(self.end, b"\x03")
-            if select.select([self.end], [], [], 5)[0]:
+            # long: a second one, while a busy machine still answers the first, would end it
+            if select.select([self.end], [], [], 20)[0]:
                 break
         return self.until("> ")
 
