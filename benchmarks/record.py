@@ -1,7 +1,9 @@
 """The table of a benchmark: printed, and with `--save` kept in `benchmarks/results/`."""
 
+import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import date
@@ -10,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("numpy", "scipy", "pandas", "polars", "networkx", "torch")
 
 
@@ -66,3 +69,15 @@ def record(name, rows, save):
     kept = dict(l.split(": ", 1) for l in lines.read_text().splitlines()) if lines.exists() else {}
     kept[name] = f"{date.today()}, {where}"
     lines.write_text("".join(f"{k}: {v}\n" for k, v in sorted(kept.items())))
+    print("pages that show it: python scripts/outputs.py --write", *pages_that_read(name))
+
+
+def pages_that_read(name):
+    "The pages that say that they read this table, or all tables; below the folder of the project"
+    found = []
+    for page in sorted((ROOT / "nbs").rglob("*.ipynb")):
+        title = "".join(json.loads(page.read_text(encoding="utf-8"))["cells"][0]["source"])
+        reads = re.findall(r"^- reads: *.*benchmarks/results/(.*\S)", title, re.M)
+        if any(Path(f"{name}.csv").match(pattern) for pattern in reads):
+            found.append(page.relative_to(ROOT))
+    return found
