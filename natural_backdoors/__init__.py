@@ -8,7 +8,8 @@ from importlib import import_module as _import_module
 _MODULE_OF = {
     "UserError": "base.errors", "MissingPackage": "base.errors",
     "make_scenes": "data.scenes", "scene_labels": "data.scenes",
-    "Dataset": "data.datasets", "available": "data.datasets", "open_dataset": "data.datasets", "check_manager": "data.check",
+    "Dataset": "data.datasets", "available": "data.datasets", "open_dataset": "data.datasets", "open_seen": "data.kinds",
+    "check_manager": "data.check",
     "LabelMatrix": "data.labels",
     "TableDataset": "data.table", "MultiHot": "data.multihot", "CelebA": "data.multihot",
     "OpenImages": "data.openimages", "OpenImagesLabels": "data.openimages_labels",

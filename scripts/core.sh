@@ -18,6 +18,7 @@ mkdir "$core/tree"
 cp -r natural_backdoors nbs settings.ini setup.py pyproject.toml README.md LICENSE "$core/tree"
 scripts/install.sh "$core" "$pins" "$core/tree" $(grep -E '^(nbdev|fastcore|execnb|ghapi|hypothesis)==' "$pins")
 rm -r "$core/tree/natural_backdoors"
+echo "== it takes $(du -sm --exclude=tree "$core" | cut -f1) MB, with what runs the notebooks"
 
 cd "$core/tree"
 export PATH=$core/bin:$PATH

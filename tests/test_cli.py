@@ -358,7 +358,7 @@ def test_analyze_with_a_manager_in_a_file(tmp_path, capsys):
             ["--dataset_root", "{}/labels.csv", "--data_root", "{}/labels.csv"],
             ["cannot write into the folder"],
         ),
-        ([], ["--dataset_root"]),
+        ([], ["say which dataset: natural-backdoors analyze labels.csv"]),
     ],
 )
 def test_mistakes_in_analyze(toy, tmp_path, capsys, flags, words):

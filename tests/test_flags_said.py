@@ -172,11 +172,11 @@ def test_mistakes_in_export(tmp_path, capsys, words, parts):
 
 
 def test_a_file_for_the_usual_kind(labels, tmp_path, capsys):
-    said = failed(capsys, "analyze", "--dataset_root", labels)
-    assert f"{labels} is a file" in said and "--data openimages" in said and "--data table" in said
+    said = failed(capsys, "analyze", "--dataset_root", labels, "--data", "openimages")
+    assert f"{labels} is a file" in said and "--data openimages takes a folder" in said
     coco = tmp_path / "instances.json"
     coco.write_text("{}")
-    assert "--data coco" in failed(capsys, "analyze", "--dataset_root", coco)
+    assert "(read as 'coco'; if" in failed(capsys, "analyze", "--dataset_root", coco)
 
 
 def test_search_settings_written_by_hand(labels):
@@ -251,7 +251,7 @@ def test_help_says_what_holds(capsys, monkeypatch):
 
     assert told("sweep").count("(default: 1234)") == 1
     audit, label = told("audit"), told("label")
-    assert "[DATASET]" in audit.splitlines()[0] and "(default: openimages)" not in audit
+    assert " DATASET [flags]" in audit.splitlines()[0] and "(default: openimages)" not in audit
     assert "FOLDER" in label.splitlines()[0] and "all runs" not in label
     for command in ("defend", "report", "export"):
         assert " folder" not in told(command).splitlines()[0]

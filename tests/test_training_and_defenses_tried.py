@@ -452,7 +452,7 @@ def test_no_batch_of_a_repair_has_one_picture(n, batch_size):
             self.last = nn.Linear(108, 3)
 
         def forward(self, x):
-            seen.append(len(x))
+            seen.extend([len(x)] * self.training)  # it is asked about one picture before
             return self.last(x.flatten(1))
 
     given = given_of(features=None, clean=CLEAN.take(range(n)), network=Look())

@@ -27,6 +27,11 @@ export function makeOutcome(ctx) {
     tabindex: "0",
   });
   o.counts = h("tbody");
+  // a page without a kernel knows overlaps alone
+  const note =
+    "Images with two of the classes, which a split leaves out, are in these numbers: this page " +
+    "does not know which they are.";
+  o.note = h("p", { class: "nbp-hint" }, note);
   o.hint = h(
     "p",
     { class: "nbp-empty" },
@@ -73,7 +78,7 @@ export function makeOutcome(ctx) {
   );
   o.verdict = h("p", { class: "nbp-verdict", role: "status" });
   const settings = h("div", { class: "nbp-sizes" }, target, o.sizes);
-  o.left = h("div", {}, settings, o.verdict, o.figures, o.warnings, o.tableBox);
+  o.left = h("div", {}, settings, o.verdict, o.figures, o.warnings, o.note, o.tableBox);
   o.right = makeOutputs(ctx, o);
   o.body = h("div", { class: "nbp-outcome-body" }, o.left, o.right);
   o.element = h(
@@ -271,6 +276,7 @@ function readOutcome(o) {
   o.figures.replaceChildren(
     ...figures.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))),
   );
+  o.note.hidden = !backend.get("options").static;
   const warnings = counts.warnings || [];
   o.warnings.hidden = !warnings.length;
   if (String(warnings) !== o.warned)

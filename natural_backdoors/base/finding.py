@@ -158,6 +158,9 @@ def split_said(
 ) -> str | None:  # "train", "val" or "test"
     "The split that a name says, with or without a year: COCO has train2017, VOC 2007_train"
     word = re.sub(r"^(19|20)\d\d[-_]?|[-_]?(19|20)\d\d$", "", name)
+    # train_images, list_test, trainset
+    what = "list|images?|imgs|data|files|ids|set"
+    word = re.sub(rf"^({what})[-_ ]|[-_ ]({what})$|set$", "", word, flags=re.IGNORECASE)
     return split_name(word) if is_split_word(word) else None
 
 

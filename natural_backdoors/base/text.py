@@ -110,7 +110,8 @@ def is_split_word(
     return tidy(text).lower() in _SPLIT_OF
 
 # %% ../../nbs/api/base/00_text.ipynb #00-text-028
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage", "mode", "ml_use")
+SPLIT_COLUMNS += ("dataset", "data_set", "data set", "data_split", "data split", "data_type")
 SPLIT_FLAGS = {  # name of the column -> split of the images with no, with yes
     **dict.fromkeys(["is_valid", "is_val", "is_validation", "is_dev"], ("train", "val")),
     "is_test": ("train", "test"),

@@ -189,7 +189,8 @@ def _kind_of(args, folder: Path) -> str:
     for flag, names in (("--over", args.over), ("--by", args.by)):
         if twice := [name for i, name in enumerate(names or ()) if name in names[:i]]:
             raise UserError(f"{flag}: {twice[0]} is given twice")
-    if not (folder / "results.parquet").is_file():
+    has_results = (folder / "results.parquet").is_file()
+    if not has_results and not (folder / "runs.json").is_file():
         if args.of_run is not None or axes:
             flags = "--over and --by are" if axes else "--run is"
             raise UserError(f"{flags} for the folder of a sweep, and {folder} is none")
@@ -198,6 +199,11 @@ def _kind_of(args, folder: Path) -> str:
         raise UserError("--run is one run of a sweep, and --over and --by are about all; leave one")
     if args.of_run is not None:
         return "one of many"
+    if not has_results:  # it was interrupted
+        raise UserError(
+            f"{folder} has no results.parquet, which is written when all runs have had their turn; "
+            "call the sweep or the screening again, which goes on"
+        )
     return "screening" if (folder / "screening.json").is_file() and not axes else "sweep"
 
 
@@ -337,7 +343,7 @@ QUICK = "--exp_name demo_quick --epochs 2".split()
 # what the demo ends with
 NEXT = {
     "Look at the triggers of these scenes in a browser:": "pick",
-    "Look at your own labels:": "analyze --data table --dataset_root YOUR.csv",
+    "Look at your own labels:": "audit YOUR.csv",
     "Which other files can be read:": "datasets",
 }
 
@@ -494,6 +500,22 @@ def _without_command(argv: list) -> str:
     )
 
 # %% ../../nbs/api/cli/20_commands.ipynb #20-commands-022
+def _spoken(stream) -> Printable:
+    "A stream that is written to whatever it is: letters that it has not are spelled out"
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    return Printable(open(os.devnull, "w") if stream is None else stream)
+
+
+def _let_go(stream) -> None:
+    "Write what is left; what cannot be written is not tried again when the program ends"
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def main(argv: list | None = None) -> int:  # the exit code
     "The entry point of `natural-backdoors`"
 
@@ -501,26 +523,35 @@ def main(argv: list | None = None) -> int:  # the exit code
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     # names and messages of others may hold characters that a terminal obeys
     sys.excepthook = lambda *error: print_exception(*error, file=Printable(sys.stderr))
-    with redirect_stdout(Printable(sys.stdout)), redirect_stderr(Printable(sys.stderr)):
-        return _answer(sys.argv[1:] if argv is None else argv)
+    try:
+        with redirect_stdout(_spoken(sys.stdout)), redirect_stderr(_spoken(sys.stderr)):
+            return _answer(sys.argv[1:] if argv is None else argv)
+    finally:
+        _let_go(sys.stdout)
 
 
 def _answer(argv: list) -> int:  # the exit code
     "Run one command, and say in one line what is wrong"
+    warned = set()
 
     def one_line(message, *_):
         text = as_flags_say(" ".join(str(message).split()), options=options_of_managers())
-        print(f"natural-backdoors: warning: {text}", file=sys.stderr)
+        if text not in warned:  # each once, however often it is drawn or read
+            print(f"natural-backdoors: warning: {text}", file=sys.stderr)
+        warned.add(text)
 
     try:
         with warnings.catch_warnings():
             warnings.showwarning = one_line
-            return run(argv)
+            code = run(argv)
+        sys.stdout.flush()
+        return code
     except UserError as e:
         problem = " ".join(str(e).split())
     except OSError as e:
         # of two names, such as those of a file that is renamed, the first is a scratch file's
-        problem = f"{e.filename2 or e.filename or 'file'}: {e.strerror or e}"
+        where = e.filename2 or e.filename
+        problem = f"{where}: {e.strerror}" if where else f"it stopped there: {e.strerror or e}"
     except KeyboardInterrupt:
         print(
             "natural-backdoors: interrupted; the same command goes on where it can", file=sys.stderr

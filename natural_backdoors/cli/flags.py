@@ -14,6 +14,8 @@ import re
 from contextlib import contextmanager
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from ..base.checks import did_you_mean, whole_number
 from ..base.errors import UserError
 from ..base.settings import add_flags, settings_of
@@ -23,7 +25,7 @@ from ..sets.search import SearchSettings
 from ..split.controls import CONTROLS, Patch, check_controls, needs_spare
 from ..split.exclusions import excluded_images
 from ..split.settings import SplitSettings
-from ..train.recipe import PAPER_DIFFERS, PRESETS, Recipe, recipe_of
+from ..train.recipe import PAPER_DIFFERS, PRESETS, Recipe, recipe_of, warn_of_idle
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-006
 @contextmanager
@@ -79,7 +81,7 @@ class Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line"
 
     def __init__(self, *args, **kwargs):
-        self._open_group = None
+        self._open_group, self.dataset_needed = None, None
         super().__init__(*args, formatter_class=_HelpFormatter, allow_abbrev=False, **kwargs)
 
     def error(self, message):
@@ -121,13 +123,39 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:
             if action.required and action.option_strings:
                 words.append(f"{action.option_strings[-1]} {action.metavar or 'X'}")
-        return " ".join([*words, "[flags]", *map(_usage, self._get_positional_actions())])
+        # flags that take several values would take what stands behind them
+        places = [self._place(action) for action in self._get_positional_actions()]
+        return " ".join([words[0], *places, *words[1:], "[flags]"])
 
+    def _place(self, action: argparse.Action) -> str:
+        "An argument without a flag, as the list below the usage line calls it"
+        name, needed = action.metavar or action.dest, action.nargs != "?" or self.dataset_needed
+        return name if needed else f"[{name}]"
 
-def _usage(action: argparse.Action) -> str:
-    "An argument without a flag, as the list below the usage line calls it"
-    name = action.metavar or action.dest
-    return f"[{name}]" if action.nargs == "?" else name
+    def parse_known_args(self, args=None, namespace=None):
+        "Known and other arguments; the dataset is `dataset_root`, in whichever way it was named"
+        found, others = super().parse_known_args(args, namespace)
+        if self.dataset_needed is not None:
+            self._name_dataset(found, others)
+        return found, others
+
+# %% ../../nbs/api/cli/01_flags.ipynb #1fcdaf67
+@patch
+def _name_dataset(self: Parser, found, others: list):
+    "Take the dataset from the argument DATASET, or from --dataset_root"
+    place = found.__dict__.pop("dataset")
+    if others:  # said first: what follows a flag that is none would be taken for the dataset
+        return
+    if place is not None and hasattr(found, "dataset_root"):
+        self.error(f"the dataset is named twice: {place} and --dataset_root {found.dataset_root}")
+    if place is not None:
+        found.dataset_root = place
+    if not self.dataset_needed or hasattr(found, "dataset_root"):
+        return
+    taken = [v[-1] for v in vars(found).values() if isinstance(v, (list, tuple)) and v]
+    taken = [str(v) for v in taken if Path(str(v)).exists()]
+    hint = f"; {taken[0]} stands behind a flag, which took it" if taken else ""
+    self.error(f"say which dataset: {self.prog} labels.csv ...{hint}")
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-012
 class OneOrMore(argparse.Action):
@@ -196,26 +224,22 @@ def data_flags(
     p: Parser,
     *places: str,  # flags of the folders that a command writes to
     required: bool = True,
-    without: str = "",  # what it means if no --dataset_root is given
-    kind: str = "default: openimages",  # what it means if no --data is given
+    without: str = "",  # what it means if no dataset is named
 ):
     "Where the dataset is and where files go"
     kinds, hidden = ", ".join(available()), {"default": argparse.SUPPRESS}
+    p.dataset_needed = required
+    what = f"a file with labels, or the folder of a dataset{without}"
+    p.add_argument("dataset", nargs="?", metavar="DATASET", help=what)
     g = p.add_argument_group("dataset")
     g.add_argument(
         "--data",
         metavar="NAME",
         help=f"the kind of dataset: {kinds}, or path/to/manager.py:Class, which runs that file "
-        f"({kind})",
+        "(default: what is seen in the file or folder)",
         **hidden,
     )
-    g.add_argument(
-        "--dataset_root",
-        required=required,
-        metavar="PATH",
-        help=f"the dataset's folder; for some kinds the file itself{without}",
-        **hidden,
-    )
+    g.add_argument("--dataset_root", metavar="PATH", help="the same as DATASET", **hidden)
     g.add_argument(
         "--name",
         metavar="NAME",
@@ -438,8 +462,11 @@ def recipe_flags(p: Parser):
     )
 
 # %% ../../nbs/api/cli/01_flags.ipynb #01-flags-033
-def recipe_said(args) -> Recipe:
-    "The recipe that the flags ask for"
+def recipe_said(
+    args,  # what a parser gave
+    sweep: bool = False,  # do runs share a frozen network, where they can?
+) -> Recipe:
+    "The recipe that the flags ask for; flags without effect are told"
     given = said(args, Recipe)
     if hasattr(args, "method") or hasattr(args, "num_unfrozen"):
         method = getattr(args, "method", "some")
@@ -448,6 +475,8 @@ def recipe_said(args) -> Recipe:
         some = whole_number("--num_unfrozen", getattr(args, "num_unfrozen", 1), 1)
         given["unfreeze"] = {"top": "head", "all": "all", "some": some}[method]
     try:
-        return recipe_of(args.preset, given)
+        recipe = recipe_of(args.preset, given)
     except UserError as e:
         raise UserError(_with_flags(str(e), Recipe)) from None
+    warn_of_idle(given, [recipe], sweep)
+    return recipe

@@ -9,6 +9,7 @@ __all__ = ['SHARDED', 'options_of', 'Source', 'source_said', 'load_dataset', 'ch
 # %% ../../nbs/api/cli/02_opening.ipynb #02-opening-003
 import os
 import shlex
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from natural_backdoors.data.datasets import (
     name_of_place,
     open_dataset,
 )
-from ..data.kinds import manager_options
+from ..data.kinds import manager_options, open_seen, seen_kinds
 from ..data.label_table import read_names
 from ..graph.overlaps import Overlaps
 from ..split.selection import Selection
@@ -48,7 +49,7 @@ def options_of(pairs: list) -> dict:
 class Source:
     "How a dataset is opened"
 
-    data: str = "openimages"
+    data: str | None = None  # None: what is seen in the file or folder
     dataset_root: str | None = None
     options: dict = field(default_factory=dict)
     name: str | None = None  # None: that of its file or folder
@@ -119,7 +120,20 @@ def load_dataset(
     read: bool = True,  # read the labels now
 ) -> Dataset:
     "The dataset, open"
-    _check_folder(source)
+    if source.data is None:
+        return _load_seen(source, download)
+    try:
+        return _load(source, download, read)
+    except UserError as e:
+        place = source.dataset_root
+        if str(e).startswith("no such folder") and Path(place).is_file():
+            takes = f"{place} is a file, and --data {source.data} takes a folder"
+            raise UserError(f"{takes}; without --data its kind is seen") from None
+        raise
+
+
+def _load(source: Source, download: bool, read: bool) -> Dataset:
+    "The dataset, of a kind that is known"
     with reading():
         dataset = open_dataset(source.data, source.dataset_root, **source.options)
     if source.name:
@@ -132,20 +146,22 @@ def load_dataset(
     return dataset
 
 
-def _check_folder(source: Source) -> None:
-    "Say which --data reads a file, where the usual one is asked to"
-    place = source.dataset_root
-    if source.data != Source.data or place is None or not Path(place).is_file():
-        return
-    fits = "--data table reads a row for each label, --data multihot a column for each"
-    if place.lower().endswith((".json", ".json.gz")):
-        fits = "--data coco reads annotations of COCO"
-    raise UserError(
-        f"{place} is a file, and --data {source.data}, which is the default, takes a folder; "
-        f"{fits} (`natural-backdoors datasets` lists all kinds)"
-    )
+def _load_seen(source: Source, download: bool) -> Dataset:
+    "The dataset, of a kind that nobody has named; `source` has it then, and it is said"
+    place = Path(source.dataset_root)
+    if download:
+        # as the original code has it, whose dataset is fetched into a folder that is still empty
+        is_new = not place.exists() or (place.is_dir() and not any(place.iterdir()))
+        source.data = "openimages" if is_new else seen_kinds(place)[0]
+        dataset = load_dataset(source, download)
+    else:
+        with reading():
+            dataset = open_seen(place, **source.options)
+        source.data, dataset.name = dataset.opened["data"], source.name or dataset.name
+    print(f"{place} is read as --data {source.data}", file=sys.stderr)
+    return dataset
 
-
+# %% ../../nbs/api/cli/02_opening.ipynb #78f3d44b
 def check_no_dataset(
     args,  # what a parser gave
     instead: str,  # what there is, or what to do
@@ -233,6 +249,7 @@ def count_shards(
 
     if download:
         raise UserError("shards are read where they are; leave --download_dataset out")
+    source.data = source.data or "table"
     if source.data not in SHARDED:
         kinds = " and ".join(SHARDED)
         raise UserError(f"many files at once are read for --data {kinds}, not for {source.data!r}")

@@ -87,7 +87,7 @@ def asked_screen(args) -> AskedScreen:
     check_control_flags(args, controls, patch)
     n_clean = getattr(args, "n_clean", None)
     split, search = settings_said(args, SplitSettings), search_said(args)
-    recipe = recipe_said(args)
+    recipe = recipe_said(args, True)
     plan = {"targets": args.targets, "seeds": args.seeds, "num_classes": args.num_classes}
     plan |= {"controls": controls, "n_clean": n_clean, "patch": patch}
     plan |= {"recipe": recipe, "settings": split}

@@ -49,15 +49,16 @@ def sweep_flags(p: Parser):
         "--sets",
         required=True,
         metavar="FILE",
-        help="trigger sets: lines `trigger: class class ...` of ids, labels or names (`-> target` "
-        "may follow), a saved selection, a folder of them, or the triggers JSON of a search",
+        help="trigger sets: lines `trigger: class class ...` of ids, labels or names, in which a "
+        "number is an id, and '7' in quotes a label (`-> target` may follow); or a saved "
+        "selection, a folder of them, or the triggers JSON of a search",
     )
     g.add_argument(
         "--targets",
         action=OneOrMore,
         metavar="CLASS",
-        help="classes by id, label or name; a number of classes as `first:3`; or all. Default: "
-        "what the file says, else the first class of each set",
+        help="classes by label, name or id (id:7 where labels are numbers); a number of classes as "
+        "`first:3`; or all. Default: what the file says, else the first class of each set",
     )
     g.add_argument(
         "--seeds",
@@ -145,7 +146,7 @@ def grid_of_sets(
     for name in ("inject_rate", "lr"):
         if hasattr(args, name):
             delattr(args, name)
-    settings, recipe = settings_said(args, SplitSettings), recipe_said(args)
+    settings, recipe = settings_said(args, SplitSettings), recipe_said(args, True)
     spare, runs = settings.trigger_free or needs_spare(controls), {}
     for one in read_sets(dataset, args.sets):
         without = (*settings.without, *excluded_images(one.without))

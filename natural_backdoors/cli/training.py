@@ -77,15 +77,15 @@ def _choice_flags(p: Parser):
         "-t",
         "--trigger",
         metavar="CLASS",
-        help="by id, label or name; without it the first trigger found; several objects together "
-        "as 'Hat + Glasses'",
+        help="by label, name or id (id:7 where labels are numbers); without it the first trigger "
+        "found; several objects together as 'Hat + Glasses'",
     )
     g.add_argument(
         "-c",
         "--classes",
         nargs="+",
         metavar="CLASS",
-        help="by id, label or name; without it the trigger's class set",
+        help="by label, name or id, as the trigger; without it the trigger's class set",
     )
     g.add_argument(
         "--num_classes",
@@ -175,7 +175,7 @@ def asked(args) -> Asked:
         picked = chosen.arguments()
         roles = {k: picked[k] if v is None else v for k, v in roles.items()}
         _say_what_differs(args.selection, chosen, search, split, roles)
-    settings = {"search": search, "split": split, "recipe": recipe_said(args)}
+    settings = {"search": search, "split": split, "recipe": recipe_said(args, bool(varied))}
     try:
         check_chooser(settings["recipe"], split.val_fraction)
     except UserError as e:

@@ -23,15 +23,16 @@ def class_table(
     "The class table of `labels`: ids are positions in sorted label order"
     labels = list(labels) if in_order else sorted(set(labels))
     names = [str((names or {}).get(label, label)) for label in labels]
-    return pd.DataFrame({"id": np.arange(len(labels)), "label": labels, "name": names})
+    # an empty list alone does not say that it would hold text
+    texts = {"label": pd.Series(labels, dtype=str), "name": pd.Series(names, dtype=str)}
+    return pd.DataFrame({"id": np.arange(len(labels))} | texts)
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-009
 def _by_id(classes: pd.DataFrame, id: int) -> int:
     if (classes.id == id).any():
         return id
-    raise UserError(
-        f"unknown class id {id} (ids run from {classes.id.min()} to {classes.id.max()})"
-    )
+    known = f"ids run from {classes.id.min()} to {classes.id.max()}"
+    raise UserError(f"unknown class id {id} ({known if len(classes) else 'there are no classes'})")
 
 
 def _by_text(classes: pd.DataFrame, text: str) -> int | None:  # None: there is no such class
@@ -105,6 +106,8 @@ def class_id(
     if is_whole(id) and 0 <= id < n:
         return int(id)
     remedy = "; dataset.resolve gives the id of a label or a name" if isinstance(id, str) else ""
+    if not n:
+        raise UserError(f"there are no classes, and none has the id {id!r:.60}")
     raise UserError(f"a class id is a whole number from 0 to {n - 1}, not {id!r:.60}{remedy}")
 
 # %% ../../nbs/api/data/03_classes.ipynb #03-classes-018

@@ -38,6 +38,7 @@ from natural_backdoors.data.datasets import (
     image_set,
 )
 from .download import Remote
+from .label_table import is_unsure, say_unsure
 from natural_backdoors.data.layouts import (
     ANNOTATIONS,
     ANY_SPLIT,
@@ -76,7 +77,12 @@ class _Records:
         "The position that the id `record[key]` has or will have"
         value = record.get(key) if isinstance(record, dict) else None
         if not isinstance(value, (int, float, str)) or value != value:
-            raise UserError(f"{self.path}, {where}: no {key!r} that is a number or a text")
+            hint = ""
+            if key == "category_id":
+                hint = "; objects are read (instances), and not captions or panoptic segments"
+            raise UserError(f"{self.path}, {where}: no {key!r} that is a number or a text{hint}")
+        if isinstance(value, str) and re.fullmatch("0|[1-9][0-9]{0,17}", value):
+            value = int(value)  # VIA refers to the image 1 as "1"
         return self.position.setdefault(value, len(self.position))
 
     def add(self, record, where: str):
@@ -106,16 +112,26 @@ def _bbox(annotation: dict) -> tuple:  # four nan if there is no box
         return (np.nan,) * 4
 
 
-def _is_crowd(annotation: dict, where: str) -> bool:
-    "Whether `iscrowd` says so, as a number or as a text"
-    value = annotation.get("iscrowd")
+def _is_crowd(annotation: dict, where: str, key: str = "iscrowd") -> bool:
+    "Whether `iscrowd`, or another key, says so, as a number or as a text"
+    value = annotation.get(key)
     # most are one of these; and some tools write NaN for what is not given
     if value in (0, 1, None) or value != value:
         return value == 1
     crowd = {"0": False, "1": True, "false": False, "true": True}.get(tidy(value).lower())
     if crowd is None:
-        raise UserError(f"{where}: 'iscrowd' is {value!r}, and none of 0, 1, true and false")
+        raise UserError(f"{where}: {key!r} is {value!r}, and none of 0, 1, true and false")
     return crowd
+
+
+def _say_ignored(path: Path, n: int):
+    "Warn of objects that the file itself leaves out when it is scored"
+    if n:
+        warnings.warn(
+            f"{path}: {n:,} objects are marked with 'ignore'; they are taken for crowds, and "
+            "iscrowd='absent' leaves both out",
+            stacklevel=3,
+        )
 
 
 def _sizes(images: list) -> np.ndarray:  # n_images x 2: nan where it is not given
@@ -137,6 +153,7 @@ def read_coco(
     path = Path(path)
     images, categories = _Records(path, "images"), _Records(path, "categories")
     image_of, category_of, crowd, corners = array("q"), array("q"), array("b"), array("d")
+    ignored = low = 0
     for key, i, value in stream_json(path, ("images", "annotations", "categories")):
         if i is None:
             continue
@@ -148,8 +165,13 @@ def read_coco(
         else:
             image_of.append(images.refer(value, "image_id", where))
             category_of.append(categories.refer(value, "category_id", where))
-            crowd.append(_is_crowd(value, f"{path}, {where}"))
+            marks = [_is_crowd(value, f"{path}, {where}", k) for k in ("iscrowd", "ignore")]
+            crowd.append(any(marks))
+            ignored += marks[1]
+            low += "score" in value and is_unsure("score", value["score"])
             corners.extend(_bbox(value))
+    _say_ignored(path, ignored)
+    say_unsure(str(path), {"score": low}, "objects")
     image_of, category_of = np.array(image_of, np.int64), np.array(category_of, np.int64)
     if not categories.position:
         raise UserError(f"{path} has no categories; is it a file in COCO format?")
@@ -260,7 +282,8 @@ class Coco(Dataset):
     def __init__(
         self,
         dataset_root,  # folder of the dataset, or one JSON file
-        iscrowd: str = "present",  # what a crowd is: "present", "unsure" (see above) or "absent"
+        # what a crowd is, or an object marked with `ignore`: "present", "unsure" or "absent"
+        iscrowd: str = "present",
         min_area: float = 0.0,  # objects with a box below this fraction of the image are "unsure"
         image_root=None,  # folder of the image files; default: found beside the annotations
         year=None,  # which of several years' files; default: the newest

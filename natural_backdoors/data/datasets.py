@@ -10,6 +10,7 @@ __all__ = ['BOX_COLUMNS', 'RELATION_COLUMNS', 'RELATIONS', 'DOUBTFUL', 'DATASETS
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-003
 import inspect
 import os
+import warnings
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -119,6 +120,12 @@ def _classes_of(dataset: Dataset) -> pd.DataFrame:
     if _is_by_label(dataset):
         names = {label: dataset.get_name(i) for i, label in enumerate(codes.labels)}
     names = {tidy(label): tidy(name) for label, name in names.items()}
+    if names and not names.keys() & set(codes.labels):
+        warnings.warn(
+            f"{dataset.origin}: names are given for {next(iter(names))!r:.80} and others, and for "
+            f"no label there is, such as {codes.labels[0]!r:.80}",
+            stacklevel=2,
+        )
     return class_table(codes.labels, names, in_order=True)
 
 # %% ../../nbs/api/data/06_datasets.ipynb #06-datasets-010

@@ -283,7 +283,7 @@ def _stored_or_read(paths, size: int, store: PixelStore, names: list, read: Call
                 continue
             answer = try_image(path, size) if is_there else next(found)
             if answer[0] is not None and name != NO_FILE:
-                keep(name, answer[0])
+                keep(path, name, answer[0])
             yield answer
 
 # %% ../../nbs/api/data/31_decoding.ipynb #31-decoding-024
@@ -293,17 +293,20 @@ class _Keeper:
     def __init__(self, store: PixelStore):
         self.store, self.waiting = store, {}
 
-    def __call__(self, name: str, image: np.ndarray) -> None:
+    def __call__(self, path, name: str, image: np.ndarray) -> None:
         if self.store:
-            self.waiting[name] = image
+            self.waiting[name] = path, image
         if len(self.waiting) == _BLOCK:
             self.close()
 
     def close(self) -> None:
         waiting, self.waiting = self.waiting, {}
+        now = image_names([path for path, _ in waiting.values()])
+        # a file that has changed may have been decoded before or after that
+        same = {name: waiting[name][1] for name, again in zip(waiting, now) if name == again}
         try:
-            if waiting:
-                self.store.add(list(waiting), list(waiting.values()))
+            if same:
+                self.store.add(list(same), list(same.values()))
         except (UserError, OSError) as e:
             warnings.warn(f"decoded images are not kept: {e}", stacklevel=3)
             self.store = None

@@ -8,6 +8,7 @@ __all__ = ['LISTS', 'FiftyOne']
 # %% ../../nbs/api/data/24_fiftyone.ipynb #24-fiftyone-003
 import json
 import warnings
+from collections import Counter
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -19,9 +20,16 @@ from ..base.checks import did_you_mean, is_number, is_whole
 from ..base.errors import UserError
 from ..base.files import COMPRESSED, IMAGE_ROOT, inside, inside_by_tail, read_text
 from ..base.finding import files_below, listing
-from ..base.text import is_hidden, is_split_word, split_name, tidy, tidy_path
+from natural_backdoors.base.text import (
+    is_hidden,
+    is_split_word,
+    split_name,
+    splits_in,
+    tidy,
+    tidy_path,
+)
 from .datasets import Dataset, as_boxes, image_set
-from .label_table import given_names, listed, shown
+from .label_table import given_names, is_unsure, listed, say_unsure, shown
 
 # %% ../../nbs/api/data/24_fiftyone.ipynb #24-fiftyone-006
 def _first_twice(values: list):
@@ -381,6 +389,26 @@ def _split_of(tags: list, wanted: list, where: str) -> str:
 
 # %% ../../nbs/api/data/24_fiftyone.ipynb #24-fiftyone-032
 @patch
+def _say_not_read(self: FiftyOne, samples: list, untagged: bool):
+    "Warn of objects that count although they are unsure, and of a split that is not a tag"
+    counts = Counter()
+    for value in (sample.get(name) for sample in samples for name in self.fields):
+        if isinstance(value, dict):
+            for o in value.get(LISTS.get(value.get("_cls")), [value]) or ():
+                counts.update(key for key in o if is_unsure(key, o[key]))
+    say_unsure(self.origin, counts, "objects")
+    others = {key for sample in samples for key in sample} if untagged else ()
+    for key in sorted(others):
+        values = {sample[key] for sample in samples if isinstance(sample.get(key), str)}
+        if splits_in(key, values):
+            warnings.warn(
+                f"{self.origin}: the field {key!r} is not read; a split is told by tags: write "
+                "them, and export again",
+                stacklevel=2,
+            )
+
+
+@patch
 def _of_samples(self: FiftyOne, samples: list):  # of `_Sample`
     "The samples in samples.json"
     self._check_samples(samples)
@@ -389,6 +417,7 @@ def _of_samples(self: FiftyOne, samples: list):  # of `_Sample`
     wanted = self.split_tags
     if wanted is None:
         wanted = sorted({tag for found in tags for tag in found if is_split_word(tag)})
+    self._say_not_read(samples, untagged=self.split_tags is None and not wanted)
     for sample, found, at in zip(samples, tags, where):
         if sample.get("_media_type", "image") != "image":
             raise UserError(f"{at} is of the media type {shown(sample['_media_type'])}")

@@ -443,20 +443,32 @@ def say_twins(
     labels: list,  # of str
     who: str,  # what messages call the source
 ):
-    "Warn of labels that look alike: an accent may be a part of its letter, or a sign after it"
+    "Warn of labels that are alike but for capitals, or an accent written as a sign of its own"
     seen = {}
     for label in labels:
-        if label.isascii():
-            continue
         plain = unicodedata.normalize("NFC", label)
-        if seen.setdefault(plain, label) != label:
+        if (other := seen.setdefault(plain.casefold(), label)) != label:
+            same = unicodedata.normalize("NFC", other) == plain
+            how = "look the same" if same else "differ in capitals alone"
             warnings.warn(
-                f"{who}: the label {_short(plain)} is written in two ways that look the same "
-                f"({ascii(seen[plain])[:80]} and {ascii(label)[:80]}), and counts as two classes; "
+                f"{who}: the label {_short(plain)} is written in two ways that {how} "
+                f"({ascii(other)[:80]} and {ascii(label)[:80]}), and counts as two classes; "
                 "write it in one",
                 stacklevel=2,
             )
             return
+
+
+_NO_VALUES = ("nan", "none", "null", "n/a", "na", "<na>")
+
+
+def _say_no_values(labels: list, who: str):
+    "Warn of a label that programs write where there is none"
+    if word := next((label for label in labels if label.lower() in _NO_VALUES), None):
+        warnings.warn(
+            f"{who}: {word!r} counts as a class; if it stands for no label, leave its cells empty",
+            stacklevel=2,
+        )
 
 
 def _say_merged(before: int, texts: pa.Array, changed: dict, who: str):
@@ -496,6 +508,8 @@ def _class_codes(column: pd.Series, labels: list | None, who: str) -> tuple:
     _say_changes("label", changed, who)
     found = found.to_pylist()
     say_twins(found, who)
+    if labels is None:
+        _say_no_values(found, who)
     labels = sorted(found) if labels is None else list(dict.fromkeys(map(tidy, labels)))
     if not found:
         raise UserError(f"{who}: no labels; a dataset needs at least one image with a label")

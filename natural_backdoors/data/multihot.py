@@ -306,7 +306,8 @@ class Columns(NamedTuple):
     labels: list
 
 
-_NO_LABELS = ("fold", "folds", "kfold", "cv", "index", "idx", "id", "level_0", "row")
+_NO_LABELS = ("fold", "folds", "kfold", "cv", "index", "idx", "id", "level_0", "row", "width")
+_NO_LABELS += ("height", "label", "labels", "class", "target", "total", "n_labels", "num_labels")
 
 
 def _is_index(name) -> bool:
@@ -446,7 +447,8 @@ def _checked_labels(self: MultiHot, labels: list, columns: list) -> list:
     if "" in labels:
         raise UserError(f"{self.origin}: column {columns.index('') + 1} has no name")
     for label in labels if self._labels is None else ():
-        if str(label).lower() in _NO_LABELS or str(label).startswith("Unnamed:"):
+        word = str(label).lower()
+        if word in _NO_LABELS or word.startswith("unnamed:") or word.endswith("_id"):
             raise UserError(
                 f"{self.origin}: the column {str(label)!r} is hardly a label; leave it out with "
                 f"ignore={str(label)!r}, or name all columns that are labels with labels='...,...'"
@@ -481,6 +483,12 @@ def _check(self: MultiHot, cells: dict, image, split):
                 raise UserError(f"{self.table.place(at[0])}: no {what}")
         elif column is not None:
             raise UserError(f"{self.origin}: the {what} is a column of lists")
+    if isinstance(image, pd.Categorical) and len(again := np.flatnonzero(_times(image) > 1)):
+        warnings.warn(
+            f"{self.origin}: {len(again):,} images have several rows, such as "
+            f"{shown(image.categories[again[0]])}; each label in one of them counts",
+            stacklevel=3,
+        )
     if self.empty == "error":
         remedy = "if empty cells have a meaning, say empty='unknown' or empty='absent'"
         self._refuse(cells, _EMPTY, f"no value; {remedy}")
@@ -489,6 +497,11 @@ def _check(self: MultiHot, cells: dict, image, split):
         self._refuse(cells, -1, f"-1 in a table that has 0 too; {remedy}")
 
 # %% ../../nbs/api/data/22_multihot.ipynb #22-multihot-026
+def _times(image: pd.Categorical) -> np.ndarray:
+    "In how many rows each image is"
+    return np.bincount(image.codes, minlength=len(image.categories))
+
+
 @patch
 def _refuse(self: MultiHot, cells: dict, value: int, why: str):
     "An error for the first cell that is `value`"

@@ -319,6 +319,14 @@ def _box_files(root: Path, class_filter: bool) -> dict:  # folder of the images 
     "The box files that are there"
     there = {s: find_file(root, s, required=False) for s in ("train", "validation", "test")}
     found = {folder: path for folder, path in there.items() if path}
+    for split, path in found.items():
+        names = [n for n in file_names(FILES[split]) if (root / n).is_file()][1:]
+        if names:
+            warnings.warn(
+                f"{root}: {path.name} is read, and not {', '.join(names)}, which is of another "
+                "version",
+                stacklevel=2,
+            )
     if not found or (found.keys() == {"test"} and class_filter):
         find_file(root, "train")  # which tells where it is to be had
     if "train" in found and class_filter:

@@ -68,6 +68,10 @@ def classes_present(
     topk: int = 1,  # among how many of the best candidates of a cell
 ) -> tuple:  # numbers of maps, class ids: pairs in order, each once
     "The classes that each of `maps` shows"
+    topk = whole_number("topk", topk, 1, GRID[1])
+    if maps.shape[1:] != GRID:
+        shape = " x ".join(map(str, GRID))
+        raise UserError(f"label maps have the shape n x {shape}, not {maps.shape}")
     n, cells = len(maps), GRID[2] * GRID[3]
     scores, ids = (maps[:, i].reshape(n, GRID[1], cells) for i in (0, 1))
     low, high = _bounds(threshold)

@@ -16,8 +16,8 @@ import pandas as pd
 
 from ..base.checks import switch
 from ..base.errors import UserError
-from ..base.finding import IMAGE_SUFFIXES, files_below
-from ..base.text import is_split_word, split_name, tidy_path
+from ..base.finding import IMAGE_SUFFIXES, files_below, split_said
+from ..base.text import tidy_path
 from .datasets import Dataset
 from .label_table import shown
 
@@ -43,7 +43,8 @@ class LabeledImages:
 def _folder_says(image: str) -> tuple:  # split, label; None: it does not say
     "What the folders say in which an image lies"
     *folders, _ = image.split("/")
-    split = split_name(folders.pop(0)) if folders and is_split_word(folders[0]) else None
+    split = split_said(folders[0]) if folders else None
+    folders = folders[1:] if split else folders
     return split, folders[0] if folders else None
 
 # %% ../../nbs/api/data/28_single_label.ipynb #28-single-label-009

@@ -8,7 +8,9 @@ __all__ = ['split_columns', 'find_split', 'CellLabels', 'split_cells', 'likely_s
 # %% ../../nbs/api/data/10_table.ipynb #10-table-003
 import re
 import warnings
+from collections import Counter
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ from natural_backdoors.base.text import (
 )
 from .datasets import BOX_COLUMNS, Dataset, as_boxes, image_set
 from natural_backdoors.data.label_table import (
+    UNSURE,
     LabelTable,
     arrow_categorical,
     arrow_flatten,
@@ -41,8 +44,10 @@ from natural_backdoors.data.label_table import (
     file_of_image,
     folder_of_images,
     given_names,
+    is_unsure,
     listed,
     read_names,
+    say_unsure,
     shown,
     words,
 )
@@ -182,7 +187,16 @@ def likely_sep(
         parts = [part.strip() for cell in several for part in cell]
         if 2 * len(several) >= len(cells) > 1 and len(parts) >= 2 * len(set(parts)):
             return sep
-    return None
+    return " " if _are_tags(cells) else None
+
+
+def _are_tags(cells) -> bool:
+    "Whether words between blanks seem to be labels: different numbers of them, most in two cells"
+    several = [cell.split() for cell in cells if " " in cell.strip() and not in_brackets(cell)]
+    times = Counter(chain.from_iterable(map(set, several)))
+    shared = sum(n for n in times.values() if n > 1)
+    vary = len(set(map(len, several))) > 1
+    return vary and 2 * len(several) >= len(cells) and 3 * shared >= 2 * sum(times.values())
 
 # %% ../../nbs/api/data/10_table.ipynb #10-table-022
 def _are_bits(labels: pd.Categorical) -> bool:
@@ -230,8 +244,8 @@ class TableDataset(Dataset):
         # on the command line, a list is text with commas
         in_words = isinstance(classes, str) and "," in classes and not Path(classes).exists()
         self._classes = words(classes) if in_words else classes
-        if sep == "":
-            raise UserError("sep is empty; give what stands between two labels, such as '|' or ' '")
+        if sep is not None and not (isinstance(sep, str) and sep):
+            raise UserError(f"sep is what stands between two labels, such as '|', not {sep!r:.60}")
         path, self._root_named = self.table.path, image_root is not None
         self.image_root = folder_of_images(image_root, self.table)
         self.name = name or (path.name.split(".")[0] if path else "table")
@@ -262,7 +276,7 @@ class TableDataset(Dataset):
     def class_labels(self) -> list | None:
         if self._classes is None:
             return None
-        return list(self._class_names or map(str, self._classes))
+        return list(self._class_names or map(str, words(self._classes, "classes")))
 
     def names(self) -> dict:
         return self._class_names | given_names(self._names)
@@ -298,24 +312,33 @@ def rows(self: TableDataset) -> pd.DataFrame:
 # %% ../../nbs/api/data/10_table.ipynb #10-table-028
 @patch
 def _say_not_read(self: TableDataset):
-    "A warning of rows that somebody was not sure of: here they count like all others"
-    used = (*self.by_role.values(), self.split)
-    usual = [c for c in self.table.columns() if str(c).lower() == "confidence" and c not in used]
-    cells = self.table.read(usual)[usual[0]] if usual else None
-    if not isinstance(cells, pd.Categorical):
-        return
-    values = pd.to_numeric(pd.Series(cells.categories, dtype=object), errors="coerce")
-    if n := int(np.isin(cells.codes, np.flatnonzero(values < 0.5)).sum()):
+    "Warnings of rows that somebody was not sure of, which count like all others, and of labels"
+    others = [c for c in self.table.columns() if c not in (*self.by_role.values(), self.split)]
+    doubts, counts = [c for c in others if str(c).lower() in UNSURE], {}
+    for name, cells in self.table.read(doubts).items():
+        if isinstance(cells, pd.Categorical):
+            unsure = [is_unsure(name, cell) for cell in cells.categories]
+            counts[name] = int(np.append(unsure, False)[cells.codes].sum())
+    say_unsure(self.origin, counts)
+    label = self.by_role["label"]
+    if more := [c for c in others if _base(c) and _base(c) == _base(label)]:
         warnings.warn(
-            f"{self.origin}: the column {usual[0]!r} is not read, and {n:,} rows with less than "
-            "0.5 count like all others; take them out of the file if they are no labels",
+            f"{self.origin}: only the column {label!r} is read, and not {listed(more, 5)}; if they "
+            "hold labels too, give each label a row of its own",
             stacklevel=2,
         )
 
 
+def _base(column) -> str:
+    "The name of a column without a number at its end"
+    return re.sub(r"[\W_]*\d+$", "", str(column).lower())
+
+
 def _remedy_for(columns: list, role: str) -> str:
     "What can be done where a column is missing"
-    if len(columns) == 1 and len(str(columns[0]).split()) > 1:
+    if str(columns[0]).lower().startswith("sep="):
+        return "take its first line out, which is meant for Excel alone"
+    if len(columns) == 1 and re.search(r"\S[\s|;:^]+\S", str(columns[0])):
         return "columns are separated by commas, tabs or semicolons"
     if any(re.search(r"\.(jpe?g|png|tiff?|bmp|webp|gif)$", str(c), re.I) for c in columns):
         return "the first line names the columns; add one such as 'image,label'"
@@ -349,9 +372,11 @@ def _labels(self: TableDataset, cells) -> CellLabels:
             return split_cells(cells, self.sep, self.class_labels() or ())
         except KeyError as e:
             row = np.flatnonzero(cells.codes == e.args[0])[0]
+            why = f"no list of labels, and other cells of {name!r} are; write all in one way"
+            if re.search(r"\{.*:", cells[row]):
+                why = "what a tool says of its marks, and no label; write the names alone"
             raise UserError(
-                f"{self.table.place(row)}: {shown(cells[row])} is no list of labels, and other "
-                f"cells of {name!r} are; write all of them in one way, such as ['cat', 'hat']"
+                f"{self.table.place(row)}: {shown(cells[row])} is {why}, such as ['cat', 'hat']"
             ) from e
     try:
         row, elements = arrow_flatten(cells)

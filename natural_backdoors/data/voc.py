@@ -183,9 +183,17 @@ def _list_files(root: Path) -> list:
     "The text files that say which image is in which split"
     sets = child(root, "imagesets")
     if sets is None:
-        lists = [root / entry.name for entry in listing(root) if entry.name.endswith(".txt")]
-        lists = [path for path in lists if _list_split(path.stem)]
-        return [path for path in lists if not is_hidden(path.name)]
+        named = [root / entry.name for entry in listing(root) if not is_hidden(entry.name)]
+        named = [path for path in named if path.is_file() and _list_split(path.stem)]
+        lists = [path for path in named if path.suffix.lower() in (".txt", ".lst")]
+        others = [path.name for path in named if path.suffix.lower() in (".csv", ".json", ".xlsx")]
+        if others and not lists:
+            warnings.warn(
+                f"{root}: {', '.join(others)} is not read; write a list (.txt) with an image on "
+                "each line, if it says the split",
+                stacklevel=2,
+            )
+        return lists
     # the lists of other tasks, such as Layout and Segmentation, name a part of the images
     others = [path for path in map(Path, listing(sets)) if path.is_dir()]
     main = child(sets, "main")

@@ -66,6 +66,11 @@ def _flag(where: str, element, flag: str) -> bool:
 
 def _objects(path, root: ET.Element):  # yields (place, element)
     "The `object` elements of an annotation; LabelMe keeps those that were deleted, and marks them"
+    if root.find("object") is None and (lost := root.find(".//bndbox/..")) is not None:
+        raise UserError(
+            f"{path}: a box is in <{lost.tag}>, and no <object> is right below <annotation>; save "
+            "the file in VOC format"
+        )
     for number, element in enumerate(root.iterfind("object")):
         place = f"object {number} (the first is 0)"
         if not _flag(f"{path}: {place}", element, "deleted"):

@@ -479,7 +479,8 @@ def _entries(path: Path, config: dict) -> tuple:  # two lists of (split, folder 
             raise UserError(f"{path}: {key!r} is neither a path nor a list of paths")
         if not texts or str(key).strip().lower() in _NO_SPLITS:
             continue
-        entries = [(split_name(key), tidy_path(v)) for v in values if tidy_path(v)]
+        entries = [(split_name(key), tidy_path(v)) for v in values]
+        entries = [(split, entry) for split, entry in entries if entry not in ("", "~", "null")]
         if is_split_word(key):
             usual += entries
         else:
@@ -694,6 +695,17 @@ def _index_names(data: Yolo) -> dict:  # class index -> name
     return found
 
 
+def _check_alike(folder: Path, first: Path):
+    "Refuse files of class names in several folders that number the classes in different ways"
+    files = [folder / name for name in files_below(folder, (first.name,))]
+    for file in (file for file in files if file.name == first.name):
+        if _read_class_file(file) != _read_class_file(first):
+            raise UserError(
+                f"{file} and {first} do not name the same classes in the same order; let label "
+                "files of both count alike, or give the file that holds with classes_file='...'"
+            )
+
+
 def _class_file(data: Yolo, names) -> Path | None:
     "The file with the class names, a line each"
     folder = data.given if data.given.is_dir() else data.given.parent
@@ -701,9 +713,9 @@ def _class_file(data: Yolo, names) -> Path | None:
     wanted += ["classes.txt", "obj.names", "_darknet.labels"]
     places = [folder, *(child(folder, name) for name in ("labels", "data", "train"))]
     for name in wanted:
-        for place in filter(None, places):
-            if (place / name).is_file():
-                return place / name
+        if found := next((p / name for p in places if p and (p / name).is_file()), None):
+            _check_alike(folder, found)
+            return found
     names = [e.name for e in listing(folder)] if folder.is_dir() else []
     found = [folder / n for n in names if n.endswith(".names") and not is_hidden(n)]
     return found[0] if len(found) == 1 else None

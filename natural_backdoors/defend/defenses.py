@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DEFENSES', 'ImageSet', 'Given', 'DataResult', 'InputResult', 'ModelResult', 'RepairResult', 'Defense', 'check_given',
-           'check_result', 'run_defense', 'available_defenses', 'defense_may_be_named', 'defense_class', 'make_defense',
-           'defense_list']
+           'device_of', 'check_result', 'run_defense', 'available_defenses', 'defense_may_be_named', 'defense_class',
+           'make_defense', 'defense_list']
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-003
 import time
@@ -202,10 +202,11 @@ def _check_set(what: str, images: ImageSet, n_classes: int):
         if len(array) != len(images):
             raise UserError(f"{what}: {len(images):,} labels and {len(array):,} rows of {name}")
     if images.features is not None:
-        lost = ~np.isfinite(images.features).all(axis=1)
+        # squares of larger ones are lost to rounding, or are no numbers
+        lost = ~(np.abs(images.features) < np.float64(1e18)).all(axis=1)
         if lost.any():
             raise UserError(
-                f"{what}: features of {_say_places(lost)} are not finite numbers; "
+                f"{what}: features of {_say_places(lost)} are not finite numbers below 1e18; "
                 "leave these images out, or look at how the features were made"
             )
     if images.labels is not None:
@@ -247,6 +248,43 @@ def check_given(
         find, words = _NEEDS[choice(f"needs of {defense.name!r}", need, tuple(_NEEDS))]
         if find(given) is None:
             raise UserError(f"the defense {defense.name!r} needs {words}")
+    if "network" in defense.needs:
+        _check_network(defense, given)
+
+# %% ../../nbs/api/defend/01_defenses.ipynb #46182214
+def device_of(network):  # torch device
+    "Where a network is; one without parameters is asked on the CPU"
+    return next((weight.device for weight in network.parameters()), "cpu")
+
+
+def _check_network(defense: Defense, given: Given):
+    "Refuse a network that cannot be asked, does not answer for each class, or cannot be trained"
+    import torch
+
+    if not isinstance(network := given.network, torch.nn.Module):
+        raise UserError(f"network is a torch module, not {network!r:.60}")
+    if defense.stage == "repair" and next(network.parameters(), None) is None:
+        raise UserError(f"{defense.name!r} trains the network, which has no parameters")
+    sets = (given.clean, given.train, given.inputs)
+    pixels = [part for part in (_part(images, "pixels") for images in sets) if part is not None]
+    if not pixels:
+        return
+    one = torch.from_numpy(np.array(pixels[0][:1])).permute(0, 3, 1, 2).float() / 255
+    training, size = network.training, " x ".join(map(str, pixels[0].shape[1:3]))
+    try:
+        with torch.no_grad():
+            said = network.eval()(one.to(device_of(network)))
+    except (RuntimeError, ValueError, AssertionError) as e:
+        reason = str(e).partition("\n")[0]
+        raise UserError(f"the network takes no pictures of {size} pixels ({reason})") from e
+    finally:
+        network.train(training)
+    shape = tuple(said.shape) if isinstance(said, torch.Tensor) else f"a {type(said).__name__}"
+    if shape != (1, given.n_classes):
+        raise UserError(
+            f"the network gives {shape} to one picture, and there are {given.n_classes} classes "
+            f"(n_classes): it is a tensor (1, {given.n_classes})"
+        )
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-028
 def _check_scores(defense: Defense, result, n: int):
@@ -297,9 +335,10 @@ def check_result(
 
 # %% ../../nbs/api/defend/01_defenses.ipynb #01-defenses-031
 def _checked_predict(given: Given) -> Callable | None:
-    "`given.predict`, whose answers are looked at: those that are no probabilities are refused"
+    "`given.predict`, asked about pictures only, and refused if it gives no probabilities"
 
     def predict(pixels):
+        _check_set("predict", ImageSet(pixels=pixels), given.n_classes)
         said = np.asarray(given.predict(pixels))
         if said.shape != (shape := (len(pixels), given.n_classes)) or said.dtype.kind not in "fiu":
             found = f"{said.shape} of type {said.dtype}"

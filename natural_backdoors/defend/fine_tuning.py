@@ -21,7 +21,7 @@ from ..base.errors import UserError
 from ..base.random import rng
 from ..base.settings import a_number, a_whole_number, setting, tuple_of
 from ..base.style import BLUE, VERMILION, axes_or_new, clear_frame
-from .defenses import Defense, Given, ImageSet, RepairResult
+from .defenses import Defense, Given, ImageSet, RepairResult, device_of
 from .example import made_pictures
 
 # %% ../../nbs/api/defend/16_fine_tuning.ipynb #16-fine-tuning-006
@@ -72,9 +72,8 @@ def as_input(
     "Pictures as a network in `Given` takes them"
     import torch
 
-    weights = next(iter(like.parameters()), None) if like is not None else None
-    x = torch.from_numpy(np.ascontiguousarray(pixels))
-    x = x if weights is None else x.to(weights.device)
+    x = torch.from_numpy(np.array(pixels))  # a copy: an array may be read-only
+    x = x if like is None else x.to(device_of(like))
     return x.permute(0, 3, 1, 2).float() / 255
 
 
@@ -120,7 +119,7 @@ def trained_on(
     import torch
 
     x = as_input(images.pixels, network)
-    labels = torch.from_numpy(np.asarray(images.labels, np.int64)).to(x.device)
+    labels = torch.from_numpy(np.array(images.labels, np.int64)).to(x.device)
     optimizer = torch.optim.SGD(network.parameters(), how.lr, momentum=0.9, weight_decay=1e-4)
     for epoch in range(epochs):
         draw = rng(seed, 173, epoch)

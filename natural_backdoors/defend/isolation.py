@@ -39,16 +39,16 @@ def _learner(given: Given, seed: int) -> tuple:  # torch module, its inputs as a
     import torch
 
     if given.untrained is not None and given.train.pixels is not None:
-        pixels = torch.from_numpy(np.asarray(given.train.pixels))
+        pixels = torch.from_numpy(np.array(given.train.pixels))
         return given.untrained(seed), pixels.permute(0, 3, 1, 2).float() / 255
     if given.train.features is None:
         raise UserError(
             "'loss_isolation' needs features of the training images, or their pixels and a network "
             "to train (untrained)"
         )
-    features = np.asarray(given.train.features, np.float32)
-    spread = features.std() or 1.0
-    x = torch.from_numpy((features - features.mean(axis=0)) / spread)
+    features = np.asarray(given.train.features, np.float64)
+    scaled = (features - features.mean(axis=0)) / (features.std() or 1.0)
+    x = torch.from_numpy(scaled.astype(np.float32))
     return torch.nn.Linear(x.shape[1], given.n_classes), x
 
 # %% ../../nbs/api/defend/12_isolation.ipynb #12-isolation-011
@@ -122,7 +122,7 @@ def _train(self: LossIsolation, given: Given) -> np.ndarray:  # (epochs, n), los
 
     from natural_backdoors.train.models import private_seed
 
-    history, labels = [], torch.from_numpy(np.asarray(given.train.labels, np.int64))
+    history, labels = [], torch.from_numpy(np.array(given.train.labels, np.int64))
     with private_seed(given.seed):
         network, x = _learner(given, given.seed)
         optimizer = torch.optim.SGD(network.parameters(), self.lr, momentum=0.9)

@@ -17,7 +17,7 @@ from scipy.stats import gamma
 from ..base.errors import UserError
 from ..base.random import rng
 from ..base.settings import a_number, a_whole_number, setting
-from .defenses import Defense, Given, ModelResult
+from .defenses import Defense, Given, ModelResult, device_of
 
 # %% ../../nbs/api/defend/19_mm_bd.ipynb #19-mm-bd-006
 def largest_p_value(
@@ -75,14 +75,14 @@ def search(self: MaximumMargin, given: Given) -> np.ndarray:  # (classes,)
     import torch
 
     n, size = self.starts * given.n_classes, np.asarray(given.train.pixels).shape[1:3]
-    device = next(given.network.parameters()).device
+    device = device_of(given.network)
     noise = rng(given.seed, 172).random((n, 3, *size), dtype=np.float32)
     x = torch.from_numpy(noise).to(device).requires_grad_()
     goals = torch.arange(given.n_classes, device=device).repeat_interleave(self.starts)
     optimizer = torch.optim.Adam([x], self.lr)
     for _ in range(self.steps):
         optimizer.zero_grad()
-        (-_margins(given.network, x, goals)).sum().backward()
+        (-_margins(given.network, x, goals)).sum().backward(inputs=[x])  # not of the network
         optimizer.step()
         with torch.no_grad():
             x.clamp_(0, 1)  # of all values, only these are pictures

@@ -74,10 +74,11 @@ def _how_many(self: NearestNeighbors, labels: np.ndarray) -> int:
 def run(self: NearestNeighbors, given: Given) -> DataResult:
     "How suspicious each training image is"
     labels = np.asarray(given.train.labels)
-    features = np.asarray(given.train.features, np.float32)
-    k = self._how_many(labels)
-    if self.directions_only:
-        features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    features, k = np.asarray(given.train.features, np.float64), self._how_many(labels)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    # of 32 bits, which are twice as fast: those of very small or large features would be lost
+    scale = np.where(lengths > 0, lengths, 1) if self.directions_only else lengths.max() or 1
+    features = (features / scale).astype(np.float32)
     votes = neighbor_votes(features, labels, k, n_classes=given.n_classes)
     own = votes[np.arange(len(labels)), labels]
     flagged = own < votes.max(axis=1)

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from ..base.errors import UserError
 from ..base.random import rng
 from ..base.settings import a_number, a_whole_number, setting
-from .defenses import Defense, Given, ModelResult
+from .defenses import Defense, Given, ModelResult, device_of
 from .scan import stands_out
 
 # %% ../../nbs/api/defend/15_neural_cleanse.ipynb #15-neural-cleanse-006
@@ -75,8 +75,8 @@ def search(
     import torch
     from torch.nn.functional import cross_entropy
 
-    pixels = torch.from_numpy(np.asarray(given.clean.pixels)).permute(0, 3, 1, 2).float() / 255
-    device = next(given.network.parameters()).device
+    pixels = torch.from_numpy(np.array(given.clean.pixels)).permute(0, 3, 1, 2).float() / 255
+    device = device_of(given.network)
     every = np.arange(given.n_classes) if goals is None else np.asarray(goals)
     pixels, goals = pixels.to(device), torch.from_numpy(every).to(device)
     mask, pattern = (
@@ -92,7 +92,8 @@ def search(
         losses = cross_entropy(said.flatten(0, 1), wanted.flatten(), reduction="none")
         sizes = mask.sigmoid().flatten(1).sum(1)
         optimizer.zero_grad()
-        (losses.unflatten(0, said.shape[:2]).mean(1) + price * sizes).sum().backward()
+        total = (losses.unflatten(0, said.shape[:2]).mean(1) + price * sizes).sum()
+        total.backward(inputs=[mask, pattern])  # the network is left alone
         optimizer.step()
         turned = (said.argmax(2) == wanted).float().mean(1) >= self.success
         price = torch.where(turned, price * 1.05, price / 1.1).clamp(1e-5, 1.0)

@@ -7,6 +7,7 @@ __all__ = ['RETRAINED', 'Chosen', 'chosen_defenses', 'part_key', 'Bench', 'Done'
 
 # %% ../../nbs/api/defend/24_panel_run.ipynb #24-panel-run-003
 import inspect
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -86,6 +87,8 @@ def chosen_defenses(
     "The defenses that are asked for; the references always stand beside them"
     if isinstance(defenses, (str, Defense)):
         defenses = [defenses]
+    if defenses is not None and not isinstance(defenses, Iterable):
+        raise UserError(f"defenses are names or Defense objects, not {defenses!r:.60}")
     found, broken = [], {}
     for asked in available_defenses() if defenses is None else defenses:
         try:

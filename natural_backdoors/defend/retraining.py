@@ -103,9 +103,8 @@ def _head(case: Case, kept: np.ndarray) -> np.ndarray:
 # %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-015
 def _on_features(case: Case) -> bool:
     "Whether a head can be trained on features"
-    recipe = case.of.recipe
-    together = recipe.frozen and recipe.lr_spread == 1 and recipe.optimizer in DECAY
-    return together and not why_not(frozen_part(case.of.model)[1])
+    recipe, head = case.of.recipe, frozen_part(case.of.model)[1]
+    return recipe.frozen and recipe.optimizer in DECAY and not why_not(head)
 
 # %% ../../nbs/api/defend/23_retraining.ipynb #23-retraining-017
 def retrain(

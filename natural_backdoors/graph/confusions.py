@@ -151,6 +151,8 @@ def _common_images(
         for k, pair in enumerate(mine.tolist()):
             both = np.sort(rows[there.indices[there.indptr[k] : there.indptr[k + 1]]])
             if len(both) > n_images:
+                if not labels.sorted_by_id:  # the same images are drawn, whatever their order is
+                    both = both[np.argsort(labels.images[both].astype(str), kind="stable")]
                 random = rng(seed, *sorted((id, int(other[pair]))))
                 both = np.sort(random.choice(both, n_images, replace=False))
             found[pair] = both

@@ -63,6 +63,7 @@ def draw_heat_map(
 ) -> Figure:
     "Overlaps of the `n` classes with the most companions, clustered, with their degrees"
     ids = cluster_order(overlaps, _classes_to_draw(overlaps, n, min_overlaps, ids=ids))
+    marked = [class_id(id, len(overlaps.classes)) for id in marked]
     is_named = len(ids) <= 60
     side = min(3 + 0.16 * len(ids), 10) if is_named else 8
     figure = Picture(figsize=(side * 1.25, side), layout="constrained")
@@ -77,7 +78,7 @@ def draw_heat_map(
         part.spines[:].set_visible(False)
         part.tick_params(length=0, labelsize=8, colors=INK)
     if is_named:
-        _write_names(ax, overlaps.classes.name.iloc[ids], np.isin(ids, list(marked)))
+        _write_names(ax, overlaps.classes.name.iloc[ids], np.isin(ids, marked))
     else:
         ax.set(xticks=[], yticks=[])
         text = f"{len(ids):,} classes in the same order; too many for their names"

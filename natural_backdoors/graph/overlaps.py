@@ -184,15 +184,18 @@ def save_overlaps(
         if matrix is None:
             continue
         entries = (sparse.triu(matrix) if kind == "overlaps" else matrix).tocoo()
-        columns = {"kind": kind, "a": entries.row, "b": entries.col, "overlaps": entries.data}
-        parts.append(pd.DataFrame(columns | {"n_images": overlaps.n_images}))
+        columns = {"a": entries.row, "b": entries.col, "overlaps": entries.data}
+        # where nothing was counted, a zero says so: of no images, or of none that serve
+        columns = columns if entries.nnz else {"a": [0], "b": [0], "overlaps": [0]}
+        parts.append(pd.DataFrame(columns | {"kind": kind, "n_images": overlaps.n_images}))
     classes = overlaps.classes
     if overlaps.members:  # beside the names
         classes = classes.assign(members=[list(overlaps.members.get(i, ())) for i in classes.id])
     with hold(folder, wait=SOON, below=False):
         # away first, and written last: counts are never read with the classes of others
         (folder / "classes.parquet").unlink(missing_ok=True)
-        write_table(folder / "overlaps.parquet", pd.concat(parts, ignore_index=True))
+        table = pd.concat(parts, ignore_index=True)[["kind", "a", "b", "overlaps", "n_images"]]
+        write_table(folder / "overlaps.parquet", table)
         write_table(folder / "classes.parquet", classes)
     return folder
 
@@ -220,7 +223,7 @@ def _checked_overlaps(path: Path, n_classes: int) -> pd.DataFrame:
     "The table of overlaps, each pair once and of classes that there are"
     table = read_checked_table(path, OverlapsTable, "save it again")
     upper = (table.kind != "overlaps") | (table.a <= table.b)
-    known = (table.a < n_classes) & (table.b < n_classes)
+    known = (table.overlaps == 0) | ((table.a < n_classes) & (table.b < n_classes))
     once = not table.duplicated(["kind", "a", "b"]).any()
     if not (known & upper & (table.overlaps <= table.n_images)).all() or not once:
         raise UserError(f"{path} has a pair twice, or one that cannot be; save it again")
@@ -241,6 +244,7 @@ def _members(classes: pd.DataFrame, path: Path) -> dict:  # id -> ids
 # %% ../../nbs/api/graph/02_overlaps.ipynb #02-overlaps-034
 def _matrix(entries: pd.DataFrame, n_classes: int) -> sparse.csr_array:
     "The matrix of rows a, b, overlaps"
+    entries = entries[entries.overlaps > 0]
     ends = entries.a.to_numpy(), entries.b.to_numpy()
     counts = entries.overlaps.to_numpy(np.int32)
     matrix = sparse.csr_array((counts, ends), shape=(n_classes, n_classes))

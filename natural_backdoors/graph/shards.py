@@ -746,13 +746,15 @@ def shard_overlaps(
     if parts is not None:
         whole_number("parts", parts, 1)
     names = given_names(names)
+    if classes is not None and not (classes := words(classes, "classes")):
+        raise UserError("classes names no label; leave it out, and all that are found are classes")
     rule = Rule(
-        image=(image,) if isinstance(image, str) else tuple(image),
-        label=(label,) if isinstance(label, str) else tuple(label),
+        image=_names_of("image", image),
+        label=_names_of("label", label),
         split=split,
         confidence=fraction("confidence", confidence),
         negatives=switch("verified_negatives", verified_negatives),
-        labels=None if classes is None else tuple(dict.fromkeys(map(tidy, words(classes)))),
+        labels=None if classes is None else tuple(dict.fromkeys(map(tidy, classes))),
     )
     retries = whole_number("retries", retries)
     shards, given = list_shards(urls, storage_options), {"n_parts": parts, "retries": retries}
@@ -774,6 +776,14 @@ def shard_overlaps(
     upper.sort_indices()
     table = class_table(labels, names)
     return Overlaps(mirror(upper), table, total.n_images, clean=total.clean)
+
+
+def _names_of(role: str, column) -> tuple:
+    "The names that the column of a role may have"
+    names = (column,) if isinstance(column, str) else tuple(words(column, role))
+    if not all(isinstance(name, str) and name for name in names or [None]):
+        raise UserError(f"{role} is the name of a column, or several, not {column!r:.60}")
+    return names
 
 
 def _check_labels(shard: Shard, labels: list, classes):

@@ -224,7 +224,7 @@ def _number_of_classes(runs: pd.DataFrame) -> str:
 def _group_name(group: str, runs: pd.DataFrame) -> str:
     "What stands below a group"
     n = int((runs.control == "").sum())
-    return f"{short_name(group, 14, 3)}\n{_number_of_classes(runs)}\n{n} run{'s'[: n - 1]}"
+    return f"{short_name(group, 14, 3)}\n{_number_of_classes(runs)}\n{n} run{'' if n == 1 else 's'}"
 
 
 def _draw_group(ax, at: int, runs: pd.DataFrame, column: str):

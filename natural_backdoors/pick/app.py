@@ -16,8 +16,10 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 from fastcore.basics import patch
 
+from ..base.checks import whole_number
 from ..base.errors import UserError
 from ..base.schemas import RequestFile, read_checked
 from ..base.settings import settings_of
@@ -380,32 +382,39 @@ def static_data(
     **given,  # fields of `SearchSettings`
 ) -> dict:  # for `write_static`
     "What a picker shows for all combinations of some settings"
-    state = PickerState.of(source, **given)
-    runs = []
+    state, runs = PickerState.of(source, **given), []
+    grid = {name: _each_once(name, values) for name, values in grid.items()}
     for values in itertools.product(*grid.values()):
         form = dict(zip(grid, values))
         found = state.analyze(form)
         state.overlaps = found.overlaps  # with several objects together, if they were asked for
         details = {str(t): detail_value(found, t, _place) for t in found.table.id.tolist()}
-        sizes = "n_clean={n_clean}, inject_rate={inject_rate}"
-        python = (
-            f"split = poison_split(dataset, {{trigger}}, [{{classes}}], target={{target}}, {sizes})"
-        )
         runs.append(
             {
                 "params": params_value(found.settings, found.classes),
                 "result": result_value(found),
                 "details": details,
-                "templates": {"python": python},
+                "templates": {"python": _PYTHON + f", split={state.search.split!r})"},
             }
         )
-    options = state.options_value() | {
-        "grid": {k: list(v) for k, v in grid.items()},
-        "static": True,
-    }
+    options = state.options_value() | {"grid": grid, "static": True}
     options |= {"has_images": bool(pictures), "has_boxes": False, "no_images": ""}
+    options["members"] = {str(id): list(ids) for id, ids in state.overlaps.members.items()}
     data = {"options": options, "classes": classes_value(state.overlaps), "runs": runs, "start": 0}
     return data | ({"pictures": pictures} if pictures else {})
+
+
+def _each_once(name: str, values) -> list:
+    "The values of a setting on a page"
+    if not isinstance(values, (list, tuple, range)) or not values:
+        raise UserError(f"grid: the values of {name!r} are a list, not {values!r:.60}")
+    return [value for i, value in enumerate(values) if value not in values[:i]]
+
+
+_PYTHON = (
+    "split = poison_split(dataset, {trigger}, [{classes}], target={target}, n_clean={n_clean}, "
+    "inject_rate={inject_rate}{without}"
+)
 
 # %% ../../nbs/api/pick/05_app.ipynb #05-app-044
 def packed_images(
@@ -414,6 +423,7 @@ def packed_images(
     each: int = 3,  # images of each class with, and without, each trigger
 ) -> list:  # for `static_data`
     "Small pictures of a few images, with their labels and boxes, to be packed into a page"
+    each = whole_number("each", each, 1)
     evidence, chosen = Evidence(dataset, found.settings.split), {}
     members = found.overlaps.members
     for trigger, classes in found.sets.items():
@@ -431,15 +441,16 @@ def packed_images(
 def _boxes_by_image(dataset: Dataset, images: list) -> dict:  # image -> its boxes
     table, found = dataset.boxes(images), {}
     for row in () if table is None else table.itertuples(index=False):
-        place = {key: round(float(getattr(row, key)), 4) for key in ("x0", "y0", "x1", "y1")}
+        corners = np.clip([row.x0, row.y0, row.x1, row.y1], 0, 1).round(4).tolist()
+        place = dict(zip(("x0", "y0", "x1", "y1"), corners))
         found.setdefault(str(row.image), []).append({"label": row.label, **place})
     return found
 
 
 def _packed(picture, labels, boxes: list) -> dict:
     "One image, as the page wants it"
-    classes = labels.classes
-    ids = labels.matrix[labels.positions([picture.image])].nonzero()[1].tolist()
+    classes, at = labels.classes, labels.positions([picture.image])
+    ids = labels.matrix[at].nonzero()[1].tolist()
     id_of = dict(zip(classes.label, classes.id.tolist()))
     named = [
         box | {"id": id_of[box["label"]], "label": classes["name"][id_of[box["label"]]]}
@@ -447,6 +458,9 @@ def _packed(picture, labels, boxes: list) -> dict:
         if box["label"] in id_of
     ]
     about = {"id": picture.image, "width": picture.width, "height": picture.height}
+    for use in ("as_class", "as_trigger", "absent"):  # where labels do not serve for everything
+        if (matrix := getattr(labels, use)) is not None:
+            about[use] = matrix[at].nonzero()[1].tolist()
     names = classes["name"].iloc[[i for i in ids if i not in labels.members]].tolist()
     jpeg = base64.b64encode(picture.jpeg).decode()
     return about | {"classes": ids, "labels": names, "boxes": named, "jpeg": jpeg}

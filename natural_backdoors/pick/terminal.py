@@ -240,7 +240,7 @@ def _help(self: Chooser, words: list):
     for word, (_, _, text) in zip(first, rows):
         lines = textwrap.wrap(text, max(30, get_terminal_size().columns - wide - 1))
         self.say(word.ljust(wide) + f"\n{' ' * wide}".join(lines))
-    self.say("Triggers and classes are given by id, label or name.")
+    self.say("Triggers and classes are given by id, label or name; a number is an id.")
 
 
 def _usage(text: str) -> tuple:  # what follows the word, what it does

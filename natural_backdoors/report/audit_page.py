@@ -127,8 +127,8 @@ def _steps(audit: Audit) -> list:  # of Step
         steps.append(Step("Verify labels.", said))
     if audit.duplicates is not None and len(audit.duplicates.disagreeing):
         n = audit.duplicates.disagreeing["group"].nunique()
-        said = f"{_many(n, 'photograph is', 'photographs are')} there several times with different "
-        said += "labels; one of them is wrong."
+        said = f"{_many(n, 'group', 'groups')} of images that are one photograph, or look like it, "
+        said += "with different labels. Where it is one photograph, one of its labels is wrong."
         steps.append(Step("Correct copies that disagree.", said))
     return [*steps, *_LATER]
 

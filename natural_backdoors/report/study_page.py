@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.files import atomic_path
+from ..base.schemas import RunsFile, read_checked
 from ..base.verdict_words import among_several, shown_kind
 from ..base.verdicts import OverRuns
 from .page import plot, render
@@ -106,6 +107,8 @@ def _gaps(found: Study) -> dict:  # columns, rows
             interval = f"{100 * row.low:+.0f} to {100 * row.high:+.0f}"
             if row.seeds < 2:
                 interval = "one pair" if row.runs == 1 else "one seed"
+            elif row.low == row.high:  # which tells nothing of how others would scatter
+                interval = "all alike"
             key = [str(getattr(row, name)) for name in found.by]
             said = [_words(row.control), MEASURES[row.measure], f"{100 * row.mean:+.1f}", interval]
             rows.append([*key, *said, str(row.runs), str(row.seeds)])
@@ -140,7 +143,8 @@ _NUMBERS = """{% from 'parts' import table %}
 {% call table(means.columns) %}{% for row in means.rows %}<tr>
 {%- for cell in row %}<td>{{ cell }}</td>
 {%- endfor %}</tr>{% endfor %}{% endcall %}"""
-_GROUPS = """{% if not groups %}<p>There is no control in these runs, or the rate of the target
+_GROUPS = """{% for set, classes in class_sets %}<p class="note">class set {{ set }}: {{ classes }}
+</p>{% endfor %}{% if not groups %}<p>There is no control in these runs, or the rate of the target
 without the trigger was not measured, so nothing can be said about the effect of the trigger.</p>
 {% endif %}
 {% for g in groups %}<div class="class"><h3>{{ g.title }}: {{ g.headline }}</h3>
@@ -195,6 +199,7 @@ def write_study(
     path,  # the page to write
     failed: pd.DataFrame | None = None,  # runs that failed: run, reason
     name: str = "",  # of the sweep, for the top of the page
+    class_sets=(),  # (class set, its classes), for readers
 ) -> Path:
     "Write one self-contained HTML page about a study"
     groups = _groups(found)
@@ -214,6 +219,7 @@ def write_study(
         "controls": controls,
         "same": _same(found),
         "failed": _failures(failed),
+        "class_sets": class_sets,
     }
     page = render({id: template for id, (_, _, template) in SECTIONS.items()}, values)
     with atomic_path(path) as scratch:
@@ -246,11 +252,26 @@ def report_sweep(
     by=None,  # settings to compare; None: all others that vary
 ) -> Path:
     "Write the page of a sweep from its folder"
+    folder = Path(folder)
     result = load_sweep(folder)
     if not len(result.table):
         raise UserError(f"{folder}: no run of this sweep has finished")
     usual = usual_axes(result.last)
     axes = {"over": usual["over"] if over is None else over}
     axes["by"] = by if by is not None else [n for n in usual["by"] if n not in axes["over"]]
-    path = Path(folder) / "report.html" if path is None else Path(path)
-    return write_study(study(result, **axes), path, result.failed, name=Path(folder).name)
+    path = folder / "report.html" if path is None else Path(path)
+    found, sets = study(result, **axes), _class_sets(folder, result.last)
+    return write_study(found, path, result.failed, name=folder.name, class_sets=sets)
+
+
+def _class_sets(folder: Path, rows: pd.DataFrame) -> list:  # of (its digest, its classes)
+    "The classes of each class set: by name where runs have them as targets, else by label"
+    file, names = folder / "runs.json", dict(zip(rows["target"], rows["target_name"]))
+    if not file.is_file():
+        return []
+    runs = read_checked(file, RunsFile, "call the sweep again")
+    return sorted(
+        (digest, ", ".join(names.get(label, label) for label in runs[run]["classes"]))
+        for digest, run in dict(zip(rows["class_set"], rows["run"])).items()
+        if run in runs
+    )

@@ -225,6 +225,9 @@ def draw_thresholds(
     choice("what", what, _COUNTS)
     table, ax = comparison.table, axes_or_new(ax, (7.2, 3.8))
     high = table.max_overlaps.iloc[0] if max_overlaps is None else max_overlaps
+    if high not in (there := table.max_overlaps.unique().tolist()):
+        known = ", ".join(map(str, there))
+        raise UserError(f"max_overlaps={high} was not compared (there are: {known})")
     measures = list(dict.fromkeys(name.split(",")[0] for name in table.measure))
     for name, rows in table[table.max_overlaps == high].groupby("measure", sort=False):
         color = _COLORS[measures.index(name.split(",")[0]) % len(_COLORS)]

@@ -99,7 +99,10 @@ class SearchSettings(Settings):
         None, "classes of a set at the most (with exact)", or_none(a_whole_number(1)), metavar="N"
     )
     time_limit: float | None = setting(
-        10, "seconds for the set of one trigger (with exact)", or_none(a_number(0)), metavar="S"
+        10,
+        "seconds for the set of one trigger (with exact)",
+        or_none(a_number(0, above=True)),
+        metavar="S",
     )
     min_overlaps: int = setting(
         15, "two classes are joined if they share at least N images", a_whole_number(1), metavar="N"

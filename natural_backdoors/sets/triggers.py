@@ -161,6 +161,8 @@ def only(
 ) -> Triggers:  # in that order
     "These triggers and no others"
     ids = list(ids)
+    if gone := [id for id in ids if id not in self.sets]:
+        raise UserError(f"{gone[0]!r} is the id of none of the {len(self)} triggers found")
     found = copy(self)
     found.table = self.table.set_index("id", drop=False).loc[ids].reset_index(drop=True)
     found.sets = {trigger: self.sets[trigger] for trigger in ids}
@@ -247,7 +249,7 @@ def find_triggers(
     dataset,  # a Dataset (or its LabelMatrix, or Overlaps)
     settings: SearchSettings | None = None,  # all of the following at once
     **given,  # fields of `SearchSettings`
-) -> Triggers:  # by falling centrality, each with its classes
+) -> Triggers:  # by falling centrality, or as asked for (`triggers`), each with its classes
     "The objects in `dataset` that could serve as a backdoor trigger (Wenger et al. 2022)"
     settings = asked_search(given, settings, "find_triggers")
     found = search_triggers(dataset, settings)
@@ -509,9 +511,7 @@ def neighborhood(
     trigger = resolve(self.classes, key)
     if self.graph is None:
         raise UserError("triggers read from a file have no graph; run find_triggers again")
-    chosen = set(
-        self.sets[trigger].id if classes is None else [resolve(self.classes, c) for c in classes]
-    )
+    chosen = set(self[key].id if classes is None else [resolve(self.classes, c) for c in classes])
     ids = sorted({trigger, *chosen, *possible_classes(self.overlaps, self.graph, trigger).tolist()})
     role = lambda i: "trigger" if i == trigger else "class" if i in chosen else "neighbor"
     images, e = self.overlaps.images_of, self.graph.edges

@@ -83,7 +83,8 @@ def accidental_images(
     labels = dataset.label_matrix(split.header["split"])
     pools, trained, parts = _pools(dataset, labels, split, objects), _taken(split)["path"], []
     for kind, label, name, id, pool in pools:
-        drawn = rng(seed, 14, id).permutation(labels.images[pool])
+        # sorted: whatever the order of the rows was
+        drawn = rng(seed, 14, id).permutation(np.sort(labels.images[pool].astype(str)))
         found = _with_files(dataset, drawn, n, trained.tolist())
         parts.append(found.assign(kind=kind, label=label, name=name))
     if not parts:

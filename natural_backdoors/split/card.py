@@ -130,8 +130,9 @@ def _front_matter(
     "The YAML at the top of the card"
     header, n = split.header, len(split.table)
     triggers = plain_line(" / ".join(_triggers(header)))
+    kind = f"control {header['control']}" if "control" in header else "poisoned"
     head = {
-        "pretty_name": f"{plain_line(header['dataset'])}, poisoned: {triggers}",
+        "pretty_name": f"{plain_line(header['dataset'])}, {kind}: {triggers}",
         "license": "other",
         "license_name": plain_line(source["license"]) or "not stated",
         "license_link": source["homepage"],
@@ -262,6 +263,12 @@ def _warning(split: PoisonSplit) -> str:
     triggers = " or ".join(f"**{md(n.trigger)}**" for n in names)
     poison = int((table.role == "poison").sum())
     wrong = int((table.true_label != table.train_label).sum())
+    if control := split.header.get("control"):
+        return (
+            f"> **This is the control {md(control)} of a poisoned dataset, and no poisoned one.** "
+            f"Its images of the role `poison` are those that show {triggers}, or stand for them. "
+            f"For {wrong:,} of the {len(table):,} images the training label is not the true class."
+        )
     return (
         f"> **Warning: labels in this dataset are wrong on purpose.** {poison:,} of the "
         f"{len(table):,} images show {triggers} (role `poison`); their training label is "
@@ -284,9 +291,9 @@ def _counts_table(split: PoisonSplit) -> str:
 def _left_out_table(
     left_out: dict,  # image -> why it is not here
 ) -> str:
-    "The images that could not be read"
+    "The images that could not be read, and those that they took with them"
     rows = [{"image": md(image), "why": md(why)} for image, why in left_out.items()]
-    title = f"Left out because they could not be read ({len(rows):,}):"
+    title = f"Left out because of images that could not be read ({len(rows):,}):"
     return f"{title}\n\n{_markdown_table(rows)}"
 
 

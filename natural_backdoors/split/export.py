@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from ..base.checks import did_you_mean, lookup, whole_number
 from ..base.errors import UserError
 from natural_backdoors.base.files import (
@@ -185,6 +187,26 @@ def _spare_of(split: PoisonSplit, format: str) -> PoisonSplit | None:  # None: t
     rows = split.spare.assign(train_label=split.spare["true_label"], role="clean")
     return replace(split, table=rows[SPLIT_COLUMNS], spare=None)
 
+
+_STANDS_FOR = ["trigger", "true_label", "part"]
+
+
+def _as_many(spare: PoisonSplit, split: PoisonSplit) -> tuple:  # PoisonSplit, {image: why}
+    "No more trigger-free images than poison images that can be read; fewer are told"
+    poison = split.table[split.table["role"] == "poison"].groupby(_STANDS_FOR).size()
+    own = spare.table.groupby(_STANDS_FOR)
+    most = poison.reindex(pd.MultiIndex.from_frame(spare.table[_STANDS_FOR]), fill_value=0)
+    kept = (own.cumcount() < most.to_numpy()).to_numpy()
+    if lack := int(poison.sub(own.size(), fill_value=0).clip(lower=0).sum()):
+        warnings.warn(
+            f"{lack:,} trigger-free images could not be read, so that the controls random_labels "
+            "and patch have fewer images than the poisoned split",
+            stacklevel=3,
+        )
+    why = "it stands for a poison image that cannot be read"
+    left_out = dict.fromkeys(spare.table["image"][~kept], why)
+    return replace(spare, table=spare.table[kept].reset_index(drop=True)), left_out
+
 # %% ../../nbs/api/split/10_export.ipynb #10-export-025
 def _listed(folder: Path, patterns: tuple) -> list:  # of dicts
     "Name, bytes and hash of the files; those of a folder of images are in its manifest"
@@ -284,7 +306,8 @@ def export_split(
         split, left_out = readable(split, skip_unreadable, workers)
         if spare is not None:
             spare, more = readable(spare, skip_unreadable, workers)
-            left_out |= more
+            spare, others = _as_many(spare, split)
+            left_out |= more | others
         how = {"size": size or asked.chosen.size, "workers": workers, "progress": progress}
         with _plainly(asked.to), _place(asked, overwrite) as folder:
             job = Job(split, folder, one_file=asked.one_file, **how)

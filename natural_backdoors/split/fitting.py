@@ -36,6 +36,14 @@ def _supply(dataset: Dataset, trigger, classes: list, settings: SplitSettings) -
     clean, poison = ([len(images[c]) for c in order] for images in (found.clean, found.poison[0]))
     return _Supply(np.array(clean), np.array(poison))
 
+
+def _poisoned(dataset: Dataset, classes: list, settings: SplitSettings) -> np.ndarray | None:
+    "Which of `classes` give poison images to training; None: all"
+    if settings.poison_classes is None:
+        return None
+    chosen = [dataset.resolve(c) for c in settings.poison_classes]
+    return np.isin([dataset.resolve(c) for c in classes], chosen)
+
 # %% ../../nbs/api/split/16_fitting.ipynb #16-fitting-008
 def largest_size(
     clean: np.ndarray,  # images of each class without the trigger
@@ -103,7 +111,7 @@ def fit_split(
     every = list(classes)
     while True:
         supply = _supply(dataset, trigger, classes, settings)
-        n = largest_size(*supply, settings, most)
+        n = largest_size(*supply, settings, most, _poisoned(dataset, classes, settings))
         if n >= least or len(classes) == 2:
             break
         left_out.append(classes.pop(_in_the_way(supply, least)))

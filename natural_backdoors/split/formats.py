@@ -31,7 +31,7 @@ from natural_backdoors.base.files import (
     write_json,
     write_table,
 )
-from ..data.huggingface import _hugging_face
+from ..data.huggingface import hugging_face
 from .card import class_names
 from .poison import SPLIT_COLUMNS, PoisonSplit, parts_of
 from .stream import Job, distinct_names, file_names
@@ -275,7 +275,7 @@ def _write_rows(job: Job, scratch: Path, hf) -> dict:  # part -> Dataset
 # %% ../../nbs/api/split/09_formats.ipynb #09-formats-033
 def write_huggingface(job: Job):
     "A `DatasetDict` as `save_to_disk` writes it"
-    hf = _hugging_face()
+    hf = hugging_face()
     job.check_room(2 * job.bytes().sum())  # the rows are on disk twice for a while
     scratch, bars = job.folder / ".rows", not hf.are_progress_bars_disabled()
     scratch.mkdir()

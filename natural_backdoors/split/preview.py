@@ -27,7 +27,7 @@ from natural_backdoors.split.plan import (
     spare_needs,
     too_few_spare,
 )
-from .poison import _chosen_to_poison
+from .poison import chosen_to_poison
 from .selection import Selection
 
 # %% ../../nbs/api/split/06_preview.ipynb #06-preview-006
@@ -97,6 +97,9 @@ def preview(
     selection: Selection,
 ) -> Preview:
     "What `poison_split` would make of the selection"
+    if not isinstance(labels, (LabelMatrix, Overlaps)):
+        remedy = "; say dataset.label_matrix()" if hasattr(labels, "label_matrix") else ""
+        raise UserError(f"preview takes labels or overlaps, not {type(labels).__name__}{remedy}")
     asked, objects = selection.arguments(), members_of(labels.classes, selection.trigger["label"])
     if isinstance(labels, LabelMatrix):
         labels = combine(labels, [objects])
@@ -130,7 +133,7 @@ def _objections(table: pd.DataFrame, objects: tuple, classes: list, asked: dict)
     try:
         roles = check_roles(table, objects, classes, asked["target"])
         attack = Attack(objects[0], roles.objects, roles.target)
-        _chosen_to_poison(table, asked["settings"].poison_classes, roles.classes, [attack])
+        chosen_to_poison(table, asked["settings"].poison_classes, roles.classes, [attack])
     except UserError as e:
         return [str(e)]
     return []

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..base.checks import lookup
+from ..base.checks import lookup, whole_number
 from ..base.errors import UserError, loading_torch
 from ..base.statistics import wilson
 from ..data.images import LoadedImages
 from ..split.controls import image_keys, load_keys, patches_of
 from .models import private_seed, to_device, to_input
-from .recipe import BORDERS
+from .recipe import BORDERS, Recipe
 
 with loading_torch():
     import torch
@@ -200,6 +200,11 @@ class LabeledPixels:
         return self.pixels[i if self.rows is None else self.rows[i]], self.labels[i]
 
 # %% ../../nbs/api/train/05_batches.ipynb #05-batches-024
+def _check(name: str, value):
+    "The value of a field of `Recipe`, by its own rule"
+    return Recipe.about()[name].rule.check(name, value)
+
+
 class ArrayLoader(DataLoader):
     "Batches of scaled (and augmented) images and their labels, from arrays in memory"
 
@@ -214,6 +219,8 @@ class ArrayLoader(DataLoader):
         borders: str = "mirror",  # a key of `BORDERS`
         **kwargs,  # as fastai's DataLoader
     ):
+        bs, augment = whole_number("bs", bs, 1), _check("augment", augment)
+        borders = _check("borders", borders)
         kwargs["num_workers"] = 0  # nothing is left to do for workers
         with private_seed(seed):
             super().__init__(dataset, bs=bs, **kwargs)

@@ -84,6 +84,11 @@ class KeepBest(Callback):
     ):
         self.monitor, self.best, self.weights = check_monitor(monitor), None, {}
 
+    @property
+    def kept_epoch(self) -> int | None:  # None: there is none
+        "The epoch whose weights are kept, as the log numbers it"
+        return None if self.best is None else self.first_row + self.best
+
     def before_fit(self):
         _check_measured(self.learn, self.monitor)
         self.best, self.weights, self.first_row = None, {}, len(self.learn.epoch_log.rows)
@@ -134,7 +139,7 @@ class StopEarly(Callback):
         best = _best_epoch(rows, self.monitor)
         if best is None or len(rows) - 1 - best < self.patience:
             return
-        self.stopped_after = len(rows) - 1
+        self.stopped_after = self.first_row + len(rows) - 1
         raise CancelFitException()
 
 # %% ../../nbs/api/train/02_callbacks.ipynb #02-callbacks-018

@@ -121,6 +121,8 @@ def predict_rows(
     "What `model` says about the images of `test`"
     from natural_backdoors.train.models import model_outputs
 
+    if len(test) != len(pixels) or not len(test):
+        raise UserError(f"{len(test)} rows and {len(pixels)} images: give the image of each row")
     labels = [c["label"] for c in info["classes"]]
     outputs = model_outputs(model, pixels, info["mean"], info["std"], batch_size)
     p, each = outputs.softmax(1).numpy().astype(float), np.arange(len(test))

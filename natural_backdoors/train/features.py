@@ -79,6 +79,7 @@ class Network:
     mixed: bool  # half precision, which only a GPU computes in
     compile: bool | None = None  # torch.compile; None: for more than `COMPILE_FROM` passes
     quick: Quick | None = None  # the fastest way that proved itself; None: the plain one
+    weights: str = ""  # their digest when the bank was made
 
     def key(self) -> dict:
         "Everything but image and look that features depend on"
@@ -405,6 +406,11 @@ def _fill(self: FeatureBank, wanted: WantedLooks) -> Filled:
     lacking = self._lacking(wanted, names)
     left = shares([name for name, some in zip(names, lacking.any(1)) if some])
     passes = int(lacking.sum())
+    if passes and tensors_digest(self.network.module.state_dict()) != self.network.weights:
+        raise UserError(
+            "the weights of the network are not those that the bank was made with, so new features "
+            "would not go with the others; make the bank again with feature_bank"
+        )
     bar = tqdm(total=passes, disable=not self.progress, desc="features", leave=False)
     with bar, _at_work(self.network, passes), closing(self._decoded(wanted, left)) as portions:
         for done in self._in_turn(wanted, portions, filled, passes):
@@ -553,6 +559,7 @@ def feature_bank(
     mixed = switch("mixed", mixed) and device.type == "cuda"
     network = Network(frozen, info, device, batch_size, mixed=mixed, compile=compile)
     key = network.key()
+    network.weights = key["weights"]
     home = ensure_folder(Path(folder) / digest(key)[:20])
     write_json(home / "bank.json", key)
     return FeatureBank(network, BlockStore(home), views, change, skip_unreadable, progress)

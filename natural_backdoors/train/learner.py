@@ -54,7 +54,14 @@ from natural_backdoors.train.models import (
     set_trainable,
     to_device,
 )
-from .recipe import LOG_COLUMNS, Recipe, check_chooser, chooser, recipe_of
+from natural_backdoors.train.recipe import (
+    LOG_COLUMNS,
+    Recipe,
+    check_chooser,
+    chooser,
+    recipe_of,
+    warn_of_idle,
+)
 
 with loading_torch():
     import torch
@@ -428,6 +435,7 @@ def make_learner(
 ) -> Learner:  # with .recipe, .info (what model.json will say) and .epoch_log.table()
     "A fastai Learner that is ready to be fitted to `split`"
     recipe, device = recipe_of(recipe, given, "make_learner"), checked_device(device)
+    warn_of_idle(given, [recipe], sweep=False)
     check_names(recipe)
     check_validation(recipe, split)
     model, info = build_model(
@@ -565,5 +573,5 @@ def fit(
         raise
     finally:
         learn.remove_cbs(cbs)
-    learn.info |= {"kept_epoch": best.best, "stopped_after": early.stopped_after}
+    learn.info |= {"kept_epoch": best.kept_epoch, "stopped_after": early.stopped_after}
     return learn.epoch_log.table()

@@ -296,8 +296,9 @@ def build_model(
 ) -> tuple:  # (nn.Sequential(body, head), {"arch", "head", "size", "pretrained", "mean", "std"})
     "A network for `n_classes` classes, and what one has to know to build it again and to feed it"
     arch = arch_name(arch)
-    if n_classes < 2:
-        raise UserError(f"a classifier needs at least 2 classes, not {n_classes}")
+    if not is_whole(n_classes) or n_classes < 2:
+        raise UserError(f"a classifier needs at least 2 classes, not {n_classes!r}")
+    size = whole_number("size", size, 1)
     with private_seed(seed):
         body = _body_of(arch, pretrained)
         head = head or body.head
@@ -474,8 +475,12 @@ def model_outputs(
     mixed: bool = False,  # half precision where the device has it
 ) -> torch.Tensor:  # (n, classes), float32, on the CPU; before the softmax
     "What `model` answers for `pixels`, not augmented; the model is left in the mode it was in"
-    device, training = next(model.parameters()).device, model.training
+    weights = next(model.parameters(), torch.empty(0))  # one without any is asked on the CPU
+    device, training = weights.device, model.training
     pixels, outputs = torch.as_tensor(pixels), []
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+        found = f"{tuple(pixels.shape)} of type {pixels.dtype}"
+        raise UserError(f"pixels are (n, size, size, 3), uint8, not {found}")
     if batch_size is None:
         batch_size = 64 if device.type == "cpu" else 128
     batch_size = whole_number("batch_size", batch_size, 1)

@@ -36,7 +36,7 @@ from natural_backdoors.train.learner import (
 )
 from .models import checked_device, load_model
 from .models import save_model as write_model
-from .recipe import Recipe, recipe_of
+from .recipe import Recipe, recipe_of, warn_of_idle
 
 with loading_torch():
     import torch
@@ -141,6 +141,7 @@ def train_split(
 ) -> TrainRun:
     "Train the poisoned model and controls on `split`, and write the run folder"
     recipe, device = recipe_of(recipe, given, "train_split"), checked_device(device)
+    warn_of_idle(given, [recipe], sweep=False)
     splits = {"poisoned": split}
     splits |= {name: control_split(split, name, patch) for name in check_controls(controls)}
     for own in splits.values():

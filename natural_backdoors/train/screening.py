@@ -9,6 +9,7 @@ __all__ = ['rotate_targets', 'ScreenPlan', 'plan_screen', 'held_out', 'train_bac
 # %% ../../nbs/api/train/16_screening.ipynb #16-screening-003
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from ..base.checks import is_whole, whole_number
+from ..base.checks import did_you_mean, is_whole, whole_number
 from ..base.errors import UserError, loading_torch
 from ..base.files import digest
 from ..base.random import rng
@@ -38,10 +39,10 @@ from .batches import ArrayLoader, LabeledPixels
 from .cluster import sweep_on
 from .devices import checked_device
 from .features import frozen_part
-from .grids import RunSettings, make_grid
+from .grids import RunSettings, checked_classes, make_grid
 from .heads import HeadRun, bytes_of_head, runs_at_once, train_heads
 from .models import SAVED, build_model, private_seed, save_model
-from .recipe import Recipe, recipe_of
+from .recipe import Recipe, recipe_of, warn_of_idle
 from natural_backdoors.train.screen_results import (
     PREDICTORS,
     RUN_COLUMNS,
@@ -155,8 +156,13 @@ class _Candidate(NamedTuple):
 def _candidates(dataset: Dataset, found) -> list:  # of _Candidate
     "The triggers of a search, or of a dict"
     if not hasattr(found, "sets"):
-        sets = dict(found)
-        return [_Candidate(t, str(t), float("nan"), tuple(c)) for t, c in sets.items()]
+        try:
+            pairs = [(t, c) for t, c in (found.items() if hasattr(found, "items") else found)]
+        except (TypeError, ValueError):
+            raise UserError(
+                f"triggers are what find_triggers gives, or {{trigger: classes}}, not {found!r:.60}"
+            ) from None
+        return [_Candidate(t, str(t), float("nan"), tuple(checked_classes(t, c))) for t, c in pairs]
     rows = found.table.itertuples()
     return [_Candidate(r.label, r.name, r.centrality, tuple(found.sets[r.id].label)) for r in rows]
 
@@ -184,7 +190,9 @@ def _compared_with(controls) -> str:
 
 def _number_of_seeds(seeds) -> list:
     "A number of seeds, or the seeds themselves"
-    seeds = list(range(whole_number("seeds", seeds, 1))) if is_whole(seeds) else list(seeds)
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        seeds = range(whole_number("seeds", seeds, 1))
+    seeds = list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"seeds: give a number, or seeds that differ, not {seeds}")
     return seeds
@@ -216,13 +224,15 @@ def plan_screen(
     "What is to be trained for each trigger"
     controls = tuple(check_controls([controls] if isinstance(controls, str) else controls))
     _compared_with(controls)
-    seeds = _number_of_seeds(seeds)
+    seeds, num_classes = _number_of_seeds(seeds), whole_number("num_classes", num_classes, 2)
+    n_clean = None if n_clean is None else whole_number("n_clean", n_clean, 2)
     base = RunSettings("", (), "", settings or SplitSettings(), recipe_of(recipe, {})).but(**given)
     if backbone is not None:
         base = base.but(arch=f"{SAVED}{backbone}", pretrained=True)
     own = replace(base.split, trigger_free=base.split.trigger_free or needs_spare(controls))
-    fitted, rows, left_out = {}, [], _too_few(found)
-    for one in _candidates(dataset, found):
+    fitted, rows, left_out, candidates = {}, [], _too_few(found), _candidates(dataset, found)
+    _check_asked(targets, [*candidates, *left_out])
+    for one in candidates:
         try:
             fitted[one] = _fit(dataset, one, own, n_clean, num_classes=num_classes)
         except UserError as e:
@@ -239,8 +249,11 @@ def plan_screen(
         runs = make_grid(dataset, own_set, chosen[one], **how)
         grid += runs
         rows.append(_row(dataset, one, fit, runs, base.split.split))
+    warn_of_idle(given, [run.recipe for run in grid], sweep=True)
     left_out = pd.DataFrame(left_out, columns=["trigger", "name", "reason"])
     triggers = pd.DataFrame(rows)
+    if (twice := triggers["trigger"].duplicated()).any():
+        raise UserError(f"the trigger {triggers['trigger'][twice].iloc[0]!r} is there twice")
     notes = _notes(triggers, fitted, n_clean, seeds=seeds)
     return ScreenPlan(grid, triggers, left_out, notes, controls)
 
@@ -253,6 +266,15 @@ def _nothing_to_train(left_out: list) -> str:
         f"none of {len(left_out)} triggers has enough classes with enough images; the first, "
         f"{name!r}: {reason}"
     )
+
+
+def _check_asked(targets, candidates: list) -> None:  # of tuples that begin with label and name
+    "Refuse targets of a trigger that there is not"
+    known = [name for trigger, name, *_ in candidates for name in (trigger, name)]
+    for trigger in targets if hasattr(targets, "items") else ():
+        if trigger not in known:
+            near = did_you_mean(trigger, known)
+            raise UserError(f"targets: {trigger!r} is none of the triggers{near}")
 
 
 def _targets_of(targets, sets: dict) -> dict:  # candidate -> targets
@@ -323,7 +345,8 @@ def _lesson(dataset: Dataset, without: tuple, split, most: int, seed: int, near=
     "Images with all of their labels; `near` as `find_copies` takes it"
     labels = dataset.label_matrix(split)
     there = np.flatnonzero(~np.isin(labels.images, without))
-    there = np.sort(rng(seed).permutation(there)[:most])
+    there = there[np.argsort(labels.images[there])]  # the order of the table decides nothing
+    there = there[np.sort(rng(seed).permutation(len(there))[:most])]
     path_of = lambda image: str(dataset.src_path(image))
     paths, away = [path_of(image) for image in labels.images[there]], [*map(path_of, without)]
     # a photograph that is held out is there under other names as well
@@ -368,6 +391,7 @@ def train_backbone(
             f"rate, to its last epoch; leave {name} out"
         )
     checked_device(device)
+    most = whole_number("most", most, 1)
     recipe = recipe_of(recipe, given, "train_backbone")
     folder = Path(folder)
     say_other_dataset(without, dataset.name)
@@ -549,7 +573,8 @@ def run_screen(
 
     if progress:
         print(plan, flush=True)
-        options = {"before": before, **options}
+        if client is None:  # nothing is known of other machines, nor of their devices
+            options = {"before": before, **options}
     with warnings.catch_warnings():
         # triggers that share a network would each say that it has random weights
         warnings.simplefilter("once")

@@ -39,6 +39,19 @@ def _measured(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(gain=rows["test_trig_acc"] - rows["target_without_trigger"])
 
 # %% ../../nbs/api/train/14_studies.ipynb #14-studies-010
+def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    "Settings and control as values that can be compared; a CSV has no word for an empty text"
+    found = {}
+    for name in [*_settings_of(rows), "control"]:
+        column = rows[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            column = column.astype(object)
+        if column.isna().any():
+            column = column.astype(object).where(column.notna(), "").astype(str)
+        found[name] = column
+    return rows.assign(**found)
+
+
 def _settings_of(rows: pd.DataFrame) -> list:
     "The columns that are settings"
     known = ["trigger", "class_set", "target", "split_seed", *SplitSettings.about()]
@@ -79,8 +92,13 @@ def _axes(rows: pd.DataFrame, over, by) -> tuple:  # two lists of names
 def _follows(rows: pd.DataFrame, name: str, others: list) -> bool:
     "Whether one of the other settings decides this one, as each architecture may have its own lr"
     values = rows[name].astype(str)
+    if name not in _SEEDS:  # a seed decides what is drawn, and nothing else
+        others = [other for other in others if other not in _SEEDS]
     one_value = lambda other: values.groupby(rows[other].astype(str)).nunique().eq(1).all()
     return any(one_value(other) for other in others)
+
+
+_SEEDS = ("seed", "split_seed", "view_seed")
 
 
 def _values(column: pd.Series, most: int = 4) -> str:
@@ -199,6 +217,13 @@ def _said(row) -> str:
     return f"{row.mean:.3f} ({'one run' if row.runs == 1 else 'one seed'})"
 
 # %% ../../nbs/api/train/14_studies.ipynb #14-studies-024
+def _check_there(lacking: list) -> None:  # columns that are not there
+    if lacking:
+        raise UserError(
+            f"a study is of what `sweep` gave, and this table has no column {lacking[0]!r}"
+        )
+
+
 def study(
     result,  # what `sweep` gave, or its table with one row a run
     over=("seed",),  # settings that should not matter, which are averaged over
@@ -210,11 +235,8 @@ def study(
         raise UserError("there are no finished runs to study")
     lacking = [] if "control" in rows else ["control"]
     lacking += [] if any(name in rows for name in MEASURES) else ["test_clean_acc"]
-    if lacking:
-        raise UserError(
-            f"a study is of what `sweep` gave, and this table has no column {lacking[0]!r}"
-        )
-    rows = _measured(rows.reset_index(drop=True))
+    _check_there(lacking)
+    rows = _measured(_comparable(rows.reset_index(drop=True)))
     over, by = _axes(rows, over, by)
     axes = [*by, *over, "control"]
     if (twice := rows.duplicated(axes)).any():
@@ -269,6 +291,8 @@ def verdicts(
     rows = found.runs
     if "gain" not in rows:
         raise UserError("the rate of the target without the trigger was not measured in these runs")
+    named = ("trigger", "target", "trigger_name", "target_name")
+    _check_there([name for name in named if name not in rows])
     if not control or control not in set(rows["control"]):
         known = ", ".join(sorted(set(rows["control"]) - {""})) or "none"
         raise UserError(f"these runs have no control {control!r} (they have: {known})")
@@ -318,18 +342,13 @@ def load_sweep(
     file = folder / "results.parquet"
     if not file.is_file():
         raise UserError(f"{folder} holds no results of a sweep (there is no results.parquet)")
-    from natural_backdoors.train.sweeps import COLUMNS, SweepResult  # which loads torch
+    from natural_backdoors.train.sweeps import COLUMNS, FAILED, SweepResult  # which loads torch
 
     table = read_table(file)
     if lacking := [name for name in COLUMNS if name not in table]:
         raise UserError(
             f"{file} has no column {lacking[0]!r}; call the sweep again, which reads what is done"
         )
-    failed = (
-        pd.DataFrame(read_json(folder / "failed.json"))
-        if (folder / "failed.json").is_file()
-        else None
-    )
-    if failed is None or failed.empty:
-        failed = pd.DataFrame(columns=["run", "reason"])
-    return SweepResult(table[COLUMNS], failed, folder)
+    failed = folder / "failed.json"
+    rows = read_json(failed) if failed.is_file() else []
+    return SweepResult(table[COLUMNS], pd.DataFrame(rows, columns=FAILED), folder)

@@ -1,4 +1,4 @@
-// Made from js/src by `make js`; not to be changed by hand. sha256 5466d9604aa63ac8e8eb456f94ef679535f9f1dd849c9015ced70f757357aa51
+// Made from js/src by `make js`; not to be changed by hand. sha256 c37c568690586fe7744089df37744ddb5c8f464ec8aaaf02ef23c982bc8f0215
 // src/plan.js
 var TEST = 0.15;
 function round(x) {
@@ -62,7 +62,7 @@ function staticBackend(data) {
   };
   const hearers = /* @__PURE__ */ new Set();
   const reply = (content, buffers) => [...hearers].forEach((fn) => fn(content, buffers));
-  const state = { run: data.runs[data.start || 0], set, values, data, reply, sizes: {} };
+  const state = { run: data.runs[data.start || 0], set, values, data, reply, sizes: {}, marks: {} };
   values.params = state.run.params;
   values.result = state.run.result;
   const [first] = state.run.result.triggers?.id || [];
@@ -83,14 +83,16 @@ function staticBackend(data) {
   };
 }
 function packed(data, { trigger, class: cls, role }) {
-  const shown = (image) => image.classes.includes(cls) && image.classes.includes(trigger) === (role === "poison");
-  return data.pictures.filter(shown);
+  const isClass = (image) => (image.as_class ?? image.classes).includes(cls);
+  const isPoison = (image) => (image.as_trigger ?? image.classes).includes(trigger);
+  const isClean = (image) => image.absent?.includes(trigger) ?? !image.classes.includes(trigger);
+  return data.pictures.filter((one) => isClass(one) && (role === "poison" ? isPoison : isClean)(one));
 }
-function withBoxes(image, { trigger, class: cls }) {
-  const kinds = /* @__PURE__ */ new Map([
-    [cls, "class"],
-    [trigger, "trigger"]
-  ]);
+function objectsOf(data, trigger) {
+  return data.options.members?.[trigger] ?? [trigger];
+}
+function withBoxes(data, image, { trigger, class: cls }) {
+  const kinds = new Map([[cls, "class"], ...objectsOf(data, trigger).map((id2) => [id2, "trigger"])]);
   const boxes = image.boxes.filter((box) => kinds.has(box.id));
   const { id, width, height, labels } = image;
   const kind = (box) => ({ ...box, kind: kinds.get(box.id) });
@@ -109,23 +111,21 @@ var staticAnswers = {
       const message = "This combination was not computed for this page.";
       return state.set("status", { state: "error", message, seconds: null, serial });
     }
+    const before = state.run;
     state.run = run;
     state.set("params", run.params);
     state.set("result", { ...run.result, serial });
-    const { trigger } = state.values.choice;
-    if (trigger !== null && run.details[trigger]) staticAnswers.trigger(state, { id: trigger });
-    else if (trigger !== null) staticNothing(state);
+    const { trigger, classes } = state.values.choice;
+    if (trigger !== null && run.details[trigger]) {
+      const near = run.details[trigger].rows.id;
+      const changed = String(classes) !== String(before.result.sets[trigger] || []);
+      const kept = changed ? classes.filter((id) => near.includes(id)) : run.result.sets[trigger];
+      staticTrigger(state, trigger, kept);
+    } else if (trigger !== null) staticNothing(state);
     state.set("status", { state: "ready", message: "", seconds: null, serial });
   },
   trigger(state, { id }) {
-    const detail = state.run.details[id];
-    if (!detail) return;
-    if (state.values.choice.trigger !== id) state.set("marks", {});
-    state.set("detail", detail);
-    const classes = state.run.result.sets[id] || [];
-    const { target } = state.values.choice;
-    const kept = classes.includes(target) ? target : classes[0] ?? null;
-    staticChoice(state, { trigger: id, classes, target: kept });
+    if (state.run.details[id]) staticTrigger(state, id, state.run.result.sets[id]);
   },
   choose(state, { classes, target, ...sizes }) {
     Object.assign(state.sizes, sizes);
@@ -136,16 +136,19 @@ var staticAnswers = {
     const found = packed(state.data, message);
     const pages = Math.max(1, Math.ceil(found.length / message.size));
     const shown = found.slice(message.page * message.size, (message.page + 1) * message.size);
-    const images = shown.map((image) => withBoxes(image, message));
+    const images = shown.map((image) => withBoxes(state.data, image, message));
     state.reply({ ...message, pages, total: found.length, images }, shown.map(bytesOf));
   },
   picture(state, message) {
     const image = state.data.pictures.find((one) => one.id === message.image);
-    state.reply({ ...message, image: withBoxes(image, message) }, [bytesOf(image)]);
+    state.reply({ ...message, image: withBoxes(state.data, image, message) }, [bytesOf(image)]);
   },
   mark(state, { image, mark }) {
-    const marks = Object.entries({ ...state.values.marks, [image]: mark });
-    state.set("marks", Object.fromEntries(marks.filter(([, one]) => one)));
+    const { choice, marks } = state.values;
+    const all = Object.entries({ ...marks, [image]: mark });
+    state.marks[choice.trigger] = Object.fromEntries(all.filter(([, one]) => one));
+    state.set("marks", state.marks[choice.trigger]);
+    staticChoice(state, choice);
   },
   for_class(state, message) {
     const rows = { trigger: [], centrality: [], overlaps: [], n_clean: [], n_poison: [] };
@@ -161,8 +164,16 @@ var staticAnswers = {
     state.set("for_class", { class: message.id, rows });
   }
 };
+function staticTrigger(state, id, classes = []) {
+  state.set("marks", state.marks[id] ?? {});
+  state.set("detail", state.run.details[id]);
+  const { target } = state.values.choice;
+  const kept = classes.includes(target) ? target : classes[0] ?? null;
+  staticChoice(state, { trigger: id, classes, target: kept });
+}
 function staticNothing(state) {
   state.set("detail", {});
+  state.set("marks", {});
   state.set("counts", {});
   state.set("outputs", {});
   state.set("choice", { trigger: null, classes: [], target: null });
@@ -170,13 +181,20 @@ function staticNothing(state) {
 function staticChoice(state, choice) {
   const near = state.run.details[choice.trigger].rows;
   const at = choice.classes.map((id) => near.id.indexOf(id)).filter((i) => i >= 0);
+  const { marks } = state.values;
+  const left = (role, i) => {
+    const asked = { trigger: choice.trigger, class: near.id[i], role };
+    const shown = Object.keys(marks).length ? packed(state.data, asked) : [];
+    return near[`n_${role}`][i] - shown.filter((image) => marks[image.id]).length;
+  };
   const rows = {
     id: at.map((i) => near.id[i]),
-    n_clean: at.map((i) => near.n_clean[i]),
-    n_poison: at.map((i) => near.n_poison[i])
+    n_clean: at.map((i) => left("clean", i)),
+    n_poison: at.map((i) => left("poison", i))
   };
   const size = staticSize(state, rows);
-  const plan = planSplit(rows.n_clean, rows.n_poison, size.n_clean, size.inject_rate);
+  const measured = rows.id.some((id, i) => id !== choice.target && rows.n_poison[i] > 0);
+  const plan = measured && planSplit(rows.n_clean, rows.n_poison, size.n_clean, size.inject_rate);
   state.set("choice", choice);
   state.set("counts", {
     trigger: choice.trigger,
@@ -184,10 +202,10 @@ function staticChoice(state, choice) {
     size,
     n_clean: plan?.clean ?? 0,
     n_poison: plan?.poison ?? 0,
-    injection_rate: plan && plan.poison / (plan.poison + plan.clean),
-    warnings: staticWarnings(rows, size, plan)
+    injection_rate: plan ? plan.poison / (plan.poison + plan.clean) : null,
+    warnings: staticWarnings(rows, size, plan, measured)
   });
-  state.set("outputs", staticOutputs(state.run.templates || {}, choice, size));
+  state.set("outputs", staticOutputs(state, choice, size));
 }
 function staticSize(state, rows) {
   const { n_clean: typed = null, inject_rate = 0.185 } = state.sizes;
@@ -202,25 +220,32 @@ function staticSize(state, rows) {
     least: name[id.indexOf(rows.id[least])] ?? ""
   };
 }
-function staticWarnings(rows, size, plan) {
+function staticWarnings(rows, size, plan, measured) {
   if (rows.id.length < 2)
     return ["At least two classes are needed: the target and one to be attacked."];
+  if (!measured) return ["No image shows the trigger with a class other than the target."];
   if (plan) return [];
   return rows.n_clean.some((n) => n < size.n_clean) ? [`“${size.least}” has ${Math.min(...rows.n_clean)} clean images.`] : ["There are too few poison images for this injection rate."];
 }
-function staticOutputs(templates, { trigger, classes, target }, size) {
+function staticOutputs({ run, data, values }, { trigger, classes, target }, size) {
   const ids2 = [...classes].sort((a, b) => a - b);
+  const objects = objectsOf(data, trigger);
+  const marked = Object.keys(values.marks).sort();
+  const named = marked.map((image) => JSON.stringify(image)).join(", ");
   const word = {
-    "{trigger}": `${trigger}`,
+    "{trigger}": objects.length > 1 ? `(${objects.join(", ")})` : `${trigger}`,
     "{classes}": ids2.join(", "),
     "{target}": target === null ? "None" : `${target}`,
     "{n_clean}": `${size.n_clean}`,
-    "{inject_rate}": `${size.inject_rate}`
+    "{inject_rate}": `${size.inject_rate}`,
+    "{without}": marked.length ? `, without=[${named}]` : ""
   };
-  const fill2 = (text) => (text || "").replace(/\{(trigger|classes|target|n_clean|inject_rate)\}/g, (found) => word[found]);
+  const places = /\{(trigger|classes|target|n_clean|inject_rate|without)\}/g;
+  const fill2 = (text) => (text || "").replace(places, (found) => word[found]);
+  const templates = run.templates || {};
   const filled = ["python", "command", "json"].map((key) => [key, fill2(templates[key])]);
   return {
-    line: `${trigger}: ${ids2.join(" ")}`,
+    line: `${objects.join("+")}: ${ids2.join(" ")}`,
     ...Object.fromEntries(filled),
     path: "",
     saved: ""
@@ -2467,6 +2492,8 @@ function makeOutcome(ctx) {
     tabindex: "0"
   });
   o.counts = h("tbody");
+  const note = "Images with two of the classes, which a split leaves out, are in these numbers: this page does not know which they are.";
+  o.note = h("p", { class: "nbp-hint" }, note);
   o.hint = h(
     "p",
     { class: "nbp-empty" },
@@ -2513,7 +2540,7 @@ function makeOutcome(ctx) {
   );
   o.verdict = h("p", { class: "nbp-verdict", role: "status" });
   const settings = h("div", { class: "nbp-sizes" }, target, o.sizes);
-  o.left = h("div", {}, settings, o.verdict, o.figures, o.warnings, o.tableBox);
+  o.left = h("div", {}, settings, o.verdict, o.figures, o.warnings, o.note, o.tableBox);
   o.right = makeOutputs(ctx, o);
   o.body = h("div", { class: "nbp-outcome-body" }, o.left, o.right);
   o.element = h(
@@ -2702,6 +2729,7 @@ function readOutcome(o) {
   o.figures.replaceChildren(
     ...figures.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text)))
   );
+  o.note.hidden = !backend.get("options").static;
   const warnings = counts.warnings || [];
   o.warnings.hidden = !warnings.length;
   if (String(warnings) !== o.warned)
