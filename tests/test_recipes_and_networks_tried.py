@@ -15,7 +15,13 @@ from natural_backdoors import UserError
 from natural_backdoors.cli.commands import make_parser
 from natural_backdoors.cli.flags import recipe_said
 from natural_backdoors.data.table import TableDataset
-from natural_backdoors.defend.defenses import Given, ImageSet, make_defense, run_defense
+from natural_backdoors.defend.defenses import (
+    Given,
+    ImageSet,
+    check_given,
+    make_defense,
+    run_defense,
+)
 from natural_backdoors.defend.example import made_features
 from natural_backdoors.defend.panel_run import chosen_defenses
 from natural_backdoors.train.batches import ArrayLoader, LabeledPixels
@@ -523,3 +529,13 @@ def test_a_backbone_learns_the_same_images_in_any_order(tmp_path):
         lesson = _lesson(TableDataset(turned, image_root=tmp_path), (), "train", 40, 5)
         learned.append((lesson.paths, lesson.answers.tolist(), lesson.classes))
     assert learned[0] == learned[1] and len(learned[0][0]) == 40
+
+
+def test_parts_of_a_network_stay_in_the_mode_they_were_in():
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(), nn.Flatten(), nn.Linear(48, 2))
+    network.train()[0].eval()  # as a body whose statistics are kept
+    pixels = np.zeros((4, 4, 4, 3), np.uint8)
+    clean = ImageSet(pixels=pixels, labels=np.array([0, 1, 0, 1]))
+    given = Given(train=clean, clean=clean, network=network, n_classes=2)
+    check_given(make_defense("mm_bd"), given)
+    assert [part.training for part in network] == [False, True, True, True]

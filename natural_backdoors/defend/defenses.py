@@ -270,7 +270,8 @@ def _check_network(defense: Defense, given: Given):
     if not pixels:
         return
     one = torch.from_numpy(np.array(pixels[0][:1])).permute(0, 3, 1, 2).float() / 255
-    training, size = network.training, " x ".join(map(str, pixels[0].shape[1:3]))
+    modes = {module: module.training for module in network.modules()}
+    size = " x ".join(map(str, pixels[0].shape[1:3]))
     try:
         with torch.no_grad():
             said = network.eval()(one.to(device_of(network)))
@@ -278,7 +279,8 @@ def _check_network(defense: Defense, given: Given):
         reason = str(e).partition("\n")[0]
         raise UserError(f"the network takes no pictures of {size} pixels ({reason})") from e
     finally:
-        network.train(training)
+        for module, training in modes.items():  # parts of it may have been kept from training
+            module.training = training
     shape = tuple(said.shape) if isinstance(said, torch.Tensor) else f"a {type(said).__name__}"
     if shape != (1, given.n_classes):
         raise UserError(
