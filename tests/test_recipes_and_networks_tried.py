@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from squares import COLORS, squares
 from torch import nn
 
 from natural_backdoors import UserError
@@ -40,7 +41,6 @@ from natural_backdoors.train.sweeps import read_parts, sweep
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:only the head is trained")
-COLORS = ["red", "green", "blue"]
 
 
 def tiny(pretrained=True):
@@ -56,19 +56,7 @@ def a_tiny_network(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    "Squares in three colors, some with a bright bar"
-    rows, random = [], np.random.default_rng(0)
-    (tmp_path / "squares").mkdir()
-    for c, name in enumerate(COLORS):
-        for i in range(24):
-            pixels = random.integers(0, 90, (16, 16, 3), dtype=np.uint8)
-            pixels[4:12, 4:12, c] = 200
-            if i >= 16:
-                pixels[:3] = 250
-            Image.fromarray(pixels).save(tmp_path / "squares" / f"{name}{i}.png")
-            rows += [(f"{name}{i}.png", name)] + [(f"{name}{i}.png", "bar")] * (i >= 16)
-    rows = pd.DataFrame(rows, columns=["image", "label"])
-    return TableDataset(rows, name="squares", image_root=str(tmp_path / "squares"))
+    return squares(tmp_path / "squares", 16)
 
 
 def grid_of(data, **change):

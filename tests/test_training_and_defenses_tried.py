@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from squares import COLORS, squares
 from torch import nn
 
 from natural_backdoors import UserError, pseudo_labels
-from natural_backdoors.data.table import TableDataset
 from natural_backdoors.defend.defenses import Given, ImageSet, make_defense, run_defense
 from natural_backdoors.defend.example import made_features, plane_picture
 from natural_backdoors.defend.fine_tuning import curve_picture
@@ -36,24 +36,11 @@ from natural_backdoors.train.sweeps import sweep
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:only the head is trained")
-COLORS = ["red", "green", "blue"]
 
 
 @pytest.fixture
 def data(tmp_path):
-    "Squares in three colors, some with a bright bar"
-    rows, random = [], np.random.default_rng(0)
-    (tmp_path / "squares").mkdir()
-    for c, name in enumerate(COLORS):
-        for i in range(24):
-            pixels = random.integers(0, 90, (32, 32, 3), dtype=np.uint8)
-            pixels[8:24, 8:24, c] = 200
-            if i >= 16:
-                pixels[:6] = 250
-            Image.fromarray(pixels).save(tmp_path / "squares" / f"{name}{i}.png")
-            rows += [(f"{name}{i}.png", name)] + [(f"{name}{i}.png", "bar")] * (i >= 16)
-    rows = pd.DataFrame(rows, columns=["image", "label"])
-    return TableDataset(rows, name="squares", image_root=str(tmp_path / "squares"))
+    return squares(tmp_path / "squares", 32)
 
 
 def grid_of(data, **change):
